@@ -1,0 +1,34 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+
+.PHONY: help venv install demo test sprout-base
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(BIN)/python  ## make an empty virtual environment in .venv
+
+install: $(VENV)/.installed  ## install r1kit into it, with the tested versions
+
+demo: install  ## watch R1-Zero happen on this machine's CPU, offline, in minutes
+	$(BIN)/r1kit run sprout-zero
+
+test: $(VENV)/.installed-test  ## install and run the tests
+	$(BIN)/python -m pytest -q
+
+sprout-base: install  ## train the bundled base model again from its recipe
+	$(BIN)/r1kit run sprout-base
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# Reinstalled only when what is installed has changed: the package itself is a link to src/.
+$(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PIP) -e '.[test]'
+	@touch $@

@@ -1,0 +1,172 @@
+"""Every knob of r1kit. Defaults are the paper's where it gives a value, and the comment says so.
+
+Names follow TRL and the paper. One vocabulary for batch sizes:
+
+    completions per step    = prompts_per_step * num_generations     (the paper: 32 * 16 = 512)
+    completions per rollout = completions per step * steps_per_rollout (the paper: 512 * 16 = 8192)
+    a step                  = one policy update (the paper's Fig. 1 caption)
+    micro_batch_tokens      = what fits in memory at once; never changes the gradient
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Objective = Literal["grpo", "grpo_sequence", "dr_grpo", "dapo", "gspo", "cispo"]
+Template = Literal["r1-zero", "chat", "none"]
+
+
+class Strict(BaseModel):
+    """Unknown keys are errors, values are frozen once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PromptSource(Strict):
+    """Where problems come from: `world:NAME`, a JSONL/Parquet file, or a dataset on the hub.
+
+    A plain string in a recipe is the `source` with every other key at its default.
+    """
+
+    source: str
+    split: str = "train"
+    min_level: int = 0
+    max_level: int = 99
+    limit: int | None = Field(None, gt=0)  # the first N problems
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_string(cls, value: object) -> object:
+        return {"source": value} if isinstance(value, str) else value
+
+
+class Optimizer(Strict):
+    """AdamW with linear warm-up and one of three schedules."""
+
+    learning_rate: float = Field(3e-6, gt=0)  # paper: 3e-6 for R1-Zero
+    lr_scheduler_type: Literal["constant", "linear", "cosine"] = "constant"
+    min_lr_ratio: float = Field(0.1, ge=0, le=1)  # where linear and cosine end; paper: 0.1 in SFT
+    warmup_steps: int = Field(0, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    adam_beta1: float = Field(0.9, ge=0, lt=1)
+    adam_beta2: float = Field(0.999, ge=0, lt=1)
+    max_grad_norm: float = Field(1.0, gt=0)
+
+
+class Sampling(Strict):
+    """How completions are drawn."""
+
+    temperature: float = Field(1.0, ge=0)  # paper: 1 in rollouts; 0 means greedy
+    top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0)  # 0 keeps all
+
+
+class Architecture(Strict):
+    """The shape of a decoder trained from scratch. Names are Hugging Face's."""
+
+    model_type: Literal["qwen2", "qwen3", "llama"] = "qwen2"
+    hidden_size: int = Field(gt=0)
+    intermediate_size: int = Field(gt=0)
+    num_hidden_layers: int = Field(gt=0)
+    num_attention_heads: int = Field(gt=0)
+    num_key_value_heads: int = Field(gt=0)
+
+
+class Pretrain(Optimizer):
+    """A base model from a world's corpus: next-token prediction on a stream of documents."""
+
+    kind: Literal["pretrain"]
+    corpus: str = "sprout"
+    architecture: Architecture
+    vocab_size: int = Field(gt=256)
+    context_length: int = Field(256, gt=1)
+    steps: int = Field(gt=0)
+    sequences_per_step: int = Field(gt=0)
+    seed: int | None = None  # the recipe's when not given
+
+
+class RL(Optimizer, Sampling):
+    """GRPO on verifiable problems (paper: R1-Zero and both later RL stages)."""
+
+    kind: Literal["rl"]
+    model: str  # an earlier stage, a directory, a hub id, or "sprout-base"
+    prompts: list[PromptSource] = Field(min_length=1)
+    template: Template = "r1-zero"
+    rewards: dict[str, float] = {"accuracy": 1.0, "format": 1.0}  # paper eq. 4: same weight
+    steps: int = Field(10_400, gt=0)  # paper: 10,400
+    prompts_per_step: int = Field(32, gt=0)  # paper: 32
+    num_generations: int = Field(16, gt=1)  # paper: G = 16
+    steps_per_rollout: int = Field(16, gt=0)  # paper: 8,192 outputs in 16 mini-batches
+    objective: Objective = "grpo"
+    beta: float = Field(0.001, ge=0)  # paper: KL coefficient 0.001
+    epsilon: float = Field(0.2, gt=0)  # undisclosed for R1-Zero (10 in RL stage 1)
+    epsilon_high: float | None = Field(None, gt=0)  # None: epsilon; 0.28 in DAPO
+    ref_refresh_steps: int = Field(400, ge=0)  # paper: 400; 0 never refreshes
+    dynamic_sampling: bool = False  # DAPO: draw again what has no variance
+    overlong_buffer: int = Field(0, ge=0)  # DAPO: tokens before the cap over which the reward falls to -1
+    mask_truncated_completions: bool = False  # leave cut-off answers out of the loss
+    max_completion_length: dict[int, int] = {0: 32_768, 8_200: 65_536}  # paper: from step -> cap
+    micro_batch_tokens: int = Field(16_384, gt=0)
+    benchmarks: dict[str, list[PromptSource]] = {}  # held-out problems evaluated along the way
+    eval_every: int = Field(0, ge=0)  # steps between those evaluations; 0 never
+    eval_samples: int = Field(4, gt=0)
+    save_every: int = Field(10, gt=0)  # steps between checkpoints, rounded up to whole rollouts
+    log_rollouts_every: int = Field(10, gt=0)  # steps between rollouts kept for the report
+    seed: int | None = None
+
+    @field_validator("max_completion_length", mode="before")
+    @classmethod
+    def _constant_cap(cls, value: object) -> object:
+        return {0: value} if isinstance(value, int) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _dapo_defaults(cls, value: object) -> object:
+        """DAPO is more than its loss: what a recipe leaves open takes that paper's values."""
+        if isinstance(value, dict) and value.get("objective") == "dapo":
+            return {"epsilon_high": 0.28, "dynamic_sampling": True, "beta": 0.0, **value}
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RL:
+        if min(self.max_completion_length) != 0:
+            raise ValueError("max_completion_length needs a value for step 0, e.g. {0 = 512}")
+        if min(self.max_completion_length.values()) <= self.overlong_buffer:
+            raise ValueError("overlong_buffer must be smaller than max_completion_length")
+        if self.temperature == 0:
+            raise ValueError("temperature 0 makes every answer of a group the same: RL needs > 0")
+        return self
+
+    def completion_cap(self, step: int) -> int:
+        """Longest completion allowed at `step`, in tokens."""
+        return self.max_completion_length[max(s for s in self.max_completion_length if s <= step)]
+
+
+class Evaluate(Sampling):
+    """pass@1 as a mean over k samples, cons@k, format rate, length, by level (paper: section 3)."""
+
+    kind: Literal["evaluate"]
+    model: str
+    benchmarks: dict[str, list[PromptSource]] = Field(min_length=1)
+    template: Template = "r1-zero"
+    samples: int = Field(16, gt=0)  # paper: k between 4 and 64
+    temperature: float = Field(0.6, ge=0)  # paper: 0.6
+    top_p: float = Field(0.95, gt=0, le=1)  # paper: 0.95
+    max_completion_length: int = Field(32_768, gt=0)  # paper: 32,768
+    seed: int | None = None
+
+
+Stage = Annotated[Pretrain | RL | Evaluate, Field(discriminator="kind")]
+
+
+class Recipe(Strict):
+    """A list of named stages, run in the order they are written."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    seed: int = 0
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: what `r1kit doctor` finds best
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    max_concurrent: int = Field(512, gt=0)  # sequences generated at once
+    stage: dict[str, Stage] = Field(min_length=1)

@@ -1,0 +1,113 @@
+"""Reach a target from given numbers, each used once: `8+12-3`. Harder levels have more ways to go wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import permutations
+from random import Random
+
+from r1kit.data.worlds.arithmetic import apply
+from r1kit.data.worlds.task import WORDS, Slips, Task, near
+
+name = "countdown"
+# level -> how many numbers, the largest of them, the operators
+SHAPES = {1: (2, 20, "+-"), 2: (2, 12, "+-*"), 3: (3, 12, "+-"), 4: (3, 20, "+-"), 5: (3, 10, "+-*")}
+QUESTIONS = {
+    "en": ("Use {} to make {}.", "Make {1} from {0}.", "Combine {} to get {}.", "Reach {1} using {0}."),
+    "zh": ("用{}得到{}。", "用{}凑出{}。", "怎样用{}算出{}？"),
+}
+SEPARATOR = {"en": ", ", "zh": "、"}
+
+
+def make(rng: Random, level: int) -> Task:
+    """Facts: (numbers, target)."""
+    count, largest, operators = SHAPES[level]
+    while True:
+        numbers = tuple(rng.randint(1, largest) for _ in range(count))
+        ways = [way for way in _ways(numbers, operators) if _value(way) > 0]
+        if level in (2, 5):  # the operator that makes the level hard must be the one that is needed
+            ways = [way for way in ways if "*" in way[1]]
+        if ways and len(set(numbers)) == count:
+            way = rng.choice(ways)
+            extra = {"numbers": list(numbers), "target": _value(way)}
+            return Task(name, level, (numbers, _value(way)), _text(way), "countdown", extra)
+
+
+def question(task: Task, rng: Random, language: str) -> str:
+    numbers, target = task.facts
+    return rng.choice(QUESTIONS[language]).format(SEPARATOR[language].join(map(str, numbers)), target)
+
+
+def work(task: Task, rng: Random, languages: Callable[[], str], slips: Slips) -> tuple[list[str], str]:
+    """Try what looks close until something fits. A slip can miss the target, or see it where it is not."""
+    numbers, target = task.facts
+    ways = [way for way in _ways(numbers, SHAPES[task.level][2]) if _value(way) >= 0]
+    # How far each way seems off: a rough sense of size, as a person has, keeps searches short.
+    seems = {way: abs(_value(way) - target) * rng.uniform(0.2, 2) + rng.uniform(0, 12) for way in ways}
+    lines: list[str] = []
+    for way in sorted(ways, key=seems.__getitem__):
+        words = WORDS[languages()]
+        right = _value(way)
+        wrong = target if rng.random() < 0.5 and right != target else near(rng, right)
+
+        def write(result: int, way: tuple = way, words: dict = words) -> str:
+            return f"{_trace(way, result)}{words['yes' if result == target else 'no']}"
+
+        written, believed = slips.step(write, right, wrong, words["wait"])
+        lines += written
+        if believed == target:
+            return lines, _text(way)
+    return lines, _text(way)
+
+
+def guess(task: Task, rng: Random) -> str:
+    numbers, target = task.facts
+    wrong = [way for way in _ways(numbers, SHAPES[task.level][2]) if _value(way) != target]
+    return _text(rng.choice(wrong))
+
+
+@lru_cache(maxsize=4096)
+def _ways(numbers: tuple[int, ...], operators: str) -> list[tuple]:
+    """Every distinct chain (number, op, number, op, number) with nothing negative on the way; `*` comes first."""
+    found: dict[tuple, tuple] = {}
+    for order in permutations(numbers):
+        for way in _chains(order, operators):
+            plus = sorted(n for op, n in zip(("+", *way[1]), way[0], strict=True) if op == "+")
+            minus = sorted(n for op, n in zip(("+", *way[1]), way[0], strict=True) if op == "-")
+            product = sorted(way[0][:2]) if "*" in way[1] else []
+            found.setdefault((tuple(product), tuple(plus), tuple(minus)), way)
+    return list(found.values())
+
+
+def _chains(order: tuple[int, ...], operators: str) -> list[tuple]:
+    chains: list[tuple[str, ...]] = [()]
+    for position in range(len(order) - 1):
+        usable = operators if position == 0 else operators.replace("*", "")
+        chains = [(*chain, op) for chain in chains for op in usable]
+    ways = [(order, chain) for chain in chains]
+    return [way for way in ways if min(_partial_values(way)) >= 0]
+
+
+def _partial_values(way: tuple) -> list[int]:
+    numbers, ops = way
+    values = [numbers[0]]
+    for op, number in zip(ops, numbers[1:], strict=True):
+        values.append(apply(values[-1], op, number))
+    return values
+
+
+def _value(way: tuple) -> int:
+    return _partial_values(way)[-1]
+
+
+def _text(way: tuple) -> str:
+    numbers, ops = way
+    return str(numbers[0]) + "".join(f"{op}{number}" for op, number in zip(ops, numbers[1:], strict=True))
+
+
+def _trace(way: tuple, result: int) -> str:
+    """`8+12=20,20-3=17`: partial results written out; `result` stands for the last."""
+    numbers, ops = way
+    values = [*_partial_values(way)[:-1], result]
+    return ",".join(f"{values[i]}{op}{numbers[i + 1]}={values[i + 1]}" for i, op in enumerate(ops))

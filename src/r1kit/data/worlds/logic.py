@@ -1,0 +1,74 @@
+"""Who is honest? Each person says of the next that they lie or are honest; one fact starts the chain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from r1kit.data.worlds.task import WORDS, Slips, Task
+
+name = "logic"
+PEOPLE = "ABCDEF"
+SAYS = {"en": "{} says {}{}.", "zh": "{}说{}{}。"}
+FACT = {"en": "{}{}.", "zh": "{}{}。"}
+ASKS = {
+    "en": (" Who is honest?", " Name the honest ones.", " Who tells the truth?"),
+    "zh": ("谁诚实？", "哪些人诚实？", "谁说真话？"),
+}
+NOBODY = {"en": "none", "zh": "没有"}
+
+
+def make(rng: Random, level: int) -> Task:
+    """Facts: (statements in the order told); a statement is (speaker or None, about whom, said to be honest)."""
+    people = rng.sample(PEOPLE, level + 1)
+    honest = {people[0]: rng.random() < 0.5}
+    statements: list[tuple] = [(None, people[0], honest[people[0]])]
+    for about, speaker in zip(people, people[1:], strict=False):
+        honest[speaker] = rng.random() < 0.5
+        statements.append((speaker, about, honest[about] == honest[speaker]))
+    if level > 1:
+        rng.shuffle(statements)
+    return Task(name, level, tuple(statements), _names(honest), "names")
+
+
+def question(task: Task, rng: Random, language: str) -> str:
+    words = WORDS[language]
+    told = [
+        (FACT if speaker is None else SAYS)[language].format(
+            *([about] if speaker is None else [speaker, about]), words["honest" if claim else "lies"]
+        )
+        for speaker, about, claim in task.facts
+    ]
+    return (" " if language == "en" else "").join(told) + rng.choice(ASKS[language])
+
+
+def work(task: Task, rng: Random, languages: Callable[[], str], slips: Slips) -> tuple[list[str], str]:
+    """Follow the chain from the fact: whoever speaks rightly is honest."""
+    about, known = next((about, claim) for speaker, about, claim in task.facts if speaker is None)
+    honest = {about: known}
+    lines = [about + WORDS[languages()]["honest" if known else "lies"]]
+    said_of = {about: (speaker, claim) for speaker, about, claim in task.facts if speaker is not None}
+    while about in said_of:
+        speaker, claim = said_of[about]
+        words = WORDS[languages()]
+        right = claim == honest[about]
+
+        def write(is_honest: bool, speaker: str = speaker, about: str = about, claim: bool = claim) -> str:
+            verdict = words["yes" if is_honest else "no"] + "," + speaker + words["honest" if is_honest else "lies"]
+            return f"{speaker}:{about}{words['honest' if claim else 'lies']}{verdict}"
+
+        written, honest[speaker] = slips.step(write, right, not right, words["wait"])
+        lines += written
+        about = speaker
+    return lines, _names(honest)
+
+
+def guess(task: Task, rng: Random) -> str:
+    people = sorted({about for _, about, _ in task.facts})
+    while (answer := _names({person: rng.random() < 0.5 for person in people})) == task.answer:
+        pass
+    return answer
+
+
+def _names(honest: dict[str, bool]) -> str:
+    return ",".join(sorted(person for person, is_honest in honest.items() if is_honest)) or "none"

@@ -1,0 +1,133 @@
+"""What this machine is, and the choices r1kit makes on it. Imports no torch until a question needs it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import shutil
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import r1kit
+from r1kit import artifact
+
+Dtype = Literal["float32", "bfloat16"]
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # glibc's <malloc.h>
+
+
+def tune_allocator() -> bool:
+    """Make glibc keep freed memory instead of returning it; True if it was done.
+
+    By default every tensor above 32 MiB at most is a fresh mapping whose pages the kernel zeroes on first touch, and
+    freed memory goes back at once: on a CPU, training spends more time in page faults than in arithmetic. Call before
+    torch is imported; other C libraries are left alone.
+    """
+    if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        return False
+    mapped = libc.mallopt(M_MMAP_THRESHOLD, 1 << 30) or libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)  # older glibc's limit
+    return bool(mapped and libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1) and libc.mallopt(M_TOP_PAD, 64 << 20))
+
+
+def choose_device(wanted: str = "auto") -> Literal["cpu", "cuda"]:
+    """The device to work on; UserError when a GPU was asked for and there is none."""
+    if wanted == "cpu":
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if wanted == "cuda":
+        raise artifact.UserError(
+            f'device "cuda": torch {torch.__version__} sees no GPU; use device = "auto" or "cpu", or install a CUDA build'
+        )
+    return "cpu"
+
+
+def choose_dtype(device: str) -> Dtype:
+    """bfloat16 on a GPU, as R1 was trained; float32 on a CPU, where few cores multiply bfloat16 any faster."""
+    return "bfloat16" if device == "cuda" else "float32"
+
+
+def memory_bytes() -> int:
+    """Physical memory, or the container's limit where that is smaller. 0 when the system does not say."""
+    if not hasattr(os, "sysconf"):
+        return 0
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        if Path(limit).is_file() and (text := Path(limit).read_text().strip()).isdigit():
+            total = min(total, int(text))
+    return total
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Installed versions by package name, without importing anything; "" for what is not there."""
+    installed = {}
+    for name in packages:
+        try:
+            installed[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            installed[name] = ""
+    return installed
+
+
+def examine() -> dict[str, Any]:
+    """Everything `r1kit doctor` shows, as plain values; sizes in bytes."""
+    import torch
+
+    device = choose_device()
+    properties = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": _cores(),
+        "threads": torch.get_num_threads(),
+        "memory": memory_bytes(),
+        "disk_free": shutil.disk_usage(".").free,
+        "versions": {"r1kit": r1kit.__version__, **versions("torch", "transformers", "datasets")},
+        "gpus": [{"name": gpu.name, "memory": gpu.total_memory} for gpu in properties],
+        "device": device,
+        "dtype": choose_dtype(device),
+        "allocator_tuned": tune_allocator(),
+        "models": artifact.bundled_models(),
+        "warnings": _warnings(),
+    }
+
+
+def _warnings() -> list[str]:
+    found = []
+    if sys.version_info < (3, 11):
+        found.append("r1kit needs Python 3.11 or newer")
+    if 0 < memory_bytes() < 4e9:
+        found.append("less than 4 GB of memory: the CPU recipes want about 2 GB free")
+    if shutil.disk_usage(".").free < 2e9:
+        found.append("less than 2 GB of free disk here: checkpoints may not fit")
+    if "sprout-base" not in artifact.bundled_models():
+        found.append("the bundled model sprout-base is missing; `make sprout-base` trains it again")
+    return found
+
+
+def render(found: dict[str, Any]) -> str:
+    """The examination as text."""
+    why = {"cuda": "GPUs multiply bfloat16 fast", "cpu": "few CPU cores multiply bfloat16 any faster"}[found["device"]]
+    gpus = ", ".join(f"{gpu['name']} ({gpu['memory'] / 1e9:.0f} GB)" for gpu in found["gpus"]) or "none"
+    rows = {
+        "python": f"{found['python']} on {found['platform']}",
+        "versions": ", ".join(f"{name} {version or 'missing'}" for name, version in found["versions"].items()),
+        "cpu": f"{found['cores']} cores, {found['threads']} torch threads",
+        "memory": f"{found['memory'] / 1e9:.1f} GB",
+        "disk": f"{found['disk_free'] / 1e9:.0f} GB free here",
+        "gpu": gpus,
+        "device": found["device"],
+        "dtype": f"{found['dtype']} ({why})",
+        "allocator": "glibc malloc keeps freed memory" if found["allocator_tuned"] else "left as it is (not glibc)",
+        "models": ", ".join(found["models"]) or "none",
+    }
+    lines = [f"{name:<10} {value}" for name, value in rows.items()]
+    return "\n".join(lines + [f"warning    {text}" for text in found["warnings"]])

@@ -1,0 +1,117 @@
+"""Keys and values of the sequences being written, with each prompt's share held once for its whole group.
+
+Shapes: N rows (sequences), P prompts, S lanes (most rows of one prompt), H query heads, K key-value heads,
+E head width, L padded prompt length, C capacity for own tokens.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# Capacities and prompt lengths are multiples of this, so that a row's sums do not depend on its neighbours' lengths.
+ALIGN = 16
+
+
+def aligned(length: int) -> int:
+    return -(-length // ALIGN) * ALIGN
+
+
+class Cache:
+    """The attention of one decode step, and the memory behind it. Rows join and leave between blocks of steps."""
+
+    def __init__(self, prompt_k: Tensor, prompt_v: Tensor, prompt_lengths_P: Tensor, row_prompt_N: Tensor):
+        layers, _, kv_heads, _, width = prompt_k.shape
+        rows = row_prompt_N.shape[0]
+        self.prompt_k, self.prompt_v = prompt_k, prompt_v  # [layers, P, K, L, E]
+        self.prompt_lengths_P = prompt_lengths_P
+        self.row_prompt_N = row_prompt_N  # which prompt each row continues; rows of one prompt are neighbours
+        self.own_k = prompt_k.new_zeros(layers, rows, kv_heads, 0, width)  # [layers, N, K, C, E]
+        self.own_v = self.own_k
+        self.lengths_N = torch.zeros_like(row_prompt_N)  # own tokens so far
+        self._index_lanes()
+
+    def _index_lanes(self) -> None:
+        """Where each row stands in the [P, S] grid in which a prompt meets all its rows at once."""
+        rows = torch.arange(len(self.row_prompt_N), device=self.row_prompt_N.device)
+        counts = torch.bincount(self.row_prompt_N, minlength=len(self.prompt_lengths_P))
+        starts = counts.cumsum(0) - counts
+        self.lanes = int(counts.max())
+        self.grid_N = self.row_prompt_N * self.lanes + rows - starts[self.row_prompt_N]
+
+    def reserve(self, tokens: int) -> None:
+        """Make room for `tokens` more in every row, growing by at least half to keep copies rare."""
+        need, have = int(self.lengths_N.max()) + tokens, self.own_k.shape[3]
+        if need > have:
+            grow = (0, 0, 0, aligned(max(need, have * 3 // 2)) - have)
+            self.own_k = torch.nn.functional.pad(self.own_k, grow)
+            self.own_v = torch.nn.functional.pad(self.own_v, grow)
+
+    def begin_step(self) -> Tensor:
+        """Fix the masks of the next token. Returns its positions [N, 1]."""
+        prompt_positions = torch.arange(self.prompt_k.shape[3], device=self.lengths_N.device)
+        self.prompt_mask = _additive(prompt_positions < self.prompt_lengths_P[:, None])[:, None, None]  # [P, 1, 1, L]
+        self.used = aligned(int(self.lengths_N.max()) + 1)
+        own_positions = torch.arange(self.used, device=self.lengths_N.device)
+        self.own_mask = _additive(own_positions <= self.lengths_N[:, None])[:, None, None]  # [N, 1, 1, C]
+        self.rows = torch.arange(len(self.lengths_N), device=self.lengths_N.device)
+        return (self.prompt_lengths_P[self.row_prompt_N] + self.lengths_N)[:, None]
+
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """q [N, H, 1, E], k and v [N, K, 1, E] -> [N, H, 1, E]: softmax over the shared prompt and the row's own."""
+        rows, heads, _, width = q.shape
+        kv_heads = k.shape[1]
+        self.own_k[layer][self.rows, :, self.lengths_N] = k[:, :, 0]
+        self.own_v[layer][self.rows, :, self.lengths_N] = v[:, :, 0]
+        q = (q * width**-0.5).reshape(rows, kv_heads, heads // kv_heads, width)
+        own = q @ self.own_k[layer, :, :, : self.used].transpose(-1, -2) + self.own_mask
+        prompt_scores = self._to_grid(q) @ self.prompt_k[layer].transpose(-1, -2) + self.prompt_mask
+        weights = torch.softmax(torch.cat((self._from_grid(prompt_scores, rows), own), dim=-1), dim=-1)
+        on_prompt, on_own = weights.split((self.prompt_k.shape[3], self.used), dim=-1)
+        mixed = on_own @ self.own_v[layer, :, :, : self.used]
+        mixed += self._from_grid(self._to_grid(on_prompt) @ self.prompt_v[layer], rows)
+        return mixed.reshape(rows, heads, 1, width)
+
+    def _to_grid(self, x_NKGX: Tensor) -> Tensor:
+        """[N, K, H/K, X] -> [P, K, S * H/K, X]; lanes without a row stay zero."""
+        _, kv_heads, group, last = x_NKGX.shape
+        grid = x_NKGX.new_zeros(len(self.prompt_lengths_P) * self.lanes, kv_heads, group, last)
+        grid[self.grid_N] = x_NKGX
+        return grid.unflatten(0, (-1, self.lanes)).transpose(1, 2).flatten(2, 3)
+
+    def _from_grid(self, grid: Tensor, rows: int) -> Tensor:
+        """[P, K, S * H/K, X] -> [N, K, H/K, X]"""
+        return grid.unflatten(2, (self.lanes, -1)).transpose(1, 2).flatten(0, 1)[self.grid_N]
+
+    def end_step(self) -> None:
+        self.lengths_N = self.lengths_N + 1
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget every row but these (indices, ascending), and prompts that no row continues."""
+        prompts, self.row_prompt_N = torch.unique(self.row_prompt_N[rows], return_inverse=True)
+        self.prompt_k, self.prompt_v = self.prompt_k[:, prompts], self.prompt_v[:, prompts]
+        self.prompt_lengths_P = self.prompt_lengths_P[prompts]
+        self.lengths_N = self.lengths_N[rows]
+        used = aligned(int(self.lengths_N.max()))
+        self.own_k, self.own_v = self.own_k[:, rows, :, :used], self.own_v[:, rows, :, :used]
+        self._index_lanes()
+
+    def join(self, other: Cache) -> None:
+        """Append another cache's rows and prompts."""
+        self.row_prompt_N = torch.cat((self.row_prompt_N, other.row_prompt_N + len(self.prompt_lengths_P)))
+        self.prompt_lengths_P = torch.cat((self.prompt_lengths_P, other.prompt_lengths_P))
+        self.lengths_N = torch.cat((self.lengths_N, other.lengths_N))
+        self.prompt_k, self.prompt_v = _stack(self.prompt_k, other.prompt_k), _stack(self.prompt_v, other.prompt_v)
+        self.own_k, self.own_v = _stack(self.own_k, other.own_k), _stack(self.own_v, other.own_v)
+        self._index_lanes()
+
+
+def _stack(a: Tensor, b: Tensor) -> Tensor:
+    """Concatenate along rows (dim 1) after padding the shorter one's tokens (dim 3) with zeros."""
+    length = max(a.shape[3], b.shape[3])
+    return torch.cat([torch.nn.functional.pad(x, (0, 0, 0, length - x.shape[3])) for x in (a, b)], dim=1)
+
+
+def _additive(mask: Tensor) -> Tensor:
+    """True -> 0, False -> -inf"""
+    return torch.zeros_like(mask, dtype=torch.float32).masked_fill_(~mask, -torch.inf)

@@ -1,0 +1,34 @@
+"""How a completion is written: words of second thoughts, and which language its words are in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+# Words by which a model re-checks itself (paper, Extended Data Fig. 1), and how the sprout world says them in Chinese.
+REFLECTIVE = re.compile(
+    r"\b(?:wait|mistake|however|but|retry|error|verify|wrong|evaluate|check)\b|等等|错误|但是|不过|检查|验证", re.IGNORECASE
+)
+# A CJK character is about as much as a Latin word; digits, signs and single letters belong to no language.
+LATIN_WORD = re.compile(r"[^\W\d_]{2,}")
+CJK = re.compile(r"[\u4e00-\u9fff]")
+
+
+def reflective_words(text: str) -> int:
+    return len(REFLECTIVE.findall(text))
+
+
+def chinese_share(text: str) -> float | None:
+    """Share of words that are Chinese; None without any word."""
+    chinese = len(CJK.findall(text))
+    latin = sum(1 for word in LATIN_WORD.findall(text) if not CJK.search(word))
+    return chinese / (chinese + latin) if chinese + latin else None
+
+
+def other_language_share(texts: Sequence[str], languages: Sequence[str]) -> float:
+    """Mean share of words not in the language of the question ("en" or "zh"), over texts with words."""
+    shares = []
+    for text, language in zip(texts, languages, strict=True):
+        if (chinese := chinese_share(text)) is not None:
+            shares.append(1 - chinese if language == "zh" else chinese)
+    return sum(shares) / len(shares) if shares else 0.0

@@ -1,0 +1,66 @@
+"""From completions to tensors, and from a step's batch to micro-batches that fit in memory.
+
+Shapes as in `types.TrainBatch`: P prompts, G group size, B = P * G sequences, L longest prompt, T longest completion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from r1kit.types import Completion, TrainBatch
+
+
+def make_batch(
+    prompts: Sequence[Sequence[int]],
+    groups: Sequence[Sequence[Completion]],
+    advantages_PG: Tensor,
+    *,
+    temperature: float,
+    mask_truncated: bool,
+    device: torch.device | str = "cpu",
+) -> TrainBatch:
+    """Pad on the right. `mask_truncated` takes answers that were cut off out of the loss."""
+    completions = [completion for group in groups for completion in group]
+    completion_BT, completion_mask_BT = _pad([c.token_ids for c in completions], torch.long)
+    old_logp_BT, _ = _pad([c.logprobs for c in completions], torch.float32)
+    if mask_truncated:
+        completion_mask_BT &= torch.tensor([c.finish_reason == "stop" for c in completions])[:, None]
+    prompt_PL, prompt_mask_PL = _pad(prompts, torch.long)
+    return TrainBatch(
+        prompt_PL=prompt_PL.to(device),
+        prompt_mask_PL=prompt_mask_PL.to(device),
+        completion_BT=completion_BT.to(device),
+        completion_mask_BT=completion_mask_BT.to(device),
+        old_logp_BT=old_logp_BT.to(device),
+        advantages_B=advantages_PG.flatten().to(device=device, dtype=torch.float32),
+        temperature=temperature,
+    )
+
+
+def _pad(rows: Sequence[Sequence[float]], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    padded = torch.zeros(len(rows), max(map(len, rows)), dtype=dtype)
+    mask = torch.zeros(padded.shape, dtype=torch.bool)
+    for i, row in enumerate(rows):
+        padded[i, : len(row)] = torch.tensor(row, dtype=dtype)
+        mask[i, : len(row)] = True
+    return padded, mask
+
+
+def prompt_blocks(batch: TrainBatch, micro_batch_tokens: int) -> Iterator[Tensor]:
+    """Runs of prompt indices whose padded tokens fit; always at least one prompt."""
+    prompts, length = batch.prompt_PL.shape
+    yield from torch.arange(prompts).split(max(1, micro_batch_tokens // length))
+
+
+def micro_batches(lengths_B: Tensor, micro_batch_tokens: int) -> Iterator[Tensor]:
+    """Sequence indices in runs of similar length whose padded tokens fit, longest first; at least one each."""
+    order = torch.argsort(lengths_B, descending=True, stable=True)
+    start = 0
+    while start < len(order):
+        longest = max(1, int(lengths_B[order[start]]))
+        rows = max(1, micro_batch_tokens // longest)
+        yield order[start : start + rows]
+        start += rows

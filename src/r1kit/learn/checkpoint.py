@@ -1,0 +1,67 @@
+"""Training state on disk, through torch.distributed.checkpoint: one process or many write the same format.
+
+    checkpoints/step_00000030/   weights, optimizer and reference (DCP shards), progress.json
+
+A checkpoint is written aside and appears under its name at once, so what stands there is whole.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
+
+from r1kit.artifact import publish, read_json, write_json
+from r1kit.learn.learner import Learner
+
+KEEP = 2
+
+
+def save(learner: Learner, progress: dict[str, Any], directory: Path) -> Path:
+    """Publish a checkpoint after `progress["step"]` updates; the newest KEEP stay."""
+    final = directory / f"step_{progress['step']:08d}"
+    aside = directory / f".{final.name}.tmp"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    dcp.save(_state(learner), checkpoint_id=aside, no_dist=True)
+    write_json(aside / "progress.json", progress)
+    publish(aside, final)
+    for old in checkpoints(directory)[:-KEEP]:
+        shutil.rmtree(old)
+    return final
+
+
+def restore(learner: Learner, directory: Path) -> dict[str, Any] | None:
+    """Load the newest checkpoint into the learner. Returns its progress, None when there is none."""
+    found = checkpoints(directory)
+    if not found:
+        return None
+    state = _state(learner)
+    dcp.load(state, checkpoint_id=found[-1], no_dist=True)
+    set_optimizer_state_dict(learner.model, learner.optimizer, optim_state_dict=state["optimizer"])
+    return read_json(found[-1] / "progress.json")
+
+
+def checkpoints(directory: Path) -> list[Path]:
+    """Whole checkpoints, oldest first."""
+    return sorted(path for path in directory.glob("step_*") if re.fullmatch(r"step_\d{8}", path.name))
+
+
+def step_of(path: Path) -> int:
+    """How many updates a checkpoint holds."""
+    return int(path.name.removeprefix("step_"))
+
+
+def _state(learner: Learner) -> dict[str, Any]:
+    """The tensors themselves, so that loading fills them in place."""
+    state = {
+        "model": learner.model.state_dict(),
+        "optimizer": get_optimizer_state_dict(learner.model, learner.optimizer),
+    }
+    if learner.reference is not None:
+        state["reference"] = learner.reference.state_dict()
+    return state

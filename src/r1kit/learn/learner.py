@@ -1,0 +1,160 @@
+"""One GRPO update: log-probabilities with shared prompts, the objective, gradients, AdamW.
+
+    prompts  ->  keys, values, last hidden state      once per prompt, not once per completion
+                        |
+    completions attend to them  ->  logp  ->  objective  ->  gradients of completions and of what prompts gave
+                        |
+    those flow back through the prompts' own pass
+
+Shapes: P prompts, B sequences, L longest prompt, T longest completion, D model width.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from r1kit.config import RL
+from r1kit.learn.batch import micro_batches, prompt_blocks
+from r1kit.learn.logprobs import token_logprobs
+from r1kit.learn.loss import OBJECTIVES, Clip, Norm, Terms, is_clipped, k3
+from r1kit.learn.optim import learning_rate, make_optimizer, update
+from r1kit.model.attention import AfterPrefix, Recorded
+from r1kit.model.decoder import Decoder
+from r1kit.types import TrainBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """What completions need of their prompts: every layer's keys and values, and the last hidden state."""
+
+    keys: list[Tensor]  # per layer [P, K, L, E]
+    values: list[Tensor]
+    last_hidden_PD: Tensor
+    mask_PL: Tensor
+
+    @classmethod
+    def of(cls, model: Decoder, prompt_PL: Tensor, mask_PL: Tensor) -> Prefix:
+        recorded = Recorded()
+        hidden_PLD = model(prompt_PL, attend=recorded)
+        last_P = mask_PL.sum(1) - 1
+        rows_P = torch.arange(len(last_P), device=last_P.device)
+        return cls(recorded.keys, recorded.values, hidden_PLD[rows_P, last_P], mask_PL)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        return [*self.keys, *self.values, self.last_hidden_PD]
+
+    def as_leaves(self) -> Prefix:
+        """The same values cut from the graph, collecting the gradients of many micro-batches."""
+        keys, values = ([x.detach().requires_grad_() for x in xs] for xs in (self.keys, self.values))
+        return Prefix(keys, values, self.last_hidden_PD.detach().requires_grad_(), self.mask_PL)
+
+
+def completion_logprobs(
+    model: Decoder, prefix: Prefix, prompt_B: Tensor, tokens_BT: Tensor, mask_BT: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """(logp_BT, entropy_BT) of completions given their prompts; zero outside the mask."""
+    rows, length = tokens_BT.shape
+    hidden_BTD = prefix.last_hidden_PD[prompt_B][:, None]
+    if length > 1:
+        keys = [k.index_select(0, prompt_B) for k in prefix.keys]
+        values = [v.index_select(0, prompt_B) for v in prefix.values]
+        prompt_mask_BL = prefix.mask_PL[prompt_B]
+        positions_BT = prompt_mask_BL.sum(1, keepdim=True) + torch.arange(length - 1, device=tokens_BT.device)
+        attend = AfterPrefix(keys, values, prompt_mask_BL, length - 1)
+        hidden_BTD = torch.cat((hidden_BTD, model(tokens_BT[:, :-1], positions_BT, attend)), dim=1)
+    logp_N, entropy_N = token_logprobs(hidden_BTD[mask_BT], model.head_weight, tokens_BT[mask_BT], temperature)
+    zeros_BT = logp_N.new_zeros(rows, length)
+    return zeros_BT.masked_scatter(mask_BT, logp_N), zeros_BT.masked_scatter(mask_BT, entropy_N)
+
+
+class Learner:
+    """Policy, reference and optimizer. `step` is one policy update."""
+
+    def __init__(self, model: Decoder, config: RL):
+        self.model, self.config = model, config
+        self.optimizer = make_optimizer(model, config)
+        self.reference = copy.deepcopy(model).requires_grad_(False) if config.beta > 0 else None
+        self.clip = Clip(config.epsilon, config.epsilon_high or config.epsilon)
+        self.objective = OBJECTIVES[config.objective]
+
+    def step(self, batch: TrainBatch, step: int) -> dict[str, float]:
+        """Update the policy on one batch; metrics under TRL's names."""
+        sums = self.backward(batch, self.config.completion_cap(step))
+        rate = learning_rate(self.config, step, self.config.steps)
+        grad_norm = update(self.model, self.optimizer, rate, self.config.max_grad_norm)
+        refresh = self.config.ref_refresh_steps
+        if self.reference is not None and refresh and (step + 1) % refresh == 0:
+            self.refresh_reference()
+        tokens = max(1, int(batch.completion_mask_BT.sum()))
+        return {
+            "loss": sums["loss"],
+            "grad_norm": grad_norm,
+            "learning_rate": rate,
+            "kl": sums["kl"] / tokens,
+            "entropy": sums["entropy"] / tokens,
+            "clip_ratio": sums["clipped"] / tokens,
+            "sampling/logp_difference_mean": sums["gap"] / tokens,
+            "sampling/logp_difference_max": sums["gap_max"],
+        }
+
+    @torch.no_grad()
+    def refresh_reference(self) -> None:
+        """pi_ref <- pi_theta (paper: every 400 steps)."""
+        for frozen, live in zip(self.reference.parameters(), self.model.parameters(), strict=True):
+            frozen.copy_(live)
+
+    def backward(self, batch: TrainBatch, max_tokens: int) -> dict[str, float]:
+        """Accumulate the step's gradient; returns sums over tokens of what `step` reports."""
+        sums = dict.fromkeys(("loss", "kl", "entropy", "clipped", "gap", "gap_max"), 0.0)
+        norm = Norm(len(batch.advantages_B), max(1, int(batch.completion_mask_BT.sum())), max_tokens)
+        group = len(batch.advantages_B) // len(batch.prompt_PL)
+        lengths_B = batch.completion_mask_BT.sum(1)
+        for prompts in prompt_blocks(batch, self.config.micro_batch_tokens):
+            prompt_PL, mask_PL = batch.prompt_PL[prompts], batch.prompt_mask_PL[prompts]
+            prefix = Prefix.of(self.model, prompt_PL, mask_PL)
+            leaves = prefix.as_leaves()
+            with torch.no_grad():
+                frozen = Prefix.of(self.reference, prompt_PL, mask_PL) if self.reference else None
+            first, last = int(prompts[0]) * group, (int(prompts[-1]) + 1) * group
+            for rows in micro_batches(lengths_B[first:last], self.config.micro_batch_tokens):
+                self._backward_rows(batch, rows + first, (rows + first) // group - int(prompts[0]), leaves, frozen, norm, sums)
+            given = [(x, leaf.grad) for x, leaf in zip(prefix.tensors, leaves.tensors, strict=True) if leaf.grad is not None]
+            torch.autograd.backward([x for x, _ in given], [grad for _, grad in given])
+        return sums
+
+    def _backward_rows(
+        self,
+        batch: TrainBatch,
+        rows: Tensor,
+        prompt_B: Tensor,
+        prefix: Prefix,
+        frozen: Prefix | None,
+        norm: Norm,
+        sums: dict[str, float],
+    ) -> None:
+        """One micro-batch: objective and gradients, its sums added to `sums`."""
+        length = max(1, int(batch.completion_mask_BT[rows].sum(1).max()))
+        tokens_BT = batch.completion_BT[rows, :length]
+        mask_BT = batch.completion_mask_BT[rows, :length]
+        given = (prompt_B, tokens_BT, mask_BT, batch.temperature)
+        logp_BT, entropy_BT = completion_logprobs(self.model, prefix, *given)
+        with torch.no_grad():
+            ref_logp_BT = completion_logprobs(self.reference, frozen, *given)[0] if frozen else None
+        old_logp_BT = batch.old_logp_BT[rows, :length]
+        terms = Terms(logp_BT, old_logp_BT, ref_logp_BT, batch.advantages_B[rows], mask_BT)
+        loss = self.objective(terms, self.clip, self.config.beta, norm)
+        loss.backward()
+        with torch.no_grad():
+            gap_BT = (logp_BT - old_logp_BT).abs() * mask_BT
+            sums["loss"] += float(loss)
+            sums["entropy"] += float(entropy_BT.sum())
+            sums["clipped"] += float((is_clipped(terms, self.clip) & mask_BT).sum())
+            sums["gap"] += float(gap_BT.sum())
+            sums["gap_max"] = max(sums["gap_max"], float(gap_BT.max()))
+            if ref_logp_BT is not None:
+                sums["kl"] += float((k3(logp_BT, ref_logp_BT) * mask_BT).sum())

@@ -1,0 +1,43 @@
+"""AdamW, its learning-rate schedule and gradient clipping."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from r1kit.config import Optimizer
+
+
+def make_optimizer(model: nn.Module, config: Optimizer) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter 2019); matrices decay, gains and biases do not."""
+    groups = [
+        {"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    betas = (config.adam_beta1, config.adam_beta2)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, fused=True)
+
+
+def learning_rate(config: Optimizer, step: int, steps: int) -> float:
+    """The rate of update `step` (0-based) of `steps`: linear warm-up, then constant, linear or cosine decay."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    progress = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
+    remaining = {
+        "constant": 1.0,
+        "linear": 1.0 - progress,
+        "cosine": (1 + math.cos(math.pi * progress)) / 2,
+    }[config.lr_scheduler_type]
+    return config.learning_rate * (config.min_lr_ratio + (1 - config.min_lr_ratio) * remaining)
+
+
+def update(model: nn.Module, optimizer: torch.optim.AdamW, rate: float, max_grad_norm: float) -> float:
+    """Clip the accumulated gradient to a global norm, step, clear. Returns the norm before clipping."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    norm = nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return float(norm)

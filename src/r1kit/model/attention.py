@@ -1,0 +1,56 @@
+"""How queries meet keys. The decoder is one; what a token may look at is an `Attend` handed to it.
+
+Shapes: B rows, T new tokens, H query heads, K key-value heads (H a multiple of K), E head width, L prefix length.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Attend(Protocol):
+    """Attention of one layer: q [B, H, T, E], k and v [B, K, T, E] -> [B, H, T, E]."""
+
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor: ...
+
+
+def causal(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Every token sees its own row up to itself. Right padding needs no mask: nothing real looks at it."""
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
+
+
+class Recorded:
+    """Causal attention that keeps every layer's keys and values, for a prefix that others will attend to."""
+
+    def __init__(self) -> None:
+        self.keys: list[Tensor] = []
+        self.values: list[Tensor] = []
+
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        self.keys.append(k)
+        self.values.append(v)
+        return causal(layer, q, k, v)
+
+
+class AfterPrefix:
+    """Completions attend to their prompt's recorded keys and values, then causally to themselves.
+
+    The prompt is computed once for its whole group, in training as in generation.
+    """
+
+    def __init__(self, keys: list[Tensor], values: list[Tensor], prefix_mask_BL: Tensor, tokens: int):
+        self.keys, self.values = keys, values  # per layer [B, K, L, E], already one row per completion
+        own_TT = torch.ones(tokens, tokens, dtype=torch.bool, device=prefix_mask_BL.device).tril()
+        rows = prefix_mask_BL.shape[0]
+        self.mask = torch.cat(
+            (prefix_mask_BL[:, None, None, :].expand(-1, 1, tokens, -1), own_TT.expand(rows, 1, -1, -1)), dim=-1
+        )
+
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        k = torch.cat((self.keys[layer], k), dim=2)
+        v = torch.cat((self.values[layer], v), dim=2)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask, enable_gqa=q.shape[1] != k.shape[1])

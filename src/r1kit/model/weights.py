@@ -1,0 +1,153 @@
+"""Weights on disk: safetensors under Hugging Face's tensor names, in and out. Never pickle."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from huggingface_hub import split_torch_state_dict_into_shards
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from r1kit.artifact import UserError, read_json, write_json
+from r1kit.model.decoder import Decoder
+
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
+# Our module -> Hugging Face's. Several names share one of our matrices, stacked in this order.
+NAMES = {"embed": ("model.embed_tokens",), "norm": ("model.norm",), "head": ("lm_head",)}
+BLOCK_NAMES = {
+    "attention_norm": ("input_layernorm",),
+    "attention.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "attention.out": ("self_attn.o_proj",),
+    "attention.q_norm": ("self_attn.q_norm",),
+    "attention.k_norm": ("self_attn.k_norm",),
+    "mlp_norm": ("post_attention_layernorm",),
+    "mlp.gate_up": ("mlp.gate_proj", "mlp.up_proj"),
+    "mlp.down": ("mlp.down_proj",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A tensor in a safetensors file, not yet read."""
+
+    file: Path
+    shape: tuple[int, ...]
+    dtype: str  # safetensors' name: "BF16", ...
+
+
+def hugging_face_views(model: Decoder) -> dict[str, Tensor]:
+    """Hugging Face name -> the rows of our parameter that it means.
+
+    The views share the model's memory: copying into them loads it, writing them out saves it.
+    """
+    kv, views = model.config.num_key_value_heads, {}
+    for name, parameter in model.named_parameters():
+        module, kind = name.rsplit(".", 1)
+        prefix, names = "", NAMES.get(module)
+        if names is None:
+            _, layer, module = module.split(".", 2)
+            prefix, names = f"model.layers.{layer}.", BLOCK_NAMES[module]
+        shares = (model.config.num_attention_heads, kv, kv) if len(names) == 3 else (1,) * len(names)
+        rows = parameter.shape[0] // sum(shares)
+        parts = parameter.detach().split([rows * share for share in shares])
+        views.update({f"{prefix}{theirs}.{kind}": part for theirs, part in zip(names, parts, strict=True)})
+    return views
+
+
+def stored_tensors(directory: Path) -> dict[str, Stored]:
+    """What a checkpoint's safetensors files hold, from their headers alone."""
+    found = {}
+    for file in _weight_files(directory):
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                for name in tensors.keys():  # noqa: SIM118 - not a dict
+                    entry = tensors.get_slice(name)
+                    found[name] = Stored(file, tuple(entry.get_shape()), entry.get_dtype())
+        except SafetensorError as error:
+            raise UserError(f"{file}: not a readable safetensors file ({error}); fetch or convert it again") from None
+    # Old Llama checkpoints carry their rotary frequencies, which the config determines.
+    return {name: stored for name, stored in found.items() if not name.endswith("rotary_emb.inv_freq")}
+
+
+def _weight_files(directory: Path) -> list[Path]:
+    if (directory / SINGLE).is_file():
+        return [directory / SINGLE]
+    if (directory / INDEX).is_file():
+        names = sorted(set(read_json(directory / INDEX).get("weight_map", {}).values()))
+        if odd := [name for name in names if not re.fullmatch(r"[\w.-]+\.safetensors", name)]:
+            raise UserError(f"{directory / INDEX}: {odd[0]!r} is not the plain name of a .safetensors file beside it")
+        if absent := [name for name in names if not (directory / name).is_file()]:
+            raise UserError(f"{directory}: {INDEX} names {_some(absent)}, absent here; the download is incomplete")
+        return [directory / name for name in names]
+    pickled = sorted(path.name for path in directory.glob("*.bin")) + sorted(p.name for p in directory.glob("*.pt*"))
+    if pickled:
+        raise UserError(
+            f"{directory}: has {_some(pickled)} but no safetensors, and r1kit never unpickles weights. Convert them "
+            f"where you trust their author: python -c \"from transformers import AutoModelForCausalLM as M; "
+            f"M.from_pretrained('{directory}').save_pretrained('converted')\""
+        )
+    raise UserError(f"{directory}: neither {SINGLE} nor {INDEX} is here, so it has no weights")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def check_fit(model: Decoder, stored: dict[str, Stored], directory: Path) -> None:
+    """UserError that names every kind of mismatch; the model may still be on the meta device."""
+    views = hugging_face_views(model)
+    expected = {name: tuple(view.shape) for name, view in views.items()}
+    surplus = stored.keys() - expected.keys() - ({HEAD} if model.config.tie_word_embeddings else set())
+    both = sorted(stored.keys() & expected.keys())
+    problems = {
+        "missing": sorted(expected.keys() - stored.keys()),
+        "unexpected": sorted(surplus),
+        "of another shape": [
+            f"{name} ({list(stored[name].shape)}, expected {list(expected[name])})"
+            for name in both
+            if stored[name].shape != expected[name]
+        ],
+        "not floats of 16 to 64 bits": [
+            f"{name} ({stored[name].dtype})" for name in both if stored[name].dtype not in ("BF16", "F16", "F32", "F64")
+        ],
+    }
+    if any(problems.values()):
+        told = "; ".join(f"{kind}: {_some(names)}" for kind, names in problems.items() if names)
+        raise UserError(f"{directory}: the weights do not fit config.json. {told}")
+
+
+@torch.no_grad()
+def fill(model: Decoder, stored: dict[str, Stored], directory: Path) -> None:
+    """Copy the stored tensors into the model, one at a time, converting to its dtype and device."""
+    views = hugging_face_views(model)
+    for file in sorted({entry.file for entry in stored.values()}):
+        with safe_open(file, framework="pt") as tensors:
+            for name in views.keys() & set(tensors.keys()):
+                views[name].copy_(tensors.get_tensor(name))
+    if HEAD in stored and HEAD not in views:  # tied, yet written out: transformers 4 ties it, 5 does not
+        with safe_open(stored[HEAD].file, framework="pt") as tensors:
+            head = tensors.get_tensor(HEAD).to(model.embed.weight)
+        if not torch.equal(head, model.embed.weight):
+            raise UserError(
+                f"{directory}: config.json ties the embeddings but {HEAD} is not {EMBEDDING}. Set tie_word_embeddings "
+                f"to false if there are two matrices, or delete {HEAD}"
+            )
+
+
+def write_weights(model: Decoder, directory: Path, max_shard_bytes: int) -> None:
+    """model.safetensors, or shards and their index; weights already in `directory` are replaced."""
+    for old in directory.glob("model*.safetensors*"):
+        old.unlink()
+    views = hugging_face_views(model)
+    # The plan is made on the meta device, where parts of one matrix count as the tensors they become on disk.
+    sizes = {name: torch.empty(view.shape, dtype=view.dtype, device="meta") for name, view in views.items()}
+    plan = split_torch_state_dict_into_shards(sizes, max_shard_size=max_shard_bytes)
+    for filename, names in plan.filename_to_tensors.items():
+        save_file({name: views[name] for name in names}, directory / filename, metadata={"format": "pt"})
+    if plan.is_sharded:
+        write_json(directory / INDEX, {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename})

@@ -1,0 +1,293 @@
+"""What a recipe is about to do: stages, batch sizes, memory. Computed from the recipe and config.json, without torch.
+
+Memory in bytes, N parameters, b bytes of the run's dtype (2 or 4), t tokens of a micro batch:
+
+    weights       N * b, and N * 4 for the fp32 master copy when b is 2
+    gradients     N * 4
+    optimizer     N * 8                                              (AdamW's two moments, fp32)
+    reference     N * b when beta > 0
+    kv cache      2 * layers * kv_heads * head_dim * b * concurrent * (prompt + completion cap)
+    activations   t * layers * (6 width + 2 (heads + kv_heads) head_dim + 4 intermediate) * b
+    logits        3 * 64 MiB (log-probabilities are made in chunks of 2^24 floats, forward, softmax and gradient)
+
+Generation and training take turns, so a stage's peak is its fixed part plus the larger of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from r1kit import artifact
+from r1kit.config import RL, Evaluate, Pretrain, PromptSource, Recipe
+from r1kit.data.store import READERS
+from r1kit.model.config import ModelConfig
+
+PROMPT_TOKENS = 512  # assumed; only the KV cache depends on it
+LOGITS_BYTES = 3 * 64 << 20
+CPU_PARAMETERS = 100e6  # smaller models are taken to run on a CPU, hence in fp32, when a recipe leaves it open
+BYTES = {"float32": 4, "bfloat16": 2}
+
+
+def _shape(kind: str, vocab: int, width: int, inner: int, layers: int, heads: int, kv: int, **rest: Any) -> ModelConfig:
+    """A ModelConfig from the numbers model cards print; `rest` overrides what `kind` implies."""
+    implied = {"qkv_bias": kind == "qwen2", "qk_norm": kind == "qwen3", "head_dim": width // heads}
+    return ModelConfig(kind, vocab, width, inner, layers, heads, kv, **{**implied, **rest})
+
+
+_qwen2 = partial(_shape, "qwen2", max_position_embeddings=131_072)
+_qwen3 = partial(_shape, "qwen3", 151_936, head_dim=128, max_position_embeddings=32_768)
+_llama = partial(_shape, "llama", 128_256, max_position_embeddings=131_072)
+
+# Public shapes, so that a recipe on the hub's usual base models can be planned offline.
+KNOWN: dict[str, ModelConfig] = {
+    "Qwen/Qwen2.5-0.5B": _qwen2(151_936, 896, 4864, 24, 14, 2, max_position_embeddings=32_768),
+    "Qwen/Qwen2.5-1.5B": _qwen2(151_936, 1536, 8960, 28, 12, 2),
+    "Qwen/Qwen2.5-3B": _qwen2(151_936, 2048, 11_008, 36, 16, 2, max_position_embeddings=32_768),
+    "Qwen/Qwen2.5-7B": _qwen2(152_064, 3584, 18_944, 28, 28, 4, tie_word_embeddings=False),
+    "Qwen/Qwen2.5-14B": _qwen2(152_064, 5120, 13_824, 48, 40, 8, tie_word_embeddings=False),
+    "Qwen/Qwen2.5-32B": _qwen2(152_064, 5120, 27_648, 64, 40, 8, tie_word_embeddings=False),
+    "Qwen/Qwen2.5-Math-1.5B": _qwen2(151_936, 1536, 8960, 28, 12, 2, max_position_embeddings=4096),
+    "Qwen/Qwen2.5-Math-7B": _qwen2(152_064, 3584, 18_944, 28, 28, 4, tie_word_embeddings=False, max_position_embeddings=4096),
+    "Qwen/Qwen3-0.6B-Base": _qwen3(1024, 3072, 28, 16, 8),
+    "Qwen/Qwen3-1.7B-Base": _qwen3(2048, 6144, 28, 16, 8),
+    "Qwen/Qwen3-4B-Base": _qwen3(2560, 9728, 36, 32, 8),
+    "Qwen/Qwen3-8B-Base": _qwen3(4096, 12_288, 36, 32, 8, tie_word_embeddings=False),
+    "meta-llama/Llama-3.2-1B": _llama(2048, 8192, 16, 32, 8),
+    "meta-llama/Llama-3.2-3B": _llama(3072, 8192, 28, 24, 8),
+    "meta-llama/Llama-3.1-8B": _llama(4096, 14_336, 32, 32, 8, tie_word_embeddings=False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """One stage as it will run."""
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]  # the model and the prompts
+    counts: Mapping[str, int]  # the batch vocabulary: steps, completions per step, ...
+    parameters: int | None  # of the model; None when its shape is unknown
+    memory: Mapping[str, int]  # bytes by part, "peak" last; empty when the shape is unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole recipe as it will run."""
+
+    name: str
+    seed: int
+    stages: tuple[StagePlan, ...]
+    warnings: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def plan(recipe: Recipe) -> Plan:
+    """Look at a checked recipe as a whole. Reads config.json files at most."""
+    shapes: dict[str, ModelConfig | None] = {}  # by earlier stage
+    stages, warnings = [], []
+    for name, stage in recipe.stage.items():
+        shape = shapes[name] = _stage_shape(stage, shapes)
+        stages.append(_plan_stage(recipe, name, stage, shape))
+        warnings += [f"stage.{name}: {text}" for text in _warnings(stage, shape)]
+    return Plan(recipe.name, recipe.seed, tuple(stages), tuple(warnings))
+
+
+def _stage_shape(stage: Pretrain | RL | Evaluate, earlier: Mapping[str, ModelConfig | None]) -> ModelConfig | None:
+    if isinstance(stage, Pretrain):
+        a = stage.architecture
+        sizes = (a.hidden_size, a.intermediate_size, a.num_hidden_layers, a.num_attention_heads, a.num_key_value_heads)
+        return _shape(a.model_type, stage.vocab_size, *sizes, max_position_embeddings=max(2048, stage.context_length))
+    if stage.model in earlier:
+        return earlier[stage.model]
+    if (directory := artifact.local_model(stage.model)) is not None:
+        return read_shape(directory)
+    names = (stage.model, f"{stage.model}-Base", stage.model.removesuffix("-Instruct"))
+    return next((KNOWN[name] for name in names if name in KNOWN), None)
+
+
+def read_shape(directory: Path) -> ModelConfig | None:
+    """The shape in a checkpoint's config.json; None for an architecture other than Qwen2, Qwen3 and Llama."""
+    c = artifact.read_json(directory / "config.json")
+    if c.get("model_type") not in ("qwen2", "qwen3", "llama"):
+        return None
+    heads = c["num_attention_heads"]
+    head_dim = c.get("head_dim") or c["hidden_size"] // heads
+    sizes = (c["vocab_size"], c["hidden_size"], c["intermediate_size"], c["num_hidden_layers"], heads)
+    rest = {"tie_word_embeddings": c.get("tie_word_embeddings", False), "head_dim": head_dim}
+    positions = c.get("max_position_embeddings", 2048)
+    return _shape(c["model_type"], *sizes, c.get("num_key_value_heads") or heads, max_position_embeddings=positions, **rest)
+
+
+# -- one stage ----------------------------------------------------------------------------------------------------
+
+
+def _plan_stage(recipe: Recipe, name: str, stage: Pretrain | RL | Evaluate, shape: ModelConfig | None) -> StagePlan:
+    on_cpu = recipe.device == "cpu" or (shape is not None and shape.parameter_count() < CPU_PARAMETERS)
+    dtype = recipe.dtype if recipe.dtype != "auto" else "float32" if on_cpu else "bfloat16"
+    bytes_each = BYTES[dtype]
+    memory: dict[str, int] = {}
+    if isinstance(stage, Pretrain):
+        inputs = (f"corpus {stage.corpus}",)
+        counts = {"steps": stage.steps, "tokens_per_step": stage.sequences_per_step * stage.context_length}
+        if shape is not None:
+            memory = _training_memory(shape, bytes_each, counts["tokens_per_step"], reference=False)
+    elif isinstance(stage, RL):
+        inputs = (stage.model, *map(_source, stage.prompts))
+        counts = _rl_counts(stage)
+        if shape is not None:
+            memory = _training_memory(shape, bytes_each, stage.micro_batch_tokens, reference=stage.beta > 0)
+            concurrent = min(recipe.max_concurrent, counts["completions_per_rollout"])
+            memory["kv_cache"] = _kv_bytes(shape, bytes_each) * concurrent * (PROMPT_TOKENS + _longest(stage))
+    else:
+        inputs = (stage.model, *(f"{key}: {_source(s)}" for key, sources in stage.benchmarks.items() for s in sources))
+        counts = {"samples_per_problem": stage.samples}
+        if shape is not None:
+            tokens = PROMPT_TOKENS + stage.max_completion_length
+            memory = {"weights": shape.parameter_count() * bytes_each}
+            memory["kv_cache"] = _kv_bytes(shape, bytes_each) * recipe.max_concurrent * tokens
+    if memory:
+        memory["peak"] = _peak(memory)
+    return StagePlan(name, stage.kind, inputs, counts, shape and shape.parameter_count(), memory)
+
+
+def _source(source: PromptSource) -> str:
+    return source.source if source.split == "train" else f"{source.source} ({source.split})"
+
+
+def _longest(stage: RL) -> int:
+    return max(cap for step, cap in stage.max_completion_length.items() if step < stage.steps)
+
+
+def _rl_counts(stage: RL) -> dict[str, int]:
+    per_step = stage.prompts_per_step * stage.num_generations
+    return {
+        "steps": stage.steps,
+        "prompts_per_step": stage.prompts_per_step,
+        "num_generations": stage.num_generations,
+        "completions_per_step": per_step,
+        "steps_per_rollout": stage.steps_per_rollout,
+        "completions_per_rollout": per_step * stage.steps_per_rollout,
+        "rollouts": -(-stage.steps // stage.steps_per_rollout),
+        "reference_windows": -(-stage.steps // stage.ref_refresh_steps) if stage.beta and stage.ref_refresh_steps else 0,
+        "completions": per_step * stage.steps,
+    }
+
+
+def _kv_bytes(shape: ModelConfig, bytes_each: int) -> int:
+    """Per token: a key and a value for every layer and key-value head."""
+    return 2 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim * bytes_each
+
+
+def _training_memory(shape: ModelConfig, bytes_each: int, tokens: int, reference: bool) -> dict[str, int]:
+    n = shape.parameter_count()
+    attention = 2 * (shape.num_attention_heads + shape.num_key_value_heads) * shape.head_dim
+    per_layer = 6 * shape.hidden_size + attention + 4 * shape.intermediate_size
+    return {
+        "weights": n * (bytes_each if bytes_each == 4 else bytes_each + 4),
+        "gradients": n * 4,
+        "optimizer": n * 8,
+        "reference": n * bytes_each if reference else 0,
+        "activations": tokens * shape.num_hidden_layers * per_layer * bytes_each,
+        "logits": LOGITS_BYTES,
+    }
+
+
+def _peak(memory: Mapping[str, int]) -> int:
+    fixed = sum(memory.get(part, 0) for part in ("weights", "optimizer", "reference"))
+    training = sum(memory.get(part, 0) for part in ("gradients", "activations", "logits"))
+    return fixed + max(training, memory.get("kv_cache", 0))
+
+
+# -- warnings -----------------------------------------------------------------------------------------------------
+
+
+def _warnings(stage: Pretrain | RL | Evaluate, shape: ModelConfig | None) -> list[str]:
+    checks: list[tuple[bool, str]] = []
+    if isinstance(stage, RL):
+        checks += _rl_warnings(stage)
+    if isinstance(stage, (RL, Pretrain)):
+        late = stage.warmup_steps >= stage.steps
+        checks.append((late, f"warmup_steps = {stage.warmup_steps} never ends within steps = {stage.steps}"))
+    if isinstance(stage, (RL, Evaluate)):
+        if shape is None:
+            checks.append((True, f"the shape of {stage.model} is not known here, so memory is not estimated"))
+        else:
+            longest = _longest(stage) if isinstance(stage, RL) else stage.max_completion_length
+            fits = shape.max_position_embeddings
+            text = f"max_completion_length = {longest} is beyond the model's {fits} positions"
+            checks.append((longest > fits, text))
+        for source in (*getattr(stage, "prompts", ()), *(s for group in stage.benchmarks.values() for s in group)):
+            path = Path(source.source).expanduser()
+            absent = (path.suffix in READERS or source.source[:1] in "./~") and not path.exists()
+            checks.append((absent, f"{source.source}: no such file"))
+    return [text for wrong, text in checks if wrong]
+
+
+def _rl_warnings(stage: RL) -> list[tuple[bool, str]]:
+    rest = stage.steps % stage.steps_per_rollout
+    per_rollout = stage.steps_per_rollout
+    longest = _longest(stage)
+    refresh = stage.ref_refresh_steps
+    return [
+        (rest > 0, f"steps = {stage.steps} is not a multiple of steps_per_rollout = {per_rollout}: "
+                   f"the last rollout trains {rest} of {per_rollout} steps"),
+        (stage.beta > 0 and refresh > 0 and refresh % per_rollout > 0,
+         f"ref_refresh_steps = {refresh} is not a multiple of steps_per_rollout = {per_rollout}"),
+        (stage.micro_batch_tokens < longest,
+         f"micro_batch_tokens = {stage.micro_batch_tokens} is less than one completion of {longest} tokens: "
+         "the longest answers decide the memory"),
+        (bool(stage.benchmarks) and not stage.eval_every, "benchmarks are given but eval_every is 0: they never run"),
+        (bool(stage.eval_every) and not stage.benchmarks, "eval_every is given but there are no benchmarks"),
+    ]  # fmt: skip
+
+
+# -- text ---------------------------------------------------------------------------------------------------------
+
+
+def size(number: int) -> str:
+    """1.54B, 860K, ... (decimal)."""
+    for unit, scale in (("T", 10**12), ("B", 10**9), ("M", 10**6), ("K", 10**3)):
+        if number >= scale:
+            return f"{number / scale:.3g}{unit}"
+    return str(number)
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
+
+
+def render(found: Plan) -> str:
+    """The plan as text."""
+    lines = [f"{found.name} (seed {found.seed}): {len(found.stages)} stages"]
+    for i, stage in enumerate(found.stages, start=1):
+        model = f", {size(stage.parameters)} parameters" if stage.parameters else ""
+        lines.append(f"\n{i}. {stage.name} ({stage.kind}{model})")
+        lines.append(f"   from     {', '.join(stage.inputs)}")
+        lines.append(f"   does     {_RENDER_COUNTS[stage.kind](stage.counts)}")
+        if stage.memory:
+            parts = [f"{name.replace('_', ' ')} {_bytes(b)}" for name, b in stage.memory.items() if b and name != "peak"]
+            lines.append(f"   memory   about {_bytes(stage.memory['peak'])} at peak: {', '.join(parts)}")
+    return "\n".join(lines + [f"\nwarning: {text}" for text in found.warnings])
+
+
+def _render_rl(c: Mapping[str, int]) -> str:
+    windows = f", {c['reference_windows']} reference windows" if c["reference_windows"] else ""
+    return (
+        f"{c['steps']} steps of {c['prompts_per_step']} prompts x {c['num_generations']} generations = "
+        f"{c['completions_per_step']} completions\n            {c['rollouts']} rollouts of "
+        f"{c['completions_per_rollout']} completions, {c['steps_per_rollout']} steps each{windows}; "
+        f"{c['completions']:,} completions in all"
+    )
+
+
+_RENDER_COUNTS: dict[str, Callable[[Mapping[str, int]], str]] = {
+    "pretrain": lambda c: f"{c['steps']} steps of {c['tokens_per_step']} tokens",
+    "rl": _render_rl,
+    "evaluate": lambda c: f"{c['samples_per_problem']} samples per problem",
+}

@@ -1,0 +1,252 @@
+"""Recipes: TOML in, a typed `Recipe` out, and errors that name the file, the key and the nearest right one."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from r1kit import artifact
+from r1kit.config import RL, PromptSource, Recipe, Stage
+
+INSTALLED = Path(__file__).parent / "recipes"
+CHECKOUT = Path(__file__).parents[2] / "recipes"  # where they are in an editable install
+KINDS: dict[str, type[BaseModel]] = {
+    get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(get_args(Stage)[0])
+}
+MAKES_MODEL = ("pretrain", "rl")
+
+Location = tuple[str | int, ...]
+
+
+class RecipeError(artifact.UserError):
+    """A recipe that cannot be read as written. One line for every mistake."""
+
+
+def bundled_recipes() -> dict[str, Path]:
+    """Name -> file of the recipes that come with the package."""
+    folder = INSTALLED if INSTALLED.is_dir() else CHECKOUT
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read, override and check a recipe. `overrides` are `key.path=value`, values in TOML or bare words.
+
+    Raises RecipeError with one line for every mistake found.
+    """
+    path = _find(name_or_path)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path.name}: not UTF-8 text ({error})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path.name}: not valid TOML: {error}") from None
+    overridden = [_override(data, text) for text in overrides]
+
+    def where(location: Location) -> str:
+        return "--set" if any(location[: len(key)] == key for key in overridden) else path.name
+
+    try:
+        recipe = Recipe.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(data, item) for item in error.errors(include_url=False)]
+        raise RecipeError("\n".join(f"{where(at)}: {_dotted(at)}: {text}" for at, text in lines)) from None
+    mistakes = cross_checks(recipe)
+    if mistakes:
+        raise RecipeError("\n".join(f"{where(at)}: {_dotted(at)}: {text}" for at, text in mistakes))
+    return recipe
+
+
+def dump_toml(recipe: Recipe) -> str:
+    """The recipe as resolved, every default written out. `load_recipe` reads it back to an equal recipe."""
+    import tomli_w
+
+    return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
+
+
+def _find(name_or_path: str) -> Path:
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return path
+    bundled = bundled_recipes()
+    if name_or_path in bundled:
+        return bundled[name_or_path]
+    close = artifact.nearest(path.name.removesuffix(".toml"), bundled)
+    hint = f"did you mean {close}? " if close else ""
+    raise RecipeError(
+        f"{name_or_path}: no such recipe, neither a file nor a bundled name; {hint}bundled: {', '.join(bundled)}"
+    )
+
+
+# -- overrides ----------------------------------------------------------------------------------------------------
+
+
+def _override(data: dict[str, Any], text: str) -> Location:
+    """Set one key of the raw recipe; returns its path."""
+    key, equals, value = text.partition("=")
+    try:
+        nested = tomllib.loads(f"{key} = 0") if equals else {}
+    except tomllib.TOMLDecodeError:
+        nested = {}
+    path: list[str] = []
+    while isinstance(nested, dict) and len(nested) == 1:
+        [(part, nested)] = nested.items()
+        path.append(part)
+    if not path or nested != 0:
+        raise RecipeError(f"--set {text}: write it as key.path=value, e.g. --set stage.zero.steps=10")
+    stages = data.get("stage", {})
+    if path[0] == "stage" and len(path) > 1 and isinstance(stages, dict) and path[1] not in stages:
+        close = artifact.nearest(path[1], stages)
+        hint = f"did you mean {close}?" if close else f"stages: {', '.join(stages)}"
+        raise RecipeError(f"--set {text}: there is no stage {path[1]}; {hint}")
+    table = data
+    for part in path[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"--set {text}: {part} is {table!r}, not a table; set {part} itself")
+    table[path[-1]] = _value(text, value.strip())
+    return tuple(path)
+
+
+def _value(text: str, value: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError as error:
+        if value[:1] in tuple("[{\"'") or not value:
+            example = """--set 'stage.zero.prompts=["world:arithmetic"]'"""
+            raise RecipeError(f"--set {text}: the value is not valid TOML ({error}); e.g. {example}") from None
+        return value
+
+
+# -- pydantic's errors, told to people ----------------------------------------------------------------------------
+
+
+def _dotted(location: Location) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return text.removeprefix(".")
+
+
+def _explain(data: dict[str, Any], error: Mapping[str, Any]) -> tuple[Location, str]:
+    """One pydantic error -> the key's path as written in the file, and what to do about it."""
+    location: Location = error["loc"]
+    kind = error["type"]
+    if len(location) > 2 and location[0] == "stage" and location[2] in KINDS:
+        model, rest = KINDS[str(location[2])], location[3:]
+        location = location[:2] + rest  # pydantic puts the discriminator's value into the path
+    else:
+        model, rest = Recipe, location
+    if kind == "extra_forbidden":
+        return location, _unknown(str(location[-1]), _fields_at(model, rest))
+    if kind == "union_tag_invalid":
+        return (*location, "kind"), _unknown(error["ctx"]["tag"], KINDS, noun="unknown kind of stage")
+    if kind == "union_tag_not_found":
+        return location, f"kind is missing; allowed: {', '.join(KINDS)}"
+    if kind == "missing":
+        return location, "missing, and there is no default"
+    if kind == "value_error":
+        return location, error["msg"].removeprefix("Value error, ")
+    if kind == "literal_error":
+        return location, _unknown(str(error["input"]), _literals_at(model, rest), noun="unknown value")
+    if location == ("name",) and kind == "string_pattern_mismatch":
+        return location, f"{error['input']!r} given; lower-case letters, digits, dot, dash and underscore are allowed"
+    given = json.dumps(error["input"], default=str, ensure_ascii=False)
+    given = given if len(given) <= 60 else given[:57] + "..."
+    return location, f"{given} given; {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _unknown(given: str, allowed: Sequence[str] | Mapping[str, Any], noun: str = "unknown key") -> str:
+    close = artifact.nearest(given, allowed)
+    shown = "" if noun == "unknown key" else f"{given!r}: "
+    hint = f"did you mean {close}?" if close else f"allowed: {', '.join(allowed)}"
+    return f"{shown}{noun}; {hint}"
+
+
+def _annotation_at(model: type[BaseModel], path: Location) -> Any:
+    """The declared type at a key path, `X | None` read as X."""
+    annotation: Any = model
+    for part in path:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            annotation = annotation.model_fields[str(part)].annotation
+        elif get_origin(annotation) in (dict, list):
+            annotation = get_args(annotation)[-1]
+        if type(None) in get_args(annotation):
+            annotation = next(arg for arg in get_args(annotation) if arg is not type(None))
+    return annotation
+
+
+def _fields_at(model: type[BaseModel], path: Location) -> list[str]:
+    return list(_annotation_at(model, path[:-1]).model_fields)
+
+
+def _literals_at(model: type[BaseModel], path: Location) -> list[str]:
+    annotation = _annotation_at(model, path)
+    return [str(value) for value in get_args(annotation)] if get_origin(annotation) is Literal else []
+
+
+# -- what one stage says about another ----------------------------------------------------------------------------
+
+
+def cross_checks(recipe: Recipe) -> list[tuple[Location, str]]:
+    """Mistakes no single key shows: (key path, what to do about it)."""
+    mistakes: list[tuple[Location, str]] = []
+    earlier: dict[str, str] = {}
+    for name, stage in recipe.stage.items():
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+            text = "a stage's name becomes a directory: lower-case letters, digits, - and _ are allowed"
+            mistakes.append((("stage", name), text))
+        if (reference := getattr(stage, "model", None)) is not None:
+            if (mistake := _model_mistake(reference, earlier, list(recipe.stage))) is not None:
+                mistakes.append((("stage", name, "model"), mistake))
+        if isinstance(stage, RL):
+            from r1kit.rewards.base import check_reward_names
+
+            try:
+                check_reward_names(stage.rewards)
+            except ValueError as error:
+                mistakes.append((("stage", name, "rewards"), str(error)))
+        for key, source in sources(stage):
+            if (mistake := _world_mistake(source)) is not None:
+                mistakes.append((("stage", name, *key), mistake))
+        earlier[name] = stage.kind
+    return mistakes
+
+
+def sources(stage: BaseModel) -> list[tuple[Location, PromptSource]]:
+    """Every prompt source of a stage with its key path."""
+    found: list[tuple[Location, PromptSource]] = [(("prompts", i), s) for i, s in enumerate(getattr(stage, "prompts", ()))]
+    for name, group in getattr(stage, "benchmarks", {}).items():
+        found += [(("benchmarks", name, i), source) for i, source in enumerate(group)]
+    return found
+
+
+def _world_mistake(source: PromptSource) -> str | None:
+    from r1kit.data.worlds import DEFAULT_LIMIT, FAMILIES
+
+    kind, _, world = source.source.partition(":")
+    if kind != "world":
+        return None
+    if world not in FAMILIES:
+        return _unknown(world, FAMILIES, noun="no such world")
+    return None if source.split in DEFAULT_LIMIT else _unknown(source.split, DEFAULT_LIMIT, noun="no such split of a world")
+
+
+def _model_mistake(reference: str, earlier: Mapping[str, str], stages: Sequence[str]) -> str | None:
+    if reference in earlier:
+        kind = earlier[reference]
+        return None if kind in MAKES_MODEL else f"{reference} is a stage of kind {kind}, which makes no model"
+    try:
+        if artifact.local_model(reference) is not None:
+            return None
+    except artifact.UserError as error:
+        return str(error)
+    if reference in stages:
+        return f"stage {reference} does not come earlier; stages run in the order they are written"
+    if artifact.is_hub_id(reference):
+        return None
+    known = [name for name, kind in earlier.items() if kind in MAKES_MODEL] + artifact.bundled_models()
+    return _unknown(reference, known, noun="no such model, directory or hub id (org/name)")

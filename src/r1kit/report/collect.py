@@ -1,0 +1,228 @@
+"""Reads a run directory into records. Plain files in, no package state: a run copied from elsewhere reads the same.
+
+A run may be under way or damaged: what is missing is simply empty, what cannot be read is named in `notes`, and a
+last line cut off in mid-write is skipped in silence.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from r1kit.artifact import UserError
+
+ROLLOUT_STEPS = 12  # how many of a stage's logged steps are shown, first and last included
+SAMPLES_KEPT = 2  # answers shown of each benchmark problem
+TEXT_HEAD, TEXT_TAIL = 4000, 2000  # characters kept of a longer text
+NOT_FINITE = ("NaN", "Infinity", "-Infinity")  # as metrics.jsonl spells them
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """All that is on disk of one stage."""
+
+    name: str
+    kind: str
+    state: str  # "done", "under way", "failed" or "not started"
+    config: Mapping[str, Any] = field(default_factory=dict)
+    artifact: Mapping[str, Any] = field(default_factory=dict)
+    metrics: tuple[Row, ...] = ()  # ascending by step
+    rollouts: Mapping[int, tuple[Row, ...]] = field(default_factory=dict)  # step -> completions, texts shortened
+    rollouts_left_out: int = 0  # logged steps that are not in `rollouts`
+    results: Mapping[str, Any] = field(default_factory=dict)  # {"model", "benchmarks"} of an evaluate stage
+    samples: tuple[Row, ...] = ()  # SAMPLES_KEPT a problem, texts shortened
+    samples_left_out: int = 0
+    error: str = ""  # the traceback of a stage that failed
+
+    @property
+    def seconds(self) -> float:
+        value = self.artifact.get("seconds")
+        return float(value) if is_number(value) else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run directory: its stages in the recipe's order, and what could not be read."""
+
+    name: str
+    recipe_text: str
+    lineage: Any
+    stages: tuple[Stage, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def evals(self) -> dict[str, Mapping[str, Any]]:
+        """Evaluate stage -> its results, in the order they ran."""
+        return {stage.name: stage.results for stage in self.stages if stage.results}
+
+
+def is_number(value: object) -> bool:
+    """A finite number; True and False are not numbers here."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def collect(run_dir: Path) -> Run:
+    """Read `run_dir`. UserError, a ValueError, if it is not a run directory."""
+    if not (run_dir / "recipe.toml").is_file() and not (run_dir / "stages").is_dir():
+        raise UserError(
+            f"{run_dir} is not a run directory: it has neither recipe.toml nor stages/. "
+            "Pass the directory that `r1kit run` printed at its end, e.g. runs/sprout-zero."
+        )
+    notes: list[str] = []
+    text, recipe = _read_recipe(run_dir, notes)
+    planned = recipe["stage"] if isinstance(recipe.get("stage"), dict) else {}
+    names = [*planned, *(n for n in _stage_dirs(run_dir) if n not in planned)]
+    stages = tuple(_read_stage(run_dir, name, planned.get(name), notes) for name in names)
+    lineage = _read_json(run_dir / "lineage.json", run_dir, notes)
+    return Run(str(recipe.get("name") or run_dir.resolve().name), text, lineage, stages, tuple(notes))
+
+
+def _read_recipe(run_dir: Path, notes: list[str]) -> tuple[str, dict[str, Any]]:
+    path = run_dir / "recipe.toml"
+    if not path.is_file():
+        notes.append("recipe.toml is missing, so stages are in alphabetical order.")
+        return "", {}
+    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        return text, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        notes.append(f"recipe.toml cannot be read: {error}.")
+        return text, {}
+
+
+def _stage_dirs(run_dir: Path) -> list[str]:
+    stages = run_dir / "stages"
+    visible = (p.name for p in stages.iterdir() if p.is_dir() and not p.name.startswith(".")) if stages.is_dir() else ()
+    return sorted(visible)
+
+
+def _read_stage(run_dir: Path, name: str, planned: object, notes: list[str]) -> Stage:
+    here = run_dir / "stages" / name
+    artifact = _as_dict(_read_json(here / "artifact.json", run_dir, notes))
+    config = {**_as_dict(planned), **_as_dict(artifact.get("config"))}
+    rollouts, steps_left_out = _read_rollouts(here / "rollouts", run_dir, notes)
+    samples, samples_left_out = _read_samples(here / "data" / "samples.jsonl", run_dir, notes)
+    failure = here / "error.txt"
+    error = failure.read_text(encoding="utf-8", errors="replace") if failure.is_file() and not artifact else ""
+    return Stage(
+        name=name,
+        kind=str(artifact.get("kind") or config.get("kind") or "stage"),
+        state="done" if artifact else "failed" if error else "under way" if here.is_dir() else "not started",
+        config=config,
+        artifact=artifact,
+        metrics=_read_metrics(here / "metrics.jsonl", run_dir, notes),
+        rollouts=rollouts,
+        rollouts_left_out=steps_left_out,
+        results=_read_results(here / "data" / "results.json", run_dir, notes),
+        samples=samples,
+        samples_left_out=samples_left_out,
+        error=error,
+    )
+
+
+def _as_dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _read_json(path: Path, run_dir: Path, notes: list[str]) -> Any:
+    """The file's JSON, or None when it is absent; a broken file is noted."""
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        notes.append(f"{path.relative_to(run_dir)} is not JSON: {error}.")
+        return None
+
+
+def _read_results(path: Path, run_dir: Path, notes: list[str]) -> dict[str, Any]:
+    results = _as_dict(_read_json(path, run_dir, notes))
+    if results and not isinstance(results.get("benchmarks"), dict):
+        notes.append(f'{path.relative_to(run_dir)} has no "benchmarks" and is left out.')
+        return {}
+    return results
+
+
+def read_jsonl(path: Path, run_dir: Path, notes: list[str]) -> Iterator[Row]:
+    """The objects of a JSONL file. Broken lines are noted, but for a last one without newline: still being written."""
+    if not path.is_file():
+        return
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                if line.endswith(b"\n"):
+                    notes.append(f"{path.relative_to(run_dir)} line {number} is not JSON and is left out: {error}.")
+                continue
+            if isinstance(row, dict):
+                yield row
+            else:
+                notes.append(f"{path.relative_to(run_dir)} line {number} is not an object and is left out.")
+
+
+def _read_metrics(path: Path, run_dir: Path, notes: list[str]) -> tuple[Row, ...]:
+    """Rows by step; of a step logged twice (a resumed run) the later one counts. What is not finite is noted."""
+    by_step: dict[float, Row] = {}
+    for row in read_jsonl(path, run_dir, notes):
+        if is_number(row.get("step")):
+            by_step[row["step"]] = row
+        else:
+            notes.append(f"{path.relative_to(run_dir)} has a line without a step number, which is left out.")
+    bad: dict[str, list[float]] = {}
+    for step in sorted(by_step):
+        for metric, value in by_step[step].items():
+            if value in NOT_FINITE or (isinstance(value, float) and not math.isfinite(value)):
+                bad.setdefault(metric, []).append(step)
+    for metric, steps in bad.items():
+        notes.append(
+            f"{path.relative_to(run_dir)}: {metric} is NaN or infinite, first at step {steps[0]}, {len(steps)} times."
+        )
+    return tuple(by_step[step] for step in sorted(by_step))
+
+
+def _read_rollouts(folder: Path, run_dir: Path, notes: list[str]) -> tuple[dict[int, tuple[Row, ...]], int]:
+    """Completions of at most ROLLOUT_STEPS evenly spaced steps, and how many logged steps are left out."""
+    files = {int(m[1]): p for p in folder.glob("step_*.jsonl") if (m := re.fullmatch(r"step_(\d+)\.jsonl", p.name))}
+    steps = sorted(files)
+    last = len(steps) - 1
+    if last >= ROLLOUT_STEPS:
+        steps = [steps[round(i * last / (ROLLOUT_STEPS - 1))] for i in range(ROLLOUT_STEPS)]
+    shown = {step: tuple(_shorten(row) for row in read_jsonl(files[step], run_dir, notes)) for step in steps}
+    return shown, len(files) - len(steps)
+
+
+def _read_samples(path: Path, run_dir: Path, notes: list[str]) -> tuple[tuple[Row, ...], int]:
+    """The first SAMPLES_KEPT answers to every benchmark problem, and how many answers are left out."""
+    seen: dict[tuple[str, str], int] = {}
+    kept: list[Row] = []
+    total = 0
+    for row in read_jsonl(path, run_dir, notes):
+        key = (str(row.get("benchmark")), str(row.get("prompt_id")))
+        seen[key] = seen.get(key, 0) + 1
+        total += 1
+        if seen[key] <= SAMPLES_KEPT:
+            kept.append(_shorten(row))
+    return tuple(kept), total - len(kept)
+
+
+def _shorten(row: Row) -> Row:
+    """The row with the middle of long texts cut out, so that memory and the page stay small."""
+    return {key: _shorten_text(value) if isinstance(value, str) else value for key, value in row.items()}
+
+
+def _shorten_text(text: str) -> str:
+    cut = len(text) - TEXT_HEAD - TEXT_TAIL
+    if cut <= 0:
+        return text
+    return f"{text[:TEXT_HEAD]}\n[... {cut:,} characters left out of this page ...]\n{text[-TEXT_TAIL:]}"

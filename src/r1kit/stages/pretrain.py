@@ -1,0 +1,98 @@
+"""The pretrain stage: a tokenizer and a base model from nothing but a world's corpus."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from r1kit.artifact import StageContext, derive_seed
+from r1kit.config import Architecture, Pretrain
+from r1kit.data.tokenizer import train_tokenizer
+from r1kit.data.worlds.corpus import documents
+from r1kit.learn.optim import learning_rate, make_optimizer, update
+from r1kit.log import MetricsLog, progress
+from r1kit.model.config import ModelConfig
+from r1kit.model.decoder import Decoder
+from r1kit.model.hf import publish_model
+
+TOKENIZER_DOCUMENTS = 20_000
+TOKENIZE_AT_ONCE = 512
+LOG_EVERY = 20
+
+
+def run(config: Pretrain, context: StageContext) -> dict[str, Any]:
+    """Train and publish model/. The summary is the last loss and the tokens seen."""
+    tokenizer = train_tokenizer(
+        islice(documents(derive_seed(context.seed, "tokenizer")), TOKENIZER_DOCUMENTS), config.vocab_size
+    )
+    model = Decoder(model_config(config.architecture, tokenizer, config.context_length)).to(context.device)
+    model.initialise(derive_seed(context.seed, "weights"))
+    optimizer = make_optimizer(model, config)
+    batches = token_batches(tokenizer, context.seed, config.sequences_per_step, config.context_length)
+    log = MetricsLog(context.dir / "metrics.jsonl")
+    log.truncate_after(-1)
+    start = time.monotonic()
+    with progress("pretrain", config.steps) as bar:
+        for step, tokens_BT1 in zip(range(config.steps), batches, strict=False):
+            rate = learning_rate(config, step, config.steps)
+            loss = next_token_loss(model, tokens_BT1.to(context.device), context)
+            loss.backward()
+            norm = update(model, optimizer, rate, config.max_grad_norm)
+            bar.advance(loss=float(loss))
+            if step % LOG_EVERY == 0 or step == config.steps - 1:
+                speed = (step + 1) * config.sequences_per_step * config.context_length / (time.monotonic() - start)
+                row = {"step": step, "loss": float(loss), "learning_rate": rate, "grad_norm": norm}
+                log.append({**row, "tokens_per_second": speed})
+    publish_model(model, tokenizer, context.dir / "model")
+    return {"loss": float(loss), "tokens": config.steps * config.sequences_per_step * config.context_length}
+
+
+def next_token_loss(model: Decoder, tokens_BT1: Tensor, context: StageContext) -> Tensor:
+    """Mean cross-entropy of every next token, in nats. Products run in the stage's dtype, weights stay fp32."""
+    lower = context.dtype == "bfloat16"
+    with torch.autocast(torch.device(context.device).type, torch.bfloat16, enabled=lower):
+        logits_BTV = model.logits(model(tokens_BT1[:, :-1]))
+    return F.cross_entropy(logits_BTV.flatten(0, 1).float(), tokens_BT1[:, 1:].flatten())
+
+
+def token_batches(tokenizer: PreTrainedTokenizerBase, seed: int, rows: int, length: int) -> Iterator[Tensor]:
+    """Endless [rows, length + 1] tokens: documents one after another, each closed by an end-of-text token.
+
+    Rows are cut anywhere and documents see what stands before them, as in any base model's pretraining: the model
+    learns to read a prompt after unrelated text.
+    """
+    texts = documents(derive_seed(seed, "documents"))
+    kept: list[int] = []
+    while True:
+        while len(kept) <= rows * length:
+            for ids in tokenizer(list(islice(texts, TOKENIZE_AT_ONCE)))["input_ids"]:
+                kept += [*ids, tokenizer.eos_token_id]
+        tokens = torch.tensor(kept[: rows * length + 1])
+        yield tokens.unfold(0, length + 1, length)
+        kept = kept[rows * length :]
+
+
+def model_config(shape: Architecture, tokenizer: PreTrainedTokenizerBase, context_length: int) -> ModelConfig:
+    """Tied embeddings; what `model_type` implies for biases and norms."""
+    return ModelConfig(
+        model_type=shape.model_type,
+        vocab_size=len(tokenizer),
+        hidden_size=shape.hidden_size,
+        intermediate_size=shape.intermediate_size,
+        num_hidden_layers=shape.num_hidden_layers,
+        num_attention_heads=shape.num_attention_heads,
+        num_key_value_heads=shape.num_key_value_heads,
+        head_dim=shape.hidden_size // shape.num_attention_heads,
+        qkv_bias=shape.model_type == "qwen2",
+        qk_norm=shape.model_type == "qwen3",
+        max_position_embeddings=max(2048, context_length),
+        eos_token_ids=(tokenizer.eos_token_id,),
+        pad_token_id=tokenizer.pad_token_id,
+    )

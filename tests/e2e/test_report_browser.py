@@ -1,0 +1,102 @@
+"""The report in a real browser: it draws itself from disk, its controls work, and no text in it can run."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from run_factory import HOSTILE, make_run
+
+from r1kit.report.render import write_report
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--dump-dom",
+]
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
+
+
+def dom(page: Path, profile: Path) -> str:
+    """The page's HTML after its script has run."""
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory) -> Path:
+    return write_report(make_run(tmp_path_factory.mktemp("run"), steps=40, text=HOSTILE))
+
+
+def test_opens_from_disk_and_runs_nothing_but_itself(report, tmp_path):
+    shown = dom(report, tmp_path)
+    assert "<title>sprout-zero - r1kit report</title>" in shown  # the texts try to change it
+    body = shown.split('<script type="application/json"')[0]
+    assert "<img" not in body and "<script" not in body
+    assert HOSTILE.strip() in unescape(body)
+    assert body.count('<span class="think">') >= 3 and body.count('<span class="answer">') >= 3
+    assert body.count("<select>") >= 6
+
+
+def test_planned_run_opens_too(tmp_path):
+    (tmp_path / "recipe.toml").write_text('name = "plan"\n[stage.zero]\nkind = "rl"\n', encoding="utf-8")
+    assert "Stage zero has not started" in dom(write_report(tmp_path), tmp_path / "profile")
+
+
+def test_controls_and_cursor(report, tmp_path):
+    """A copy without the policy, so that a script of ours may use the page as a reader does."""
+    script = """
+      const seen = (name, value) =>
+        document.body.append(Object.assign(document.createElement("samp"), {textContent: name + "=" + value}));
+      const [rollouts, answers] = document.querySelectorAll(".browser");
+      const pick = (root, i, value) => {
+        const select = root.querySelectorAll("select")[i];
+        select.value = value;
+        select.dispatchEvent(new Event("change"));
+      };
+      seen("steps", rollouts.querySelectorAll("select")[0].options.length);
+      seen("questions", rollouts.querySelectorAll(".list button").length);
+      pick(rollouts, 0, "10");
+      seen("step", rollouts.querySelectorAll("select")[0].value);
+      pick(rollouts, 1, "countdown");
+      seen("countdown", rollouts.querySelectorAll(".list button").length);
+      rollouts.querySelectorAll(".chips button")[2].click();
+      seen("third", [...rollouts.querySelectorAll(".chips button")].findIndex((b) => b.ariaCurrent === "true"));
+      const before = answers.querySelector("h4").textContent;
+      answers.querySelectorAll(".chips button")[1].click();
+      seen("moved", before !== answers.querySelector("h4").textContent);
+      seen("columns", answers.querySelectorAll(".columns .card").length);
+      pick(answers, 2, "right");
+      seen("right", answers.querySelectorAll(".columns .wrong").length);
+      const plot = document.querySelector("figure .plot"), box = plot.getBoundingClientRect();
+      plot.dispatchEvent(new PointerEvent("pointermove", {clientX: box.right - 1, clientY: box.top + 5}));
+      seen("cursor", document.querySelector("figure output").textContent);
+    """
+    copy = tmp_path / "copy.html"
+    source = report.read_text(encoding="utf-8")
+    source = re.sub(r"<meta http-equiv[^>]*>", "", source).replace("</body>", f"<script>{script}</script></body>")
+    copy.write_text(source, encoding="utf-8")
+    found = dict(re.findall(r"<samp>(\w+)=([^<]*)</samp>", dom(copy, tmp_path / "profile")))
+    assert found.pop("cursor").startswith("step 300: ")  # the pretraining's loss, at the right end
+    assert found == {
+        "steps": "4",
+        "questions": "8",
+        "step": "10",
+        "countdown": "4",
+        "third": "2",
+        "moved": "true",
+        "columns": "2",
+        "right": "0",
+    }

@@ -1,0 +1,97 @@
+"""metrics.jsonl survives kills; progress is readable in a CI log."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from r1kit import log
+
+
+def test_rows_come_back_and_every_line_is_strict_json(tmp_path: Path) -> None:
+    metrics = log.MetricsLog(tmp_path / "deep" / "metrics.jsonl")
+    rows = [{"step": 1, "loss": 0.1, "at": {"x": [math.inf, -math.inf]}, "text": "a\u2028b\nc"}, {"step": 2, "loss": math.nan}]
+    for row in rows:
+        metrics.append(row)
+    one, two = log.read_metrics(metrics.path)
+    assert one == rows[0] and math.isnan(two["loss"])
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not strict JSON")
+
+    for line in metrics.path.read_bytes().split(b"\n")[:-1]:
+        json.loads(line, parse_constant=refuse)
+
+
+def test_truncation_drops_later_steps_only(tmp_path: Path) -> None:
+    metrics = log.MetricsLog(tmp_path / "m.jsonl")
+    for step in range(5):
+        metrics.append({"step": step})
+    metrics.append({"note": "no step"})
+    metrics.truncate_after(2)
+    assert log.read_metrics(metrics.path) == [{"step": 0}, {"step": 1}, {"step": 2}, {"note": "no step"}]
+    assert os.listdir(tmp_path) == ["m.jsonl"]
+    log.MetricsLog(tmp_path / "none.jsonl").truncate_after(0)
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_a_half_written_last_line_is_dropped_wherever_it_was_cut(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_bytes((b'{"step": 0}\n' + b'{"step": 1}\n')[:-cut])
+    assert log.read_metrics(path) == [{"step": 0}]
+    log.MetricsLog(path).append({"step": 1})
+    assert log.read_metrics(path) == [{"step": 0}, {"step": 1}]
+
+
+SCRIPT = """
+import time
+from r1kit import log
+log.LINE_SECONDS = 0.05
+with log.progress("zero", 40) as bar:
+    for step in range(40):
+        time.sleep(0.01)
+        if step == 20:
+            log.say("a word")
+            with log.progress("inner", 2) as inner:
+                inner.advance(2)
+        bar.advance(accuracy=step / 7)
+"""
+
+
+def test_without_a_terminal_progress_is_a_few_plain_lines() -> None:
+    found = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    lines = found.stderr.splitlines()
+    assert found.stdout == "" and "\x1b" not in found.stderr and "\r" not in found.stderr
+    assert "a word" in lines and 4 <= len(lines) <= 14
+    assert lines[-1].startswith("zero 40/40") and lines[-1].endswith("accuracy 5.571")
+    assert all(" elapsed" in line for line in lines if line != "a word")
+
+
+def test_on_a_terminal_progress_is_a_bar_with_the_time_left() -> None:
+    leader, follower = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT], stderr=follower, env={**os.environ, "TERM": "xterm", "COLUMNS": "100"})
+    os.close(follower)
+    seen = b""
+    while True:
+        try:
+            piece = os.read(leader, 4096)
+        except OSError:  # Linux says EIO when the other side has closed
+            break
+        if not piece:
+            break
+        seen += piece
+    os.close(leader)
+    assert process.wait() == 0
+    text = seen.decode()
+    assert "40/40" in text and "eta" in text and "a word" in text and "accuracy 5.571" in text
+
+
+def test_durations() -> None:
+    assert [log.duration(s) for s in (0, 59.9, 61, 3723)] == ["0:00", "0:59", "1:01", "1:02:03"]

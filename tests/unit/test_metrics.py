@@ -1,0 +1,208 @@
+"""Benchmark metrics: hand-worked cases, exact enumeration, LightEval's vectors, invariants, interval coverage."""
+
+from __future__ import annotations
+
+import json
+import random
+from itertools import combinations
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from r1kit.evals.metrics import ProblemResult, cons_at_k, mean_ci95, pass_at_k, summarise
+
+VECTORS = Path(__file__).resolve().parents[3] / "shared" / "data" / "vectors" / "metrics"
+
+
+def problem(answers, gold="1", level=1, family="arithmetic", language="en", **changes) -> ProblemResult:
+    n = len(answers)
+    fields = dict(correct=tuple(a == gold for a in answers), answers=tuple(answers), well_formed=(True,) * n)
+    fields |= dict(lengths=(10,) * n, truncated=(False,) * n)
+    return ProblemResult("id", level, family, language, **{**fields, **changes})
+
+
+samples = st.lists(st.tuples(st.sampled_from(["1", "2", "3", "4", None]), st.booleans()), min_size=1, max_size=8)
+
+
+def test_pass_at_k_by_hand():
+    assert pass_at_k(4, 1, 2) == pytest.approx(3 / 6)  # the right one is in 3 of the 6 pairs
+    assert pass_at_k(16, 0, 16) == 0 and pass_at_k(16, 1, 16) == 1
+    assert pass_at_k(200, 3, 1) == pytest.approx(3 / 200)
+    assert pass_at_k(10_000, 1, 100) == pytest.approx(0.01)  # no overflow, no cancellation
+
+
+@pytest.mark.parametrize(("n", "c", "k"), [(4, 5, 1), (4, -1, 1), (4, 1, 5), (4, 1, 0)])
+def test_pass_at_k_refuses_what_has_no_estimate(n, c, k):
+    with pytest.raises(ValueError, match="k <= samples"):
+        pass_at_k(n, c, k)
+
+
+@given(st.integers(1, 20), st.data())
+def test_pass_at_k_grows_with_k_and_c(n, data):
+    c, k = data.draw(st.integers(0, n)), data.draw(st.integers(1, n))
+    assert c / n - 1e-12 <= pass_at_k(n, c, k) <= 1
+    if k < n:
+        assert pass_at_k(n, c, k) <= pass_at_k(n, c, k + 1) + 1e-12
+    if c < n:
+        assert pass_at_k(n, c, k) <= pass_at_k(n, c + 1, k) + 1e-12
+
+
+@given(st.integers(1, 8), st.data())
+def test_pass_at_k_is_the_mean_over_all_subsets(n, data):
+    c, k = data.draw(st.integers(0, n)), data.draw(st.integers(1, n))
+    assert pass_at_k(n, c, k) == pytest.approx(fmean(min(s) < c for s in combinations(range(n), k)))
+
+
+def test_majority_vote_by_hand():
+    def vote(answers, right="1"):
+        return cons_at_k(answers, [a == right for a in answers], len(answers))
+
+    assert vote(["1", "1", "2"]) == 1
+    assert vote(["1", "2", "2"]) == 0
+    assert vote(["1", "2"]) == 0.5  # a tie is shared
+    assert vote(["1", "2", "3", "3", "1"]) == 0.5  # only the leaders share it
+    assert vote(["1", None, None, None]) == 1  # no answer is no vote
+    assert vote([None, None]) == 0
+    assert cons_at_k(["1/2", "0.5", "7"], [True, True, False], 3) == pytest.approx(2 / 3)  # two right spellings
+    assert cons_at_k(["1", "1"], [True, False], 2) == 0.5  # graded both ways
+
+
+@given(samples, st.data())
+def test_consensus_is_the_mean_over_all_subsets(pairs, data):
+    """Grades are made to depend on the answer alone, as a grader's do."""
+    right = dict(pairs)
+    answers = [a for a, _ in pairs]
+    correct = [right[a] for a in answers]
+    k = data.draw(st.integers(1, len(pairs)))
+    by_hand = [
+        cons_at_k([answers[i] for i in s], [correct[i] for i in s], k) for s in combinations(range(len(pairs)), k)
+    ]
+    assert cons_at_k(answers, correct, k) == pytest.approx(fmean(by_hand))
+    assert cons_at_k(answers, correct, k) <= pass_at_k(len(pairs), sum(correct), k) + 1e-12
+    shuffled = list(zip(answers, correct, strict=True))
+    random.Random(0).shuffle(shuffled)
+    assert cons_at_k([a for a, _ in shuffled], [c for _, c in shuffled], k) == cons_at_k(answers, correct, k)
+
+
+def test_consensus_of_64_samples_is_exact_and_quick():
+    answers = [str(i % 20) for i in range(64)]
+    value = cons_at_k(answers, [a == "3" for a in answers], 16)
+    draws = random.Random(1)
+    drawn = [draws.sample(answers, 16) for _ in range(4000)]
+    estimate = fmean(cons_at_k(d, [a == "3" for a in d], 16) for d in drawn)
+    assert value == pytest.approx(estimate, abs=0.01)
+
+
+@pytest.mark.parametrize("k", [0, 3])
+def test_consensus_refuses_a_vote_larger_than_its_samples(k):
+    with pytest.raises(ValueError, match="k <= samples"):
+        cons_at_k(["1", "2"], [True, False], k)
+
+
+@pytest.mark.skipif(not VECTORS.is_dir(), reason="needs ../shared/data")
+@pytest.mark.parametrize(
+    "name", ["pass_at_k", "pass_at_k_math", "avg_at_k", "avg_at_k_math", "maj_at_k", "g_pass_at_k"]
+)
+def test_vectors_of_lighteval(name):
+    checked = 0
+    for case in json.loads((VECTORS / f"{name}.json").read_text(encoding="utf-8"))["test_cases"]:
+        doc, texts, params = case["doc"], case["model_response"]["text"], case["metric_params"]
+        gold = doc["gold_index"] if isinstance(doc["gold_index"], int) else doc["gold_index"][0]
+        correct = [t == doc["choices"][gold] for t in texts]
+        k, expected = params.get("k", 1), case["expected_output"]
+        if not isinstance(k, int) or params.get("n", len(texts)) > len(texts) or len(texts) < k:
+            continue
+        if name.startswith("avg"):
+            ours = mean_ci95([float(c) for c in correct[:k]])[0]
+        elif name == "maj_at_k":
+            if case["name"].endswith("No Majority"):
+                continue  # LightEval takes the first of tied answers; here a tie is shared
+            ours = cons_at_k(texts[:k], correct[:k], k)
+        else:
+            if name == "g_pass_at_k" and f"g-pass@{k}_0.0" not in expected:
+                continue
+            n = len(texts) if name == "g_pass_at_k" else params["n"]
+            ours = pass_at_k(n, sum(correct[:n]), k)
+        wanted = expected[f"g-pass@{k}_0.0"] if name == "g_pass_at_k" else next(iter(expected.values()))
+        assert ours == pytest.approx(wanted, abs=case["tolerance"]), case["name"]
+        checked += 1
+    assert checked >= 3
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
+def test_interval_holds_its_mean_and_has_width(means):
+    mean, low, high = mean_ci95(means)
+    assert 0 <= low <= mean <= high <= 1 and high > low
+    flipped = mean_ci95([1 - x for x in means])
+    assert (flipped[1], flipped[2]) == (pytest.approx(1 - high, abs=1e-9), pytest.approx(1 - low, abs=1e-9))
+
+
+def test_interval_by_hand():
+    mean, low, high = mean_ci95([1.0] * 30)
+    assert mean == high == 1 and 0.86 < low < 0.9  # 30 of 30: Wilson's lower end is 0.886
+    mean, low, high = mean_ci95([1.0] * 50 + [0.0] * 50)
+    assert (low, high) == (pytest.approx(0.4038, abs=1e-4), pytest.approx(0.5962, abs=1e-4))  # Agresti-Coull
+    with pytest.raises(ValueError, match="one or more"):
+        mean_ci95([])
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        mean_ci95([1.5])
+
+
+@pytest.mark.parametrize("problems", [5, 10, 30, 100])
+@pytest.mark.parametrize(("a", "b"), [(1, 1), (0.1, 0.9), (0.05, 0.2), (5, 5), (0.3, 5), (2, 0.1)])
+def test_interval_covers_the_truth(problems, a, b):
+    """Problems of many kinds of difficulty (beta), 16 samples each: near 95 % of the intervals hold the true mean."""
+    rng = random.Random(f"{a} {b} {problems}")
+
+    def one_benchmark():
+        chances = (rng.betavariate(a, b) for _ in range(problems))
+        return mean_ci95([sum(rng.random() < p for _ in range(16)) / 16 for p in chances])
+
+    held = [low <= a / (a + b) <= high for _, low, high in (one_benchmark() for _ in range(300))]
+    assert fmean(held) > 0.91
+
+
+def test_summary_by_hand():
+    results = [
+        problem(["1", "1", "2", None], level=1),  # 2 of 4, vote right
+        problem(["2", "2", "1", "3"], level=2, family="countdown", language="zh"),  # 1 of 4, vote wrong
+        problem(["1"] * 4, level=10, truncated=(True,) * 4, lengths=(100,) * 4, well_formed=(False,) * 4),
+        problem(["2"] * 4, level=0, family="", language=""),
+    ]
+    summary = summarise(results, 4)
+    assert summary["pass@1"] == pytest.approx(7 / 16)
+    assert summary["cons@4"] == 0.5 and summary["pass@4"] == 0.75
+    assert summary["ci95"][0] < summary["pass@1"] < summary["ci95"][1]
+    assert (summary["format_rate"], summary["truncated"], summary["mean_tokens"]) == (0.75, 0.25, 32.5)
+    assert (summary["problems"], summary["samples"]) == (4, 4)
+    assert list(summary["by_level"]) == ["1", "2", "10"]  # as numbers, and without the one that has no level
+    assert list(summary["by_family"]) == ["arithmetic", "countdown"] and list(summary["by_language"]) == ["en", "zh"]
+    assert summary["by_level"]["2"]["pass@1"] == 0.25 and summary["by_level"]["2"]["cons@4"] == 0
+    flat = set(summary) - {"by_level", "by_family", "by_language"}
+    assert set(summary["by_family"]["countdown"]) == flat
+    assert json.loads(json.dumps(summary)) == summary
+
+
+@given(st.lists(st.lists(st.sampled_from(["1", "2", None]), min_size=4, max_size=4), min_size=1, max_size=6))
+def test_summary_invariants(answers):
+    results = [problem(a, level=1 + i % 3) for i, a in enumerate(answers)]
+    summary = summarise(results, 4)
+    assert summary["pass@1"] <= summary["pass@4"] + 1e-12 and summary["cons@4"] <= summary["pass@4"] + 1e-12
+    levels = summary["by_level"].values()
+    assert sum(g["problems"] for g in levels) == len(results)
+    weighted = sum(g["pass@1"] * g["problems"] for g in levels) / len(results)
+    assert weighted == pytest.approx(summary["pass@1"])
+
+
+def test_summary_refuses_ragged_or_empty_input():
+    with pytest.raises(ValueError, match="empty"):
+        summarise([], 1)
+    with pytest.raises(ValueError, match="same number of samples"):
+        summarise([problem(["1"]), problem(["1", "2"])], 1)
+    with pytest.raises(ValueError, match="at least 5"):
+        summarise([problem(["1", "2"])], 5)
+    with pytest.raises(ValueError, match="one entry a sample"):
+        problem(["1", "2"], lengths=(3,))

@@ -1,0 +1,266 @@
+"""Order, reuse, resume, refusal and lineage, with stages small enough to be killed a dozen times a second."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import r1kit
+from r1kit import artifact, pipeline
+from r1kit.artifact import UserError
+from r1kit.config import Recipe
+from r1kit.recipe import dump_toml, load_recipe
+
+# A stage like the real ones in all that concerns the pipeline: it trains step by step, checkpoints, logs, resumes
+# from its last checkpoint, and publishes. Its model depends on its seed, its config and the model it reads.
+TINY_STAGE = """
+import json, time
+from r1kit import artifact, log
+
+def run(config, context):
+    base = artifact.read_json(context.models[config.model] / "config.json")["value"]
+    if config.kind == "evaluate":
+        found = {"model": config.model, "benchmarks": {name: {"pass@1": base / 2**63} for name in config.benchmarks}}
+        artifact.write_json(context.dir / "data" / "results.json", found)
+        return {}
+    metrics = log.MetricsLog(context.dir / "metrics.jsonl")
+    saved = context.dir / "checkpoints" / "last.json"
+    state = artifact.read_json(saved) if saved.exists() else {"step": 0, "value": base}
+    metrics.truncate_after(state["step"])
+    if config.template == "none":
+        raise RuntimeError("at the start")
+    for step in range(state["step"] + 1, config.steps + 1):
+        time.sleep(config.learning_rate)
+        state = {"step": step, "value": artifact.derive_seed(context.seed, state["value"], step)}
+        metrics.append({"step": step, "value": state["value"]})
+        if step % config.save_every == 0:
+            artifact.write_json(saved, state)
+            if config.template == "chat":
+                raise RuntimeError("under way")
+    tmp = context.dir / "model.tmp"
+    tmp.mkdir(exist_ok=True)
+    (tmp / "config.json").write_text(json.dumps({"value": state["value"]}))
+    artifact.publish(tmp, context.dir / "model")
+    return {"last": state["value"]}
+"""
+RECIPE = """
+name = "tiny"
+device = "cpu"
+[stage.zero]
+kind = "rl"
+model = "base"
+prompts = ["problems.jsonl"]
+steps = 12
+save_every = 2
+learning_rate = 0.00001
+[stage.more]
+kind = "rl"
+model = "zero"
+prompts = ["world:arithmetic"]
+steps = 4
+[stage.eval]
+kind = "evaluate"
+model = "more"
+benchmarks = { sums = ["world:arithmetic"] }
+"""
+COMMAND = """
+import sys
+from r1kit import cli, pipeline
+pipeline.STAGES.update(rl="tiny_stage", evaluate="tiny_stage")
+if "--no-report" in sys.argv:
+    cli._write_report = cli._print_table = lambda run_dir: None
+    sys.argv.remove("--no-report")
+sys.argv[1:1] = ["run", "tiny.toml", "--run-dir"]
+cli.main()
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    """The tiny recipe, in a working directory with its base model, its problems and its stages."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    for kind in ("rl", "evaluate"):
+        monkeypatch.setitem(pipeline.STAGES, kind, "tiny_stage")
+    files = {"tiny_stage.py": TINY_STAGE, "tiny.toml": RECIPE, "command.py": COMMAND, "problems.jsonl": "{}\n"}
+    for name, text in {**files, "base/config.json": '{"value": 1}'}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return load_recipe("tiny.toml")
+
+
+def contents(run_dir: Path) -> dict[str, bytes]:
+    """What must not depend on how often a run was interrupted."""
+    kept = ("metrics.jsonl", "config.json", "results.json", "last.json", "recipe.toml")
+    return {str(p.relative_to(run_dir)): p.read_bytes() for p in sorted(run_dir.rglob("*")) if p.name in kept}
+
+
+def command(run_dir: str, *args: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(r1kit.__file__).parents[1]), "."])}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "command.py", run_dir, *args], env=environment, **pipes)
+
+
+def test_a_run_leaves_its_recipe_its_lineage_and_its_results(recipe: Recipe, capsys: pytest.CaptureFixture) -> None:
+    result = pipeline.run(recipe)
+    assert result.dir == Path("runs/tiny") and list(result.evals) == ["eval"] and result.seconds > 0
+    said = capsys.readouterr().err
+    assert [line for line in said.splitlines() if line.startswith("stage")] == [
+        "stage 1/3 zero (rl)", "stage 2/3 more (rl)", "stage 3/3 eval (evaluate)"
+    ]  # fmt: skip
+    assert load_recipe("runs/tiny/recipe.toml") == recipe
+    lineage = artifact.read_json(result.dir / "lineage.json")
+    assert {"r1kit", "source", "commit", "python", "versions", "platform", "stages"} <= set(lineage)
+    zero, more = lineage["stages"]["zero"], lineage["stages"]["more"]
+    assert more["parents"]["zero"] == zero["identity"] and set(zero["parents"]) == {"base", "problems.jsonl"}
+    assert zero["started"] <= zero["finished"]
+    made = artifact.read_json(result.dir / "stages/zero/artifact.json")
+    assert made["outputs"] == {"model/config.json": artifact.file_sha256(result.dir / "stages/zero/model/config.json")}
+    assert made["seed"] == artifact.derive_seed(0, "zero") != artifact.read_json(result.dir / "stages/more/artifact.json")["seed"]
+    assert made["summary"]["last"] == artifact.read_json(result.dir / "stages/zero/model/config.json")["value"]
+
+
+def test_finished_stages_are_skipped_and_untouched(recipe: Recipe, capsys: pytest.CaptureFixture) -> None:
+    first = pipeline.run(recipe, "run", until="more")
+    assert not (first.dir / "stages/eval").exists() and first.evals == {}
+    before = {path: path.stat().st_mtime_ns for path in first.dir.glob("stages/**/*")}
+    capsys.readouterr()
+    pipeline.run(recipe, "run")
+    assert "stage 1/3 zero (rl): finished already, skipped" in capsys.readouterr().err
+    assert all(path.stat().st_mtime_ns == at for path, at in before.items())
+    assert (first.dir / "stages/eval/artifact.json").exists()
+
+
+def test_killed_at_random_instants_a_run_ends_in_the_same_bytes(recipe: Recipe) -> None:
+    pipeline.run(recipe, "whole")
+    rng, kills = random.Random(0), 0
+    while True:
+        process = command("killed", "--no-report", "--set", "stage.zero.learning_rate=0.03")
+        try:
+            _, errors = process.communicate(timeout=rng.uniform(0.2, 0.5) * (1 + kills / 10))
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+            assert kills < 30, "no progress between kills"
+    assert process.returncode == 0, errors
+    assert kills > 0
+    whole, killed = contents(Path("whole")), contents(Path("killed"))
+    assert whole.keys() == killed.keys()
+    assert [name for name in whole if whole[name] != killed[name]] == ["recipe.toml"]  # it sleeps longer
+
+
+def test_sigterm_says_how_to_go_on_and_the_same_command_does(recipe: Recipe) -> None:
+    process = command("run", "--set", "stage.zero.learning_rate=0.05")
+    while not Path("run/stages/zero/checkpoints/last.json").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "interrupted in stage zero; run the same command again to continue from its last checkpoint" in errors
+    assert "Traceback" not in errors
+    _, errors = command("run", "--no-report", "--set", "stage.zero.learning_rate=0.05").communicate(timeout=50)
+    assert len(Path("run/stages/zero/metrics.jsonl").read_text().splitlines()) == 12
+    assert Path("run/stages/eval/artifact.json").exists(), errors
+
+
+def test_a_changed_recipe_is_refused_with_the_keys_and_nothing_is_written(recipe: Recipe) -> None:
+    pipeline.run(recipe, "run", until="zero")
+    before = {path: path.read_bytes() for path in Path("run").rglob("*.*") if path.is_file()}
+    changed = load_recipe("tiny.toml", ["stage.zero.steps=13", "seed=1"])
+    with pytest.raises(UserError, match="another --run-dir") as caught:
+        pipeline.run(changed, "run")
+    assert "stage.zero.steps: 12 then, 13 now" in str(caught.value) and "stage.zero.seed" in str(caught.value)
+    assert {path: path.read_bytes() for path in Path("run").rglob("*.*") if path.is_file()} == before
+
+
+def test_stages_that_have_not_started_may_change(recipe: Recipe) -> None:
+    pipeline.run(recipe, "run", until="zero")
+    pipeline.run(load_recipe("tiny.toml", ["stage.more.steps=5", "max_concurrent=7"]), "run")
+    assert "steps = 5" in Path("run/recipe.toml").read_text()
+
+
+@pytest.mark.parametrize("changed", ["base/config.json", "problems.jsonl"])
+def test_a_half_done_stage_notices_that_what_it_reads_has_changed(recipe: Recipe, changed: str) -> None:
+    broken = load_recipe("tiny.toml", ["stage.zero.template=chat"])
+    with pytest.raises(RuntimeError, match="under way"):
+        pipeline.run(broken, "run")
+    Path(changed).write_text('{"value": 2}')
+    with pytest.raises(UserError, match=f"stage.zero.parents.{changed.partition('/')[0]}: "):
+        pipeline.run(broken, "run")
+
+
+def test_another_version_is_refused(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline.run(recipe, "run")
+    monkeypatch.setattr(r1kit, "__version__", "99")
+    with pytest.raises(UserError, match="stage.zero.r1kit: .* then, 99 now"):
+        pipeline.run(recipe, "run")
+
+
+def test_a_stage_that_failed_at_its_start_may_be_corrected(recipe: Recipe) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        pipeline.run(load_recipe("tiny.toml", ["stage.zero.template=none"]), "run")
+    assert "error.txt" in caught.value.__notes__[0]
+    assert "at the start" in Path("run/stages/zero/error.txt").read_text()
+    pipeline.run(recipe, "run")
+    assert not Path("run/stages/zero/error.txt").exists()
+
+
+def test_a_damaged_model_is_named_before_it_is_used(recipe: Recipe) -> None:
+    pipeline.run(recipe, "run", until="zero")
+    Path("run/stages/zero/model/config.json").write_text('{"value": 5}')
+    with pytest.raises(UserError, match="model/config.json differ"):
+        pipeline.run(recipe, "run")
+
+
+def test_two_processes_cannot_share_a_run(recipe: Recipe) -> None:
+    with pipeline._locked(Path("run")):
+        _, errors = (second := command("run")).communicate(timeout=50)
+    assert second.returncode == 2 and f"process {os.getpid()}" in errors and "--run-dir" in errors
+    pipeline.run(recipe, "run")
+
+
+def test_a_directory_with_other_things_is_left_alone(recipe: Recipe) -> None:
+    with pytest.raises(UserError, match="something other than a run"):
+        pipeline.run(recipe, "base")
+    assert os.listdir("base") == ["config.json"]
+
+
+def test_until_must_name_a_stage(recipe: Recipe) -> None:
+    with pytest.raises(UserError, match="until zer: no such stage; stages: zero, more, eval"):
+        pipeline.run(recipe, "run", until="zer")
+    assert not Path("run").exists()
+
+
+def test_identities_follow_what_decides_a_stage_and_nothing_else(recipe: Recipe) -> None:
+    def identities(*overrides: str, dtype: str = "float32") -> list[str]:
+        return [step.identity for step in pipeline.plan_steps(load_recipe("tiny.toml", overrides), dtype)]
+
+    base = identities()
+    assert identities("max_concurrent=3", "name=other") == base
+    assert identities("stage.more.steps=9")[0] == base[0]
+    for different in (identities("stage.zero.steps=9"), identities("seed=1"), identities(dtype="bfloat16")):
+        assert not set(different) & set(base)  # and all that stands on it
+    assert identities(f"stage.zero.seed={artifact.derive_seed(0, 'zero')}") == base
+
+
+def test_the_resolved_recipe_reads_back(recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "resolved.toml").write_text(dump_toml(recipe))
+    assert load_recipe("resolved.toml") == recipe
+
+
+def test_json_output_is_the_last_line_of_stdout(recipe: Recipe) -> None:
+    out, errors = (process := command("run", "--json")).communicate(timeout=50)
+    assert process.returncode == 0, errors
+    found = json.loads(out.splitlines()[-1])
+    assert found["run"] == "run" and list(found["evals"]) == ["eval"] and len(out.splitlines()) == 1
