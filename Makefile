@@ -18,8 +18,10 @@ demo: install  ## watch R1-Zero happen on this machine's CPU, offline, in minute
 test: $(VENV)/.installed-test  ## install and run the tests
 	$(BIN)/python -m pytest -q
 
-sprout-base: install  ## train the bundled base model again from its recipe
+sprout-base: install  ## train the bundled base model again from its recipe, and install it
 	$(BIN)/r1kit run sprout-base
+	mkdir -p src/r1kit/assets/sprout-base
+	cp runs/sprout-base/stages/base/model/* src/r1kit/assets/sprout-base/
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

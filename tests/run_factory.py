@@ -54,7 +54,7 @@ def make_run(run: Path, steps: int = 120, rollout_every: int = 10, text: str = "
     parents = {"base": {}, "before": {"base": "sha"}, "zero": {"base": "sha"}, "after": {"zero": "sha"}}
     kinds = {"base": "pretrain", "before": "evaluate", "zero": "rl", "after": "evaluate"}
     for name, kind in kinds.items():
-        artifact = {"name": name, "kind": kind, "identity": "1234abcd", "config": {"kind": kind, "steps": steps}}
+        artifact = {"name": name, "kind": kind, "identity": "1234abcd", "config": {"kind": kind}}
         artifact |= {"parents": parents[name], "seconds": 61.0, "finished": "2030-01-01T00:00:00Z"}
         write_json(
             run / "stages" / name / "artifact.json", {**artifact, "summary": {"reward": 1.5} if kind == "rl" else {}}

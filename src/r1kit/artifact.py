@@ -208,8 +208,8 @@ def resolve_model(reference: str) -> Path:
         return Path(snapshot_download(reference, allow_patterns=HUB_FILES))
     except LocalEntryNotFoundError:
         raise UserError(
-            f"{reference}: not a directory here, not in the Hugging Face cache, and the hub cannot be reached. Connect, "
-            f"or download it elsewhere (hf download {reference}) and give the directory instead"
+            f"{reference}: not a directory here, not in the Hugging Face cache, and the hub cannot be reached. "
+            f"Connect, or download it elsewhere (hf download {reference}) and give the directory instead"
         ) from None
     except OSError as error:  # a missing or gated repository, a full disk
         raise UserError(f"{reference}: the hub did not deliver this model: {error}") from error

@@ -26,9 +26,12 @@ app = typer.Typer(
 )
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="a bundled recipe or a .toml file")]
-ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="a bundled name, a directory, a run's stage or a hub id")]
+ModelName = Annotated[
+    str, typer.Argument(metavar="MODEL", help="a bundled name, a directory, a run's stage or a hub id")
+]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a key, e.g. stage.zero.steps=10; repeatable")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="override a key, e.g. stage.zero.steps=10; repeatable"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="one JSON object as the last line of stdout")]
 TemplateName = Annotated[str, typer.Option(metavar="NAME", help="r1-zero, chat or none")]

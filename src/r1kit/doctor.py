@@ -41,7 +41,7 @@ def choose_device(wanted: str = "auto") -> Literal["cpu", "cuda"]:
         return "cuda"
     if wanted == "cuda":
         raise artifact.UserError(
-            f'device "cuda": torch {torch.__version__} sees no GPU; use device = "auto" or "cpu", or install a CUDA build'
+            f"device cuda: torch {torch.__version__} sees no GPU; use device = auto or cpu, or install a CUDA build"
         )
     return "cpu"
 
@@ -102,8 +102,6 @@ def examine() -> dict[str, Any]:
 
 def _warnings() -> list[str]:
     found = []
-    if sys.version_info < (3, 11):
-        found.append("r1kit needs Python 3.11 or newer")
     if 0 < memory_bytes() < 4e9:
         found.append("less than 4 GB of memory: the CPU recipes want about 2 GB free")
     if shutil.disk_usage(".").free < 2e9:

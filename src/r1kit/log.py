@@ -180,7 +180,14 @@ def progress(description: str, total: int) -> Iterator[_Lines | _Bar]:
 
 def _new_bars() -> RichProgress:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = ("{task.description}", BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
     last = (TextColumn("eta"), TimeRemainingColumn(), TextColumn("{task.fields[shown]}"))

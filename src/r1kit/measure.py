@@ -27,9 +27,9 @@ def evaluate(
 
     `benchmarks` defaults to the held-out problems of every world; `settings` are the keys of an evaluate stage.
     """
-    fields = {"kind": "evaluate", "model": model, "benchmarks": benchmarks or benchmarks_from(world_sources()), **settings}
+    benchmarks = benchmarks or benchmarks_from(world_sources())
     try:
-        config = Evaluate.model_validate(fields)
+        config = Evaluate.model_validate({"kind": "evaluate", "model": model, "benchmarks": benchmarks, **settings})
     except ValidationError as error:
         raise artifact.UserError(_lines(error)) from None
     directory = artifact.resolve_model(model)

@@ -118,7 +118,8 @@ def _run_stage(step: Step, recipe: Recipe, run_dir: Path, device: str, lineage: 
     record = {"started": _now(), **lineage["stages"].get(step.name, {}), **step.record()}
     lineage["stages"][step.name] = record
     artifact.write_json(run_dir / "lineage.json", lineage)
-    models = {} if isinstance(step.config, Pretrain) else {step.config.model: _model(step.config.model, recipe, run_dir)}
+    references = [] if isinstance(step.config, Pretrain) else [step.config.model]
+    models = {reference: _model(reference, recipe, run_dir) for reference in references}
     context = StageContext(step.name, directory, step.seed, step.dtype, device, recipe.max_concurrent, models)
     start, before = time.monotonic(), record.get("seconds", 0.0)
     try:
@@ -189,7 +190,7 @@ def _parents(config: StageConfig, earlier: Mapping[str, Step]) -> dict[str, str]
 
 
 def _model(reference: str, recipe: Recipe, run_dir: Path) -> Path:
-    """The checkpoint a stage reads. One made by an earlier stage is checked against the hashes it was published with."""
+    """The checkpoint a stage reads. An earlier stage's is checked against the hashes it was published with."""
     if reference not in recipe.stage:
         return artifact.resolve_model(reference)
     made = run_dir / "stages" / reference
@@ -198,8 +199,8 @@ def _model(reference: str, recipe: Recipe, run_dir: Path) -> Path:
     wrong = [name for name, sha in published.items() if name.startswith("model/") and found.get(name) != sha]
     if wrong:
         raise UserError(
-            f"{made}: {', '.join(wrong)} differ from what stage {reference} published: damaged or edited. Restore them, or "
-            "run the recipe in another --run-dir (what you edited can be named as the next stage's model)"
+            f"{made}: {', '.join(wrong)} differ from what stage {reference} published: damaged or edited. Restore "
+            "them, or run the recipe in another --run-dir (what you edited can be named as the next stage's model)"
         )
     return made / "model"
 
@@ -238,9 +239,10 @@ def _started(run_dir: Path, name: str) -> dict[str, Any] | None:
 
 
 def _flatten(value: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(value, Mapping) and value:
-        return {k: v for key, item in value.items() for k, v in _flatten(item, f"{path}.{key}" if path else key).items()}
-    return {path: value}
+    if not isinstance(value, Mapping) or not value:
+        return {path: value}
+    parts = [_flatten(item, f"{path}.{key}" if path else key) for key, item in value.items()]
+    return {key: item for part in parts for key, item in part.items()}
 
 
 # -- the run directory --------------------------------------------------------------------------------------------
@@ -281,9 +283,9 @@ def _locked(run_dir: Path) -> Iterator[None]:
     import fcntl
 
     lock = run_dir / ".lock"
-    if run_dir.exists() and not lock.exists() and not (run_dir / "recipe.toml").exists():
-        if not run_dir.is_dir() or any(run_dir.iterdir()):
-            raise UserError(f"{run_dir}: holds something other than a run; give an empty or new --run-dir")
+    is_run = lock.exists() or (run_dir / "recipe.toml").exists()
+    if run_dir.exists() and not is_run and (not run_dir.is_dir() or any(run_dir.iterdir())):
+        raise UserError(f"{run_dir}: holds something other than a run; give an empty or new --run-dir")
     run_dir.mkdir(parents=True, exist_ok=True)
     with open(lock, "a+", encoding="utf-8") as handle:
         try:

@@ -32,9 +32,12 @@ CPU_PARAMETERS = 100e6  # smaller models are taken to run on a CPU, hence in fp3
 BYTES = {"float32": 4, "bfloat16": 2}
 
 
-def _shape(kind: str, vocab: int, width: int, inner: int, layers: int, heads: int, kv: int, **rest: Any) -> ModelConfig:
+def _shape(
+    kind: str, vocab: int, width: int, inner: int, layers: int, heads: int, kv: int, tied: bool = True, **rest: Any
+) -> ModelConfig:
     """A ModelConfig from the numbers model cards print; `rest` overrides what `kind` implies."""
     implied = {"qkv_bias": kind == "qwen2", "qk_norm": kind == "qwen3", "head_dim": width // heads}
+    implied["tie_word_embeddings"] = tied
     return ModelConfig(kind, vocab, width, inner, layers, heads, kv, **{**implied, **rest})
 
 
@@ -47,18 +50,18 @@ KNOWN: dict[str, ModelConfig] = {
     "Qwen/Qwen2.5-0.5B": _qwen2(151_936, 896, 4864, 24, 14, 2, max_position_embeddings=32_768),
     "Qwen/Qwen2.5-1.5B": _qwen2(151_936, 1536, 8960, 28, 12, 2),
     "Qwen/Qwen2.5-3B": _qwen2(151_936, 2048, 11_008, 36, 16, 2, max_position_embeddings=32_768),
-    "Qwen/Qwen2.5-7B": _qwen2(152_064, 3584, 18_944, 28, 28, 4, tie_word_embeddings=False),
-    "Qwen/Qwen2.5-14B": _qwen2(152_064, 5120, 13_824, 48, 40, 8, tie_word_embeddings=False),
-    "Qwen/Qwen2.5-32B": _qwen2(152_064, 5120, 27_648, 64, 40, 8, tie_word_embeddings=False),
+    "Qwen/Qwen2.5-7B": _qwen2(152_064, 3584, 18_944, 28, 28, 4, False),
+    "Qwen/Qwen2.5-14B": _qwen2(152_064, 5120, 13_824, 48, 40, 8, False),
+    "Qwen/Qwen2.5-32B": _qwen2(152_064, 5120, 27_648, 64, 40, 8, False),
     "Qwen/Qwen2.5-Math-1.5B": _qwen2(151_936, 1536, 8960, 28, 12, 2, max_position_embeddings=4096),
-    "Qwen/Qwen2.5-Math-7B": _qwen2(152_064, 3584, 18_944, 28, 28, 4, tie_word_embeddings=False, max_position_embeddings=4096),
+    "Qwen/Qwen2.5-Math-7B": _qwen2(152_064, 3584, 18_944, 28, 28, 4, False, max_position_embeddings=4096),
     "Qwen/Qwen3-0.6B-Base": _qwen3(1024, 3072, 28, 16, 8),
     "Qwen/Qwen3-1.7B-Base": _qwen3(2048, 6144, 28, 16, 8),
     "Qwen/Qwen3-4B-Base": _qwen3(2560, 9728, 36, 32, 8),
-    "Qwen/Qwen3-8B-Base": _qwen3(4096, 12_288, 36, 32, 8, tie_word_embeddings=False),
+    "Qwen/Qwen3-8B-Base": _qwen3(4096, 12_288, 36, 32, 8, False),
     "meta-llama/Llama-3.2-1B": _llama(2048, 8192, 16, 32, 8),
     "meta-llama/Llama-3.2-3B": _llama(3072, 8192, 28, 24, 8),
-    "meta-llama/Llama-3.1-8B": _llama(4096, 14_336, 32, 32, 8, tie_word_embeddings=False),
+    "meta-llama/Llama-3.1-8B": _llama(4096, 14_336, 32, 32, 8, False),
 }
 
 
@@ -118,10 +121,10 @@ def read_shape(directory: Path) -> ModelConfig | None:
         return None
     heads = c["num_attention_heads"]
     head_dim = c.get("head_dim") or c["hidden_size"] // heads
-    sizes = (c["vocab_size"], c["hidden_size"], c["intermediate_size"], c["num_hidden_layers"], heads)
-    rest = {"tie_word_embeddings": c.get("tie_word_embeddings", False), "head_dim": head_dim}
+    kv_heads, tied = c.get("num_key_value_heads") or heads, c.get("tie_word_embeddings", False)
+    sizes = (c["vocab_size"], c["hidden_size"], c["intermediate_size"], c["num_hidden_layers"], heads, kv_heads)
     positions = c.get("max_position_embeddings", 2048)
-    return _shape(c["model_type"], *sizes, c.get("num_key_value_heads") or heads, max_position_embeddings=positions, **rest)
+    return _shape(c["model_type"], *sizes, tied, head_dim=head_dim, max_position_embeddings=positions)
 
 
 # -- one stage ----------------------------------------------------------------------------------------------------
@@ -166,6 +169,7 @@ def _longest(stage: RL) -> int:
 
 def _rl_counts(stage: RL) -> dict[str, int]:
     per_step = stage.prompts_per_step * stage.num_generations
+    refresh = stage.ref_refresh_steps if stage.beta else 0
     return {
         "steps": stage.steps,
         "prompts_per_step": stage.prompts_per_step,
@@ -174,7 +178,7 @@ def _rl_counts(stage: RL) -> dict[str, int]:
         "steps_per_rollout": stage.steps_per_rollout,
         "completions_per_rollout": per_step * stage.steps_per_rollout,
         "rollouts": -(-stage.steps // stage.steps_per_rollout),
-        "reference_windows": -(-stage.steps // stage.ref_refresh_steps) if stage.beta and stage.ref_refresh_steps else 0,
+        "reference_windows": -(-stage.steps // refresh) if refresh else 0,
         "completions": per_step * stage.steps,
     }
 
@@ -271,8 +275,9 @@ def render(found: Plan) -> str:
         lines.append(f"   from     {', '.join(stage.inputs)}")
         lines.append(f"   does     {_RENDER_COUNTS[stage.kind](stage.counts)}")
         if stage.memory:
-            parts = [f"{name.replace('_', ' ')} {_bytes(b)}" for name, b in stage.memory.items() if b and name != "peak"]
-            lines.append(f"   memory   about {_bytes(stage.memory['peak'])} at peak: {', '.join(parts)}")
+            parts = {name.replace("_", " "): _bytes(n) for name, n in stage.memory.items() if n and name != "peak"}
+            shown = ", ".join(f"{name} {n}" for name, n in parts.items())
+            lines.append(f"   memory   about {_bytes(stage.memory['peak'])} at peak: {shown}")
     return "\n".join(lines + [f"\nwarning: {text}" for text in found.warnings])
 
 

@@ -162,7 +162,7 @@ def _explain(data: dict[str, Any], error: Mapping[str, Any]) -> tuple[Location, 
 def _unknown(given: str, allowed: Sequence[str] | Mapping[str, Any], noun: str = "unknown key") -> str:
     close = artifact.nearest(given, allowed)
     shown = "" if noun == "unknown key" else f"{given!r}: "
-    hint = f"did you mean {close}?" if close else f"allowed: {', '.join(allowed)}"
+    hint = f"did you mean {close}?" if close else f"allowed: {', '.join(allowed) or 'none'}"
     return f"{shown}{noun}; {hint}"
 
 
@@ -199,9 +199,9 @@ def cross_checks(recipe: Recipe) -> list[tuple[Location, str]]:
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
             text = "a stage's name becomes a directory: lower-case letters, digits, - and _ are allowed"
             mistakes.append((("stage", name), text))
-        if (reference := getattr(stage, "model", None)) is not None:
-            if (mistake := _model_mistake(reference, earlier, list(recipe.stage))) is not None:
-                mistakes.append((("stage", name, "model"), mistake))
+        reference = getattr(stage, "model", None)
+        if reference is not None and (mistake := _model_mistake(reference, earlier, list(recipe.stage))) is not None:
+            mistakes.append((("stage", name, "model"), mistake))
         if isinstance(stage, RL):
             from r1kit.rewards.base import check_reward_names
 
@@ -218,7 +218,8 @@ def cross_checks(recipe: Recipe) -> list[tuple[Location, str]]:
 
 def sources(stage: BaseModel) -> list[tuple[Location, PromptSource]]:
     """Every prompt source of a stage with its key path."""
-    found: list[tuple[Location, PromptSource]] = [(("prompts", i), s) for i, s in enumerate(getattr(stage, "prompts", ()))]
+    found: list[tuple[Location, PromptSource]] = []
+    found += [(("prompts", i), source) for i, source in enumerate(getattr(stage, "prompts", ()))]
     for name, group in getattr(stage, "benchmarks", {}).items():
         found += [(("benchmarks", name, i), source) for i, source in enumerate(group)]
     return found
@@ -232,7 +233,9 @@ def _world_mistake(source: PromptSource) -> str | None:
         return None
     if world not in FAMILIES:
         return _unknown(world, FAMILIES, noun="no such world")
-    return None if source.split in DEFAULT_LIMIT else _unknown(source.split, DEFAULT_LIMIT, noun="no such split of a world")
+    if source.split not in DEFAULT_LIMIT:
+        return _unknown(source.split, DEFAULT_LIMIT, noun="no such split of a world")
+    return None
 
 
 def _model_mistake(reference: str, earlier: Mapping[str, str], stages: Sequence[str]) -> str | None:

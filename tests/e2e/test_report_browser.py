@@ -86,7 +86,7 @@ def test_controls_and_cursor(report, tmp_path):
     """
     copy = tmp_path / "copy.html"
     source = report.read_text(encoding="utf-8")
-    source = re.sub(r"<meta http-equiv[^>]*>", "", source).replace("</body>", f"<script>{script}</script></body>")
+    source = re.sub(r"<meta http-equiv[^>]*>", "", source).replace("</body>", f"<script>{{{script}}}</script></body>")
     copy.write_text(source, encoding="utf-8")
     found = dict(re.findall(r"<samp>(\w+)=([^<]*)</samp>", dom(copy, tmp_path / "profile")))
     assert found.pop("cursor").startswith("step 300: ")  # the pretraining's loss, at the right end

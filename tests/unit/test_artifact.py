@@ -15,22 +15,37 @@ from hypothesis import strategies as st
 from r1kit import artifact
 from r1kit.artifact import UserError
 
-values = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda v: st.dictionaries(st.text(), v), max_leaves=8)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(), lambda v: st.dictionaries(st.text(), v), max_leaves=8
+)
 
 
 @given(st.dictionaries(st.text(), values, max_size=5))
 def test_identity_ignores_the_order_of_keys_and_nothing_else(config: dict) -> None:
     backwards = dict(reversed(config.items()))
     assert artifact.identity("rl", config, {}, "1") == artifact.identity("rl", backwards, {}, "1")
-    others = [("sft", config, {}, "1"), ("rl", {**config, "\0": 0}, {}, "1"), ("rl", config, {"a": "b"}, "1"), ("rl", config, {}, "2")]
+    others = [
+        ("sft", config, {}, "1"),
+        ("rl", {**config, "\0": 0}, {}, "1"),
+        ("rl", config, {"a": "b"}, "1"),
+        ("rl", config, {}, "2"),
+    ]
     assert artifact.identity("rl", config, {}, "1") not in {artifact.identity(*other) for other in others}
 
 
 def test_identity_is_the_same_in_another_process() -> None:
-    code = "from r1kit.artifact import *; print(identity('rl', {'b': 1, 'a': [1.5, 'é']}, {'m': 'x'}, '1'), derive_seed(0, 'zero'))"
+    code = (
+        "from r1kit.artifact import *\n"
+        "print(identity('rl', {'b': 1, 'a': [1.5, 'é']}, {'m': 'x'}, '1'), derive_seed(0, 'zero'))"
+    )
     env = {**os.environ, "PYTHONHASHSEED": "7"}
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout.split()
-    assert out == [artifact.identity("rl", {"a": [1.5, "é"], "b": 1}, {"m": "x"}, "1"), str(artifact.derive_seed(0, "zero"))]
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
+    ).stdout.split()
+    assert out == [
+        artifact.identity("rl", {"a": [1.5, "é"], "b": 1}, {"m": "x"}, "1"),
+        str(artifact.derive_seed(0, "zero")),
+    ]
 
 
 @given(st.lists(st.integers() | st.text(), max_size=4), st.lists(st.integers() | st.text(), max_size=4))
@@ -59,7 +74,7 @@ def test_unreadable_json_names_the_file(tmp_path: Path) -> None:
 
 
 def test_a_writer_killed_at_any_file_operation_leaves_the_old_content_or_the_new(tmp_path: Path) -> None:
-    """Kill the process at its k-th open, write, fsync, rename, for every k, while it replaces a file and a directory."""
+    """Killed at its k-th open, rename or removal, for every k, while it replaces a file and a directory."""
     script = """
 import os, signal, sys
 from pathlib import Path
@@ -98,7 +113,11 @@ def test_publish_replaces_whole_directories_and_cleans_up(tmp_path: Path) -> Non
         (tmp / "deep").mkdir(parents=True)
         (tmp / "deep" / text).write_text(text)
         artifact.publish(tmp, tmp_path / "model")
-    assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")) == ["model", "model/deep", "model/deep/two"]
+    assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")) == [
+        "model",
+        "model/deep",
+        "model/deep/two",
+    ]
 
 
 def test_hashes_see_names_and_contents_but_not_where_the_tree_is(tmp_path: Path) -> None:
@@ -109,7 +128,11 @@ def test_hashes_see_names_and_contents_but_not_where_the_tree_is(tmp_path: Path)
             path.write_text(text)
         return tmp_path / name
 
-    trees = [tree("a", {"x": "1", "d/y": "2"}), tree("b", {"d/y": "2", "x": "1", ".lock": "9"}), tree("c", {"x": "2", "d/y": "1"})]
+    trees = [
+        tree("a", {"x": "1", "d/y": "2"}),
+        tree("b", {"d/y": "2", "x": "1", ".lock": "9"}),
+        tree("c", {"x": "2", "d/y": "1"}),
+    ]
     for function in (artifact.hash_tree, artifact.fingerprint):
         a, b, c = map(function, trees)
         assert a == b != c

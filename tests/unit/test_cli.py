@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -26,12 +25,14 @@ def recipe(tmp_path: Path) -> str:
     path = tmp_path / "c.toml"
     path.write_text(
         'name = "c"\n[stage.zero]\nkind = "rl"\nmodel = "Qwen/Qwen2.5-0.5B"\nprompts = ["world:arithmetic"]\n'
-        'rewards = { accuracy = 1.0 }\nsteps = 33\nmax_completion_length = 128\n'
+        "rewards = { accuracy = 1.0 }\nsteps = 33\nmax_completion_length = 128\n"
     )
     return str(path)
 
 
-@pytest.mark.parametrize("args", [["--help"], ["run", "--help"], ["check", "RECIPE"], ["--version"], ["eval", "--help"]])
+@pytest.mark.parametrize(
+    "args", [["--help"], ["run", "--help"], ["check", "RECIPE"], ["--version"], ["eval", "--help"]]
+)
 def test_light_commands_start_at_once_and_without_torch(args: list[str], recipe: str) -> None:
     args = [recipe if arg == "RECIPE" else arg for arg in args]
     code = (
@@ -77,7 +78,9 @@ def test_check_shows_text_or_json(recipe: str) -> None:
         (["report", "DIR"], "is not a run directory"),
     ],
 )
-def test_mistakes_end_in_code_2_one_message_and_no_traceback(args: list[str], message: str, recipe: str, tmp_path: Path) -> None:
+def test_mistakes_end_in_code_2_one_message_and_no_traceback(
+    args: list[str], message: str, recipe: str, tmp_path: Path
+) -> None:
     import torch
 
     if "device=cuda" in args and torch.cuda.is_available():
@@ -106,7 +109,8 @@ def test_the_tuned_allocator_stops_the_page_faults() -> None:
     code = (
         "import sys, resource\nfrom r1kit.doctor import tune_allocator\n"
         "if sys.argv[1] == 'tuned': assert tune_allocator()\n"
-        "import torch\nx = torch.ones(12_000_000)\nx.exp().sum()\n"
+        "import torch\nx = torch.ones(12_000_000)\n"
+        "for _ in range(9): (x * 2).exp().sum()\n"  # the heap finds its size
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "for _ in range(5): (x * 2).exp().sum()\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
@@ -124,12 +128,7 @@ def test_the_public_names_are_few_lazy_and_there() -> None:
     assert len(r1kit.__all__) <= 15
     assert all(getattr(r1kit, name) is not None for name in r1kit.__all__)
     with pytest.raises(AttributeError, match="public names: load_recipe"):
-        r1kit.nothing
+        _ = r1kit.nothing
     code = "import sys, r1kit; print(sorted(m for m in sys.modules if m.startswith(('r1kit', 'pydantic', 'torch'))))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "['r1kit']"
-
-
-def test_the_seed_of_a_run_is_not_the_clock(recipe: str) -> None:
-    first, _ = json.loads(r1kit_command("check", recipe, "--json").stdout), time.sleep(0.01)
-    assert json.loads(r1kit_command("check", recipe, "--json").stdout) == first

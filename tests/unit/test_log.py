@@ -17,7 +17,10 @@ from r1kit import log
 
 def test_rows_come_back_and_every_line_is_strict_json(tmp_path: Path) -> None:
     metrics = log.MetricsLog(tmp_path / "deep" / "metrics.jsonl")
-    rows = [{"step": 1, "loss": 0.1, "at": {"x": [math.inf, -math.inf]}, "text": "a\u2028b\nc"}, {"step": 2, "loss": math.nan}]
+    rows = [
+        {"step": 1, "loss": 0.1, "at": {"x": [math.inf, -math.inf]}, "text": "a\u2028b\nc"},
+        {"step": 2, "loss": math.nan},
+    ]
     for row in rows:
         metrics.append(row)
     one, two = log.read_metrics(metrics.path)
@@ -76,7 +79,9 @@ def test_without_a_terminal_progress_is_a_few_plain_lines() -> None:
 
 def test_on_a_terminal_progress_is_a_bar_with_the_time_left() -> None:
     leader, follower = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT], stderr=follower, env={**os.environ, "TERM": "xterm", "COLUMNS": "100"})
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], stderr=follower, env={**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    )
     os.close(follower)
     seen = b""
     while True:

@@ -124,7 +124,11 @@ def test_a_run_leaves_its_recipe_its_lineage_and_its_results(recipe: Recipe, cap
     assert zero["started"] <= zero["finished"]
     made = artifact.read_json(result.dir / "stages/zero/artifact.json")
     assert made["outputs"] == {"model/config.json": artifact.file_sha256(result.dir / "stages/zero/model/config.json")}
-    assert made["seed"] == artifact.derive_seed(0, "zero") != artifact.read_json(result.dir / "stages/more/artifact.json")["seed"]
+    assert (
+        made["seed"]
+        == artifact.derive_seed(0, "zero")
+        != artifact.read_json(result.dir / "stages/more/artifact.json")["seed"]
+    )
     assert made["summary"]["last"] == artifact.read_json(result.dir / "stages/zero/model/config.json")["value"]
 
 

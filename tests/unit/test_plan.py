@@ -35,7 +35,14 @@ def test_the_defaults_are_the_papers_batches(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", plan.KNOWN)
 def test_known_shapes_have_the_parameters_transformers_would_build(name: str) -> None:
     shape = plan.KNOWN[name]
-    keys = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
+    keys = (
+        "vocab_size",
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+    )
     rest = {"head_dim": shape.head_dim, "tie_word_embeddings": shape.tie_word_embeddings}
     config = transformers.AutoConfig.for_model(shape.model_type, **{key: getattr(shape, key) for key in keys}, **rest)
     with torch.device("meta"):
@@ -45,8 +52,9 @@ def test_known_shapes_have_the_parameters_transformers_would_build(name: str) ->
 
 @pytest.mark.parametrize(
     ("name", "billions"),
-    [("Qwen/Qwen2.5-1.5B", 1.54), ("Qwen/Qwen2.5-7B", 7.62), ("Qwen/Qwen2.5-32B", 32.8), ("meta-llama/Llama-3.1-8B", 8.03),
-     ("Qwen/Qwen3-0.6B-Base", 0.596), ("Qwen/Qwen3-4B-Base", 4.02), ("Qwen/Qwen3-8B-Base", 8.19)],
+    [("Qwen/Qwen2.5-1.5B", 1.54), ("Qwen/Qwen2.5-7B", 7.62), ("Qwen/Qwen2.5-32B", 32.8),
+     ("meta-llama/Llama-3.1-8B", 8.03), ("Qwen/Qwen3-0.6B-Base", 0.596), ("Qwen/Qwen3-4B-Base", 4.02),
+     ("Qwen/Qwen3-8B-Base", 8.19)],
 )  # fmt: skip
 def test_known_shapes_have_the_parameters_their_cards_print(name: str, billions: float) -> None:
     assert plan.KNOWN[name].parameter_count() / 1e9 == pytest.approx(billions, rel=0.005)
@@ -54,8 +62,8 @@ def test_known_shapes_have_the_parameters_their_cards_print(name: str, billions:
 
 def test_a_local_checkpoint_is_read_and_an_unknown_architecture_said_to_be(tmp_path: Path) -> None:
     config = transformers.Qwen3Config(
-        vocab_size=300, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
-        head_dim=8, tie_word_embeddings=True, max_position_embeddings=64,
+        vocab_size=300, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=8, tie_word_embeddings=True, max_position_embeddings=64,
     )  # fmt: skip
     transformers.Qwen3ForCausalLM(config).save_pretrained(tmp_path / "m")
     expected = transformers.Qwen3ForCausalLM(config).num_parameters()
@@ -64,7 +72,8 @@ def test_a_local_checkpoint_is_read_and_an_unknown_architecture_said_to_be(tmp_p
     assert "stage.zero: max_completion_length = 65 is beyond the model's 64 positions" in found.warnings
     (tmp_path / "m" / "config.json").write_text(json.dumps({"model_type": "mamba"}))
     found = planned(tmp_path, model=str(tmp_path / "m"))
-    assert found.stages[0].parameters is None and found.stages[0].memory == {} and "not known here" in found.warnings[0]
+    assert found.stages[0].parameters is None and found.stages[0].memory == {}
+    assert any("is not known here" in warning for warning in found.warnings)
 
 
 def test_memory_follows_its_formula(tmp_path: Path) -> None:
@@ -93,7 +102,10 @@ def test_only_caps_that_are_reached_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "warning"),
     [
-        ("stage.zero.steps=33", "steps = 33 is not a multiple of steps_per_rollout = 16: the last rollout trains 1 of 16"),
+        (
+            "stage.zero.steps=33",
+            "steps = 33 is not a multiple of steps_per_rollout = 16: the last rollout trains 1 of 16",
+        ),
         ("stage.zero.ref_refresh_steps=100", "ref_refresh_steps = 100 is not a multiple"),
         ("stage.zero.warmup_steps=20000", "warmup_steps = 20000 never ends"),
         ("stage.zero.eval_every=5", "eval_every is given but there are no benchmarks"),

@@ -36,7 +36,7 @@ def render_prompt(question: str, template: Template, tokenizer: Any) -> str:
     if template != "chat":
         raise ValueError(f"unknown template {template!r}: choose from {', '.join(get_args(Template))}")
     if not getattr(tokenizer, "chat_template", None):
-        raise ValueError('template "chat" needs a tokenizer with a chat template, and this one has none: use "r1-zero" or "none"')
+        raise ValueError('this tokenizer has no chat template, which template "chat" needs: use "r1-zero" or "none"')
     return tokenizer.apply_chat_template(
         [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False
     )

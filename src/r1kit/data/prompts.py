@@ -87,11 +87,11 @@ def _load(source: PromptSource) -> list[Problem]:
         if len(found) == source.limit:
             break
     if unanswered:
-        say(f"{source.source}: left out {len(unanswered)} rows without question or final answer, first row {unanswered[0]}")
+        say(f"{source.source}: {len(unanswered)} rows without final answer left out, the first is row {unanswered[0]}")
     if not found:
         raise DataError(
-            f"{source.source}: no problem of level {source.min_level} to {source.max_level} with a final answer: a short "
-            r"text, or a solution that ends in `#### ANSWER` or \boxed{ANSWER}. Widen min_level and max_level?"
+            f"{source.source}: no problem of level {source.min_level} to {source.max_level} with a final answer: a "
+            r"short text, or a solution that ends in `#### ANSWER` or \boxed{ANSWER}. Widen min_level and max_level?"
         )
     return list(found.values())
 
@@ -124,23 +124,22 @@ def to_problem(row: Mapping[str, Any], where: str, family: str) -> Problem | Non
         verifier, extra = "countdown", {"numbers": numbers, "target": fields["target"]}
         answer = fields["target"]
         question = question or COUNTDOWN_QUESTION.format(target=answer, numbers=", ".join(map(str, numbers)))
-    known = question or not fields.keys().isdisjoint(QUESTION_FIELDS)
-    if not known or fields.keys().isdisjoint(ANSWER_FIELDS) or not isinstance(question, str | None) or (
-        not isinstance(answer, str | int | float | None)
-    ):
+    absent = not question and fields.keys().isdisjoint(QUESTION_FIELDS) or fields.keys().isdisjoint(ANSWER_FIELDS)
+    if absent or not isinstance(question, str | None) or not isinstance(answer, str | int | float | None):
         raise DataError(
             f"{where}: found the fields {', '.join(row) or '(none)'}; wanted a question as text in one of "
             f"{', '.join(QUESTION_FIELDS)} and an answer in one of {', '.join(ANSWER_FIELDS)}, or numbers and target"
         )
     options = _first(fields, OPTIONS_FIELDS)
-    if isinstance(options, list):  # multiple choice: the answer is a letter, or counts from 0
-        answer = ascii_uppercase[answer] if isinstance(answer, int) else answer
-        question = "\n".join([question or "", *map("{}. {}".format, ascii_uppercase, options)])
-    if isinstance(fields.get("body"), str):  # SVAMP tells the story apart from its question
-        question = f"{fields['body']} {question}"
+    if isinstance(options, list) and isinstance(answer, int):  # multiple choice: a letter, or counted from 0
+        answer = ascii_uppercase[answer] if 0 <= answer < len(options) else None
     final = "" if answer is None else final_answer(str(answer))
     if not final or not question or not question.strip():
         return None
+    if isinstance(fields.get("body"), str):  # SVAMP tells the story apart from its question
+        question = f"{fields['body']} {question}"
+    if isinstance(options, list):
+        question = "\n".join([question, *map("{}. {}".format, ascii_uppercase, options)])
     return Problem(
         id=hashlib.sha256(f"{question}\0{final}".encode()).hexdigest()[:16],
         question=question,
@@ -154,7 +153,7 @@ def to_problem(row: Mapping[str, Any], where: str, family: str) -> Problem | Non
 
 
 def final_answer(solution: str) -> str:
-    r"""What stands after GSM8K's `####`, in MATH's last `\boxed`, or the text when it is one short line; else nothing."""
+    r"""What stands after GSM8K's `####`, in MATH's last `\boxed`, or the text if it is one short line; else nothing."""
     text = solution.strip()
     if "####" in text:
         text = text.rpartition("####")[2].strip()

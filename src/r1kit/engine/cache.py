@@ -66,7 +66,8 @@ class Cache:
         q = (q * width**-0.5).reshape(rows, kv_heads, heads // kv_heads, width)
         own = q @ self.own_k[layer, :, :, : self.used].transpose(-1, -2) + self.own_mask
         prompt_scores = self._to_grid(q) @ self.prompt_k[layer].transpose(-1, -2) + self.prompt_mask
-        weights = torch.softmax(torch.cat((self._from_grid(prompt_scores, rows), own), dim=-1), dim=-1)
+        scores = torch.cat((self._from_grid(prompt_scores, rows), own), dim=-1)
+        weights = torch.softmax(scores, dim=-1).to(v.dtype)  # the masks are fp32, and so are the scores by now
         on_prompt, on_own = weights.split((self.prompt_k.shape[3], self.used), dim=-1)
         mixed = on_own @ self.own_v[layer, :, :, : self.used]
         mixed += self._from_grid(self._to_grid(on_prompt) @ self.prompt_v[layer], rows)

@@ -168,7 +168,7 @@ class NativeEngine:
 
     def _completion(self, row: Row) -> Completion:
         stopped = row.token_ids[-1] in self.stop_ids.tolist()
-        text = self.tokenizer.decode(row.token_ids[:-1] if stopped else row.token_ids)
+        text = self.tokenizer.decode(row.token_ids[:-1] if stopped else row.token_ids, skip_special_tokens=True)
         return Completion(
             prompt_id=row.prompt_id,
             sample=row.sample,

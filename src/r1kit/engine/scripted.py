@@ -24,10 +24,11 @@ class ScriptedEngine:
         completions = []
         for request in requests:
             for index in range(request.first_sample, request.first_sample + request.samples):
-                ids = [*self.tokenizer.encode(self.script(request.prompt_id, index)), self.tokenizer.eos_token_id]
+                text = self.script(request.prompt_id, index)
+                ids = [*self.tokenizer.encode(text, add_special_tokens=False), self.tokenizer.eos_token_id]
                 stopped = len(ids) <= params.max_tokens
                 ids = ids[: params.max_tokens]
-                text = self.tokenizer.decode(ids[:-1] if stopped else ids)
+                text = self.tokenizer.decode(ids, skip_special_tokens=True)
                 finish = "stop" if stopped else "length"
                 completions.append(
                     Completion(request.prompt_id, index, tuple(ids), (0.0,) * len(ids), text, finish, self.version)

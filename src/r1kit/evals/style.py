@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 # Words by which a model re-checks itself (paper, Extended Data Fig. 1), and how the sprout world says them in Chinese.
 REFLECTIVE = re.compile(
-    r"\b(?:wait|mistake|however|but|retry|error|verify|wrong|evaluate|check)\b|等等|错误|但是|不过|检查|验证", re.IGNORECASE
+    r"(?a:\b)(?:wait|mistake|however|but|retry|error|verify|wrong|evaluate|check)(?a:\b)|等等|错误|但是|不过|检查|验证",
+    re.IGNORECASE,  # (?a:\b): a word may stand right beside a Chinese character
 )
 # A CJK character is about as much as a Latin word; digits, signs and single letters belong to no language.
-LATIN_WORD = re.compile(r"[^\W\d_]{2,}")
+LATIN_WORD = re.compile(r"[^\W\d_\u4e00-\u9fff]{2,}")
 CJK = re.compile(r"[\u4e00-\u9fff]")
 
 
@@ -20,8 +21,7 @@ def reflective_words(text: str) -> int:
 
 def chinese_share(text: str) -> float | None:
     """Share of words that are Chinese; None without any word."""
-    chinese = len(CJK.findall(text))
-    latin = sum(1 for word in LATIN_WORD.findall(text) if not CJK.search(word))
+    chinese, latin = len(CJK.findall(text)), len(LATIN_WORD.findall(text))
     return chinese / (chinese + latin) if chinese + latin else None
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from r1kit.config import RL
 from r1kit.learn.batch import micro_batches, prompt_blocks
 from r1kit.learn.logprobs import token_logprobs
-from r1kit.learn.loss import OBJECTIVES, Clip, Norm, Terms, is_clipped, k3
+from r1kit.learn.loss import OBJECTIVES, SEQUENCE_RATIOS, Clip, Norm, Terms, is_clipped, k3, token_ratio
 from r1kit.learn.optim import learning_rate, make_optimizer, update
 from r1kit.model.attention import AfterPrefix, Recorded
 from r1kit.model.decoder import Decoder
@@ -81,6 +81,7 @@ class Learner:
         self.reference = copy.deepcopy(model).requires_grad_(False) if config.beta > 0 else None
         self.clip = Clip(config.epsilon, config.epsilon_high or config.epsilon)
         self.objective = OBJECTIVES[config.objective]
+        self.ratio = SEQUENCE_RATIOS.get(config.objective, token_ratio)
 
     def step(self, batch: TrainBatch, step: int) -> dict[str, float]:
         """Update the policy on one batch; metrics under TRL's names."""
@@ -153,7 +154,8 @@ class Learner:
             gap_BT = (logp_BT - old_logp_BT).abs() * mask_BT
             sums["loss"] += float(loss)
             sums["entropy"] += float(entropy_BT.sum())
-            sums["clipped"] += float((is_clipped(terms, self.clip) & mask_BT).sum())
+            clipped = is_clipped(self.ratio(terms), terms.advantages_B[:, None], self.clip)
+            sums["clipped"] += float((clipped & mask_BT).sum())
             sums["gap"] += float(gap_BT.sum())
             sums["gap_max"] = max(sums["gap_max"], float(gap_BT.max()))
             if ref_logp_BT is not None:

@@ -54,8 +54,7 @@ def grpo_sequence(terms: Terms, clip: Clip, beta: float, norm: Norm) -> Tensor:
 
     The ratio of whole-sequence probabilities leaves any useful range after a few hundred tokens.
     """
-    ratio_B = ((terms.logp_BT - terms.old_logp_BT) * terms.mask_BT).sum(1).exp()
-    loss_B = -surrogate(ratio_B, terms.advantages_B, clip)
+    loss_B = -_sequence_surrogate(sequence_ratio(terms), terms, clip)
     if terms.ref_logp_BT is not None:
         ref_B, logp_B = (terms.ref_logp_BT * terms.mask_BT).sum(1), (terms.logp_BT * terms.mask_BT).sum(1)
         loss_B = loss_B + beta * k3(logp_B, ref_B)
@@ -78,15 +77,13 @@ def dapo(terms: Terms, clip: Clip, beta: float, norm: Norm) -> Tensor:
 
 def gspo(terms: Terms, clip: Clip, beta: float, norm: Norm) -> Tensor:
     """The ratio of a sequence is the geometric mean of its tokens' ratios (Zheng et al. 2025, eq. 5 and 7)."""
-    lengths_B = terms.mask_BT.sum(1).clamp(min=1)
-    ratio_B = (((terms.logp_BT - terms.old_logp_BT) * terms.mask_BT).sum(1) / lengths_B).exp()
-    loss_B = -surrogate(ratio_B, terms.advantages_B, clip)
+    loss_B = -_sequence_surrogate(mean_ratio(terms), terms, clip)
     return loss_B.sum() / norm.sequences + sequence_mean(_kl(terms, beta), terms.mask_BT, norm)
 
 
 def cispo(terms: Terms, clip: Clip, beta: float, norm: Norm) -> Tensor:
     """Clip the importance weight, not the update (MiniMax-M1, eq. 4-5): every token keeps its gradient."""
-    weight_BT = (terms.logp_BT - terms.old_logp_BT).exp().detach().clamp(1 - clip.low, 1 + clip.high)
+    weight_BT = token_ratio(terms).detach().clamp(1 - clip.low, 1 + clip.high)
     loss_BT = -weight_BT * terms.advantages_B[:, None] * terms.logp_BT
     return token_mean(loss_BT + _kl(terms, beta), terms.mask_BT, norm)
 
@@ -96,6 +93,26 @@ OBJECTIVES: dict[str, Objective] = {
     function.__name__: function for function in (grpo, grpo_sequence, dr_grpo, dapo, gspo, cispo)
 }
 UNSCALED = frozenset({"dr_grpo"})  # objectives whose advantages keep the rewards' scale
+
+
+def token_ratio(terms: Terms) -> Tensor:
+    """pi(token) / pi_old(token) [B, T]"""
+    return (terms.logp_BT - terms.old_logp_BT).exp()
+
+
+def sequence_ratio(terms: Terms) -> Tensor:
+    """pi(sequence) / pi_old(sequence) [B, 1]"""
+    return ((terms.logp_BT - terms.old_logp_BT) * terms.mask_BT).sum(1, keepdim=True).exp()
+
+
+def mean_ratio(terms: Terms) -> Tensor:
+    """The geometric mean of a sequence's token ratios [B, 1]"""
+    lengths_B1 = terms.mask_BT.sum(1, keepdim=True).clamp(min=1)
+    return (((terms.logp_BT - terms.old_logp_BT) * terms.mask_BT).sum(1, keepdim=True) / lengths_B1).exp()
+
+
+# The ratio that an objective clips; token_ratio for all others.
+SEQUENCE_RATIOS = {"grpo_sequence": sequence_ratio, "gspo": mean_ratio}
 
 
 def surrogate(ratio: Tensor, advantage: Tensor, clip: Clip) -> Tensor:
@@ -119,16 +136,18 @@ def token_mean(x_BT: Tensor, mask_BT: Tensor, norm: Norm) -> Tensor:
     return (x_BT * mask_BT).sum() / norm.tokens
 
 
-def is_clipped(terms: Terms, clip: Clip) -> Tensor:
-    """True on tokens whose gradient the clip removes: the ratio is outside, on the side the advantage pushes to."""
-    ratio_BT = (terms.logp_BT - terms.old_logp_BT).exp()
-    push_B1 = terms.advantages_B[:, None]
-    return ((ratio_BT > 1 + clip.high) & (push_B1 > 0)) | ((ratio_BT < 1 - clip.low) & (push_B1 < 0))
+def is_clipped(ratio: Tensor, advantage: Tensor, clip: Clip) -> Tensor:
+    """True where the clip is active: the ratio is outside, on the side the advantage pushes to."""
+    return ((ratio > 1 + clip.high) & (advantage > 0)) | ((ratio < 1 - clip.low) & (advantage < 0))
 
 
 def _clipped_with_kl(terms: Terms, clip: Clip, beta: float) -> Tensor:
-    ratio_BT = (terms.logp_BT - terms.old_logp_BT).exp()
-    return -surrogate(ratio_BT, terms.advantages_B[:, None], clip) + _kl(terms, beta)
+    return -surrogate(token_ratio(terms), terms.advantages_B[:, None], clip) + _kl(terms, beta)
+
+
+def _sequence_surrogate(ratio_B1: Tensor, terms: Terms, clip: Clip) -> Tensor:
+    """[B]; 0 for a sequence without tokens that count."""
+    return (surrogate(ratio_B1, terms.advantages_B[:, None], clip) * terms.mask_BT.any(1, keepdim=True)).squeeze(1)
 
 
 def _kl(terms: Terms, beta: float) -> Tensor:

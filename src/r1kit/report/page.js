@@ -148,8 +148,9 @@ function browser(root, controls, select, draw) {
     const found = all.filter((group) => fits(state.family, group.family) && fits(state.level, group.level)
       && fits(state.outcome, outcome(group)));
     state.question = Math.max(0, Math.min(state.question, found.length - 1));
-    const bar = make("div", { class: "controls" }, ...controls(state, show), filter("Family", "family", among("family")),
-      filter("Level", "level", among("level")), filter("Outcome", "outcome", OUTCOMES));
+    const bar = make("div", { class: "controls" }, ...controls(state, show),
+      filter("Family", "family", among("family")), filter("Level", "level", among("level")),
+      filter("Outcome", "outcome", OUTCOMES));
     const none = make("p", { class: "empty" }, "No question on this page fits.");
     const focused = [...root.querySelectorAll("select, button")].indexOf(document.activeElement);
     const scrolled = root.querySelector(".list")?.scrollTop ?? 0;
@@ -173,13 +174,14 @@ function drawRollouts(groups, state, show) {
     make("span", { class: "dots" }, ...other.completions.map(mark))));
   const chips = rows.map((other, i) => pick(other === row, () => show({ sample: i }),
     mark(other), ` ${short(other.reward)} (${signed(other.advantage)})`));
-  const partly = group.of > rows.length ? `${rows.length} of its ${group.of} answers are on this page` : `${rows.length} answers`;
+  const partly = group.of > rows.length ? `${rows.length} of its ${group.of} answers` : `${rows.length} answers`;
   const prompt = group.prompt
     ? make("details", {}, make("summary", {}, "The prompt as the model saw it"), make("pre", {}, group.prompt))
     : null;
   return make("div", { class: "split" }, make("div", { class: "list" }, ...list),
     make("div", { class: "card" }, make("h4", {}, group.question ?? group.prompt_id), about(group),
-      make("small", {}, `${partly}: reward (advantage)`), make("div", { class: "chips" }, ...chips), completion(row), prompt));
+      make("small", {}, `${partly}: reward (advantage)`), make("div", { class: "chips" }, ...chips),
+      completion(row), prompt));
 }
 
 function drawAnswers(questions, state, show) {

@@ -13,7 +13,7 @@ from fractions import Fraction
 from itertools import product
 from typing import NamedTuple
 
-FUEL = 10_000  # products of terms, weighted by their size
+FUEL = 5_000  # products of terms, weighted by their size
 MAX_BITS = 4_000  # of a coefficient
 MAX_POWER = 64  # of a sum; a single term may be raised further
 ROOT = "√"  # the atom of a prime p is "√p": squares of it are replaced by p

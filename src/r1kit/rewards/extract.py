@@ -7,7 +7,10 @@ import re
 from r1kit.data.chat import find_boxes, split_response
 
 # Statements that only the end of their line or sentence closes. "A:" is how GSM8K's published solutions end.
-_STATED = re.compile(r"^\s*(?:A|答)\s*[:：]|\banswer(?:\s+is\s*[:：]?|\s*[:：])|答案\s*(?:[是为]\s*[:：]?|[:：])", re.I | re.M)
+_STATED = re.compile(
+    r"^[ \t]*(?:A|答)\s*[:：]|\banswer(?:\s+is\s*[:：]?|\s*[:：])|答案\s*(?:[是为]\s*[:：]?|[:：])",
+    re.IGNORECASE | re.MULTILINE,
+)
 _SENTENCE_END = re.compile(r"\n|。|\.(?=\s|$)")
 
 

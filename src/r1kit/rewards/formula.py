@@ -11,11 +11,11 @@ from r1kit.rewards.algebra import Arithmetic, Unreadable, Value, atom, key, numb
 
 MAX_DEPTH = 64
 LARGEST_FACTORIAL = 100
-FUNCTIONS = frozenset("sin cos tan cot sec csc ln log exp arcsin arccos arctan sinh cosh tanh".split())
+FUNCTIONS = re.compile("(?:arc)?(?:sin|cos|tan)|cot|sec|csc|ln|log|exp|sinh|cosh|tanh")
 FUNCTION_LETTERS = frozenset("fghFGHO")  # f(0) is no product; x(x+1) is one
-SYMBOLS = frozenset(
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi pi rho sigma tau "
-    "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell hbar".split()
+SYMBOLS = re.compile(
+    "alpha|beta|gamma|delta|(?:var)?epsilon|zeta|eta|(?:var)?theta|iota|kappa|lambda|mu|nu|xi|pi|rho|sigma|tau|upsilon|"
+    "(?:var)?phi|chi|psi|omega|Gamma|Delta|Theta|Lambda|Xi|Pi|Sigma|Phi|Psi|Omega|ell|hbar"
 )
 
 _NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3}(?![\w.]))?")
@@ -186,10 +186,10 @@ class _Reader:
             return self.do.div(over, self.argument())
         if name == "sqrt":
             return self.square_root()
-        if name in FUNCTIONS:
+        if FUNCTIONS.fullmatch(name):
             return self.function(name)
         if match[0][0] == "\\" or name == "pi":
-            if name not in SYMBOLS:
+            if not SYMBOLS.fullmatch(name):
                 raise Unreadable(match[0])
             return self.variable(name)
         if len(name) > 2:

@@ -155,9 +155,7 @@ def _structure(text: str) -> tuple[str, list[str]]:
 def _members(text: str) -> list[str]:
     r"""The members of a list; "a \pm b" is two."""
     pieces = [piece for piece in _split(text, _COMMA)[0] if piece.strip(TEXT)]
-    return [
-        piece.replace(r"\pm", sign) for piece in pieces for sign in ("+-" if piece.count(r"\pm") == 1 else "+")
-    ]
+    return [piece.replace(r"\pm", sign) for piece in pieces for sign in ("+-" if piece.count(r"\pm") == 1 else "+")]
 
 
 def _depths(text: str) -> list[int]:
@@ -203,10 +201,11 @@ def _named_value(text: str) -> tuple[str | None, str]:
     if not signs:
         return "", text
     if len(parts) == 2 and signs[0] in "=∈":
-        if _NAME.fullmatch(name := parts[0].replace(TEXT, "")):
-            return name, parts[1]
-        if signs[0] == "=" and _NAME.fullmatch(parts[1]):
-            return parts[1], parts[0]
+        left, right = (part.replace(TEXT, "") for part in parts)
+        if _NAME.fullmatch(left):
+            return re.sub("[{}]", "", left), parts[1]
+        if signs[0] == "=" and _NAME.fullmatch(right):
+            return re.sub("[{}]", "", right), parts[0]
     return None, text
 
 

@@ -13,10 +13,7 @@ def refute(gold: str, answer: str) -> str | None:
     """Why `answer` does not name exactly the people in `gold`; None when it does. Order and case do not matter."""
     if len(answer) > LONGEST:
         return f"the answer has {len(answer)} characters, allowed are {LONGEST}"
-    if not answer.strip():
-        return "the answer is empty"
-    wanted, named = _names(gold), _names(answer)
-    return None if named == wanted else f"{answer!r} does not name the same people as {gold!r}"
+    return None if _names(answer) == _names(gold) else f"{answer!r} does not name the same people as {gold!r}"
 
 
 def canonical(answer: str) -> str:
@@ -25,5 +22,5 @@ def canonical(answer: str) -> str:
 
 
 def _names(text: str) -> set[str]:
-    words = {word for word in _SEPARATOR.split(text.casefold()) if word and word != "and"}
-    return set() if words and words <= NOBODY else words
+    names = {name for name in _SEPARATOR.split(text.casefold()) if name and name != "and"}
+    return {"none"} if names and names <= NOBODY else names

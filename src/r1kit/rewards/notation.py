@@ -1,4 +1,4 @@
-r"""One way to write each thing: final answers without delimiters, spacing, currency, units and alternative spellings."""
+"""One way to write each thing: final answers without delimiters, spacing, currency, units and other spellings."""
 
 from __future__ import annotations
 
@@ -52,11 +52,14 @@ def normalise(text: str) -> str:
     return _LOOSE_SPACE.sub("", text.strip().rstrip(" .,;:"))
 
 
-_UNIT = re.compile(rf"(?:{TEXT}([A-Za-z./ \u4e00-\u9fff]+){TEXT}|(?<=\d) ([A-Za-z]{{2}}[A-Za-z. ]*)|(?<=\d) ?([\u4e00-\u9fff]+))(?:\^\{{?\d\}}?)?$")
+_UNIT = re.compile(
+    rf"(?:{TEXT}[A-Za-z./ \u4e00-\u9fff]+{TEXT}|(?<=\d) [A-Za-z]{{2}}[A-Za-z. ]*|(?<=\d) ?[\u4e00-\u9fff]+)"
+    r"(?:\^\{?\d\}?)?$"
+)
 # Words behind a number that change it, so that they are no unit.
 _NO_UNIT = re.compile(
-    r"\b(?:or|and|not|to|point|plus|minus|times|over|half|squared|cubed|factorial|dozen|hundred|thousand|[mb]illion|trillion)s?\b"
-    r"|[十百千万亿或和不半点又]"
+    r"\b(?:or|and|not|to|point|plus|minus|times|over|half|squared|cubed|factorial)\b"
+    r"|\b(?:dozen|hundred|thousand|[mb]illion|trillion)s?\b|[十百千万亿或和不半点又]"
 )
 
 

@@ -15,6 +15,7 @@ from r1kit.types import Problem
 FAMILIES: dict[str, Family] = {family.name: family for family in (arithmetic, countdown, logic)}
 CHINESE_SHARE = 0.2
 DEFAULT_LIMIT = {"train": 5_000, "held_out": 150}
+EXHAUSTED = 5_000  # draws in a row without a new task: a small level has no more to give
 
 
 def world_problems(
@@ -36,13 +37,13 @@ def world_problems(
     problems: dict[str, Problem] = {}
     for index, level in enumerate(levels):
         quota = len(problems) + wanted // len(levels) + (index < wanted % len(levels))
-        for _ in range(wanted * 40):  # small levels run out of tasks
-            if len(problems) == quota:
-                break
-            task = FAMILIES[name].make(rng, level)
+        misses = 0
+        while len(problems) < quota and misses < EXHAUSTED:
+            task, before = FAMILIES[name].make(rng, level), len(problems)
             if task.held_out == (split == "held_out"):
                 problem = as_problem(task, rng)
                 problems.setdefault(problem.id, problem)
+            misses = misses + 1 if len(problems) == before else 0
     return list(problems.values())
 
 

@@ -40,8 +40,10 @@ class Task:
 
 
 def sorted_facts(task: Task) -> str:
-    """The content that makes two tasks the same problem; countdown's numbers have no order."""
-    return repr(sorted(task.facts[0]) + [task.facts[1]] if task.family == "countdown" else task.facts)
+    """The content that makes two tasks the same problem: countdown's numbers and logic's statements have no order."""
+    if task.family == "countdown":
+        return repr(sorted(task.facts[0]) + [task.facts[1]])
+    return repr(sorted(task.facts, key=repr) if task.family == "logic" else task.facts)
 
 
 class Slips:
@@ -82,5 +84,6 @@ class Family(Protocol):
 
 
 def near(rng: Random, value: int) -> int:
-    """A wrong number that looks right."""
-    return max(0, value + rng.choice((-10, -3, -2, -1, 1, 2, 3, 10)))
+    """A wrong number that looks right, never below 0."""
+    wrong = max(0, value + rng.choice((-10, -3, -2, -1, 1, 2, 3, 10)))
+    return wrong if wrong != value else value + 1

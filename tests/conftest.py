@@ -1,0 +1,47 @@
+"""Fixtures that several test files share. Torch is imported where it is needed: some tests are about its absence."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Public data sets and vectors beside the repository; tests that read them are skipped where there are none."""
+    path = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip(f"no shared data at {path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """A small byte-level tokenizer, trained on the sprout corpus."""
+    from r1kit.data.tokenizer import train_tokenizer
+    from r1kit.data.worlds.corpus import documents
+
+    return train_tokenizer(islice(documents(0), 200), 320)
+
+
+@pytest.fixture(scope="session")
+def make_decoder(tokenizer):
+    """make_decoder(seed, **changes): a random decoder with grouped-query attention and opinions of its own."""
+    import torch
+
+    from r1kit.model.config import ModelConfig
+    from r1kit.model.decoder import Decoder
+
+    def make(seed: int = 0, **changes) -> Decoder:
+        shape = dict(model_type="qwen2", vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48)
+        shape |= dict(num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8, qkv_bias=True)
+        model = Decoder(ModelConfig(**{**shape, "eos_token_ids": (tokenizer.eos_token_id,), **changes}))
+        model.initialise(seed)
+        with torch.no_grad():  # as initialised it hardly looks at its input: all tokens are nearly as likely
+            for weight in (w for w in model.parameters() if w.ndim == 2):
+                weight.mul_(6)
+        return model
+
+    return make

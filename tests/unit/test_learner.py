@@ -1,0 +1,262 @@
+"""The learner's gradient is that of a plain implementation without any sharing, however its work is cut up."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+from r1kit.config import RL
+from r1kit.engine.base import Request, SamplingParams
+from r1kit.engine.native import NativeEngine
+from r1kit.learn.advantage import group_advantages
+from r1kit.learn.batch import make_batch
+from r1kit.learn.learner import Learner
+from r1kit.learn.loss import OBJECTIVES, SEQUENCE_RATIOS, Clip, Norm, Terms, k3, token_ratio
+from r1kit.types import Completion
+
+G = 4
+TEMPERATURE = 0.8
+PROMPT_LENGTHS = (3, 11, 1, 6)
+LENGTHS = (5, 1, 12, 3, 2, 9, 9, 4, 1, 1, 1, 1, 14, 6, 2, 7)
+CUT_OFF = {5, 9}  # rows that ran into the length cap
+
+
+def config(**changes) -> RL:
+    defaults = dict(objective="grpo", beta=0.05, epsilon=0.2, epsilon_high=0.3, max_completion_length=16, steps=20)
+    given = {**defaults, "micro_batch_tokens": 40, "prompts": ["world:arithmetic"], **changes}
+    return RL(kind="rl", model="m", temperature=TEMPERATURE, **given)
+
+
+def make_inputs(model, old_noise: float = 0.3, mask_truncated: bool = True, lengths=LENGTHS):
+    """A batch of random tokens whose old log-probabilities are the model's own plus noise."""
+    generator = torch.Generator().manual_seed(5)
+    vocabulary = model.config.vocab_size
+    prompts = [torch.randint(1, vocabulary, (n,), generator=generator).tolist() for n in PROMPT_LENGTHS]
+    groups = [[] for _ in prompts]
+    for row, length in enumerate(lengths):
+        ids = torch.randint(1, vocabulary, (length,), generator=generator)
+        with torch.no_grad():
+            logp, _ = plain_logprobs(model, prompts[row // G], ids)
+        old = logp + old_noise * torch.randn(length, generator=generator)
+        reason = "length" if row in CUT_OFF else "stop"
+        groups[row // G].append(Completion(str(row // G), row % G, tuple(ids.tolist()), tuple(old.tolist()), "", reason))
+    rewards = torch.rand(len(prompts), G, generator=generator)
+    return make_batch(
+        prompts, groups, group_advantages(rewards), temperature=TEMPERATURE, mask_truncated=mask_truncated
+    )
+
+
+def plain_logprobs(model, prompt: list[int], completion) -> tuple[torch.Tensor, torch.Tensor]:
+    """(logp_T, entropy_T): the whole row through the decoder, all logits at once."""
+    row = torch.cat((torch.tensor(prompt), completion))
+    logits = model.logits(model(row[None]))[0, len(prompt) - 1 : -1]
+    all_logp = torch.log_softmax(logits / TEMPERATURE, dim=-1)
+    return all_logp[torch.arange(len(completion)), completion], -(all_logp.exp() * all_logp).sum(-1)
+
+
+def plain_rows(model, batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """(logp_BT, entropy_BT), zero outside the mask."""
+    rows = []
+    for b, mask in enumerate(batch.completion_mask_BT):
+        prompt = batch.prompt_PL[b // G][batch.prompt_mask_PL[b // G]].tolist()
+        found = plain_logprobs(model, prompt, batch.completion_BT[b][mask])
+        rows.append([torch.nn.functional.pad(x, (0, len(mask) - len(x))) for x in found])
+    logps, entropies = zip(*rows, strict=True)
+    return torch.stack(logps), torch.stack(entropies)
+
+
+def plain_terms(learner: Learner, batch) -> tuple[Terms, torch.Tensor]:
+    logp, entropy = plain_rows(learner.model, batch)
+    ref = plain_rows(learner.reference, batch)[0].detach() if learner.reference else None
+    return Terms(logp, batch.old_logp_BT, ref, batch.advantages_B, batch.completion_mask_BT), entropy
+
+
+def plain_gradient(learner: Learner, batch) -> tuple[float, list[torch.Tensor]]:
+    terms, _ = plain_terms(learner, batch)
+    norm = Norm(len(batch.advantages_B), int(batch.completion_mask_BT.sum()), 16)
+    cfg = learner.config
+    loss = OBJECTIVES[cfg.objective](terms, Clip(cfg.epsilon, cfg.epsilon_high or cfg.epsilon), cfg.beta, norm)
+    return loss.item(), list(torch.autograd.grad(loss, list(learner.model.parameters())))
+
+
+def gradient(learner: Learner, batch) -> tuple[dict[str, float], list[torch.Tensor]]:
+    learner.model.zero_grad()
+    sums = learner.backward(batch, 16)
+    return sums, [p.grad.clone() for p in learner.model.parameters()]
+
+
+def relative(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
+    """The largest error of any parameter's gradient, relative to that gradient."""
+    return max(float((a - b).norm() / b.norm()) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.fixture
+def learner(make_decoder):
+    """learner(**config): its reference is not its policy."""
+
+    def make(**changes) -> Learner:
+        made = Learner(make_decoder(0), config(**changes))
+        if made.reference:
+            for weight, other in zip(made.reference.parameters(), make_decoder(1).parameters(), strict=True):
+                weight.data.lerp_(other, 0.05)
+        return made
+
+    return make
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.05])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_gradient_equals_a_plain_implementation(learner, objective, beta):
+    made = learner(objective=objective, beta=beta)
+    batch = make_inputs(made.model)
+    loss, expected = plain_gradient(made, batch)
+    sums, found = gradient(made, batch)
+    assert relative(found, expected) < 1e-5
+    assert sums["loss"] == pytest.approx(loss, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [dict(model_type="llama", qkv_bias=False), dict(model_type="qwen3", qk_norm=True)])
+def test_gradient_of_other_architectures_with_an_output_matrix_of_their_own(make_decoder, shape):
+    made = Learner(make_decoder(3, tie_word_embeddings=False, num_key_value_heads=4, **shape), config())
+    batch = make_inputs(made.model)
+    assert relative(gradient(made, batch)[1], plain_gradient(made, batch)[1]) < 1e-5
+
+
+@pytest.mark.parametrize("objective", ["grpo", "dapo", "gspo", "dr_grpo"])
+def test_cutting_the_work_up_never_changes_the_gradient(learner, objective):
+    made = learner(objective=objective, micro_batch_tokens=100_000)
+    batch = make_inputs(made.model)
+    whole_sums, whole = gradient(made, batch)
+    # 1: one row and one prompt at a time; 11, 22, 33: one, two or three prompts a block
+    for tokens in (1, 11, 22, 33, 60):
+        made.config = made.config.model_copy(update={"micro_batch_tokens": tokens})
+        sums, found = gradient(made, batch)
+        total = torch.cat([x.flatten() for x in whole]).norm()
+        assert torch.cat([(a - b).flatten() for a, b in zip(found, whole, strict=True)]).norm() / total < 1e-6
+        assert sums == pytest.approx(whole_sums, rel=1e-4, abs=1e-6)
+
+
+def test_padding_of_prompts_and_completions_is_never_seen(learner):
+    made = learner()
+    batch = make_inputs(made.model)
+    noisy = replace(
+        batch,
+        prompt_PL=batch.prompt_PL.where(batch.prompt_mask_PL, torch.tensor(7)),
+        completion_BT=batch.completion_BT.where(batch.completion_mask_BT, torch.tensor(9)),
+    )
+    assert not torch.equal(noisy.prompt_PL, batch.prompt_PL)
+    assert relative(gradient(made, noisy)[1], gradient(made, batch)[1]) == 0
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_cut_off_answers_are_left_out(learner, objective):
+    made = learner(objective=objective)
+    batch = make_inputs(made.model)
+    masked = ~batch.completion_mask_BT.any(1)
+    assert masked.nonzero().flatten().tolist() == sorted(CUT_OFF)
+    changed = replace(
+        batch,
+        advantages_B=torch.where(masked, 100.0, batch.advantages_B),
+        completion_BT=torch.where(masked[:, None], 3, batch.completion_BT),
+        old_logp_BT=torch.where(masked[:, None], -0.1, batch.old_logp_BT),
+    )
+    sums, expected = gradient(made, batch)
+    sums_changed, found = gradient(made, changed)
+    assert relative(found, expected) == 0 and sums_changed == sums
+    kept_in = make_inputs(made.model, mask_truncated=False)
+    assert kept_in.completion_mask_BT.sum() == sum(LENGTHS)
+    assert relative(gradient(made, kept_in)[1], expected) > 1e-3
+
+
+def test_a_batch_of_nothing_but_cut_off_answers_or_single_tokens(learner):
+    made = learner(beta=0.0)
+    single = make_inputs(made.model, lengths=(1,) * len(LENGTHS))
+    assert relative(gradient(made, single)[1], plain_gradient(made, single)[1]) < 1e-5
+    nothing = replace(single, completion_mask_BT=torch.zeros_like(single.completion_mask_BT))
+    metrics = learner(beta=0.05).step(nothing, 0)
+    assert metrics["grad_norm"] == metrics["loss"] == metrics["kl"] == metrics["entropy"] == 0
+
+
+def test_without_advantages_and_kl_the_gradient_is_exactly_zero(learner):
+    for objective in OBJECTIVES:
+        made = learner(objective=objective, beta=0.0)
+        batch = make_inputs(made.model)
+        _, found = gradient(made, replace(batch, advantages_B=torch.zeros_like(batch.advantages_B)))
+        assert all((x == 0).all() for x in found)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_logged_numbers(learner, objective):
+    made = learner(objective=objective)
+    batch = make_inputs(made.model)
+    terms, entropy = plain_terms(made, batch)
+    loss, gradients = plain_gradient(made, batch)
+    mask = batch.completion_mask_BT
+    tokens = int(mask.sum())
+    gap = (terms.logp_BT - batch.old_logp_BT).abs()[mask]
+    ratio = SEQUENCE_RATIOS.get(objective, token_ratio)(terms).expand_as(mask)
+    good = batch.advantages_B[:, None] > 0
+    clipped = torch.where(good, ratio > 1.3, ratio < 0.8) & mask
+    expected = {
+        "loss": loss,
+        "grad_norm": float(torch.cat([g.flatten() for g in gradients]).norm()),
+        "learning_rate": made.config.learning_rate,
+        "kl": float(k3(terms.logp_BT, terms.ref_logp_BT)[mask].sum()) / tokens,
+        "entropy": float(entropy.sum()) / tokens,
+        "clip_ratio": int(clipped.sum()) / tokens,
+        "sampling/logp_difference_mean": float(gap.mean()),
+        "sampling/logp_difference_max": float(gap.max()),
+    }
+    assert expected["clip_ratio"] > 0 and expected["kl"] > 0.001
+    assert made.step(batch, 0) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_the_reference_is_refreshed_after_every_nth_update(learner):
+    def same(a, b) -> bool:
+        return all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+
+    made = learner(ref_refresh_steps=3, learning_rate=1e-2)
+    batch = make_inputs(made.model)
+    refreshed, before = [], copy.deepcopy(made.reference)
+    for step in range(7):
+        made.step(batch, step)
+        refreshed.append(same(made.reference, made.model))
+        assert refreshed[-1] or same(made.reference, before)
+        before = copy.deepcopy(made.reference)
+    assert refreshed == [False, False, True, False, False, True, False]
+    never = learner(ref_refresh_steps=0, learning_rate=1e-2)
+    start = copy.deepcopy(never.reference)
+    for step in range(4):
+        never.step(batch, step)
+    assert same(never.reference, start)
+    assert not any(p.requires_grad for p in made.reference.parameters())
+
+
+def test_a_step_makes_good_answers_likelier(learner):
+    made = learner(beta=0.0, learning_rate=1e-3)
+    batch = make_inputs(made.model, old_noise=0.0, mask_truncated=False)
+    before = plain_rows(made.model, batch)[0].sum(1)
+    for step in range(3):
+        made.step(batch, step)
+    change = (plain_rows(made.model, batch)[0].sum(1) - before).detach()
+    assert float((change * batch.advantages_B).sum()) > 0
+    assert all(p.grad is None for p in made.model.parameters())
+
+
+def test_generation_and_training_agree(learner, tokenizer):
+    """The log-probabilities the engine reports are those the learner computes for the same weights."""
+    made = learner(learning_rate=1e-2)
+    engine = NativeEngine(made.model, tokenizer)
+    requests = [Request(f"p{n}", tuple(range(5, 5 + n)), G) for n in PROMPT_LENGTHS]
+    for step in range(2):  # the second after an update: both hold the same module
+        answers = engine.generate(requests, SamplingParams(step, 14, TEMPERATURE, top_p=0.9))
+        groups = [answers[i : i + G] for i in range(0, len(answers), G)]
+        advantages = torch.tensor([[1.0, -1.0, 0.5, -0.5]] * len(groups))
+        prompts = [request.token_ids for request in requests]
+        batch = make_batch(prompts, groups, advantages, temperature=TEMPERATURE, mask_truncated=False)
+        metrics = made.step(batch, step)
+        assert 0 < metrics["sampling/logp_difference_max"] < 2e-5
+        assert metrics["clip_ratio"] == 0

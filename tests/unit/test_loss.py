@@ -1,0 +1,191 @@
+"""The objectives against numbers worked out by hand, their gradients, and that splitting a step changes nothing.
+
+The example: two sequences of 3 and 2 tokens, advantages 2 and -1, epsilon 0.2, beta 0.1.
+
+    ratio pi/pi_old   1.5  1    0.5  |  0.5  1.5      1.5 and 0.5 are outside [0.8, 1.2]
+    pi_ref/pi         2    1    0.5  |  1    4
+    min(rA, clip A)   2.4  2    1    | -0.8 -1.5      clipped: the first token of each sequence
+    k3 = x - ln x - 1:  1 - ln 2,  0,  ln 2 - 0.5  |  0,  3 - ln 4
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from r1kit.learn.loss import OBJECTIVES, SEQUENCE_RATIOS, Clip, Norm, Terms, is_clipped, k3, surrogate, token_ratio
+
+CLIP, BETA = Clip(0.2, 0.2), 0.1
+NORM = Norm(sequences=2, tokens=5, max_tokens=10)
+LOGP = [[-1.0, -2.0, -0.5], [-0.4, -3.0, 7.0]]  # the last number of each second row is padding: never to be read
+RATIO = [[1.5, 1.0, 0.5], [0.5, 1.5, 9.0]]
+REF_RATIO = [[2.0, 1.0, 0.5], [1.0, 4.0, 99.0]]
+MASK = [[True, True, True], [True, True, False]]
+KL_SUMS = (0.5, 3 - math.log(4))  # per sequence: (1 - ln 2) + 0 + (ln 2 - 0.5), and 0 + (3 - ln 4)
+KL_MEANS = (0.5 + (3 - math.log(4)) * 1.5) / 3  # 0.5 / 3 + (3 - ln 4) / 2
+
+POLICY = {  # the loss without KL
+    "grpo": -(5.4 / 3 - 2.3 / 2) / 2,
+    "dr_grpo": -(5.4 - 2.3) / (2 * 10),
+    "dapo": -(5.4 - 2.3) / 5,
+    # product of ratios 0.75 twice: min(1.5, 1.6) and min(-0.75, -0.8)
+    "grpo_sequence": -(1.5 - 0.8) / 2,
+    # geometric means, both inside: 0.75 ** (1/3) = 0.908560 and 0.75 ** (1/2) = 0.866025
+    "gspo": -(2 * 0.9085602964 - 0.8660254038) / 2,
+    # weights clamped to 1.2, 1, 0.8 | 0.8, 1.2; sum of w A logp = 2 (-1.2 - 2 - 0.4) - (-0.32 - 3.6) = -3.28
+    "cispo": 3.28 / 5,
+}
+KL = {  # what multiplies beta
+    "grpo": KL_MEANS / 2,
+    "dr_grpo": sum(KL_SUMS) / (2 * 10),
+    "dapo": sum(KL_SUMS) / 5,
+    "grpo_sequence": (0 + 3 - math.log(4)) / 2,  # sequence probabilities differ by 2 * 1 * 0.5 = 1, and by 4
+    "gspo": KL_MEANS / 2,
+    "cispo": sum(KL_SUMS) / 5,
+}
+
+
+def example(with_reference: bool = True) -> Terms:
+    logp = torch.tensor(LOGP, dtype=torch.float64)
+    ref = logp + torch.tensor(REF_RATIO, dtype=torch.float64).log()
+    old = logp - torch.tensor(RATIO, dtype=torch.float64).log()
+    advantages = torch.tensor([2.0, -1.0], dtype=torch.float64)
+    return Terms(logp.requires_grad_(), old, ref if with_reference else None, advantages, torch.tensor(MASK))
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_objectives_by_hand(name):
+    assert OBJECTIVES[name](example(False), CLIP, BETA, NORM).item() == pytest.approx(POLICY[name], abs=1e-9)
+    assert OBJECTIVES[name](example(), CLIP, BETA, NORM).item() == pytest.approx(POLICY[name] + BETA * KL[name], abs=1e-9)
+
+
+def test_clips_of_sequence_ratios_and_clip_higher_by_hand():
+    low = Clip(0.05, 0.3)
+    # gspo: min(2 * 0.908560, 2 * 0.95) = 1.817121 and min(-0.866025, -0.95) = -0.95
+    assert OBJECTIVES["gspo"](example(False), low, 0, NORM).item() == pytest.approx(-(1.8171205928 - 0.95) / 2)
+    # grpo: 1.3 * 2 = 2.6, 2, 1 and -0.95, -1.5
+    assert OBJECTIVES["grpo"](example(False), low, 0, NORM).item() == pytest.approx(-(5.6 / 3 - 2.45 / 2) / 2)
+    # cispo: weights 1.3, 1, 0.95 | 0.95, 1.3: 2 (-1.3 - 2 - 0.475) + 0.38 + 3.9 = -3.27
+    assert OBJECTIVES["cispo"](example(False), low, 0, NORM).item() == pytest.approx(3.27 / 5)
+
+
+# Where a gradient remains. Token ratios lose the first token of each sequence; sequence ratios 0.75 the second sequence.
+ACTIVE = {"grpo_sequence": [[1, 1, 1], [0, 0, 0]], "gspo": MASK, "cispo": MASK}
+ACTIVE |= dict.fromkeys(("grpo", "dr_grpo", "dapo"), [[0, 1, 1], [0, 1, 0]])
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_clip_removes_gradients_where_is_clipped_says(name):
+    terms = example(False)
+    OBJECTIVES[name](terms, CLIP, 0, NORM).backward()
+    active = torch.tensor(ACTIVE[name], dtype=torch.bool)
+    assert torch.equal(terms.logp_BT.grad != 0, active)
+    if name != "cispo":  # clips the weight and keeps the gradient
+        ratio = SEQUENCE_RATIOS.get(name, token_ratio)(terms)
+        assert torch.equal(is_clipped(ratio, terms.advantages_B[:, None], CLIP) & terms.mask_BT, ~active & terms.mask_BT)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_gradient_at_ratio_one(name):
+    """DeepSeekMath eq. 21: each token's coefficient is A + beta (pi_ref / pi - 1)."""
+    terms = example()
+    terms = Terms(terms.logp_BT, terms.logp_BT.detach(), terms.ref_logp_BT, terms.advantages_B, terms.mask_BT)
+    OBJECTIVES[name](terms, CLIP, BETA, NORM).backward()
+    per_token = torch.tensor(
+        [[2 + BETA * (2 - 1), 2, 2 + BETA * (0.5 - 1)], [-1, -1 + BETA * (4 - 1), 0]], dtype=torch.float64
+    )
+    per_sequence = torch.tensor([[2.0] * 3, [-1 + BETA * 3, -1 + BETA * 3, 0]], dtype=torch.float64)
+    lengths = torch.tensor([[3.0], [2.0]], dtype=torch.float64)
+    expected = {
+        "grpo": per_token / lengths / 2,
+        "dr_grpo": per_token / 20,
+        "dapo": per_token / 5,
+        "grpo_sequence": per_sequence / 2,
+        "gspo": per_token / lengths / 2,
+        "cispo": per_token / 5,
+    }[name]
+    torch.testing.assert_close(-terms.logp_BT.grad, expected, rtol=0, atol=1e-12)
+
+
+def test_cispo_keeps_the_gradient_of_clipped_tokens():
+    terms = example(False)
+    OBJECTIVES["cispo"](terms, CLIP, 0, NORM).backward()
+    expected = torch.tensor([[1.2 * 2, 2, 0.8 * 2], [-0.8, -1.2, 0]], dtype=torch.float64) / 5  # weight times A
+    torch.testing.assert_close(-terms.logp_BT.grad, expected)
+
+
+def test_epsilon_ten_clips_only_large_ratios_of_good_answers():
+    """R1's epsilon: the interval is [-9, 11], so only A > 0 and ratio > 11 is ever clipped."""
+    clip = Clip(10, 10)
+    ratios = torch.cat((torch.logspace(-6, 6, 121, dtype=torch.float64), torch.tensor([0.0, 1.0, 10.999, 11.0, 11.001])))
+    for advantage in (-2.0, -0.1, 0.1, 2.0):
+        ratio, a = ratios.clone().requires_grad_(), torch.tensor(advantage, dtype=torch.float64)
+        value = surrogate(ratio, a, clip)
+        value.sum().backward()
+        clipped = (ratios > 11) if advantage > 0 else torch.zeros_like(ratios, dtype=torch.bool)
+        assert torch.equal(is_clipped(ratios, a, clip), clipped)
+        torch.testing.assert_close(value.detach(), torch.where(clipped, 11.0, ratios) * advantage)
+        assert (ratio.grad[clipped] == 0).all() and (ratio.grad[~clipped & (ratios != 11)] == advantage).all()
+
+
+@given(st.lists(st.floats(-20, 0), min_size=1, max_size=8), st.floats(-10, 10))
+def test_k3_is_never_negative_and_zero_only_without_difference(logps, shift):
+    logp = torch.tensor(logps, dtype=torch.float64)
+    assert (k3(logp, logp + shift) >= 0).all() and (k3(logp, logp) == 0).all()
+    if abs(shift) > 1e-3:
+        assert (k3(logp, logp + shift) > 0).all()
+
+
+def test_k3_is_an_unbiased_estimate_of_kl():
+    generator = torch.Generator().manual_seed(0)
+    p, q = torch.softmax(torch.randn(2, 12, generator=generator, dtype=torch.float64), dim=-1)
+    kl = float((p * (p.log() - q.log())).sum())
+    assert float((p * k3(p.log(), q.log())).sum()) == pytest.approx(kl, rel=1e-12)  # its exact expectation
+    drawn = torch.multinomial(p, 200_000, replacement=True, generator=generator)
+    values = k3(p.log()[drawn], q.log()[drawn])
+    assert abs(float(values.mean()) - kl) < 4 * float(values.std()) / 200_000**0.5
+
+
+def random_terms(seed: int) -> Terms:
+    generator = torch.Generator().manual_seed(seed)
+    logp, old, ref = -3 * torch.rand(3, 6, 9, generator=generator, dtype=torch.float64)
+    lengths = torch.tensor([9, 1, 4, 0, 7, 3])  # one sequence without any token
+    mask = torch.arange(9) < lengths[:, None]
+    advantages = torch.randn(6, generator=generator, dtype=torch.float64)
+    return Terms(logp.requires_grad_(), logp.detach() * 0.5 + old * 0.5, ref, advantages, mask)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_splitting_a_step_adds_up_to_the_whole(name):
+    for seed, parts in enumerate([[0, 1, 2, 3, 4, 5], [[5, 0], [1], [4, 2, 3]], [[3], [0, 1, 2, 4, 5]]]):
+        terms, norm = random_terms(seed), Norm(6, 24, 16)
+        whole = OBJECTIVES[name](terms, CLIP, BETA, norm)
+        (expected,) = torch.autograd.grad(whole, terms.logp_BT)
+        total = 0
+        for part in parts:
+            rows = torch.tensor([part]).flatten()
+            fields = (terms.logp_BT, terms.old_logp_BT, terms.ref_logp_BT, terms.advantages_B, terms.mask_BT)
+            total = total + OBJECTIVES[name](Terms(*(x[rows] for x in fields)), CLIP, BETA, norm)
+        (gradient,) = torch.autograd.grad(total, terms.logp_BT)
+        torch.testing.assert_close(total, whole, rtol=1e-6, atol=1e-12)
+        torch.testing.assert_close(gradient, expected, rtol=1e-6, atol=1e-12)
+        assert whole != 0 and gradient.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_padding_and_empty_sequences_count_for_nothing(name):
+    terms, norm = random_terms(7), Norm(6, 24, 16)
+    loss = OBJECTIVES[name](terms, CLIP, BETA, norm)
+    (gradient,) = torch.autograd.grad(loss, terms.logp_BT)
+    assert (gradient[~terms.mask_BT] == 0).all() and (gradient[terms.mask_BT] != 0).any()
+    noise = torch.randn(6, 9, dtype=torch.float64) * ~terms.mask_BT
+    kept = [0, 1, 2, 4, 5]  # all but the empty one
+    changed = Terms(
+        (terms.logp_BT + noise)[kept], (terms.old_logp_BT - noise)[kept], (terms.ref_logp_BT * (1 + noise))[kept],
+        terms.advantages_B[kept], terms.mask_BT[kept],
+    )  # fmt: skip
+    torch.testing.assert_close(OBJECTIVES[name](changed, CLIP, BETA, norm), loss)

@@ -1,0 +1,67 @@
+"""AdamW, its schedules and clipping, each against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from r1kit.config import Optimizer
+from r1kit.learn.optim import learning_rate, make_optimizer, update
+
+
+def rates(steps: int, **changes) -> list[float]:
+    config = Optimizer(learning_rate=1.0, **changes)
+    return [learning_rate(config, step, steps) for step in range(steps)]
+
+
+def test_schedules_by_hand():
+    assert rates(4) == [1, 1, 1, 1]
+    assert rates(4, lr_scheduler_type="linear", min_lr_ratio=0.2) == pytest.approx([1, 0.8, 0.6, 0.4])
+    assert rates(6, lr_scheduler_type="linear", min_lr_ratio=0, warmup_steps=2) == pytest.approx([0.5, 1, 1, 0.75, 0.5, 0.25])
+    assert rates(4, lr_scheduler_type="cosine", min_lr_ratio=0.5) == pytest.approx(
+        [1, 0.75 + 0.25 * math.sqrt(0.5), 0.75, 0.75 - 0.25 * math.sqrt(0.5)]
+    )
+    assert rates(4, warmup_steps=4) == [0.25, 0.5, 0.75, 1]
+    assert rates(3, warmup_steps=8) == [1 / 8, 2 / 8, 3 / 8]
+
+
+@pytest.mark.parametrize("kind", ["constant", "linear", "cosine"])
+def test_schedules_rise_once_and_never_fall_below_the_floor(kind):
+    values = rates(300, lr_scheduler_type=kind, min_lr_ratio=0.1, warmup_steps=30)
+    assert values[:30] == sorted(values[:30]) and values[29] == values[30] == 1
+    assert values[30:] == sorted(values[30:], reverse=True) and values[-1] >= 0.1
+    assert values[-1] < 0.11 or kind == "constant"
+
+
+class Tiny(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.matrix, self.gain = nn.Parameter(torch.full((1, 2), 2.0)), nn.Parameter(torch.ones(1))
+
+
+def test_one_update_by_hand():
+    model = Tiny()
+    config = Optimizer(learning_rate=9.0, weight_decay=0.5, adam_beta1=0.9, adam_beta2=0.99)
+    optimizer = make_optimizer(model, config)
+    model.matrix.grad, model.gain.grad = torch.tensor([[3.0, 0.0]]), torch.tensor([4.0])
+    norm = update(model, optimizer, rate=0.1, max_grad_norm=1.0)
+    assert norm == pytest.approx(5)  # sqrt(9 + 16), before clipping
+    # the first step of Adam is the rate times the sign of the gradient; matrices decay by rate * 0.5, gains do not
+    torch.testing.assert_close(model.matrix.detach(), torch.tensor([[2 * 0.95 - 0.1, 2 * 0.95]]))
+    torch.testing.assert_close(model.gain.detach(), torch.tensor([0.9]))
+    assert model.matrix.grad is None and model.gain.grad is None
+    first_moment = optimizer.state[model.gain]["exp_avg"]  # (1 - beta1) * 4 / 5: the clipped gradient
+    torch.testing.assert_close(first_moment, torch.tensor([0.1 * 0.8]), rtol=1e-4, atol=0)
+    second_moment = optimizer.state[model.gain]["exp_avg_sq"]
+    torch.testing.assert_close(second_moment, torch.tensor([0.01 * 0.64]), rtol=1e-4, atol=0)
+
+
+def test_gradients_within_the_limit_are_left_alone():
+    model = Tiny()
+    optimizer = make_optimizer(model, Optimizer())
+    model.matrix.grad, model.gain.grad = torch.tensor([[0.3, 0.0]]), torch.tensor([0.4])
+    assert update(model, optimizer, rate=0.1, max_grad_norm=1.0) == pytest.approx(0.5)
+    torch.testing.assert_close(optimizer.state[model.gain]["exp_avg"], torch.tensor([0.04]))

@@ -1,0 +1,131 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from r1kit.rewards.base import RewardError, canonical_answer, check_reward_names, grade, score
+from r1kit.rewards.extract import extract_answer
+from r1kit.types import Problem
+
+SHARED = Path(__file__).parents[3] / "shared/data"
+needs_data = pytest.mark.skipif(not SHARED.exists(), reason="needs shared data")
+PROBLEM = Problem(id="p1", question="2+3?", answer="5")
+GOOD = "<think>2+3</think> <answer> 5 </answer>"
+BOTH = {"accuracy": 1.0, "format": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("<think>\\boxed{4}</think> <answer>3</answer> no, <answer> 5 </answer>", "5"),
+        ("<think>r</think> \\boxed{4} <answer> so \\boxed{5} </answer>", "5"),
+        ("r</think> it is \\boxed{\\frac{1}{2}}, thus #### 7", "\\frac{1}{2}"),
+        ("so 8*9\n#### 72\n", "72"),
+        ("#### 3\nNo.\n#### 72 ", "72"),
+        ("She has 8*9 = <<8*9=72>>72\nA: 72", "72"),
+        ("The answer is 3. No, the answer is $3.5$. That is it.", "$3.5$"),
+        ("**Answer:** 5", "5"),
+        ("所以答案是5。谢谢", "5"),
+        ("答：5", "5"),
+        ("The answer is\nfive", "five"),
+        ("it is 5", None),
+        ("5", None),
+        ("", None),
+        ("\\boxed{5", None),
+        ("The answer is \\boxed{}", None),
+        ("<answer> </answer> the answer is 5", None),
+        ("<think> the answer is \\boxed{5}", None),
+        ("<think>r</think>\\boxed{5}<think>or", None),
+    ],
+)
+def test_where_the_answer_stands(text, answer):
+    assert extract_answer(text) == answer
+
+
+def test_an_open_think_tag_in_the_prompt_must_be_closed():
+    assert extract_answer("the answer is 5", think_open=True) is None
+    assert extract_answer("r </think> the answer is 5", think_open=True) == "5"
+
+
+def test_several_boxes_must_all_be_right():
+    assert grade(PROBLEM, "\\boxed{5}, I mean \\boxed{5.0}").value == 1
+    verdict = grade(PROBLEM, "\\boxed{4} or \\boxed{5}")
+    assert verdict.value == 0 and verdict.extracted == "5" and "several answers" in verdict.reason
+
+
+def test_a_score_is_the_weighted_sum_of_its_parts():
+    def scored(text, truncated=False):
+        return score(PROBLEM, text, BOTH, think_open=False, answer_tags=True, truncated=truncated)
+
+    assert scored(GOOD).total == 1.5 and scored(GOOD).parts == {"accuracy": 1, "format": 1}
+    assert scored("\\boxed{5}").parts == {"accuracy": 1, "format": 0}
+    assert scored(GOOD.replace("5", "6")).parts == {"accuracy": 0, "format": 1}
+    assert scored(GOOD, truncated=True).parts == {"accuracy": 1, "format": 0}
+    assert scored("the answer is 5", truncated=True).extracted is None  # of 52?
+    assert scored("no").reason == "no answer found"
+
+
+def test_user_functions_count_and_their_failures_are_never_zero(tmp_path, monkeypatch):
+    (tmp_path / "own_rewards.py").write_text(
+        "def short(problem, text): return len(text) < 99\n"
+        "def none(problem, text): return None\n"
+        "def nan(problem, text): return float('nan')\n"
+        "def word(problem, text): return '1'\n"
+        "def bug(problem, text): return 1 / 0\n"
+        "number = 1\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def run(name):
+        return score(PROBLEM, GOOD, {f"own_rewards:{name}": 2.0}, think_open=False, answer_tags=True, truncated=False)
+
+    assert run("short").total == 2.0
+    for name, shown in [("none", "None"), ("nan", "nan"), ("word", "'1'"), ("bug", "ZeroDivisionError")]:
+        with pytest.raises(RewardError, match=f"own_rewards:{name} .*{shown}.*|own_rewards:{name} .*p1.*") as caught:
+            run(name)
+        assert "p1" in str(caught.value) and shown in str(caught.value)
+    check_reward_names({"accuracy": 1, "format": 1, "own_rewards:short": 1})
+    for name, message in [
+        ("acuracy", "did you mean accuracy"),
+        ("own_rewards:shrt", "shrt"),
+        ("no_module:f", "PYTHONPATH"),
+        ("own_rewards:number", "is a int"),
+    ]:
+        with pytest.raises(RewardError, match=message):
+            check_reward_names({name: 1.0})
+
+
+def test_an_unknown_verifier_is_an_error():
+    with pytest.raises(RewardError, match="p1.*'maths'.*countdown"):
+        grade(Problem("p1", "", "5", verifier="maths"), GOOD)
+
+
+def test_equal_answers_have_one_canonical_form_and_others_do_not():
+    same = ["5", "5.0", "$5$", "x = 5", "5 apples", "\\text{5}", "05"]
+    assert len({canonical_answer(PROBLEM, answer) for answer in same}) == 1
+    assert (
+        len({canonical_answer(PROBLEM, answer) for answer in ["5", "2+3", "10/2", "(5,5)", "[5,5]", "-5", "5x"]}) == 7
+    )
+    assert canonical_answer(PROBLEM, "2, \\frac12") == canonical_answer(PROBLEM, "0.5,2")
+    assert canonical_answer(PROBLEM, "(2, 1)") != canonical_answer(PROBLEM, "(1, 2)")
+    assert canonical_answer(PROBLEM, None) is None
+    names = Problem("n", "", "A,B", verifier="names")
+    assert canonical_answer(names, "b and A") == canonical_answer(names, "A, B")
+
+
+@needs_data
+def test_recorded_solutions_of_gsm8k_are_graded_as_published():
+    graded = wrong = 0
+    for row in map(json.loads, (SHARED / "gsm8k/model_solutions.jsonl").open()):
+        problem = Problem("p", row["question"], extract_answer(row["ground_truth"]))
+        for solution in (value for value in row.values() if isinstance(value, dict)):
+            graded += 1
+            wrong += grade(problem, solution["solution"]).value != solution["is_correct"]
+    assert (graded, wrong) == (5276, 0)
+
+
+@needs_data
+def test_adversarial_responses_are_never_paid_wrongly():
+    for row in map(json.loads, (SHARED / "vectors/adversarial.jsonl").open()):
+        if row["kind"] == "math" and row["policy"] != "either":
+            assert grade(Problem("p", "", row["gold"]), row["response"]).value == row["expected"], row
