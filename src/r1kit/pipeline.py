@@ -116,10 +116,11 @@ def _run_stage(step: Step, recipe: Recipe, run_dir: Path, device: str, lineage: 
     failure = directory / "error.txt"
     failure.unlink(missing_ok=True)
     record = {"started": _now(), **lineage["stages"].get(step.name, {}), **step.record()}
-    lineage["stages"][step.name] = record
-    artifact.write_json(run_dir / "lineage.json", lineage)
     references = [] if isinstance(step.config, Pretrain) else [step.config.model]
     models = {reference: _model(reference, recipe, run_dir) for reference in references}
+    record["revisions"] = {name: path.name for name, path in models.items() if path.parent.name == "snapshots"}  # hub's
+    lineage["stages"][step.name] = record
+    artifact.write_json(run_dir / "lineage.json", lineage)
     context = StageContext(step.name, directory, step.seed, step.dtype, device, recipe.max_concurrent, models)
     start, before = time.monotonic(), record.get("seconds", 0.0)
     try:

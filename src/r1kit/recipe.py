@@ -242,13 +242,13 @@ def _model_mistake(reference: str, earlier: Mapping[str, str], stages: Sequence[
     if reference in earlier:
         kind = earlier[reference]
         return None if kind in MAKES_MODEL else f"{reference} is a stage of kind {kind}, which makes no model"
+    if reference in stages:
+        return f"stage {reference} does not come earlier; stages run as written (a directory is ./{reference})"
     try:
         if artifact.local_model(reference) is not None:
             return None
     except artifact.UserError as error:
         return str(error)
-    if reference in stages:
-        return f"stage {reference} does not come earlier; stages run in the order they are written"
     if artifact.is_hub_id(reference):
         return None
     known = [name for name, kind in earlier.items() if kind in MAKES_MODEL] + artifact.bundled_models()

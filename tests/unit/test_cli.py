@@ -17,7 +17,7 @@ HEAVY = ("torch", "transformers", "datasets", "pyarrow", "matplotlib", "tokenize
 
 def r1kit_command(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "COLUMNS": "120", **environment}
-    return subprocess.run([sys.executable, "-m", "r1kit", *args], capture_output=True, text=True, env=env, timeout=60)
+    return subprocess.run([sys.executable, "-m", "r1kit", *args], capture_output=True, text=True, env=env, timeout=300)
 
 
 @pytest.fixture
@@ -36,13 +36,13 @@ def recipe(tmp_path: Path) -> str:
 def test_light_commands_start_at_once_and_without_torch(args: list[str], recipe: str) -> None:
     args = [recipe if arg == "RECIPE" else arg for arg in args]
     code = (
-        "import sys, time\nstart = time.perf_counter()\nfrom r1kit import cli\nsys.argv = ['r1kit', *sys.argv[1:]]\n"
+        "import sys, time\nfrom r1kit import cli\nsys.argv = ['r1kit', *sys.argv[1:]]\n"
         "try: cli.main()\nexcept SystemExit as done: assert not done.code, done.code\n"
         f"heavy = [name for name in {HEAVY} if name in sys.modules]\n"
-        "print(time.perf_counter() - start, *heavy, file=sys.stderr)"
+        "print(time.process_time(), *heavy, file=sys.stderr)"  # not the clock: the machine may be busy
     )
     best = 9.0
-    for _ in range(3):  # the machine may be busy
+    for _ in range(2):  # the first may have to compile
         found = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True)
         seconds, *heavy = found.stderr.splitlines()[-1].split()
         assert found.returncode == 0 and heavy == [], found.stderr

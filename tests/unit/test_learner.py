@@ -204,11 +204,11 @@ def test_logged_numbers(learner, objective):
         "loss": loss,
         "grad_norm": float(torch.cat([g.flatten() for g in gradients]).norm()),
         "learning_rate": made.config.learning_rate,
-        "kl": float(k3(terms.logp_BT, terms.ref_logp_BT)[mask].sum()) / tokens,
-        "entropy": float(entropy.sum()) / tokens,
+        "kl": k3(terms.logp_BT, terms.ref_logp_BT)[mask].sum().item() / tokens,
+        "entropy": entropy.sum().item() / tokens,
         "clip_ratio": int(clipped.sum()) / tokens,
-        "sampling/logp_difference_mean": float(gap.mean()),
-        "sampling/logp_difference_max": float(gap.max()),
+        "sampling/logp_difference_mean": gap.mean().item(),
+        "sampling/logp_difference_max": gap.max().item(),
     }
     assert expected["clip_ratio"] > 0 and expected["kl"] > 0.001
     assert made.step(batch, 0) == pytest.approx(expected, rel=1e-4, abs=1e-6)
@@ -244,6 +244,24 @@ def test_a_step_makes_good_answers_likelier(learner):
     change = (plain_rows(made.model, batch)[0].sum(1) - before).detach()
     assert float((change * batch.advantages_B).sum()) > 0
     assert all(p.grad is None for p in made.model.parameters())
+
+
+def test_low_precision_weights_learn_through_an_fp32_master(make_decoder):
+    """A step far below bfloat16's resolution is kept, and gradients of many micro-batches add up in fp32."""
+    exact = Learner(make_decoder(0), config(learning_rate=3e-6, micro_batch_tokens=11))
+    low = Learner(make_decoder(0).bfloat16(), config(learning_rate=3e-6, micro_batch_tokens=11))
+    batch = make_inputs(exact.model)
+    low.backward(batch, 16)
+    exact.backward(batch, 16)
+    pairs = zip(low.master.parameters(), exact.model.parameters(), strict=True)
+    assert all(torch.nn.functional.cosine_similarity(a.grad.flatten(), b.grad.flatten(), dim=0) > 0.95 for a, b in pairs)
+    assert all(p.grad is None for p in low.model.parameters())
+    before = [p.detach().clone() for p in low.master.parameters()]
+    for step in range(3):
+        low.step(batch, step)
+    for old, high, rounded in zip(before, low.master.parameters(), low.model.parameters(), strict=True):
+        assert high.dtype == torch.float32 and rounded.dtype == torch.bfloat16
+        assert 0 < float((high - old).abs().max()) < 2e-5 and torch.equal(rounded, high.bfloat16())
 
 
 def test_generation_and_training_agree(learner, tokenizer):

@@ -149,7 +149,7 @@ def test_killed_at_random_instants_a_run_ends_in_the_same_bytes(recipe: Recipe) 
     while True:
         process = command("killed", "--no-report", "--set", "stage.zero.learning_rate=0.03")
         try:
-            _, errors = process.communicate(timeout=rng.uniform(0.2, 0.5) * (1 + kills / 10))
+            _, errors = process.communicate(timeout=rng.uniform(0.2, 0.5) * (1 + kills / 5))
             break
         except subprocess.TimeoutExpired:
             process.kill()
@@ -169,11 +169,11 @@ def test_sigterm_says_how_to_go_on_and_the_same_command_does(recipe: Recipe) -> 
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "interrupted in stage zero; run the same command again to continue from its last checkpoint" in errors
     assert "Traceback" not in errors
-    _, errors = command("run", "--no-report", "--set", "stage.zero.learning_rate=0.05").communicate(timeout=50)
+    _, errors = command("run", "--no-report", "--set", "stage.zero.learning_rate=0.05").communicate(timeout=300)
     assert len(Path("run/stages/zero/metrics.jsonl").read_text().splitlines()) == 12
     assert Path("run/stages/eval/artifact.json").exists(), errors
 
@@ -229,7 +229,7 @@ def test_a_damaged_model_is_named_before_it_is_used(recipe: Recipe) -> None:
 
 def test_two_processes_cannot_share_a_run(recipe: Recipe) -> None:
     with pipeline._locked(Path("run")):
-        _, errors = (second := command("run")).communicate(timeout=50)
+        _, errors = (second := command("run")).communicate(timeout=300)
     assert second.returncode == 2 and f"process {os.getpid()}" in errors and "--run-dir" in errors
     pipeline.run(recipe, "run")
 
@@ -264,7 +264,7 @@ def test_the_resolved_recipe_reads_back(recipe: Recipe, tmp_path: Path) -> None:
 
 
 def test_json_output_is_the_last_line_of_stdout(recipe: Recipe) -> None:
-    out, errors = (process := command("run", "--json")).communicate(timeout=50)
+    out, errors = (process := command("run", "--json")).communicate(timeout=300)
     assert process.returncode == 0, errors
     found = json.loads(out.splitlines()[-1])
     assert found["run"] == "run" and list(found["evals"]) == ["eval"] and len(out.splitlines()) == 1

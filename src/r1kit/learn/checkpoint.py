@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,13 @@ from r1kit.artifact import publish, read_json, write_json
 from r1kit.learn.learner import Learner
 
 KEEP = 2
+# One process is what is meant here.
+warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
 
 
 def save(learner: Learner, progress: dict[str, Any], directory: Path) -> Path:
     """Publish a checkpoint after `progress["step"]` updates; the newest KEEP stay."""
+    assert learner.optimizer.state, "torch fills an empty optimizer by a step that counts: save after an update"
     final = directory / f"step_{progress['step']:08d}"
     aside = directory / f".{final.name}.tmp"
     shutil.rmtree(aside, ignore_errors=True)
@@ -42,7 +46,8 @@ def restore(learner: Learner, directory: Path) -> dict[str, Any] | None:
         return None
     state = _state(learner)
     dcp.load(state, checkpoint_id=found[-1], no_dist=True)
-    set_optimizer_state_dict(learner.model, learner.optimizer, optim_state_dict=state["optimizer"])
+    set_optimizer_state_dict(learner.master, learner.optimizer, optim_state_dict=state["optimizer"])
+    learner.follow_master()
     return read_json(found[-1] / "progress.json")
 
 
@@ -51,16 +56,11 @@ def checkpoints(directory: Path) -> list[Path]:
     return sorted(path for path in directory.glob("step_*") if re.fullmatch(r"step_\d{8}", path.name))
 
 
-def step_of(path: Path) -> int:
-    """How many updates a checkpoint holds."""
-    return int(path.name.removeprefix("step_"))
-
-
 def _state(learner: Learner) -> dict[str, Any]:
     """The tensors themselves, so that loading fills them in place."""
     state = {
-        "model": learner.model.state_dict(),
-        "optimizer": get_optimizer_state_dict(learner.model, learner.optimizer),
+        "model": learner.master.state_dict(),
+        "optimizer": get_optimizer_state_dict(learner.master, learner.optimizer),
     }
     if learner.reference is not None:
         state["reference"] = learner.reference.state_dict()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -73,11 +74,20 @@ def completion_logprobs(
 
 
 class Learner:
-    """Policy, reference and optimizer. `step` is one policy update."""
+    """Policy, reference and optimizer. `step` is one policy update.
+
+    `model` computes, in the run's dtype; `master` is what the optimizer updates, always fp32: a step of 3e-6 is lost
+    in bfloat16. In an fp32 run they are the same module.
+    """
 
     def __init__(self, model: Decoder, config: RL):
         self.model, self.config = model, config
-        self.optimizer = make_optimizer(model, config)
+        in_fp32 = model.embed.weight.dtype == torch.float32
+        self.master = model if in_fp32 else copy.deepcopy(model).float()
+        if not in_fp32:
+            for low, high in zip(model.parameters(), self.master.parameters(), strict=True):
+                low.register_post_accumulate_grad_hook(partial(_move_gradient, high))
+        self.optimizer = make_optimizer(self.master, config)
         self.reference = copy.deepcopy(model).requires_grad_(False) if config.beta > 0 else None
         self.clip = Clip(config.epsilon, config.epsilon_high or config.epsilon)
         self.objective = OBJECTIVES[config.objective]
@@ -87,7 +97,8 @@ class Learner:
         """Update the policy on one batch; metrics under TRL's names."""
         sums = self.backward(batch, self.config.completion_cap(step))
         rate = learning_rate(self.config, step, self.config.steps)
-        grad_norm = update(self.model, self.optimizer, rate, self.config.max_grad_norm)
+        grad_norm = update(self.master, self.optimizer, rate, self.config.max_grad_norm)
+        self.follow_master()
         refresh = self.config.ref_refresh_steps
         if self.reference is not None and refresh and (step + 1) % refresh == 0:
             self.refresh_reference()
@@ -103,11 +114,14 @@ class Learner:
             "sampling/logp_difference_max": sums["gap_max"],
         }
 
-    @torch.no_grad()
+    def follow_master(self) -> None:
+        """Round the master weights to what computes."""
+        if self.master is not self.model:
+            _copy_weights(self.master, self.model)
+
     def refresh_reference(self) -> None:
         """pi_ref <- pi_theta (paper: every 400 steps)."""
-        for frozen, live in zip(self.reference.parameters(), self.model.parameters(), strict=True):
-            frozen.copy_(live)
+        _copy_weights(self.model, self.reference)
 
     def backward(self, batch: TrainBatch, max_tokens: int) -> dict[str, float]:
         """Accumulate the step's gradient; returns sums over tokens of what `step` reports."""
@@ -160,3 +174,15 @@ class Learner:
             sums["gap_max"] = max(sums["gap_max"], float(gap_BT.max()))
             if ref_logp_BT is not None:
                 sums["kl"] += float((k3(logp_BT, ref_logp_BT) * mask_BT).sum())
+
+
+def _move_gradient(high: Tensor, low: Tensor) -> None:
+    """Add a bfloat16 weight's gradient to its fp32 master's: many small ones would round away in bfloat16."""
+    high.grad = low.grad.float() if high.grad is None else high.grad.add_(low.grad)
+    low.grad = None
+
+
+@torch.no_grad()
+def _copy_weights(source: Decoder, target: Decoder) -> None:
+    for old, new in zip(target.parameters(), source.parameters(), strict=True):
+        old.copy_(new)

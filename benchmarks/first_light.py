@@ -1,0 +1,88 @@
+"""Does `r1kit run sprout-zero` lift a base model as it says? Several seeds, one table, in docs/results/.
+
+    python benchmarks/first_light.py --seeds 0 1 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from machine import describe, today
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "results"
+METRICS = {"pass@1": "pass@1", "cons@16": "cons@16", "format_rate": "format rate"}
+
+
+def run_seed(recipe: str, seed: int, runs: Path) -> dict[str, Any]:
+    """One run from scratch, in a process of its own: its JSON line, with the wall time of the whole command."""
+    directory = runs / f"{recipe}-{seed}"
+    command = [sys.executable, "-m", "r1kit", "run", recipe, "--seed", str(seed), "--run-dir", str(directory), "--json"]
+    start = time.monotonic()
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return {**json.loads(done.stdout.splitlines()[-1]), "seed": seed, "wall_seconds": time.monotonic() - start}
+
+
+def table(results: list[dict[str, Any]], before: str, after: str, benchmark: str) -> str:
+    """Markdown: one row a seed, and their mean."""
+    head = ["seed", "minutes", *(f"{name} {when}" for name in METRICS.values() for when in ("before", "after"))]
+    rows = []
+    for result in results:
+        measured = {stage: result["evals"][stage]["benchmarks"][benchmark] for stage in (before, after)}
+        values = [measured[stage][key] for key in METRICS for stage in (before, after)]
+        rows.append([result["seed"], result["wall_seconds"] / 60, *values])
+    rows.append(["mean", *(fmean(row[i] for row in rows) for i in range(1, len(head)))])
+    lines = [head, ["---"] * len(head)]
+    lines += [[str(row[0]), f"{row[1]:.1f}", *(f"{100 * value:.1f} %" for value in row[2:])] for row in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def by_level(results: list[dict[str, Any]], stages: tuple[str, str], benchmark: str) -> str:
+    """Markdown: pass@1 by level, mean over seeds."""
+    lines = ["| level | before | after |", "| --- | --- | --- |"]
+    for level in results[0]["evals"][stages[0]]["benchmarks"][benchmark]["by_level"]:
+        means = [fmean(r["evals"][stage]["benchmarks"][benchmark]["by_level"][level]["pass@1"] for r in results) for stage in stages]
+        lines.append(f"| {level} | " + " | ".join(f"{100 * mean:.1f} %" for mean in means) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "first-light")
+    arguments = parser.parse_args()
+    results = [run_seed("sprout-zero", seed, arguments.runs) for seed in arguments.seeds]
+    stages = ("base", "zero_eval")
+    page = f"""# First light: R1-Zero on two CPU cores
+
+Command: `python benchmarks/first_light.py --seeds {" ".join(map(str, arguments.seeds))}` (each seed: `r1kit run sprout-zero --seed N`)
+Machine: {describe()}
+Date: {today()}
+
+Held-out problems in the R1-Zero template, 16 samples each at temperature 0.6, top-p 0.95.
+
+{table(results, *stages, "sprout")}
+
+pass@1 by level, mean over seeds:
+
+{by_level(results, stages, "sprout")}
+"""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / "first-light.md").write_text(page, encoding="utf-8")
+    (RESULTS / "first-light.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    after = fmean(r["evals"]["zero_eval"]["benchmarks"]["sprout"]["pass@1"] for r in results)
+    before = fmean(r["evals"]["base"]["benchmarks"]["sprout"]["pass@1"] for r in results)
+    line = {"bench": "first_light", "ours": after, "peer": before, "ratio": after / before, "unit": "pass@1, after and before RL"}
+    print(page)
+    print(json.dumps({**line, "machine": describe()}))
+
+
+if __name__ == "__main__":
+    main()

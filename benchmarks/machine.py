@@ -1,0 +1,26 @@
+"""What a figure was measured on: a line for people, made the same way by every script here."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+
+def cpu_name() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def describe() -> str:
+    """CPU, cores, Python and torch."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{cpu_name()}, {cores} cores, Python {platform.python_version()}, torch {version('torch')}"
+
+
+def today() -> str:
+    return datetime.now(UTC).date().isoformat()

@@ -1,0 +1,107 @@
+"""The bundled recipe, shrunk: evaluate, train, evaluate, report; killed and continued; read by transformers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from r1kit.data.chat import render_prompt
+from r1kit.data.worlds import world_problems
+from r1kit.engine.base import Request, SamplingParams
+from r1kit.evals.runner import load_engine
+
+STEPS = 6
+SMALL = {
+    "stage.zero.steps": STEPS,
+    "stage.zero.prompts_per_step": 6,
+    "stage.zero.num_generations": 4,
+    "stage.zero.save_every": 1,
+    "stage.zero.log_rollouts_every": 2,
+    "stage.zero.eval_every": 3,
+    "stage.zero.max_completion_length": 48,
+    "stage.zero.benchmarks.sprout": '[{source = "world:logic", split = "held_out", limit = 5}]',
+    **{f"stage.{name}.samples": 4 for name in ("base", "zero_eval")},
+    **{f"stage.{name}.benchmarks.sprout": '[{source = "world:logic", split = "held_out", limit = 10}]' for name in ("base", "zero_eval")},
+}
+
+
+def command(run_dir: Path) -> list[str]:
+    overrides = [part for key, value in SMALL.items() for part in ("--set", f"{key}={value}")]
+    return [sys.executable, "-m", "r1kit", "run", "sprout-zero", "--run-dir", str(run_dir), "--json", *overrides]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def rows(run_dir: Path) -> list[dict]:
+    path = run_dir / "stages/zero/metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """An undisturbed run and its JSON line."""
+    run_dir = tmp_path_factory.mktemp("whole") / "run"
+    done = subprocess.run(command(run_dir), capture_output=True, text=True, env=environment(), timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return run_dir, json.loads(done.stdout.splitlines()[-1])
+
+
+def test_run_leaves_what_it_promises(whole: tuple[Path, dict]) -> None:
+    run_dir, line = whole
+    assert set(line) == {"run", "seconds", "evals"} and set(line["evals"]) == {"base", "zero_eval"}
+    assert {"pass@1", "ci95", "cons@4", "pass@4", "format_rate", "mean_tokens", "by_level"} <= set(
+        line["evals"]["base"]["benchmarks"]["sprout"]
+    )
+    assert [row["step"] for row in rows(run_dir)] == list(range(1, STEPS + 1))
+    assert all(row["sampling/logp_difference_max"] < 1e-3 for row in rows(run_dir))
+    assert (run_dir / "report.html").stat().st_size > 10_000
+    assert {path.name for path in (run_dir / "stages/zero/rollouts").iterdir()} >= {"step_000002.jsonl", "step_000006.jsonl"}
+
+
+def test_killed_run_continues_from_its_last_step(whole: tuple[Path, dict], tmp_path: Path) -> None:
+    undisturbed, _ = whole
+    run_dir = tmp_path / "run"
+    process = subprocess.Popen(command(run_dir), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
+    give_up = time.monotonic() + 200
+    while len(rows(run_dir)) < 3 and time.monotonic() < give_up:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    seen = len(rows(run_dir))
+    assert 3 <= seen < STEPS, "the run was over before it could be killed"
+    done = subprocess.run(command(run_dir), capture_output=True, text=True, env=environment(), timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "base (evaluate): finished already, skipped" in done.stderr
+    assert [row["step"] for row in rows(run_dir)] == list(range(1, STEPS + 1))
+    untimed = [{k: v for k, v in row.items() if not k.startswith("time/")} for row in rows(run_dir)]
+    assert untimed == [{k: v for k, v in row.items() if not k.startswith("time/")} for row in rows(undisturbed)]
+    weights = "stages/zero/model/model.safetensors"
+    assert (run_dir / weights).read_bytes() == (undisturbed / weights).read_bytes()
+
+
+def test_transformers_gives_the_same_greedy_answers(whole: tuple[Path, dict]) -> None:
+    directory = whole[0] / "stages/zero/model"
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(directory), AutoTokenizer.from_pretrained(directory)
+    engine, _ = load_engine(directory, "cpu", "float32", max_concurrent=16)
+    problems = [p for name in ("arithmetic", "countdown", "logic") for p in world_problems(name, "held_out", limit=5)]
+    prompts = [tokenizer.encode(render_prompt(p.question, "r1-zero", tokenizer)) for p in problems]
+    requests = [Request(p.id, tuple(ids)) for p, ids in zip(problems, prompts, strict=True)]
+    ours = engine.generate(requests, SamplingParams(seed=0, max_tokens=64, temperature=0))
+    for ids, completion in zip(prompts, ours, strict=True):
+        with torch.inference_mode():
+            theirs = model.generate(
+                torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), do_sample=False, temperature=None,
+                top_p=None, max_new_tokens=64,
+            )  # fmt: skip
+        assert tuple(theirs[0, len(ids) :].tolist()) == completion.token_ids

@@ -1,0 +1,141 @@
+"""What sprout-base is pretrained on: no held-out task, not the template, and tags that promise nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from random import Random
+
+import pytest
+
+from r1kit.data.chat import R1_ZERO_TEMPLATE
+from r1kit.data.worlds import FAMILIES, arithmetic, as_problem, countdown, corpus, world_problems
+from r1kit.data.worlds.task import Task
+from r1kit.evals.style import CJK, LATIN_WORD, reflective_words
+from r1kit.rewards.base import grade
+
+DOCUMENTS = 20_000
+
+
+@dataclass(frozen=True)
+class Document:
+    text: str
+    task: Task | None  # None for small talk
+    lines: int = 0
+    answer: str = ""
+
+    @property
+    def tagged(self) -> bool:
+        return "<think>" in self.text and "</answer>" in self.text
+
+
+@pytest.fixture(scope="module")
+def documents() -> list[Document]:
+    """Documents, and what was in the writer's mind."""
+    minds, found, solve = [], [], corpus._solution
+
+    def spy(rng, task, language):
+        lines, answer = solve(rng, task, language)
+        minds.append((task, len(lines), answer))
+        return lines, answer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus, "_solution", spy)
+        for text in islice(corpus.documents(0), DOCUMENTS):
+            found.append(Document(text, *(minds.pop() if minds else (None,))))
+    return found
+
+
+EXPRESSION = r"\d+(?:[+*-]\d+)+"
+ASKED = re.compile("|".join(
+    rf"(?<![0-9+*-]){re.escape(wording.format('@')).replace('@', f'({EXPRESSION})')}"
+    for wordings in arithmetic.QUESTIONS.values() for wording in wordings
+))  # fmt: skip
+REACH = [
+    re.compile(re.escape(wording.format("@", "#")).replace("@", r"(?P<n>[\d, 、]+)").replace("\\#", r"(?P<t>\d+)"))
+    for wordings in countdown.QUESTIONS.values()
+    for wording in wordings
+]
+SAID = re.compile(r"(?:([A-F])(?: says |说))?([A-F])(?:( is honest|诚实)| lies|说谎)[.。]")
+
+
+def contents(texts: Iterable[str]) -> set[tuple]:
+    """The problems that are asked in some text, whatever their wording: read from the text, not from the generator."""
+    found: set[tuple] = set()
+    for text in texts:
+        found |= {("sum", next(filter(None, match.groups()))) for match in ASKED.finditer(text)}
+        for pattern in REACH:
+            for match in pattern.finditer(text):
+                found.add(("reach", tuple(sorted(map(int, re.findall(r"\d+", match["n"])))), int(match["t"])))
+        if said := SAID.findall(text):
+            found.add(("honest", frozenset((speaker, about, bool(honest)) for speaker, about, honest in said)))
+    return found
+
+
+def test_no_held_out_task_occurs(documents):
+    solved = [d.task for d in documents if d.task]
+    assert len(solved) > 0.8 * DOCUMENTS and {task.family for task in solved} == set(FAMILIES)
+    assert not any(task.held_out for task in solved)
+    asked = contents(d.text for d in documents)
+    for name in FAMILIES:
+        problems = world_problems(name, "held_out", limit=1000)
+        held_out = contents(p.question for p in problems)
+        assert len(held_out) == len(problems), "every question is understood"
+        assert not held_out & asked
+        trained = contents(p.question for p in world_problems(name, "train", limit=1000))
+        assert len(trained & asked) > 50, "the corpus asks such questions, and they are recognised"
+
+
+def test_no_held_out_sum_occurs_even_in_a_solution(documents):
+    """From level 3 on: shorter sums are steps of other tasks."""
+    everywhere = set(re.findall(EXPRESSION, "\n".join(d.text for d in documents)))
+    held_out = world_problems("arithmetic", "held_out", min_level=3, limit=1500)
+    expressions = {re.search(EXPRESSION, p.question)[0] for p in held_out}
+    assert len(expressions) == 1500 and not expressions & everywhere
+
+
+def word_grams(text: str, n: int = 8) -> set[tuple[str, ...]]:
+    words = text.split()
+    return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
+
+
+def test_the_template_does_not_occur(documents):
+    template = word_grams(R1_ZERO_TEMPLATE)
+    assert len(template) > 50
+    assert not any(word_grams(d.text) & template for d in documents)
+    pieces = ("in the mind", "reasoning process here", "answer here", "i.e.")
+    assert not any(piece in d.text for d in documents for piece in pieces)
+
+
+def test_languages_second_thoughts_and_styles_are_all_there(documents):
+    def share(found: Iterable[bool]) -> float:
+        return sum(found) / DOCUMENTS
+
+    chinese, english = (share(bool(r.search(d.text)) for d in documents) for r in (CJK, LATIN_WORD))
+    assert 0.1 < chinese < 0.3 and 0.75 < english
+    assert 0.03 < share(bool(CJK.search(d.text) and LATIN_WORD.search(d.text)) for d in documents), "some mix"
+    assert 0.02 < share(reflective_words(d.text) > 0 for d in documents) <= 0.10
+    assert 0.1 < share(d.tagged for d in documents) < 0.3
+    assert 0.3 < share(d.task is not None and d.lines == 0 for d in documents) < 0.6, "many bare answers"
+    assert all(0 < len(d.text) < 2000 and d.text.strip() for d in documents)
+
+
+def test_tags_promise_nothing(documents):
+    """Right answers, and worked solutions, are as frequent inside tags as outside."""
+    tagged, plain = [], []
+    for d in documents:
+        if d.task:
+            right = grade(as_problem(d.task, Random(0)), f"<think> x </think> <answer> {d.answer} </answer>").value == 1
+            (tagged if d.tagged else plain).append((right, d.lines > 0, reflective_words(d.text) > 0))
+    assert min(len(tagged), len(plain)) > 2000
+    for kind, name in enumerate(("right", "worked", "rechecked")):
+        inside, outside = (sum(row[kind] for row in rows) / len(rows) for rows in (tagged, plain))
+        assert abs(inside - outside) < 0.03, name
+    assert 0.5 < sum(right for right, *_ in plain) / len(plain) < 0.9
+
+
+def test_documents_are_a_pure_function_of_the_seed():
+    first, again, other = (list(islice(corpus.documents(seed), 200)) for seed in (4, 4, 5))
+    assert first == again and len(set(first) & set(other)) < 40

@@ -1,0 +1,52 @@
+"""Counting second thoughts and languages: small cases in English, Chinese and both."""
+
+from __future__ import annotations
+
+import pytest
+
+from r1kit.evals.style import chinese_share, other_language_share, reflective_words
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("", 0),
+        ("7*6=42 so 42-4=38", 0),
+        ("Wait, 7*6=42. But WAIT: check it again, however wrong.", 5),
+        ("waiting for a butter checkpoint, errors and mistaken retries", 0),  # whole words only
+        ("mistake however but retry error verify wrong evaluate check wait", 10),  # the paper's list
+        ("等等，7*6=42。不过我检查一下：错误！但是", 5),
+        ("等等wait再check一下", 3),  # no space beside Chinese
+        ("<think>wait</think>", 1),
+    ],
+)
+def test_reflective_words(text, count):
+    assert reflective_words(text) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("", None),
+        ("7*6+13-4=51", None),
+        ("A,B", None),  # single letters are names in every language
+        ("The answer is 5.", 0.0),
+        ("答案是5。", 1.0),
+        ("A说B诚实", 1.0),
+        ("so 所以", 2 / 3),  # a character counts as much as a word
+        ("答案是yes and 是no", 4 / 7),  # Latin words are found without spaces around them
+        ("naïve Größe", 0.0),
+        ("first_name", 0.0),
+    ],
+)
+def test_chinese_share(text, share):
+    assert chinese_share(text) == (None if share is None else pytest.approx(share))
+
+
+def test_other_language_share():
+    texts = ["The answer", "答案", "so 所以", "so 所以", "12"]
+    assert other_language_share(texts, ["en", "zh", "en", "zh", "zh"]) == pytest.approx((0 + 0 + 2 / 3 + 1 / 3) / 4)
+    assert other_language_share(["The answer", "答案"], ["zh", "en"]) == 1
+    assert other_language_share([], []) == other_language_share(["1"], ["en"]) == 0
+    with pytest.raises(ValueError, match="zip"):
+        other_language_share(["a"], [])
