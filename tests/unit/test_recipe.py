@@ -121,7 +121,7 @@ def test_mistakes_name_the_key_and_the_nearest_right_one(good: Path, override: s
         ('kind = "rl"', "", "good.toml: stage.zero: kind is missing; allowed: pretrain, rl, evaluate"),
         ("vocab_size = 300\n", "", "good.toml: stage.base.vocab_size: missing"),
         ('model = "base"', 'model = "eval"', "stage eval does not come earlier"),
-        ('model = "base"', 'model = "zero"', "stage zero does not come earlier; stages run as written (a directory is ./"),
+        ('model = "base"', 'model = "zero"', "stage zero does not come earlier; stages run as written (a directory"),
         ('model = "zero"', 'model = "."', "stage.eval.model: .: this directory has no config.json"),
         ("[stage.zero]", '[stage."../zero"]', "stage.../zero: a stage's name becomes a directory"),
         ('name = "good"', "", "good.toml: name: missing"),

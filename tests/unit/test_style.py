@@ -12,7 +12,7 @@ from r1kit.evals.style import chinese_share, other_language_share, reflective_wo
     [
         ("", 0),
         ("7*6=42 so 42-4=38", 0),
-        ("Wait, 7*6=42. But WAIT: check it again, however wrong.", 5),
+        ("Wait, 7*6=42. But WAIT: check it again, however wrong.", 6),
         ("waiting for a butter checkpoint, errors and mistaken retries", 0),  # whole words only
         ("mistake however but retry error verify wrong evaluate check wait", 10),  # the paper's list
         ("等等，7*6=42。不过我检查一下：错误！但是", 5),

@@ -51,7 +51,7 @@ def test_answers_say_what_the_questions_ask():
             value = {"+": value + number, "-": value - number, "*": value * number}[op]
             assert 0 <= value <= 99
     for task in tasks("logic"):
-        people = sorted({about for _, about, _ in task.facts})
+        people = sorted({person for fact in task.facts for person in fact[:2] if person})
         consistent = [
             world
             for world in (dict(zip(people, values, strict=True)) for values in product((True, False), repeat=len(people)))
