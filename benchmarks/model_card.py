@@ -23,7 +23,7 @@ ASSET = Path(__file__).parents[1] / "src" / "r1kit" / "assets" / "sprout-base"
 LENGTH = 160
 WORLDS = [{"source": f"world:{name}", "split": "held_out", "limit": 50} for name in ("arithmetic", "countdown", "logic")]
 CARD = """---
-license: apache-2.0
+license: mit
 library_name: transformers
 language: [en, zh]
 ---
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def parameter_count() -> int:
-    from r1kit.model.hf import read_config
+    from r1kit.model.hf_config import read_config
 
     return read_config(ASSET).parameter_count()
 

@@ -23,7 +23,7 @@ def tokenizer():
     from r1kit.data.tokenizer import train_tokenizer
     from r1kit.data.worlds.corpus import documents
 
-    return train_tokenizer(islice(documents(0), 200), 320)
+    return train_tokenizer(islice(documents("sprout-textbook", 0), 200), 320)
 
 
 @pytest.fixture(scope="session")

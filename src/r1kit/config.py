@@ -75,16 +75,25 @@ class Architecture(Strict):
 
 
 class Pretrain(Optimizer):
-    """A base model from a world's corpus: next-token prediction on a stream of documents."""
+    """Next-token prediction on a stream of documents: a new model, or an earlier one on other text."""
 
     kind: Literal["pretrain"]
-    corpus: str = "sprout"
-    architecture: Architecture
-    vocab_size: int = Field(gt=256)
+    corpus: str = "sprout-textbook"
+    model: str | None = None  # go on from this one, with its tokenizer; else `architecture` and `vocab_size`
+    architecture: Architecture | None = None
+    vocab_size: int | None = Field(None, gt=256)
     context_length: int = Field(256, gt=1)
     steps: int = Field(gt=0)
     sequences_per_step: int = Field(gt=0)
     seed: int | None = None  # the recipe's when not given
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> Pretrain:
+        if self.model is None and (self.architecture is None or self.vocab_size is None):
+            raise ValueError("give a model to go on from, or architecture and vocab_size for a new one")
+        if self.model is not None and (self.architecture or self.vocab_size):
+            raise ValueError("a model brings its own architecture and vocab_size: leave them out, or leave out model")
+        return self
 
 
 class RL(Optimizer, Sampling):

@@ -116,8 +116,8 @@ def _run_stage(step: Step, recipe: Recipe, run_dir: Path, device: str, lineage: 
     failure = directory / "error.txt"
     failure.unlink(missing_ok=True)
     record = {"started": _now(), **lineage["stages"].get(step.name, {}), **step.record()}
-    references = [] if isinstance(step.config, Pretrain) else [step.config.model]
-    models = {reference: _model(reference, recipe, run_dir) for reference in references}
+    reference = step.config.model
+    models = {} if reference is None else {reference: _model(reference, recipe, run_dir)}
     record["revisions"] = {name: path.name for name, path in models.items() if path.parent.name == "snapshots"}  # hub's
     lineage["stages"][step.name] = record
     artifact.write_json(run_dir / "lineage.json", lineage)
@@ -176,7 +176,7 @@ def plan_steps(recipe: Recipe, dtype: str) -> list[Step]:
 
 def _parents(config: StageConfig, earlier: Mapping[str, Step]) -> dict[str, str]:
     parents: dict[str, str] = {}
-    if isinstance(config, Pretrain):
+    if config.model is None:
         return parents
     if config.model in earlier:
         parents[config.model] = earlier[config.model].identity

@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from r1kit import artifact
+from r1kit.artifact import UserError
 from r1kit.config import RL, Evaluate, Pretrain, PromptSource, Recipe
 from r1kit.data.store import READERS
 from r1kit.model.config import ModelConfig
+from r1kit.model.hf_config import read_config
 
 PROMPT_TOKENS = 512  # assumed; only the KV cache depends on it
 LOGITS_BYTES = 3 * 64 << 20
@@ -102,7 +104,7 @@ def plan(recipe: Recipe) -> Plan:
 
 
 def _stage_shape(stage: Pretrain | RL | Evaluate, earlier: Mapping[str, ModelConfig | None]) -> ModelConfig | None:
-    if isinstance(stage, Pretrain):
+    if stage.model is None:
         a = stage.architecture
         sizes = (a.hidden_size, a.intermediate_size, a.num_hidden_layers, a.num_attention_heads, a.num_key_value_heads)
         return _shape(a.model_type, stage.vocab_size, *sizes, max_position_embeddings=max(2048, stage.context_length))
@@ -115,16 +117,11 @@ def _stage_shape(stage: Pretrain | RL | Evaluate, earlier: Mapping[str, ModelCon
 
 
 def read_shape(directory: Path) -> ModelConfig | None:
-    """The shape in a checkpoint's config.json; None for an architecture other than Qwen2, Qwen3 and Llama."""
-    c = artifact.read_json(directory / "config.json")
-    if c.get("model_type") not in ("qwen2", "qwen3", "llama"):
+    """The shape in a checkpoint's config.json; None for what r1kit's own decoder does not cover."""
+    try:
+        return read_config(directory)
+    except UserError:
         return None
-    heads = c["num_attention_heads"]
-    head_dim = c.get("head_dim") or c["hidden_size"] // heads
-    kv_heads, tied = c.get("num_key_value_heads") or heads, c.get("tie_word_embeddings", False)
-    sizes = (c["vocab_size"], c["hidden_size"], c["intermediate_size"], c["num_hidden_layers"], heads, kv_heads)
-    positions = c.get("max_position_embeddings", 2048)
-    return _shape(c["model_type"], *sizes, tied, head_dim=head_dim, max_position_embeddings=positions)
 
 
 # -- one stage ----------------------------------------------------------------------------------------------------

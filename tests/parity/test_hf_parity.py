@@ -29,7 +29,8 @@ from r1kit.artifact import UserError
 from r1kit.data.tokenizer import train_tokenizer
 from r1kit.model.attention import AfterPrefix, Recorded
 from r1kit.model.decoder import Decoder
-from r1kit.model.hf import config_from_hf, config_to_hf, load_model, load_tokenizer, read_config, save_model
+from r1kit.model.hf import load_model, load_tokenizer, save_model
+from r1kit.model.hf_config import config_from_hf, config_to_hf, read_config
 
 SHAPE = dict(vocab_size=131, hidden_size=48, intermediate_size=89, num_hidden_layers=3, max_position_embeddings=64)
 LLAMA3 = dict(

@@ -11,10 +11,13 @@ from r1kit.learn.batch import make_batch
 from r1kit.learn.learner import Learner
 from r1kit.types import Completion
 
+pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled:UserWarning")
+
 
 def config(beta: float) -> RL:
-    shared = dict(learning_rate=3e-3, lr_scheduler_type="linear", warmup_steps=2, weight_decay=0.1, ref_refresh_steps=3)
-    return RL(kind="rl", model="m", prompts=["world:arithmetic"], steps=12, max_completion_length=8, beta=beta, **shared)
+    schedule = dict(learning_rate=3e-3, lr_scheduler_type="linear", warmup_steps=2, weight_decay=0.1, steps=120)
+    rl = dict(model="m", prompts=["world:arithmetic"], max_completion_length=8, ref_refresh_steps=3, beta=beta)
+    return RL(kind="rl", **schedule, **rl)
 
 
 def batch_of(step: int, vocabulary: int):
@@ -98,6 +101,7 @@ def test_only_whole_checkpoints_are_listed_and_the_newest_stay(make_decoder, tmp
     for name in (".step_00000099.tmp", ".step_00000098.old", "step_00000097.tmp", "step_12", "notes"):
         (tmp_path / name).mkdir()
     for step in (9, 10, 100):
+        train(learner, range(step, step + 1))
         path = checkpoint.save(learner, {"step": step}, tmp_path)
         assert path.name == f"step_{step:08d}"
     assert [path.name for path in checkpoint.checkpoints(tmp_path)] == ["step_00000010", "step_00000100"]
@@ -109,6 +113,8 @@ def test_only_whole_checkpoints_are_listed_and_the_newest_stay(make_decoder, tmp
     with pytest.raises(KeyboardInterrupt):
         checkpoint.save(learner, {"step": 200}, tmp_path)
     monkeypatch.undo()
-    assert checkpoint.restore(learner, tmp_path) == {"step": 100}
+    fresh = Learner(make_decoder(9), config(0.0))
+    assert checkpoint.restore(fresh, tmp_path) == {"step": 100}
+    assert_same(everything(fresh), everything(learner))
     checkpoint.save(learner, {"step": 200, "second": "try"}, tmp_path)  # what was left behind is not in the way
     assert checkpoint.restore(learner, tmp_path) == {"step": 200, "second": "try"}

@@ -20,7 +20,8 @@ def rates(steps: int, **changes) -> list[float]:
 def test_schedules_by_hand():
     assert rates(4) == [1, 1, 1, 1]
     assert rates(4, lr_scheduler_type="linear", min_lr_ratio=0.2) == pytest.approx([1, 0.8, 0.6, 0.4])
-    assert rates(6, lr_scheduler_type="linear", min_lr_ratio=0, warmup_steps=2) == pytest.approx([0.5, 1, 1, 0.75, 0.5, 0.25])
+    warm = rates(6, lr_scheduler_type="linear", min_lr_ratio=0, warmup_steps=2)
+    assert warm == pytest.approx([0.5, 1, 1, 0.75, 0.5, 0.25])
     assert rates(4, lr_scheduler_type="cosine", min_lr_ratio=0.5) == pytest.approx(
         [1, 0.75 + 0.25 * math.sqrt(0.5), 0.75, 0.75 - 0.25 * math.sqrt(0.5)]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +72,13 @@ def ask(
     samples: int,
     params: SamplingParams,
 ) -> list[list[Completion]]:
-    """`samples` completions of every problem, grouped by problem."""
-    requests = [Request(p.id, prompt_ids(p, template, tokenizer), samples) for p in problems]
+    """`samples` completions of every problem, grouped by problem. A problem asked twice is answered anew."""
+    asked: Counter[str] = Counter()
+    requests = []
+    for problem in problems:
+        first_sample = asked[problem.id] * samples
+        requests.append(Request(problem.id, prompt_ids(problem, template, tokenizer), samples, first_sample))
+        asked[problem.id] += 1
     flat = engine.generate(requests, params)
     return [flat[i : i + samples] for i in range(0, len(flat), samples)]
 

@@ -13,6 +13,10 @@ from torch import Tensor
 from r1kit.types import Completion, TrainBatch
 
 
+FULL_ENOUGH = 0.8  # the share of the longest row that the shortest of a micro-batch has
+WORTH_A_PASS = 1024  # tokens below which a pass costs more than padding does
+
+
 def make_batch(
     prompts: Sequence[Sequence[int]],
     groups: Sequence[Sequence[Completion]],
@@ -56,11 +60,18 @@ def prompt_blocks(batch: TrainBatch, micro_batch_tokens: int) -> Iterator[Tensor
 
 
 def micro_batches(lengths_B: Tensor, micro_batch_tokens: int) -> Iterator[Tensor]:
-    """Sequence indices in runs of similar length whose padded tokens fit, longest first; at least one each."""
+    """Sequence indices in runs of similar length whose padded tokens fit, longest first; at least one each.
+
+    A run also ends where its shortest would be mostly padding, unless it is still too small to be worth a pass.
+    """
     order = torch.argsort(lengths_B, descending=True, stable=True)
+    lengths = lengths_B[order].clamp(min=1).tolist()
     start = 0
     while start < len(order):
-        longest = max(1, int(lengths_B[order[start]]))
-        rows = max(1, micro_batch_tokens // longest)
-        yield order[start : start + rows]
-        start += rows
+        longest, end = lengths[start], start + 1
+        while end < len(order) and (end + 1 - start) * longest <= micro_batch_tokens:
+            if lengths[end] < FULL_ENOUGH * longest and (end - start) * longest >= WORTH_A_PASS:
+                break
+            end += 1
+        yield order[start:end]
+        start = end

@@ -35,4 +35,4 @@ def _chunk(hidden: Tensor, head_VD: Tensor, targets: Tensor, temperature: float)
     logp_NV = F.log_softmax(F.linear(hidden, head_VD).float() / temperature, dim=-1)
     with torch.no_grad():
         entropy_N = -(logp_NV.exp() * logp_NV).sum(-1)
-    return logp_NV.gather(-1, targets[:, None]).squeeze(-1), entropy_N
+    return -F.nll_loss(logp_NV, targets, reduction="none"), entropy_N  # its backward is faster than gather's

@@ -1,4 +1,4 @@
-"""The pretrain stage: a tokenizer and a base model from nothing but a world's corpus."""
+"""The pretrain stage: a tokenizer and a base model from nothing but a world's corpus, or an earlier model on more text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from r1kit.learn.optim import learning_rate, make_optimizer, update
 from r1kit.log import MetricsLog, progress
 from r1kit.model.config import ModelConfig
 from r1kit.model.decoder import Decoder
-from r1kit.model.hf import publish_model
+from r1kit.model.hf import load_model, load_tokenizer, publish_model
 
 TOKENIZER_DOCUMENTS = 20_000
 TOKENIZE_AT_ONCE = 512
@@ -29,13 +29,10 @@ LOG_EVERY = 20
 
 def run(config: Pretrain, context: StageContext) -> dict[str, Any]:
     """Train and publish model/. The summary is the last loss and the tokens seen."""
-    tokenizer = train_tokenizer(
-        islice(documents(derive_seed(context.seed, "tokenizer")), TOKENIZER_DOCUMENTS), config.vocab_size
-    )
-    model = Decoder(model_config(config.architecture, tokenizer, config.context_length)).to(context.device)
-    model.initialise(derive_seed(context.seed, "weights"))
+    model, tokenizer = _beginning(config, context)
     optimizer = make_optimizer(model, config)
-    batches = token_batches(tokenizer, context.seed, config.sequences_per_step, config.context_length)
+    texts = documents(config.corpus, derive_seed(context.seed, "documents"))
+    batches = token_batches(texts, tokenizer, config.sequences_per_step, config.context_length)
     log = MetricsLog(context.dir / "metrics.jsonl")
     log.truncate_after(-1)
     start = time.monotonic()
@@ -54,6 +51,18 @@ def run(config: Pretrain, context: StageContext) -> dict[str, Any]:
     return {"loss": float(loss), "tokens": config.steps * config.sequences_per_step * config.context_length}
 
 
+def _beginning(config: Pretrain, context: StageContext) -> tuple[Decoder, PreTrainedTokenizerBase]:
+    """An earlier model in fp32, or a new one with a tokenizer of the corpus."""
+    if config.model is not None:
+        directory = context.models[config.model]
+        return load_model(directory, torch.float32, context.device), load_tokenizer(directory)
+    texts = documents(config.corpus, derive_seed(context.seed, "tokenizer"))
+    tokenizer = train_tokenizer(islice(texts, TOKENIZER_DOCUMENTS), config.vocab_size)
+    model = Decoder(model_config(config.architecture, tokenizer, config.context_length)).to(context.device)
+    model.initialise(derive_seed(context.seed, "weights"))
+    return model, tokenizer
+
+
 def next_token_loss(model: Decoder, tokens_BT1: Tensor, context: StageContext) -> Tensor:
     """Mean cross-entropy of every next token, in nats. Products run in the stage's dtype, weights stay fp32."""
     lower = context.dtype == "bfloat16"
@@ -62,13 +71,14 @@ def next_token_loss(model: Decoder, tokens_BT1: Tensor, context: StageContext) -
     return F.cross_entropy(logits_BTV.flatten(0, 1).float(), tokens_BT1[:, 1:].flatten())
 
 
-def token_batches(tokenizer: PreTrainedTokenizerBase, seed: int, rows: int, length: int) -> Iterator[Tensor]:
+def token_batches(
+    texts: Iterator[str], tokenizer: PreTrainedTokenizerBase, rows: int, length: int
+) -> Iterator[Tensor]:
     """Endless [rows, length + 1] tokens: documents one after another, each closed by an end-of-text token.
 
     Rows are cut anywhere and documents see what stands before them, as in any base model's pretraining: the model
     learns to read a prompt after unrelated text.
     """
-    texts = documents(derive_seed(seed, "documents"))
     kept: list[int] = []
     while True:
         while len(kept) <= rows * length:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from random import Random
 
+from r1kit.artifact import UserError
 from r1kit.data.worlds import arithmetic, countdown, logic
 from r1kit.data.worlds.task import LEVELS, Family, Task, sorted_facts
 from r1kit.types import Problem
@@ -26,12 +27,12 @@ def world_problems(
     `split` is "train" or "held_out". Fewer than `limit` come back when the family has no more to give.
     """
     if name not in FAMILIES:
-        raise ValueError(f"unknown world '{name}': the worlds are {', '.join(sorted(FAMILIES))}")
+        raise UserError(f"unknown world '{name}': the worlds are {', '.join(sorted(FAMILIES))}")
     if split not in DEFAULT_LIMIT:
-        raise ValueError(f"unknown split '{split}' of world:{name}: use 'train' or 'held_out'")
+        raise UserError(f"unknown split '{split}' of world:{name}: use 'train' or 'held_out'")
     levels = [level for level in LEVELS if min_level <= level <= max_level]
     if not levels:
-        raise ValueError(f"world:{name} has levels 1 to 5, none of them in {min_level}..{max_level}")
+        raise UserError(f"world:{name} has levels 1 to 5, none of them in {min_level}..{max_level}")
     wanted = limit or DEFAULT_LIMIT[split]
     rng = Random(f"{name}:{split}:problems")
     problems: dict[str, Problem] = {}

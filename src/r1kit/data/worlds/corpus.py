@@ -1,5 +1,8 @@
 """The text that sprout-base is pretrained on: problems solved well, badly and not at all, and other talk.
 
+Two corpora, as in any base model's life: first one in which much is worked out, then one like the web, in which most
+people only state an answer, wrong more often than right. The first gives the ability, the second takes the habit.
+
 What a document says (language, quality of the reasoning) and how it is wrapped (plain, question and answer, dialogue,
 tags) are drawn independently: if tags stood mostly around good reasoning they would select it, and the base would
 already have the habit that reinforcement learning is there to find. Neither the R1-Zero template nor a held-out task
@@ -9,17 +12,34 @@ occurs in it; a test holds both.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
 from random import Random
 
+from r1kit.artifact import UserError
 from r1kit.data.worlds import FAMILIES
 from r1kit.data.worlds.talk import exchange, sentence
 from r1kit.data.worlds.task import LEVELS, Slips, Task
 
 TALK_SHARE = 0.15
 CHINESE_SHARE = 0.15
-# How a solution is written: share, careless, rechecks. "bare" is only an answer, a third of them wrong.
-STYLES = {"bare": 0.56, "clean": 0.18, "careless": 0.17, "rechecked": 0.09}
-BARE_WRONG_SHARE = 1 / 3
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """How solutions are written, by share, and how many answers given without any work are wrong."""
+
+    bare: float  # only an answer
+    clean: float  # every step right
+    careless: float  # steps go wrong, and what follows builds on them
+    rechecked: float  # steps go wrong, are noticed ("wait, ...") and corrected
+    bare_wrong: float
+
+
+CORPORA = {
+    "sprout-textbook": Mixture(bare=0.56, clean=0.18, careless=0.17, rechecked=0.09, bare_wrong=1 / 3),
+    "sprout-web": Mixture(bare=0.88, clean=0.03, careless=0.06, rechecked=0.03, bare_wrong=0.6),
+}
 # In which language the steps are: the question's, the other, or both mixed line by line.
 STEP_LANGUAGES = {"same": 0.80, "other": 0.08, "mixed": 0.12}
 OTHER = {"en": "zh", "zh": "en"}
@@ -34,15 +54,15 @@ CONCLUSION = {
 EMPTY_THOUGHT = {"en": ("Easy.", "I know this.", "Let me see.", ""), "zh": ("简单。", "我知道。", "看一看。", "")}
 
 
-def documents(seed: int) -> Iterator[str]:
-    """Endless training documents, a pure function of the seed."""
-    index = 0
-    while True:
-        yield document(Random(f"sprout:{seed}:{index}"))
-        index += 1
+def documents(corpus: str, seed: int) -> Iterator[str]:
+    """Endless training documents, a pure function of corpus and seed."""
+    if corpus not in CORPORA:
+        raise UserError(f"unknown corpus {corpus!r}: choose from {', '.join(CORPORA)}")
+    for index in count():
+        yield document(Random(f"sprout:{seed}:{index}"), CORPORA[corpus])
 
 
-def document(rng: Random) -> str:
+def document(rng: Random, mixture: Mixture) -> str:
     language = "zh" if rng.random() < CHINESE_SHARE else "en"
     if rng.random() < TALK_SHARE:
         user, reply = exchange(rng, language)
@@ -51,17 +71,18 @@ def document(rng: Random) -> str:
     task = family.make(rng, rng.choice(LEVELS))
     while task.held_out:
         task = family.make(rng, task.level)
-    lines, answer = _solution(rng, task, language)
+    lines, answer = _solution(rng, mixture, task, language)
     question = family.question(task, rng, language)
     wrap = rng.choices((_tagged, _spoken, _written, _sloppy), weights=(0.22, 0.36, 0.34, 0.08))[0]
     return wrap(rng, language, question, "\n".join(lines), _localise(answer, language))
 
 
-def _solution(rng: Random, task: Task, language: str) -> tuple[list[str], str]:
+def _solution(rng: Random, mixture: Mixture, task: Task, language: str) -> tuple[list[str], str]:
     family = FAMILIES[task.family]
-    style = rng.choices(list(STYLES), weights=list(STYLES.values()))[0]
+    styles = ("bare", "clean", "careless", "rechecked")
+    style = rng.choices(styles, weights=[getattr(mixture, style) for style in styles])[0]
     if style == "bare":
-        return [], family.guess(task, rng) if rng.random() < BARE_WRONG_SHARE else task.answer
+        return [], family.guess(task, rng) if rng.random() < mixture.bare_wrong else task.answer
     mix = rng.choices(list(STEP_LANGUAGES), weights=list(STEP_LANGUAGES.values()))[0]
 
     def languages() -> str:
