@@ -53,6 +53,20 @@ def by_level(results: list[dict[str, Any]], stages: tuple[str, str], benchmark: 
     return "\n".join(lines)
 
 
+def phases(results: list[dict[str, Any]]) -> str:
+    """Markdown: where a step's time goes, mean over all steps of all seeds."""
+    rows = [
+        json.loads(line)
+        for result in results
+        for line in (Path(result["run"]) / "stages/zero/metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    names = ("time/step", "time/rollout", "time/grade", "time/update", "time/eval", "time/save")
+    cells = [f"{sum(row.get(name, 0) for row in rows) / len(rows):.2f}" for name in names]
+    gap = max(row["sampling/logp_difference_max"] for row in rows)
+    head = "| " + " | ".join(name.removeprefix("time/") for name in names) + " |\n" + "| --- " * len(names) + "|"
+    return f"{head}\n| {' | '.join(cells)} |\n\nLargest rollout/learner log-probability difference of any token: {gap:.1e}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -73,6 +87,10 @@ Held-out problems in the R1-Zero template, 16 samples each at temperature 0.6, t
 pass@1 by level, mean over seeds:
 
 {by_level(results, stages, "sprout")}
+
+Seconds a training step, mean over all steps:
+
+{phases(results)}
 """
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "first-light.md").write_text(page, encoding="utf-8")

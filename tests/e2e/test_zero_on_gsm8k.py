@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,16 +13,17 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-GSM8K = Path(__file__).parents[3] / "shared" / "data" / "gsm8k"
+
+@pytest.fixture(scope="module")
+def gsm8k(shared_data: Path) -> Path:
+    return shared_data / "gsm8k"
 
 
 @pytest.fixture(scope="module")
-def qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def qwen2(gsm8k: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small random Qwen2 with a byte-level BPE trained on GSM8K, written by transformers itself."""
     directory = tmp_path_factory.mktemp("qwen2")
-    if not GSM8K.exists():
-        pytest.skip("../shared/data is not here")
-    texts = [json.loads(line)["question"] for line in (GSM8K / "train.jsonl").read_text().splitlines()[:1500]]
+    texts = [json.loads(line)["question"] for line in (gsm8k / "train.jsonl").read_text().splitlines()[:1500]]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -41,12 +43,12 @@ def qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def test_recipe_for_qwen_trains_on_gsm8k(qwen2: Path, tmp_path: Path) -> None:
-    benchmark = {"source": str(GSM8K / "test.jsonl"), "limit": 4}
+def test_recipe_for_qwen_trains_on_gsm8k(gsm8k: Path, qwen2: Path, tmp_path: Path) -> None:
+    benchmark = {"source": str(gsm8k / "test.jsonl"), "limit": 4}
     overrides = {
         "stage.before.model": str(qwen2),
         "stage.zero.model": str(qwen2),
-        "stage.zero.prompts": [str(GSM8K / "train.jsonl")],
+        "stage.zero.prompts": [str(gsm8k / "train.jsonl")],
         "stage.zero.steps": 4,
         "stage.zero.prompts_per_step": 2,
         "stage.zero.num_generations": 4,
@@ -62,8 +64,8 @@ def test_recipe_for_qwen_trains_on_gsm8k(qwen2: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "r1kit", "run", "zero-qwen-1.5b", "--run-dir", str(tmp_path / "run"), "--json"]
     for key, value in overrides.items():
         command += ["--set", f"{key}={_toml(value)}"]
-    here = Path(__file__).parent
-    done = subprocess.run(command, capture_output=True, text=True, env=_environment(here), timeout=300, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["evals"]["after"]["benchmarks"]["gsm8k"]["problems"] == 4
@@ -89,8 +91,3 @@ def _toml(value: object) -> str:
         return "[" + ", ".join(map(_toml, value)) + "]"
     return json.dumps(value)
 
-
-def _environment(path: Path) -> dict[str, str]:
-    import os
-
-    return {**os.environ, "PYTHONPATH": str(path), "OMP_NUM_THREADS": "1"}

@@ -49,10 +49,10 @@ def work(task: Task, rng: Random, languages: Callable[[], str], slips: Slips) ->
     for way in sorted(ways, key=seems.__getitem__):
         words = WORDS[languages()]
         right = _value(way)
-        wrong = target if rng.random() < 0.5 and right != target else near(rng, right)
+        wrong = target if rng.random() < 0.3 and right != target else near(rng, right)
 
         def write(result: int, way: tuple = way, words: dict = words) -> str:
-            return f"{_trace(way, result)}{words['yes' if result == target else 'no']}"
+            return f"{_trace(way, result)},{target}?{words['yes' if result == target else 'no']}"
 
         written, believed = slips.step(write, right, wrong, words["wait"])
         lines += written

@@ -64,7 +64,7 @@ def work(task: Task, rng: Random, languages: Callable[[], str], slips: Slips) ->
 
 
 def guess(task: Task, rng: Random) -> str:
-    people = sorted({about for _, about, _ in task.facts})
+    people = sorted({person for statement in task.facts for person in statement[:2] if person})
     while (answer := _names({person: rng.random() < 0.5 for person in people})) == task.answer:
         pass
     return answer
