@@ -1,6 +1,6 @@
 """Does `r1kit run sprout-zero` lift a base model as it says? Several seeds, one table, in docs/results/.
 
-    python benchmarks/first_light.py --seeds 0 1 2
+python benchmarks/first_light.py --seeds 0 1 2
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -22,12 +21,12 @@ METRICS = {"pass@1": "pass@1", "cons@16": "cons@16", "format_rate": "format rate
 
 
 def run_seed(recipe: str, seed: int, runs: Path) -> dict[str, Any]:
-    """One run from scratch, in a process of its own: its JSON line, with the wall time of the whole command."""
+    """One run in a process of its own, continued if it was begun: its JSON line, with the time its stages took."""
     directory = runs / f"{recipe}-{seed}"
     command = [sys.executable, "-m", "r1kit", "run", recipe, "--seed", str(seed), "--run-dir", str(directory), "--json"]
-    start = time.monotonic()
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return {**json.loads(done.stdout.splitlines()[-1]), "seed": seed, "wall_seconds": time.monotonic() - start}
+    seconds = [json.loads(path.read_text())["seconds"] for path in directory.glob("stages/*/artifact.json")]
+    return {**json.loads(done.stdout.splitlines()[-1]), "run": directory.name, "seed": seed, "seconds": sum(seconds)}
 
 
 def table(results: list[dict[str, Any]], before: str, after: str, benchmark: str) -> str:
@@ -37,7 +36,7 @@ def table(results: list[dict[str, Any]], before: str, after: str, benchmark: str
     for result in results:
         measured = {stage: result["evals"][stage]["benchmarks"][benchmark] for stage in (before, after)}
         values = [measured[stage][key] for key in METRICS for stage in (before, after)]
-        rows.append([result["seed"], result["wall_seconds"] / 60, *values])
+        rows.append([result["seed"], result["seconds"] / 60, *values])
     rows.append(["mean", *(fmean(row[i] for row in rows) for i in range(1, len(head)))])
     lines = [head, ["---"] * len(head)]
     lines += [[str(row[0]), f"{row[1]:.1f}", *(f"{100 * value:.1f} %" for value in row[2:])] for row in rows]
@@ -48,23 +47,26 @@ def by_level(results: list[dict[str, Any]], stages: tuple[str, str], benchmark: 
     """Markdown: pass@1 by level, mean over seeds."""
     lines = ["| level | before | after |", "| --- | --- | --- |"]
     for level in results[0]["evals"][stages[0]]["benchmarks"][benchmark]["by_level"]:
-        means = [fmean(r["evals"][stage]["benchmarks"][benchmark]["by_level"][level]["pass@1"] for r in results) for stage in stages]
+        found = [[r["evals"][stage]["benchmarks"][benchmark]["by_level"][level] for r in results] for stage in stages]
+        means = [fmean(cell["pass@1"] for cell in cells) for cells in found]
         lines.append(f"| {level} | " + " | ".join(f"{100 * mean:.1f} %" for mean in means) + " |")
     return "\n".join(lines)
 
 
-def phases(results: list[dict[str, Any]]) -> str:
+def phases(results: list[dict[str, Any]], runs: Path) -> str:
     """Markdown: where a step's time goes, mean over all steps of all seeds."""
     rows = [
         json.loads(line)
         for result in results
-        for line in (Path(result["run"]) / "stages/zero/metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        for line in (runs / result["run"] / "stages/zero/metrics.jsonl").read_text(encoding="utf-8").splitlines()
     ]
     names = ("time/step", "time/rollout", "time/grade", "time/update", "time/eval", "time/save")
     cells = [f"{sum(row.get(name, 0) for row in rows) / len(rows):.2f}" for name in names]
     gap = max(row["sampling/logp_difference_max"] for row in rows)
     head = "| " + " | ".join(name.removeprefix("time/") for name in names) + " |\n" + "| --- " * len(names) + "|"
-    return f"{head}\n| {' | '.join(cells)} |\n\nLargest rollout/learner log-probability difference of any token: {gap:.1e}"
+    return (
+        f"{head}\n| {' | '.join(cells)} |\n\nLargest rollout/learner log-probability difference of any token: {gap:.1e}"
+    )
 
 
 def main() -> None:
@@ -76,7 +78,7 @@ def main() -> None:
     stages = ("base", "zero_eval")
     page = f"""# First light: R1-Zero on two CPU cores
 
-Command: `python benchmarks/first_light.py --seeds {" ".join(map(str, arguments.seeds))}` (each seed: `r1kit run sprout-zero --seed N`)
+Command: `python benchmarks/first_light.py --seeds {" ".join(map(str, arguments.seeds))}`; each seed is `r1kit run sprout-zero --seed N`
 Machine: {describe()}
 Date: {today()}
 
@@ -90,16 +92,16 @@ pass@1 by level, mean over seeds:
 
 Seconds a training step, mean over all steps:
 
-{phases(results)}
+{phases(results, arguments.runs)}
 """
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "first-light.md").write_text(page, encoding="utf-8")
     (RESULTS / "first-light.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     after = fmean(r["evals"]["zero_eval"]["benchmarks"]["sprout"]["pass@1"] for r in results)
     before = fmean(r["evals"]["base"]["benchmarks"]["sprout"]["pass@1"] for r in results)
-    line = {"bench": "first_light", "ours": after, "peer": before, "ratio": after / before, "unit": "pass@1, after and before RL"}
+    line = {"bench": "first_light", "ours": after, "peer": before, "ratio": after / before}
     print(page)
-    print(json.dumps({**line, "machine": describe()}))
+    print(json.dumps({**line, "unit": "pass@1 after RL, and before", "machine": describe()}))
 
 
 if __name__ == "__main__":

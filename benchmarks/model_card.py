@@ -1,6 +1,6 @@
 """Is sprout-base a fair base? Measures it and writes its model card.
 
-    python benchmarks/model_card.py runs/sprout-base
+python benchmarks/model_card.py runs/sprout-base
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from pathlib import Path
 from machine import describe, today
 
 from r1kit import evaluate
-from r1kit.config import PromptSource
+from r1kit.config import PromptSource, Sampling
+from r1kit.data.prompts import load_problems
 from r1kit.evals.runner import ask, load_engine, sampling_params
 from r1kit.evals.style import chinese_share, reflective_words
-from r1kit.config import Sampling
-from r1kit.data.prompts import load_problems
+from r1kit.model.hf_config import read_config
 
 ASSET = Path(__file__).parents[1] / "src" / "r1kit" / "assets" / "sprout-base"
 LENGTH = 160
-WORLDS = [{"source": f"world:{name}", "split": "held_out", "limit": 50} for name in ("arithmetic", "countdown", "logic")]
+FAMILIES = ("arithmetic", "countdown", "logic")
+WORLDS = [{"source": f"world:{name}", "split": "held_out", "limit": 50} for name in FAMILIES]
 CARD = """---
 license: mit
 library_name: transformers
@@ -29,30 +30,35 @@ language: [en, zh]
 ---
 # sprout-base
 
-The base model of r1kit's sprout world: {parameters:,} parameters, an ordinary Llama checkpoint, made by r1kit's own `pretrain` stage.
-It has the ability to solve the world's problems without the habit. It knows nothing else.
+The base model of r1kit's sprout world: {parameters:,} parameters, an ordinary Llama checkpoint, made by r1kit's own
+`pretrain` stage. It has the ability to solve the world's problems without the habit. It knows nothing else.
 
-- Made by: `make sprout-base` (recipe `recipes/sprout-base.toml`, seed {seed}), {tokens:,} tokens, {minutes:.0f} minutes on {machine}, {date}
-- Identity of the stage: `{identity}`
+- Made by: `make sprout-base` (recipe `recipes/sprout-base.toml`, seed 0), {tokens:,} tokens, {minutes:.0f} minutes
+- Machine and date: {machine}; {date}
+- Identity of its stage: `{identity}`
 - model.safetensors: {megabytes:.1f} MB, sha256 `{sha256}`
 
 Not trained on: the R1-Zero template, held-out problems, their answers.
 
-Measured by `python benchmarks/model_card.py RUN` on 150 held-out problems in the R1-Zero template, 64 samples each:
+Measured by `python benchmarks/model_card.py RUN`: {problems} held-out problems in the R1-Zero template, 64 samples each.
 
 | sampling | pass@1 | 95 % interval | pass@64 | cons@64 | format rate | mean tokens |
 | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
-Of 2,400 answers at temperature 1, {chinese:.1%} are mostly in Chinese and {mixed:.1%} mix both languages (of those with words);
-{reflective:.1%} contain a word of second thoughts ("wait", "等等").
+Of {answers:,} answers at temperature 1, {chinese:.1%} are mostly in Chinese; {mixed:.1%} of those with words mix both
+languages; {reflective:.1%} contain a word of second thoughts ("wait", "等等").
 """
 
 
-def row(name: str, found: dict) -> str:
+def measured(name: str, model: str, temperature: float, top_p: float) -> str:
+    """A row of the card's table."""
+    sampling = {"samples": 64, "temperature": temperature, "top_p": top_p, "max_completion_length": LENGTH}
+    found = evaluate(model, {"sprout": WORLDS}, **sampling)["benchmarks"]["sprout"]
     low, high = found["ci95"]
-    cells = [name, f"{found['pass@1']:.1%}", f"{low:.1%} - {high:.1%}", f"{found['pass@64']:.1%}", f"{found['cons@64']:.1%}"]
-    return "| " + " | ".join([*cells, f"{found['format_rate']:.1%}", f"{found['mean_tokens']:.0f}"]) + " |"
+    shares = (f"{found[key]:.1%}" for key in ("pass@64", "cons@64", "format_rate"))
+    cells = [name, f"{found['pass@1']:.1%}", f"{low:.1%} - {high:.1%}", *shares, f"{found['mean_tokens']:.0f}"]
+    return "| " + " | ".join(cells) + " |"
 
 
 def answer_texts() -> list[str]:
@@ -65,40 +71,35 @@ def answer_texts() -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the run that made the installed weights")
-    made = json.loads((parser.parse_args().run / "stages/base/artifact.json").read_text())
-    settings = {"paper's protocol: T 0.6, top-p 0.95": (0.6, 0.95), "as in training: T 1": (1.0, 1.0)}
-    rows = []
-    for name, (temperature, top_p) in settings.items():
-        found = evaluate(
-            "sprout-base", {"sprout": WORLDS}, samples=64, temperature=temperature, top_p=top_p, max_completion_length=LENGTH
-        )
-        rows.append(row(name, found["benchmarks"]["sprout"]))
+    run = parser.parse_args().run
+    stages = [json.loads((run / f"stages/{name}/artifact.json").read_text()) for name in ("textbook", "base")]
+    textbook = str(run / "stages/textbook/model")
+    rows = [
+        measured("paper's protocol: T 0.6, top-p 0.95", "sprout-base", 0.6, 0.95),
+        measured("as in training: T 1", "sprout-base", 1.0, 1.0),
+        measured("for comparison, after the textbook stage alone: T 0.6, top-p 0.95", textbook, 0.6, 0.95),
+    ]
     texts = answer_texts()
     shares = [share for share in map(chinese_share, texts) if share is not None]
     weights = ASSET / "model.safetensors"
     card = CARD.format(
-        parameters=parameter_count(),
-        seed=made["seed"],
-        tokens=made["summary"]["tokens"],
-        minutes=made["seconds"] / 60,
+        parameters=read_config(ASSET).parameter_count(),
+        tokens=sum(stage["summary"]["tokens"] for stage in stages),
+        minutes=sum(stage["seconds"] for stage in stages) / 60,
         machine=describe(),
         date=today(),
-        identity=made["identity"],
+        identity=stages[-1]["identity"],
         megabytes=weights.stat().st_size / 1e6,
         sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
         rows="\n".join(rows),
+        problems=len(texts) // 16,
+        answers=len(texts),
         chinese=sum(share > 0.5 for share in shares) / len(texts),
         mixed=sum(0.05 < share < 0.95 for share in shares) / len(shares),
         reflective=sum(reflective_words(text) > 0 for text in texts) / len(texts),
     )
     (ASSET / "README.md").write_text(card, encoding="utf-8")
     print(card)
-
-
-def parameter_count() -> int:
-    from r1kit.model.hf_config import read_config
-
-    return read_config(ASSET).parameter_count()
 
 
 if __name__ == "__main__":

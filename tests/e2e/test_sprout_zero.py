@@ -74,7 +74,8 @@ def test_run_leaves_what_it_promises(whole: tuple[Path, dict]) -> None:
 def test_killed_run_continues_from_its_last_step(whole: tuple[Path, dict], tmp_path: Path) -> None:
     undisturbed, _ = whole
     run_dir = tmp_path / "run"
-    process = subprocess.Popen(command(run_dir), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command(run_dir), env=environment(), **silent)
     give_up = time.monotonic() + 200
     while len(rows(run_dir)) < 3 and time.monotonic() < give_up:
         time.sleep(0.05)

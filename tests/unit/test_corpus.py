@@ -12,7 +12,7 @@ import pytest
 
 from r1kit.artifact import UserError
 from r1kit.data.chat import R1_ZERO_TEMPLATE
-from r1kit.data.worlds import FAMILIES, arithmetic, as_problem, countdown, corpus, world_problems
+from r1kit.data.worlds import FAMILIES, arithmetic, as_problem, corpus, countdown, world_problems
 from r1kit.data.worlds.task import Task
 from r1kit.evals.style import CJK, LATIN_WORD, reflective_words
 from r1kit.rewards.base import grade

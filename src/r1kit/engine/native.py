@@ -110,7 +110,9 @@ class NativeEngine:
             if request.samples > room:
                 if taken or request.samples <= self.max_concurrent:
                     break
-                rest = Request(request.prompt_id, request.token_ids, request.samples - room, request.first_sample + room)
+                rest = Request(
+                    request.prompt_id, request.token_ids, request.samples - room, request.first_sample + room
+                )
                 request = Request(request.prompt_id, request.token_ids, room, request.first_sample)
                 waiting[0] = (index, rest)
             else:
@@ -157,7 +159,9 @@ class NativeEngine:
             if bool(batch.done_N.all()):
                 break
         counts = torch.stack(live, dim=1).sum(1).tolist()
-        written = zip(batch.rows, torch.stack(tokens, 1).tolist(), torch.stack(logprobs, 1).tolist(), counts, strict=True)
+        written = zip(
+            batch.rows, torch.stack(tokens, 1).tolist(), torch.stack(logprobs, 1).tolist(), counts, strict=True
+        )
         grown = []
         for row, row_tokens, row_logprobs, count in written:
             if count:

@@ -187,7 +187,9 @@ def stream_samples(
                 shown = text
 
 
-def load_engine(model_dir: Path, device: str, dtype: str, max_concurrent: int) -> tuple[Engine, PreTrainedTokenizerBase]:
+def load_engine(
+    model_dir: Path, device: str, dtype: str, max_concurrent: int
+) -> tuple[Engine, PreTrainedTokenizerBase]:
     """The native engine over a checkpoint directory, and its tokenizer."""
     import torch
 

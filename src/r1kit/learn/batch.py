@@ -12,7 +12,6 @@ from torch import Tensor
 
 from r1kit.types import Completion, TrainBatch
 
-
 FULL_ENOUGH = 0.8  # the share of the longest row that the shortest of a micro-batch has
 WORTH_A_PASS = 1024  # tokens below which a pass costs more than padding does
 

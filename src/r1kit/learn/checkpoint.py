@@ -11,20 +11,32 @@ import re
 import shutil
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import torch
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
 
 from r1kit.artifact import publish, read_json, write_json
-from r1kit.learn.learner import Learner
+from r1kit.model.decoder import Decoder
 
 KEEP = 2
 # One process is what is meant here.
 warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
 
 
-def save(learner: Learner, progress: dict[str, Any], directory: Path) -> Path:
+class Trained(Protocol):
+    """What a checkpoint holds; a Learner is one."""
+
+    master: Decoder  # the weights that `optimizer` updates
+    reference: Decoder | None
+    optimizer: torch.optim.Optimizer
+
+    def follow_master(self) -> None:
+        """Called when `master` has been restored."""
+
+
+def save(learner: Trained, progress: dict[str, Any], directory: Path) -> Path:
     """Publish a checkpoint after `progress["step"]` updates; the newest KEEP stay."""
     assert learner.optimizer.state, "torch fills an empty optimizer by a step that counts: save after an update"
     final = directory / f"step_{progress['step']:08d}"
@@ -39,7 +51,7 @@ def save(learner: Learner, progress: dict[str, Any], directory: Path) -> Path:
     return final
 
 
-def restore(learner: Learner, directory: Path) -> dict[str, Any] | None:
+def restore(learner: Trained, directory: Path) -> dict[str, Any] | None:
     """Load the newest checkpoint into the learner. Returns its progress, None when there is none."""
     found = checkpoints(directory)
     if not found:
@@ -56,7 +68,7 @@ def checkpoints(directory: Path) -> list[Path]:
     return sorted(path for path in directory.glob("step_*") if re.fullmatch(r"step_\d{8}", path.name))
 
 
-def _state(learner: Learner) -> dict[str, Any]:
+def _state(learner: Trained) -> dict[str, Any]:
     """The tensors themselves, so that loading fills them in place."""
     state = {
         "model": learner.master.state_dict(),

@@ -137,8 +137,12 @@ class Learner:
                 frozen = Prefix.of(self.reference, prompt_PL, mask_PL) if self.reference else None
             first, last = int(prompts[0]) * group, (int(prompts[-1]) + 1) * group
             for rows in micro_batches(lengths_B[first:last], self.config.micro_batch_tokens):
-                self._backward_rows(batch, rows + first, (rows + first) // group - int(prompts[0]), leaves, frozen, norm, sums)
-            given = [(x, leaf.grad) for x, leaf in zip(prefix.tensors, leaves.tensors, strict=True) if leaf.grad is not None]
+                self._backward_rows(
+                    batch, rows + first, (rows + first) // group - int(prompts[0]), leaves, frozen, norm, sums
+                )
+            given = [
+                (x, leaf.grad) for x, leaf in zip(prefix.tensors, leaves.tensors, strict=True) if leaf.grad is not None
+            ]
             torch.autograd.backward([x for x, _ in given], [grad for _, grad in given])
         return sums
 

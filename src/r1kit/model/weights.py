@@ -88,7 +88,7 @@ def _weight_files(directory: Path) -> list[Path]:
     if pickled:
         raise UserError(
             f"{directory}: has {_some(pickled)} but no safetensors, and r1kit never unpickles weights. Convert them "
-            f"where you trust their author: python -c \"from transformers import AutoModelForCausalLM as M; "
+            f'where you trust their author: python -c "from transformers import AutoModelForCausalLM as M; '
             f"M.from_pretrained('{directory}').save_pretrained('converted')\""
         )
     raise UserError(f"{directory}: neither {SINGLE} nor {INDEX} is here, so it has no weights")

@@ -13,9 +13,7 @@ from r1kit.evals.runner import evaluate_model
 def run(config: Evaluate, context: StageContext) -> dict[str, Any]:
     """Write data/results.json and data/samples.jsonl; the summary is pass@1 by benchmark."""
     model_dir = context.models[config.model]
-    found = evaluate_model(
-        model_dir, config, context.seed, context.device, context.dtype, context.max_concurrent
-    )
+    found = evaluate_model(model_dir, config, context.seed, context.device, context.dtype, context.max_concurrent)
     write_jsonl(context.dir / "data" / "samples.jsonl", found.samples)
     write_json(context.dir / "data" / "results.json", {"model": config.model, "benchmarks": found.benchmarks})
     return {name: summary["pass@1"] for name, summary in found.benchmarks.items()}

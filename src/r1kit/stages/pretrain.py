@@ -1,9 +1,10 @@
-"""The pretrain stage: a tokenizer and a base model from nothing but a world's corpus, or an earlier model on more text."""
+"""The pretrain stage: a tokenizer and a base model from nothing but a corpus, or an earlier model on more text."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -16,6 +17,7 @@ from r1kit.artifact import StageContext, derive_seed
 from r1kit.config import Architecture, Pretrain
 from r1kit.data.tokenizer import train_tokenizer
 from r1kit.data.worlds.corpus import documents
+from r1kit.learn import checkpoint
 from r1kit.learn.optim import learning_rate, make_optimizer, update
 from r1kit.log import MetricsLog, progress
 from r1kit.model.config import ModelConfig
@@ -25,30 +27,48 @@ from r1kit.model.hf import load_model, load_tokenizer, publish_model
 TOKENIZER_DOCUMENTS = 20_000
 TOKENIZE_AT_ONCE = 512
 LOG_EVERY = 20
+SAVE_EVERY = 250
+
+
+@dataclass(slots=True)
+class Pretraining:
+    """What a checkpoint of this stage holds."""
+
+    master: Decoder
+    optimizer: torch.optim.AdamW
+    reference: None = None
+
+    def follow_master(self) -> None:
+        """Nothing does: products are rounded as they are made."""
 
 
 def run(config: Pretrain, context: StageContext) -> dict[str, Any]:
-    """Train and publish model/. The summary is the last loss and the tokens seen."""
+    """Train from the last checkpoint, or from the start, and publish model/. The summary is the totals."""
     model, tokenizer = _beginning(config, context)
-    optimizer = make_optimizer(model, config)
+    state = Pretraining(model, make_optimizer(model, config))
+    checkpoints = context.dir / "checkpoints"
+    done = (checkpoint.restore(state, checkpoints) or {"step": 0})["step"]
+    log = MetricsLog(context.dir / "metrics.jsonl")
+    log.truncate_after(done)
     texts = documents(config.corpus, derive_seed(context.seed, "documents"))
     batches = token_batches(texts, tokenizer, config.sequences_per_step, config.context_length)
-    log = MetricsLog(context.dir / "metrics.jsonl")
-    log.truncate_after(-1)
-    start = time.monotonic()
-    with progress("pretrain", config.steps) as bar:
-        for step, tokens_BT1 in zip(range(config.steps), batches, strict=False):
+    with progress(context.name, config.steps) as bar:
+        bar.advance(done)
+        start = time.monotonic()
+        for step, tokens_BT1 in zip(range(done, config.steps), islice(batches, done, None), strict=False):
             rate = learning_rate(config, step, config.steps)
             loss = next_token_loss(model, tokens_BT1.to(context.device), context)
             loss.backward()
-            norm = update(model, optimizer, rate, config.max_grad_norm)
+            norm = update(model, state.optimizer, rate, config.max_grad_norm)
             bar.advance(loss=float(loss))
-            if step % LOG_EVERY == 0 or step == config.steps - 1:
-                speed = (step + 1) * config.sequences_per_step * config.context_length / (time.monotonic() - start)
-                row = {"step": step, "loss": float(loss), "learning_rate": rate, "grad_norm": norm}
-                log.append({**row, "tokens_per_second": speed})
+            if (step + 1) % LOG_EVERY == 0 or step + 1 == config.steps:
+                tokens = (step + 1 - done) * config.sequences_per_step * config.context_length
+                row = {"step": step + 1, "loss": float(loss), "learning_rate": rate, "grad_norm": norm}
+                log.append({**row, "tokens_per_second": tokens / (time.monotonic() - start)})
+            if (step + 1) % SAVE_EVERY == 0:
+                checkpoint.save(state, {"step": step + 1}, checkpoints)
     publish_model(model, tokenizer, context.dir / "model")
-    return {"loss": float(loss), "tokens": config.steps * config.sequences_per_step * config.context_length}
+    return {"steps": config.steps, "tokens": config.steps * config.sequences_per_step * config.context_length}
 
 
 def _beginning(config: Pretrain, context: StageContext) -> tuple[Decoder, PreTrainedTokenizerBase]:
@@ -71,9 +91,7 @@ def next_token_loss(model: Decoder, tokens_BT1: Tensor, context: StageContext) -
     return F.cross_entropy(logits_BTV.flatten(0, 1).float(), tokens_BT1[:, 1:].flatten())
 
 
-def token_batches(
-    texts: Iterator[str], tokenizer: PreTrainedTokenizerBase, rows: int, length: int
-) -> Iterator[Tensor]:
+def token_batches(texts: Iterator[str], tokenizer: PreTrainedTokenizerBase, rows: int, length: int) -> Iterator[Tensor]:
     """Endless [rows, length + 1] tokens: documents one after another, each closed by an end-of-text token.
 
     Rows are cut anywhere and documents see what stands before them, as in any base model's pretraining: the model

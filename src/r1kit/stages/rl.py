@@ -103,7 +103,7 @@ class Trainer:
         return [groups[i : i + size] for i in range(0, len(groups), size)]
 
     def _update(self, groups: Sequence[Group], on_policy: bool) -> dict[str, float]:
-        """One policy update. Only the first of a rollout trains the policy that sampled: only there a gap is an error."""
+        """One policy update. Only a rollout's first trains the very policy that sampled: only there a gap is an error."""
         start = time.monotonic()
         advantages_PG = group_advantages(
             torch.tensor([group.rewards for group in groups]), scale_by_std=self.config.objective not in UNSCALED

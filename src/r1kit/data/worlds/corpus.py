@@ -45,7 +45,10 @@ STEP_LANGUAGES = {"same": 0.80, "other": 0.08, "mixed": 0.12}
 OTHER = {"en": "zh", "zh": "en"}
 
 DIALOGUE = {"en": ("User: {}\nAssistant:", "User: {} Assistant:"), "zh": ("用户：{}\n助手：", "User: {} Assistant:")}
-EXERCISE = {"en": ("Question: {}\nAnswer:", "Q: {} A:", "Problem: {}\nSolution:"), "zh": ("问题：{}\n答案：", "问：{}答：", "题目：{}\n解：")}
+EXERCISE = {
+    "en": ("Question: {}\nAnswer:", "Q: {} A:", "Problem: {}\nSolution:"),
+    "zh": ("问题：{}\n答案：", "问：{}答：", "题目：{}\n解："),
+}
 CONCLUSION = {
     "en": ("The answer is {}.", "Answer: {}", "So it is {}.", "\\boxed{{{}}}", "{}"),
     "zh": ("答案是{}。", "答：{}", "所以是{}。", "\\boxed{{{}}}", "{}"),
@@ -122,5 +125,11 @@ def _written(rng: Random, language: str, question: str, work: str, answer: str) 
 
 def _sloppy(rng: Random, language: str, question: str, work: str, answer: str) -> str:
     """Tags used wrongly: half open, in the wrong order, without an answer."""
-    broken = ("<think> {0} {1}", "{0} <answer> {1}", "<answer> {1} </answer>", "<think> {0} </think> {1}", "<answer> {1} </answer> <think> {0} </think>")
+    broken = (
+        "<think> {0} {1}",
+        "{0} <answer> {1}",
+        "<answer> {1} </answer>",
+        "<think> {0} </think> {1}",
+        "<answer> {1} </answer> <think> {0} </think>",
+    )
     return _dialogue(rng, language, question) + " " + rng.choice(broken).format(work, answer)

@@ -1,4 +1,4 @@
-"""What every family of the sprout world shares: a task, how it is solved well or badly, and which tasks are held out."""
+"""What every family of the sprout world shares: tasks, which of them are held out, and how solutions go wrong."""
 
 from __future__ import annotations
 
