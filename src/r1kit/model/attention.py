@@ -46,8 +46,12 @@ class AfterPrefix:
         self.keys, self.values = keys, values  # per layer [B, K, L, E], already one row per completion
         own_TT = torch.ones(tokens, tokens, dtype=torch.bool, device=prefix_mask_BL.device).tril()
         rows = prefix_mask_BL.shape[0]
-        self.mask = torch.cat(
+        visible = torch.cat(
             (prefix_mask_BL[:, None, None, :].expand(-1, 1, tokens, -1), own_TT.expand(rows, 1, -1, -1)), dim=-1
+        )
+        # Additive, so that it is not converted again in every layer.
+        self.mask = torch.zeros(visible.shape, dtype=keys[0].dtype, device=visible.device).masked_fill_(
+            ~visible, -torch.inf
         )
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
