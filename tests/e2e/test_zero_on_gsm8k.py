@@ -54,7 +54,8 @@ def test_recipe_for_qwen_trains_on_gsm8k(gsm8k: Path, qwen2: Path, tmp_path: Pat
         "stage.zero.num_generations": 4,
         "stage.zero.steps_per_rollout": 2,
         "stage.zero.max_completion_length": 24,
-        "stage.zero.eval_every": 0,
+        "stage.zero.eval_every": 2,
+        "stage.zero.benchmarks": {"gsm8k": [benchmark]},
         "stage.zero.learning_rate": 1e-3,
         # A reward a random model can earn, so that there is something to learn from.
         "stage.zero.rewards": {f"{__name__.rpartition('.')[2]}:shortness": 1.0, "accuracy": 1.0, "format": 1.0},

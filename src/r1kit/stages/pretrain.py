@@ -60,10 +60,10 @@ def run(config: Pretrain, context: StageContext) -> dict[str, Any]:
             loss = next_token_loss(model, tokens_BT1.to(context.device), context)
             loss.backward()
             norm = update(model, state.optimizer, rate, config.max_grad_norm)
-            bar.advance(loss=float(loss))
+            bar.advance(loss=loss.item())
             if (step + 1) % LOG_EVERY == 0 or step + 1 == config.steps:
                 tokens = (step + 1 - done) * config.sequences_per_step * config.context_length
-                row = {"step": step + 1, "loss": float(loss), "learning_rate": rate, "grad_norm": norm}
+                row = {"step": step + 1, "loss": loss.item(), "learning_rate": rate, "grad_norm": norm}
                 log.append({**row, "tokens_per_second": tokens / (time.monotonic() - start)})
             if (step + 1) % SAVE_EVERY == 0:
                 checkpoint.save(state, {"step": step + 1}, checkpoints)
