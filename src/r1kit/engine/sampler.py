@@ -59,12 +59,12 @@ def sample(logits_NV: Tensor, keys_N: Tensor, positions_N: Tensor, params: Sampl
 
 
 def truncate(probabilities_NV: Tensor, top_p: float, top_k: int) -> Tensor:
-    """Zero everything but the nucleus: at most top_k tokens, and the fewest whose mass reaches top_p."""
+    """Zero everything but the nucleus: the top_k likeliest, and of those the fewest that hold top_p of their mass."""
     if top_p >= 1 and top_k <= 0:
         return probabilities_NV
     ordered, index = probabilities_NV.sort(dim=-1, descending=True, stable=True)
-    before = ordered.cumsum(-1) - ordered
-    keep = before < top_p
     if top_k > 0:
-        keep[:, top_k:] = False
+        ordered[:, top_k:] = 0
+    before = ordered.cumsum(-1) - ordered
+    keep = before < top_p * ordered.sum(-1, keepdim=True)
     return torch.zeros_like(probabilities_NV).scatter(-1, index, ordered * keep)
