@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from r1kit.artifact import UserError
 from r1kit.config import Optimizer
 from r1kit.learn.optim import learning_rate, make_optimizer, update
 
@@ -66,3 +67,15 @@ def test_gradients_within_the_limit_are_left_alone():
     model.matrix.grad, model.gain.grad = torch.tensor([[0.3, 0.0]]), torch.tensor([0.4])
     assert update(model, optimizer, rate=0.1, max_grad_norm=1.0) == pytest.approx(0.5)
     torch.testing.assert_close(optimizer.state[model.gain]["exp_avg"], torch.tensor([0.04]))
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_stops_before_it_reaches_the_weights(poison):
+    model = torch.nn.Linear(3, 2)
+    optimizer = make_optimizer(model, Optimizer())
+    before = [p.detach().clone() for p in model.parameters()]
+    for p in model.parameters():
+        p.grad = torch.full_like(p, poison)
+    with pytest.raises(UserError, match="Lower learning_rate"):
+        update(model, optimizer, 1e-3, 1.0)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
