@@ -12,13 +12,14 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 ASSETS = Path(__file__).parent / "assets"
 SAMPLED_ABOVE = 16 << 20  # bytes; `fingerprint` reads larger files in samples
 CHUNKS, CHUNK = 64, 64 << 10
+SEAL = "manifest.json"  # what `seal` writes beside the files it vouches for
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 
 
@@ -41,6 +42,7 @@ class StageContext:
     device: str  # "cpu" or "cuda"
     max_concurrent: int  # sequences generated at once
     models: Mapping[str, Path]  # a reference as the recipe writes it -> a Hugging Face checkpoint directory
+    data: Mapping[str, Path] = field(default_factory=dict)  # the name of an earlier stage -> the records it made
 
 
 def _canonical(value: Any) -> bytes:
@@ -63,7 +65,8 @@ def nearest(given: str, allowed: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Make a file's content, or a directory's list of names, survive a power loss."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -75,12 +78,16 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Replace a file so that after a crash it holds the old content or the new, never part of either."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(aside, "wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
+    try:
+        with open(aside, "wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+    except OSError:  # a full disk: give back what there is of it
+        aside.unlink(missing_ok=True)
+        raise
     os.replace(aside, path)
-    _fsync(path.parent)
+    fsync(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -101,7 +108,7 @@ def read_json(path: Path) -> Any:
 def sync_tree(root: Path) -> None:
     """Make everything under an existing directory durable."""
     for path in (*root.rglob("*"), root):
-        _fsync(path)
+        fsync(path)
 
 
 def publish(tmp: Path, final: Path) -> None:
@@ -116,7 +123,7 @@ def publish(tmp: Path, final: Path) -> None:
     if final.exists():
         os.rename(final, old)
     os.rename(tmp, final)
-    _fsync(final.parent)
+    fsync(final.parent)
     if old.exists():
         shutil.rmtree(old)
 
@@ -135,6 +142,38 @@ def file_sha256(path: Path) -> str:
 def manifest(root: Path, suffix: str = "") -> dict[str, str]:
     """Relative path -> SHA-256 of every file under `root` whose name ends in `suffix`."""
     return {p.relative_to(root).as_posix(): file_sha256(p) for p in _files(root) if p.name.endswith(suffix)}
+
+
+def seal(root: Path) -> None:
+    """Write down size and SHA-256 of every file under `root`, and a checksum of that list itself."""
+    paths = sorted(path for path in root.rglob("*") if path.is_file() and path.name != SEAL)
+    files = {p.relative_to(root).as_posix(): {"bytes": p.stat().st_size, "sha256": file_sha256(p)} for p in paths}
+    write_json(root / SEAL, {"files": files, "sha256": hashlib.sha256(_canonical(files)).hexdigest()})
+
+
+def damage(root: Path) -> list[str]:
+    """What in a sealed directory is not as it was written, one phrase a file; empty when it is whole."""
+    try:
+        sealed = read_json(root / SEAL)
+        files: dict[str, dict[str, Any]] = sealed["files"]
+        intact = sealed["sha256"] == hashlib.sha256(_canonical(files)).hexdigest()
+    except (UserError, OSError, KeyError, TypeError):
+        intact = False
+    if not intact:
+        return [f"{SEAL} is {'changed' if (root / SEAL).exists() else 'missing'}"]
+    found = ((name, _difference(root / name, **known)) for name, known in files.items())
+    return [f"{name} is {difference}" for name, difference in found if difference]
+
+
+def _difference(path: Path, *, bytes: int, sha256: str) -> str | None:
+    if not path.is_file():
+        return "missing"
+    try:
+        if (size := path.stat().st_size) != bytes:
+            return f"{size} bytes long instead of {bytes}"
+        return None if file_sha256(path) == sha256 else "changed"
+    except OSError as error:  # a bad sector
+        return f"unreadable ({error.strerror})"
 
 
 def hash_tree(root: Path, suffix: str = "") -> str:

@@ -71,6 +71,12 @@ def run(
     overrides: Overrides = None,
     seed: Annotated[int | None, typer.Option(help="the recipe's seed")] = None,
     until: Annotated[str | None, typer.Option(metavar="STAGE", help="stop after this stage")] = None,
+    fork: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="NEWDIR", help="run here instead, with those finished stages of --run-dir that still hold"
+        ),
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Run a recipe, or go on with it.
@@ -80,7 +86,7 @@ def run(
     from r1kit import pipeline
     from r1kit.recipe import load_recipe
 
-    result = pipeline.run(load_recipe(recipe, _with_seed(overrides, seed)), run_dir, until=until)
+    result = pipeline.run(load_recipe(recipe, _with_seed(overrides, seed)), run_dir, until=until, fork_to=fork)
     page = _write_report(result.dir)
     if json_output:
         _emit({"run": str(result.dir), "seconds": round(result.seconds, 1), "evals": result.evals})

@@ -96,6 +96,45 @@ class Pretrain(Optimizer):
         return self
 
 
+class Supervised(Optimizer):
+    """Whole epochs over records, packed into rows without padding: what sft and preference stages share."""
+
+    model: str  # an earlier stage, a directory, a hub id, or "sprout-base"
+    data: list[str] = Field(min_length=1)  # earlier stages, JSONL, JSON or Parquet files, or datasets on the hub
+    template: Template = "chat"
+    epochs: int = Field(2, gt=0)  # paper: 2 to 3
+    context_length: int = Field(32_768, gt=1)  # paper: 32,768; longer records are left out
+    sequences_per_step: int = Field(128, gt=0)  # paper: 128, and 64 in distillation; records, not packed rows
+    held_out: int = Field(256, ge=0)  # records measured on instead of trained on; at most a tenth of all
+    save_every: int = Field(50, gt=0)  # steps between checkpoints
+    seed: int | None = None
+
+    @property
+    def row_tokens(self) -> int:
+        """What a packed row holds, and so what is in memory at once; it never changes the gradient."""
+        return max(self.context_length, 8192)
+
+
+class SFT(Supervised):
+    """Next tokens of answers (paper: cold start, the second SFT, distillation)."""
+
+    kind: Literal["sft"]
+    learning_rate: float = Field(5e-5, gt=0)  # paper: 5e-5 to 5e-6; distillation: 1e-4 (1.5B) to 2e-5 (70B)
+    lr_scheduler_type: Literal["constant", "linear", "cosine"] = "cosine"  # paper: cosine to a tenth
+
+
+class Preference(Supervised):
+    """A reward model: the policy with a scalar head (paper: the helpful and the safety reward model)."""
+
+    kind: Literal["preference"]
+    objective: Literal["pairwise", "pointwise"] = "pairwise"  # chosen over rejected (helpful), or safe or not
+    scores: Literal["summary", "whole"] = "summary"  # paper: helpful sees the summary only, safety the whole answer
+    learning_rate: float = Field(6e-6, gt=0)  # paper: 6e-6
+    epochs: int = Field(1, gt=0)  # paper: 1
+    context_length: int = Field(8192, gt=1)  # paper: 8,192 in training, no limit when it is asked
+    sequences_per_step: int = Field(256, gt=0)  # paper: 256
+
+
 class RL(Optimizer, Sampling):
     """GRPO on verifiable problems (paper: R1-Zero and both later RL stages)."""
 
@@ -123,6 +162,7 @@ class RL(Optimizer, Sampling):
     eval_samples: int = Field(4, gt=0)
     save_every: int = Field(10, gt=0)  # steps between checkpoints, rounded up to whole rollouts
     log_rollouts_every: int = Field(10, gt=0)  # steps between rollouts kept for the report
+    watchdogs: dict[str, Literal["off", "warn", "stop"]] = {}  # other severities than in r1kit/watchdogs.py
     seed: int | None = None
 
     @field_validator("max_completion_length", mode="before")
@@ -167,7 +207,7 @@ class Evaluate(Sampling):
     seed: int | None = None
 
 
-Stage = Annotated[Pretrain | RL | Evaluate, Field(discriminator="kind")]
+Stage = Annotated[Pretrain | SFT | Preference | RL | Evaluate, Field(discriminator="kind")]
 
 
 class Recipe(Strict):

@@ -66,6 +66,19 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads() -> int:
+    """Threads a computation is split over, unless the program says otherwise: it decides how sums are rounded."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() else _cores()
+
+
+def cpu_name() -> str:
+    """The processor's model: its instructions decide how sums are rounded."""
+    info = Path("/proc/cpuinfo")
+    named = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    return named[0].partition(":")[2].strip() if named else platform.processor() or platform.machine()
+
+
 def versions(*packages: str) -> dict[str, str]:
     """Installed versions by package name, without importing anything; "" for what is not there."""
     installed = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -43,38 +42,37 @@ def _decode(value: Any) -> Any:
     return _NON_FINITE.get(value, value) if isinstance(value, str) else value
 
 
+TIMINGS = "timings.jsonl"
+TIMED = ("time/", "tokens_per_second")  # how metrics begin that the clock decides
+
+
 class MetricsLog:
     """Rows of numbers, one JSON object a line, readable while it grows.
 
-    Strict JSON has no NaN, so a number that is not finite is written as "NaN", "Infinity" or "-Infinity";
-    `read_metrics` gives floats back.
+    What the clock decides goes to timings.jsonl beside it, so that equal runs have equal metrics to the byte. Strict
+    JSON has no NaN: a number that is not finite is written as "NaN", "Infinity" or "-Infinity"; `read_metrics` gives
+    floats back, and timings with their steps.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        if path.exists():
-            _drop_unfinished_line(path)
+        self.files = (path, path.with_name(TIMINGS))
+        for file in self.files:
+            if file.exists():
+                _drop_unfinished_line(file)
 
     def append(self, row: dict[str, Any]) -> None:
-        line = json.dumps(_encode(row), ensure_ascii=False, allow_nan=False) + "\n"
-        with open(self.path, "a", encoding="utf-8") as handle:
-            handle.write(line)
+        timed = {name: value for name, value in row.items() if name.startswith(TIMED)}
+        _append(self.path, {name: value for name, value in row.items() if name not in timed})
+        if timed:
+            _append(self.path.with_name(TIMINGS), {"step": row["step"], **timed})
 
-    def truncate_after(self, step: int) -> None:
-        """Drop rows of later steps: on resume they are written again. Rows without a step stay."""
-        if not self.path.exists():
-            return
-        lines = _complete_lines(self.path)
-        kept = [line for line in lines if json.loads(line).get("step", step) <= step]
-        if len(kept) == len(lines):
-            return
-        aside = self.path.with_name(f".{self.path.name}.tmp")
-        with open(aside, "w", encoding="utf-8") as handle:
-            handle.writelines(f"{line}\n" for line in kept)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(aside, self.path)
+
+def _append(path: Path, row: dict[str, Any]) -> None:
+    line = json.dumps(_encode(row), ensure_ascii=False, allow_nan=False) + "\n"
+    with open(path, "a", encoding="utf-8") as handle:
+        handle.write(line)
 
 
 def _complete_lines(path: Path) -> list[str]:
@@ -91,6 +89,11 @@ def _drop_unfinished_line(path: Path) -> None:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """All complete rows; empty when there is no file. A last line still being written is left out."""
+    timings = {row["step"]: row for row in _rows(path.with_name(TIMINGS))}
+    return [row | timings.get(row.get("step"), {}) for row in _rows(path)]
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
     return [_decode(json.loads(line)) for line in _complete_lines(path)] if path.exists() else []
 
 

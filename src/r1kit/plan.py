@@ -23,7 +23,7 @@ from typing import Any
 
 from r1kit import artifact
 from r1kit.artifact import UserError
-from r1kit.config import RL, Evaluate, Pretrain, PromptSource, Recipe
+from r1kit.config import RL, Evaluate, Pretrain, PromptSource, Recipe, Stage, Supervised
 from r1kit.data.store import READERS
 from r1kit.model.config import ModelConfig
 from r1kit.model.hf_config import read_config
@@ -103,7 +103,7 @@ def plan(recipe: Recipe) -> Plan:
     return Plan(recipe.name, recipe.seed, tuple(stages), tuple(warnings))
 
 
-def _stage_shape(stage: Pretrain | RL | Evaluate, earlier: Mapping[str, ModelConfig | None]) -> ModelConfig | None:
+def _stage_shape(stage: Stage, earlier: Mapping[str, ModelConfig | None]) -> ModelConfig | None:
     if stage.model is None:
         a = stage.architecture
         sizes = (a.hidden_size, a.intermediate_size, a.num_hidden_layers, a.num_attention_heads, a.num_key_value_heads)
@@ -127,7 +127,7 @@ def read_shape(directory: Path) -> ModelConfig | None:
 # -- one stage ----------------------------------------------------------------------------------------------------
 
 
-def _plan_stage(recipe: Recipe, name: str, stage: Pretrain | RL | Evaluate, shape: ModelConfig | None) -> StagePlan:
+def _plan_stage(recipe: Recipe, name: str, stage: Stage, shape: ModelConfig | None) -> StagePlan:
     on_cpu = recipe.device == "cpu" or (shape is not None and shape.parameter_count() < CPU_PARAMETERS)
     dtype = recipe.dtype if recipe.dtype != "auto" else "float32" if on_cpu else "bfloat16"
     bytes_each = BYTES[dtype]
@@ -137,6 +137,12 @@ def _plan_stage(recipe: Recipe, name: str, stage: Pretrain | RL | Evaluate, shap
         counts = {"steps": stage.steps, "tokens_per_step": stage.sequences_per_step * stage.context_length}
         if shape is not None:
             memory = _training_memory(shape, bytes_each, counts["tokens_per_step"], reference=False)
+    elif isinstance(stage, Supervised):
+        inputs = (stage.model, *stage.data)
+        counts = {"epochs": stage.epochs, "sequences_per_step": stage.sequences_per_step}
+        counts["context_length"] = stage.context_length
+        if shape is not None:
+            memory = _training_memory(shape, bytes_each, stage.row_tokens, reference=False)
     elif isinstance(stage, RL):
         inputs = (stage.model, *map(_source, stage.prompts))
         counts = _rl_counts(stage)
@@ -208,26 +214,34 @@ def _peak(memory: Mapping[str, int]) -> int:
 # -- warnings -----------------------------------------------------------------------------------------------------
 
 
-def _warnings(stage: Pretrain | RL | Evaluate, shape: ModelConfig | None) -> list[str]:
+def _warnings(stage: Stage, shape: ModelConfig | None) -> list[str]:
     checks: list[tuple[bool, str]] = []
     if isinstance(stage, RL):
         checks += _rl_warnings(stage)
     if isinstance(stage, (RL, Pretrain)):
         late = stage.warmup_steps >= stage.steps
         checks.append((late, f"warmup_steps = {stage.warmup_steps} never ends within steps = {stage.steps}"))
-    if isinstance(stage, (RL, Evaluate)):
+    if not isinstance(stage, Pretrain):
         if shape is None:
             checks.append((True, f"the shape of {stage.model} is not known here, so memory is not estimated"))
         else:
-            longest = _longest(stage) if isinstance(stage, RL) else stage.max_completion_length
+            key, longest = _longest_text(stage)
             fits = shape.max_position_embeddings
-            text = f"max_completion_length = {longest} is beyond the model's {fits} positions"
-            checks.append((longest > fits, text))
-        for source in (*getattr(stage, "prompts", ()), *(s for group in stage.benchmarks.values() for s in group)):
-            path = Path(source.source).expanduser()
-            absent = (path.suffix in READERS or source.source[:1] in "./~") and not path.exists()
-            checks.append((absent, f"{source.source}: no such file"))
+            checks.append((longest > fits, f"{key} = {longest} is beyond the model's {fits} positions"))
+        benchmarks = (s for group in getattr(stage, "benchmarks", {}).values() for s in group)
+        prompts = (source.source for source in (*getattr(stage, "prompts", ()), *benchmarks))
+        for source in (*getattr(stage, "data", ()), *prompts):
+            path = Path(source).expanduser()
+            absent = (path.suffix in READERS or source[:1] in "./~") and not path.exists()
+            checks.append((absent, f"{source}: no such file"))
     return [text for wrong, text in checks if wrong]
+
+
+def _longest_text(stage: Supervised | RL | Evaluate) -> tuple[str, int]:
+    """The key that bounds how many positions a stage uses, and its value."""
+    if isinstance(stage, Supervised):
+        return "context_length", stage.context_length
+    return "max_completion_length", _longest(stage) if isinstance(stage, RL) else stage.max_completion_length
 
 
 def _rl_warnings(stage: RL) -> list[tuple[bool, str]]:
@@ -288,8 +302,14 @@ def _render_rl(c: Mapping[str, int]) -> str:
     )
 
 
+def _render_supervised(c: Mapping[str, int]) -> str:
+    return f"{c['epochs']} epochs, {c['sequences_per_step']} records a step, each of at most {c['context_length']:,} tokens"
+
+
 _RENDER_COUNTS: dict[str, Callable[[Mapping[str, int]], str]] = {
     "pretrain": lambda c: f"{c['steps']} steps of {c['tokens_per_step']} tokens",
+    "sft": _render_supervised,
+    "preference": _render_supervised,
     "rl": _render_rl,
     "evaluate": lambda c: f"{c['samples_per_problem']} samples per problem",
 }

@@ -13,13 +13,15 @@ from pydantic import BaseModel, ValidationError
 
 from r1kit import artifact
 from r1kit.config import RL, PromptSource, Recipe, Stage
+from r1kit.watchdogs import WATCHDOGS
 
 INSTALLED = Path(__file__).parent / "recipes"
 CHECKOUT = Path(__file__).parents[2] / "recipes"  # where they are in an editable install
 KINDS: dict[str, type[BaseModel]] = {
     get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(get_args(Stage)[0])
 }
-MAKES_MODEL = ("pretrain", "rl")
+MAKES_MODEL = ("pretrain", "sft", "rl")
+MAKES_DATA = ("curate",)
 
 Location = tuple[str | int, ...]
 
@@ -202,6 +204,9 @@ def cross_checks(recipe: Recipe) -> list[tuple[Location, str]]:
         reference = getattr(stage, "model", None)
         if reference is not None and (mistake := _model_mistake(reference, earlier, list(recipe.stage))) is not None:
             mistakes.append((("stage", name, "model"), mistake))
+        for i, source in enumerate(getattr(stage, "data", ())):
+            if (mistake := _data_mistake(source, earlier, list(recipe.stage))) is not None:
+                mistakes.append((("stage", name, "data", i), mistake))
         if isinstance(stage, RL):
             from r1kit.rewards.base import check_reward_names
 
@@ -209,6 +214,9 @@ def cross_checks(recipe: Recipe) -> list[tuple[Location, str]]:
                 check_reward_names(stage.rewards)
             except ValueError as error:
                 mistakes.append((("stage", name, "rewards"), str(error)))
+            for given in set(stage.watchdogs) - set(WATCHDOGS):
+                mistake = _unknown(given, list(WATCHDOGS), noun="no such watchdog")
+                mistakes.append((("stage", name, "watchdogs", given), mistake))
         for key, source in sources(stage):
             if (mistake := _world_mistake(source)) is not None:
                 mistakes.append((("stage", name, *key), mistake))
@@ -236,6 +244,20 @@ def _world_mistake(source: PromptSource) -> str | None:
     if source.split not in DEFAULT_LIMIT:
         return _unknown(source.split, DEFAULT_LIMIT, noun="no such split of a world")
     return None
+
+
+def _data_mistake(source: str, earlier: Mapping[str, str], stages: Sequence[str]) -> str | None:
+    from r1kit.data.store import READERS
+
+    if source in earlier:
+        kind = earlier[source]
+        return None if kind in MAKES_DATA else f"{source} is a stage of kind {kind}, which makes no records"
+    if source in stages:
+        return f"stage {source} does not come earlier; stages run as written"
+    if Path(source).suffix in READERS or artifact.is_hub_id(source.partition(":")[0]):
+        return None
+    known = [name for name, kind in earlier.items() if kind in MAKES_DATA]
+    return _unknown(source, known, noun=f"no earlier stage, file ({', '.join(READERS)}) or dataset (org/name)")
 
 
 def _model_mistake(reference: str, earlier: Mapping[str, str], stages: Sequence[str]) -> str | None:

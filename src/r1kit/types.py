@@ -47,6 +47,7 @@ class Score:
     parts: Mapping[str, float]  # reward name -> value before weighting
     extracted: str | None = None  # the answer found in the text, None when there was none
     reason: str = ""  # why the accuracy reward is what it is
+    masked: bool = False  # could not be graded, through no fault of the answer: it counts nowhere; `reason` says why
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +63,5 @@ class TrainBatch:
     completion_mask_BT: torch.Tensor  # True on tokens that are trained on
     old_logp_BT: torch.Tensor  # log-probabilities under the policy that sampled
     advantages_B: torch.Tensor
+    graded_B: torch.Tensor  # False where grading failed: such a row is as if it had not been sampled
     temperature: float = 1.0

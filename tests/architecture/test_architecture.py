@@ -21,17 +21,18 @@ FILE_LINES, FUNCTION_LINES, KNOBS = 350, 60, 120
 
 # Imports point to a strictly lower level, so modules of one level never import each other. A package is one module.
 LEVELS = {
-    **dict.fromkeys(("config", "types", "artifact", "log"), 0),
+    **dict.fromkeys(("config", "types", "artifact", "interrupt", "log", "watchdogs"), 0),
     **dict.fromkeys(("model", "data", "doctor"), 1),
     **dict.fromkeys(("rewards", "engine", "learn"), 2),
     "evals": 3,
     "stages": 4,
     **dict.fromkeys(("recipe", "plan", "measure", "report"), 5),  # a report reads files: no module above it is needed
-    "pipeline": 6,  # writes the recipe as resolved
-    "cli": 7,
-    "__main__": 8,
+    "lineage": 6,  # writes the recipe as resolved
+    "pipeline": 7,
+    "cli": 8,
+    "__main__": 9,
 }
-TORCH_FREE = "cli plan recipe pipeline measure doctor artifact log config types report.render report.table".split()
+TORCH_FREE = "cli plan recipe lineage pipeline measure doctor artifact interrupt log config types report.render report.table".split()
 HEAVY = ("torch", "transformers", "datasets")
 
 

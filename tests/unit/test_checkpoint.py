@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from r1kit.config import RL
 from r1kit.learn import checkpoint
 from r1kit.learn.batch import make_batch
+from r1kit.learn.checkpoint import Checkpoints, checkpoints
 from r1kit.learn.learner import Learner
 from r1kit.types import Completion
 
@@ -34,6 +37,16 @@ def train(learner: Learner, steps: range) -> list[dict[str, float]]:
     return [learner.step(batch_of(step, learner.model.config.vocab_size), step) for step in steps]
 
 
+def save(learner: Learner, progress: dict, directory: Path) -> None:
+    with Checkpoints(directory) as kept:
+        kept.save(learner, progress)
+
+
+def restore(learner: Learner, directory: Path) -> dict | None:
+    with Checkpoints(directory) as kept:
+        return kept.restore(learner)
+
+
 def everything(learner: Learner) -> list[torch.Tensor]:
     """Every tensor the future depends on."""
     tensors = list(learner.model.state_dict().values()) + list(learner.master.state_dict().values())
@@ -54,14 +67,14 @@ def assert_same(found: list[torch.Tensor], expected: list[torch.Tensor]) -> None
 def test_restored_training_is_bit_identical(make_decoder, tmp_path, stop, beta, dtype):
     learner = Learner(make_decoder(0).to(dtype), config(beta))
     train(learner, range(stop))
-    checkpoint.save(learner, {"step": stop, "cursor": 77, "tokens": 123}, tmp_path)
+    save(learner, {"step": stop, "cursor": 77, "tokens": 123}, tmp_path)
     at_save = everything(learner)
     metrics = train(learner, range(stop, stop + 4))
     final = everything(learner)
     assert not all(torch.equal(a, b) for a, b in zip(at_save, final, strict=True))
 
     fresh = Learner(make_decoder(9).to(dtype), config(beta))  # other weights: all must come from the checkpoint
-    assert checkpoint.restore(fresh, tmp_path) == {"step": stop, "cursor": 77, "tokens": 123}
+    assert restore(fresh, tmp_path) == {"step": stop, "cursor": 77, "tokens": 123}
     assert_same(everything(fresh), at_save)
     assert train(fresh, range(stop, stop + 4)) == metrics
     assert_same(everything(fresh), final)
@@ -71,50 +84,87 @@ def test_saving_changes_nothing(make_decoder, tmp_path):
     saved, untouched = (Learner(make_decoder(0), config(0.02)) for _ in range(2))
     for step in range(4):
         train(saved, range(step, step + 1))
-        checkpoint.save(saved, {"step": step + 1}, tmp_path)
+        save(saved, {"step": step + 1}, tmp_path)
     train(untouched, range(4))
     assert_same(everything(saved), everything(untouched))
 
 
 def test_before_the_first_update_there_is_nothing_to_save(make_decoder, tmp_path):
-    with pytest.raises(AssertionError, match="after an update"):
-        checkpoint.save(Learner(make_decoder(0), config(0.0)), {"step": 0}, tmp_path)
+    learner = Learner(make_decoder(0), config(0.0))
+    save(learner, {"step": 0}, tmp_path / "checkpoints")
+    assert not (tmp_path / "checkpoints").exists() and not learner.optimizer.state
+
+
+def test_what_is_saved_is_the_moment_of_saving(make_decoder, tmp_path):
+    """Training goes on while the checkpoint is written: its tensors are copies."""
+    learner = Learner(make_decoder(0), config(0.02))
+    train(learner, range(4))
+    at_save = everything(learner)
+    with Checkpoints(tmp_path) as kept:
+        kept.save(learner, {"step": 4})
+        train(learner, range(4, 7))
+    fresh = Learner(make_decoder(9), config(0.02))
+    restore(fresh, tmp_path)
+    assert_same(everything(fresh), at_save)
+
+
+def test_logs_are_cut_back_to_what_they_were(make_decoder, tmp_path, capsys):
+    learner, log = Learner(make_decoder(0), config(0.0)), tmp_path / "metrics.jsonl"
+    train(learner, range(1))
+    log.write_text("before\n")
+    with Checkpoints(tmp_path / "checkpoints", [log]) as kept:
+        kept.save(learner, {"step": 1})
+        log.write_text("before\nafter\n")
+        kept.wait()
+        assert kept.restore(learner) == {"step": 1} and log.read_text() == "before\n"
+        log.write_text("")
+        kept.restore(learner)
+    assert "7 bytes shorter than at the checkpoint" in capsys.readouterr().err
+    log.write_text("of a stage without checkpoint\n")
+    with Checkpoints(tmp_path / "none", [log]) as kept:
+        assert kept.restore(learner) is None and log.read_text() == ""
 
 
 def test_restored_weights_are_still_the_engines_own(make_decoder, tmp_path):
     """Loading fills the tensors in place: whoever shares the module, tied matrices included, sees the new weights."""
     learner = Learner(make_decoder(0), config(0.0))
     train(learner, range(1))
-    checkpoint.save(learner, {"step": 1}, tmp_path)
+    save(learner, {"step": 1}, tmp_path)
     model = make_decoder(9)
     before = [p.data_ptr() for p in model.parameters()]
-    checkpoint.restore(Learner(model, config(0.0)), tmp_path)
+    restore(Learner(model, config(0.0)), tmp_path)
     assert [p.data_ptr() for p in model.parameters()] == before
     assert torch.equal(model.embed.weight, learner.model.embed.weight)
     assert model.head_weight is model.embed.weight
 
 
-def test_only_whole_checkpoints_are_listed_and_the_newest_stay(make_decoder, tmp_path, monkeypatch):
+def test_the_newest_stay_and_what_a_kill_left_behind_goes(make_decoder, tmp_path):
     learner = Learner(make_decoder(0), config(0.0))
-    assert checkpoint.checkpoints(tmp_path) == [] and checkpoint.restore(learner, tmp_path) is None
-    train(learner, range(1))
+    assert checkpoints(tmp_path) == [] and restore(learner, tmp_path) is None
     for name in (".step_00000099.tmp", ".step_00000098.old", "step_00000097.tmp", "step_12", "notes"):
         (tmp_path / name).mkdir()
     for step in (9, 10, 100):
         train(learner, range(step, step + 1))
-        path = checkpoint.save(learner, {"step": step}, tmp_path)
-        assert path.name == f"step_{step:08d}"
-    assert [path.name for path in checkpoint.checkpoints(tmp_path)] == ["step_00000010", "step_00000100"]
+        save(learner, {"step": step}, tmp_path)
+    assert restore(learner, tmp_path) == {"step": 100}
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "notes", "step_00000010", "step_00000097.tmp", "step_00000100", "step_12"
+    ]  # fmt: skip
 
-    def die(*_):
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint, "publish", die)  # killed after everything is written, before it has its name
-    with pytest.raises(KeyboardInterrupt):
-        checkpoint.save(learner, {"step": 200}, tmp_path)
-    monkeypatch.undo()
-    fresh = Learner(make_decoder(9), config(0.0))
-    assert checkpoint.restore(fresh, tmp_path) == {"step": 100}
-    assert_same(everything(fresh), everything(learner))
-    checkpoint.save(learner, {"step": 200, "second": "try"}, tmp_path)  # what was left behind is not in the way
-    assert checkpoint.restore(learner, tmp_path) == {"step": 200, "second": "try"}
+def test_the_old_goes_only_when_the_new_has_been_read_back(make_decoder, tmp_path, monkeypatch, capsys):
+    learner = Learner(make_decoder(0), config(0.0))
+    for step in (1, 2):
+        train(learner, range(step, step + 1))
+        save(learner, {"step": step}, tmp_path)
+    publish = checkpoint.publish
+
+    def publish_on_a_bad_disk(aside: Path, final: Path) -> None:
+        publish(aside, final)
+        next(final.glob("*.distcp")).write_bytes(b"other")
+
+    monkeypatch.setattr(checkpoint, "publish", publish_on_a_bad_disk)
+    train(learner, range(3, 4))
+    save(learner, {"step": 3}, tmp_path)
+    assert "step 3 could not be written (read back otherwise than written: __0_0.distcp is 5" in capsys.readouterr().err
+    assert [path.name for path in checkpoints(tmp_path)] == ["step_00000001", "step_00000002"]

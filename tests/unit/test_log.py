@@ -33,15 +33,14 @@ def test_rows_come_back_and_every_line_is_strict_json(tmp_path: Path) -> None:
         json.loads(line, parse_constant=refuse)
 
 
-def test_truncation_drops_later_steps_only(tmp_path: Path) -> None:
+def test_what_the_clock_decides_is_kept_apart_and_read_back_together(tmp_path: Path) -> None:
     metrics = log.MetricsLog(tmp_path / "m.jsonl")
-    for step in range(5):
-        metrics.append({"step": step})
-    metrics.append({"note": "no step"})
-    metrics.truncate_after(2)
-    assert log.read_metrics(metrics.path) == [{"step": 0}, {"step": 1}, {"step": 2}, {"note": "no step"}]
-    assert os.listdir(tmp_path) == ["m.jsonl"]
-    log.MetricsLog(tmp_path / "none.jsonl").truncate_after(0)
+    rows = [{"step": 1, "loss": 2.0, "time/step": 0.5}, {"step": 2, "loss": 1.0}]
+    for row in rows:
+        metrics.append(row)
+    assert metrics.path.read_text() == '{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n'
+    assert (tmp_path / "timings.jsonl").read_text() == '{"step": 1, "time/step": 0.5}\n'
+    assert log.read_metrics(metrics.path) == rows
 
 
 @pytest.mark.parametrize("cut", range(1, 12))

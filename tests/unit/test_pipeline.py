@@ -22,7 +22,7 @@ from r1kit.recipe import dump_toml, load_recipe
 # A stage like the real ones in all that concerns the pipeline: it trains step by step, checkpoints, logs, resumes
 # from its last checkpoint, and publishes. Its model depends on its seed, its config and the model it reads.
 TINY_STAGE = """
-import json, time
+import json, os, time
 from r1kit import artifact, log
 
 def run(config, context):
@@ -33,14 +33,16 @@ def run(config, context):
         return {}
     metrics = log.MetricsLog(context.dir / "metrics.jsonl")
     saved = context.dir / "checkpoints" / "last.json"
-    state = artifact.read_json(saved) if saved.exists() else {"step": 0, "value": base}
-    metrics.truncate_after(state["step"])
+    state = artifact.read_json(saved) if saved.exists() else {"step": 0, "value": base, "logged": 0}
+    if metrics.path.exists():
+        os.truncate(metrics.path, state["logged"])
     if config.template == "none":
         raise RuntimeError("at the start")
     for step in range(state["step"] + 1, config.steps + 1):
         time.sleep(config.learning_rate)
-        state = {"step": step, "value": artifact.derive_seed(context.seed, state["value"], step)}
-        metrics.append({"step": step, "value": state["value"]})
+        value = artifact.derive_seed(context.seed, state["value"], step)
+        metrics.append({"step": step, "value": value})
+        state = {"step": step, "value": value, "logged": metrics.path.stat().st_size}
         if step % config.save_every == 0:
             artifact.write_json(saved, state)
             if config.template == "chat":

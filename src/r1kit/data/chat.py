@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -15,6 +16,17 @@ R1_ZERO_TEMPLATE = (
     "The reasoning process and answer are enclosed within <think> </think> and <answer> </answer> tags, respectively, "
     "i.e., <think> reasoning process here </think> <answer> answer here </answer>. User: {question}. Assistant:"
 )
+
+# For base models that bring no chat template. Laid out as R1's: no role before the system text, thoughts of earlier
+# turns left out. The roles are words that every tokenizer has: no new tokens, no new embeddings.
+CHAT_TEMPLATE = (
+    "{{ bos_token or '' }}{% for message in messages %}"
+    "{% if message['role'] == 'system' %}{{ message['content'] + '\\n\\n' }}"
+    "{% elif message['role'] == 'user' %}{{ 'User: ' + message['content'] + '\\n\\n' }}"
+    "{% else %}{{ 'Assistant:\\n' + message['content'].split('</think>')[-1].lstrip() + eos_token + '\\n' }}"
+    "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:\\n' }}{% endif %}"
+)
+R1_ZERO_CHAT_TEMPLATE = R1_ZERO_TEMPLATE.replace("{question}", "{{ messages[-1]['content'] }}")  # it knows one turn
 
 
 @dataclass(frozen=True)
@@ -35,11 +47,20 @@ def render_prompt(question: str, template: Template, tokenizer: Any) -> str:
         return question
     if template != "chat":
         raise ValueError(f"unknown template {template!r}: choose from {', '.join(get_args(Template))}")
+    return render_chat([{"role": "user", "content": question}], tokenizer)
+
+
+def render_chat(messages: Sequence[Mapping[str, str]], tokenizer: Any) -> str:
+    """The text the assistant continues, by the tokenizer's own chat template."""
     if not getattr(tokenizer, "chat_template", None):
         raise ValueError('this tokenizer has no chat template, which template "chat" needs: use "r1-zero" or "none"')
-    return tokenizer.apply_chat_template(
-        [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False
-    )
+    return tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
+
+
+def give_chat_template(tokenizer: Any, template: Template) -> None:
+    """A tokenizer without a chat template gets the one that prompts as `template` does, to be saved with the model."""
+    if not getattr(tokenizer, "chat_template", None) and template != "none":
+        tokenizer.chat_template = CHAT_TEMPLATE if template == "chat" else R1_ZERO_CHAT_TEMPLATE
 
 
 def opens_think(prompt: str) -> bool:

@@ -75,7 +75,7 @@ def _load(source: PromptSource) -> list[Problem]:
         rows: Iterable[Mapping[str, Any]] = read_rows(path)
     else:
         family = kind.split("/")[-1]
-        rows = _hub_rows(source)
+        rows = hub_rows(source)
     found: dict[str, Problem] = {}
     unanswered = []
     for number, row in enumerate(rows, start=1):
@@ -96,7 +96,7 @@ def _load(source: PromptSource) -> list[Problem]:
     return list(found.values())
 
 
-def _hub_rows(source: PromptSource) -> Iterable[Mapping[str, Any]]:
+def hub_rows(source: PromptSource) -> Iterable[Mapping[str, Any]]:
     """`org/name`, or `org/name:config` where the dataset has several."""
     from datasets import load_dataset
 

@@ -13,10 +13,18 @@ REFLECTIVE = re.compile(
 # A CJK character is about as much as a Latin word; digits, signs and single letters belong to no language.
 LATIN_WORD = re.compile(r"[^\W\d_\u4e00-\u9fff]{2,}")
 CJK = re.compile(r"[\u4e00-\u9fff]")
+REPETITION_TOKENS = 1024  # of an answer's end
 
 
 def reflective_words(text: str) -> int:
     return len(REFLECTIVE.findall(text))
+
+
+def repetition(token_ids: Sequence[int]) -> float:
+    """Share of the 4-grams of tokens that have come before; of the end alone, as who runs in circles stays in them."""
+    tail = token_ids[-REPETITION_TOKENS:]
+    grams = list(zip(*(tail[i:] for i in range(4)), strict=False))
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
 def chinese_share(text: str) -> float | None:

@@ -24,13 +24,19 @@ def make_batch(
     temperature: float,
     mask_truncated: bool,
     device: torch.device | str = "cpu",
+    graded_PG: Tensor | None = None,
 ) -> TrainBatch:
-    """Pad on the right. `mask_truncated` takes answers that were cut off out of the loss."""
+    """Pad on the right. `mask_truncated` takes answers that were cut off out of the loss.
+
+    What `graded_PG` is False for (nothing by default) is left out altogether: of the loss and of what it is divided by.
+    """
     completions = [completion for group in groups for completion in group]
     completion_BT, completion_mask_BT = _pad([c.token_ids for c in completions], torch.long)
     old_logp_BT, _ = _pad([c.logprobs for c in completions], torch.float32)
     if mask_truncated:
         completion_mask_BT &= torch.tensor([c.finish_reason == "stop" for c in completions])[:, None]
+    graded_B = torch.ones(len(completions), dtype=torch.bool) if graded_PG is None else graded_PG.flatten()
+    completion_mask_BT &= graded_B[:, None]
     prompt_PL, prompt_mask_PL = _pad(prompts, torch.long)
     return TrainBatch(
         prompt_PL=prompt_PL.to(device),
@@ -39,6 +45,7 @@ def make_batch(
         completion_mask_BT=completion_mask_BT.to(device),
         old_logp_BT=old_logp_BT.to(device),
         advantages_B=advantages_PG.flatten().to(device=device, dtype=torch.float32),
+        graded_B=graded_B.to(device),
         temperature=temperature,
     )
 

@@ -12,20 +12,29 @@ Shapes: P prompts, B sequences, L longest prompt, T longest completion, D model 
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from r1kit.artifact import UserError
 from r1kit.config import RL
 from r1kit.learn.batch import micro_batches, prompt_blocks
 from r1kit.learn.logprobs import token_logprobs
 from r1kit.learn.loss import OBJECTIVES, SEQUENCE_RATIOS, Clip, Norm, Terms, is_clipped, k3, token_ratio
+from r1kit.learn.memory import free_memory, is_out_of_memory
 from r1kit.learn.optim import learning_rate, make_optimizer, update
+from r1kit.log import say
 from r1kit.model.attention import AfterPrefix, Recorded
 from r1kit.model.decoder import Decoder
 from r1kit.types import TrainBatch
+
+TOO_LARGE = (
+    "out of memory with a single answer at a time ({tokens} tokens): lower max_completion_length, use a smaller model, "
+    "or free memory and run the same command again to go on"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +98,13 @@ class Learner:
                 low.register_post_accumulate_grad_hook(partial(_move_gradient, high))
         self.optimizer = make_optimizer(self.master, config)
         self.reference = copy.deepcopy(model).requires_grad_(False) if config.beta > 0 else None
+        self.micro_batch_tokens = config.micro_batch_tokens  # halved when it does not fit in memory
         self.clip = Clip(config.epsilon, config.epsilon_high or config.epsilon)
         self.objective = OBJECTIVES[config.objective]
         self.ratio = SEQUENCE_RATIOS.get(config.objective, token_ratio)
 
     def step(self, batch: TrainBatch, step: int) -> dict[str, float]:
-        """Update the policy on one batch; metrics under TRL's names."""
+        """Update the policy on one batch; metrics under TRL's names. A gradient that is not finite is dropped."""
         sums = self.backward(batch, self.config.completion_cap(step))
         rate = learning_rate(self.config, step, self.config.steps)
         grad_norm = update(self.master, self.optimizer, rate, self.config.max_grad_norm)
@@ -103,15 +113,18 @@ class Learner:
         if self.reference is not None and refresh and (step + 1) % refresh == 0:
             self.refresh_reference()
         tokens = max(1, int(batch.completion_mask_BT.sum()))
+        halved = self.micro_batch_tokens < self.config.micro_batch_tokens
         return {
             "loss": sums["loss"],
             "grad_norm": grad_norm,
+            "skipped": float(not math.isfinite(grad_norm)),
             "learning_rate": rate,
             "kl": sums["kl"] / tokens,
             "entropy": sums["entropy"] / tokens,
             "clip_ratio": sums["clipped"] / tokens,
             "sampling/logp_difference_mean": sums["gap"] / tokens,
             "sampling/logp_difference_max": sums["gap_max"],
+            **({"micro_batch_tokens": self.micro_batch_tokens} if halved else {}),
         }
 
     def follow_master(self) -> None:
@@ -124,19 +137,40 @@ class Learner:
         _copy_weights(self.model, self.reference)
 
     def backward(self, batch: TrainBatch, max_tokens: int) -> dict[str, float]:
-        """Accumulate the step's gradient; returns sums over tokens of what `step` reports."""
+        """Accumulate the step's gradient; returns sums over tokens of what `step` reports.
+
+        When memory runs out the micro-batch is halved, for good, and the step's gradient begun anew: how the work is
+        cut does not change it.
+        """
+        smallest = max(batch.prompt_PL.shape[1], batch.completion_BT.shape[1])  # one row at a time
+        while True:
+            try:
+                return self._accumulate(batch, max_tokens)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if self.micro_batch_tokens <= smallest:
+                    raise UserError(TOO_LARGE.format(tokens=smallest)) from error
+            # Past the except clause: the failed attempt's tensors are held by nothing any more.
+            self.micro_batch_tokens = max(smallest, min(self.micro_batch_tokens, batch.completion_BT.numel()) // 2)
+            say(f"out of memory: going on with {self.micro_batch_tokens} micro_batch_tokens; the gradient is the same")
+            free_memory()
+            for parameter in (*self.model.parameters(), *self.master.parameters()):
+                parameter.grad = None
+
+    def _accumulate(self, batch: TrainBatch, max_tokens: int) -> dict[str, float]:
         sums = dict.fromkeys(("loss", "kl", "entropy", "clipped", "gap", "gap_max"), 0.0)
-        norm = Norm(len(batch.advantages_B), max(1, int(batch.completion_mask_BT.sum())), max_tokens)
+        norm = Norm(max(1, int(batch.graded_B.sum())), max(1, int(batch.completion_mask_BT.sum())), max_tokens)
         group = len(batch.advantages_B) // len(batch.prompt_PL)
         lengths_B = batch.completion_mask_BT.sum(1)
-        for prompts in prompt_blocks(batch, self.config.micro_batch_tokens):
+        for prompts in prompt_blocks(batch, self.micro_batch_tokens):
             prompt_PL, mask_PL = batch.prompt_PL[prompts], batch.prompt_mask_PL[prompts]
             prefix = Prefix.of(self.model, prompt_PL, mask_PL)
             leaves = prefix.as_leaves()
             with torch.no_grad():
                 frozen = Prefix.of(self.reference, prompt_PL, mask_PL) if self.reference else None
             first, last = int(prompts[0]) * group, (int(prompts[-1]) + 1) * group
-            for rows in micro_batches(lengths_B[first:last], self.config.micro_batch_tokens):
+            for rows in micro_batches(lengths_B[first:last], self.micro_batch_tokens):
                 self._backward_rows(
                     batch, rows + first, (rows + first) // group - int(prompts[0]), leaves, frozen, norm, sums
                 )

@@ -7,7 +7,6 @@ import math
 import torch
 from torch import nn
 
-from r1kit.artifact import UserError
 from r1kit.config import Optimizer
 
 
@@ -37,15 +36,12 @@ def learning_rate(config: Optimizer, step: int, steps: int) -> float:
 def update(model: nn.Module, optimizer: torch.optim.AdamW, rate: float, max_grad_norm: float) -> float:
     """Clip the accumulated gradient to a global norm, step, clear. Returns the norm before clipping.
 
-    UserError when the gradient holds NaN or infinity: the weights are as they were.
+    A norm that is not finite means that no step was made: weights and optimizer are as they were, bit for bit.
     """
-    for group in optimizer.param_groups:
-        group["lr"] = rate
     norm = nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
-    if not norm.isfinite():
-        raise UserError(
-            f"gradient norm {float(norm)}: a loss became NaN or infinite. Lower learning_rate, or run in float32"
-        )
-    optimizer.step()
+    if norm.isfinite():
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return float(norm)

@@ -86,6 +86,10 @@ class Decoder(nn.Module):
         """[..., D] -> [..., V]"""
         return F.linear(hidden, self.head_weight)
 
+    def hugging_face_keys(self) -> dict[str, object]:
+        """What config.json says of this model besides its shape."""
+        return {}
+
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
         """Normal(0, 0.02) matrices, residual outputs scaled down by sqrt(2 * layers) (GPT-2), biases zero."""

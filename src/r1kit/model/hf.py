@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
@@ -13,11 +13,12 @@ from r1kit.artifact import UserError, publish, read_json, write_json
 from r1kit.log import say
 from r1kit.model.decoder import Decoder
 from r1kit.model.hf_config import config_to_hf, read_config, token_ids
-from r1kit.model.weights import HEAD, check_fit, fill, stored_tensors, write_weights
+from r1kit.model.weights import HEAD, Stored, check_fit, fill, stored_tensors, write_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+M = TypeVar("M", bound=Decoder)
 PROBE = "It's 12 o'clock,\n\n  isn't it?  Cafe\u0301 = caf\u00e9\t(3+4)*5=35. \u4f60\u597d\uff0c\u4e16\u754c \n"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
@@ -29,6 +30,13 @@ def load_model(directory: Path, dtype: torch.dtype, device: torch.device | str) 
         config = replace(config, tie_word_embeddings=True)
     with torch.device("meta"):
         model = Decoder(config)
+    return load_weights(model, stored, directory, dtype, device)
+
+
+def load_weights(
+    model: M, stored: dict[str, Stored], directory: Path, dtype: torch.dtype, device: torch.device | str
+) -> M:
+    """A model on the meta device, made real and filled with what is stored. UserError when the two do not fit."""
     check_fit(model, stored, directory)
     model = model.to(dtype).to_empty(device=device)
     fill(model, stored, directory)
@@ -41,7 +49,7 @@ def save_model(
     """A complete checkpoint in the parameters' dtype; weights already in `directory` are replaced."""
     directory.mkdir(parents=True, exist_ok=True)
     dtype = str(model.embed.weight.dtype).removeprefix("torch.")
-    write_json(directory / "config.json", config_to_hf(model.config) | {"torch_dtype": dtype})
+    write_json(directory / "config.json", config_to_hf(model.config) | model.hugging_face_keys() | {"torch_dtype": dtype})
     tokens = {key: value for key, value in token_ids(model.config).items() if value is not None}
     generation = {**tokens, "do_sample": True, "temperature": 0.6, "top_p": 0.95}  # as released R1 models
     write_json(directory / "generation_config.json", generation)

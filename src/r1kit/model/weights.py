@@ -18,7 +18,7 @@ from r1kit.model.decoder import Decoder
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 # Our module -> Hugging Face's. Several names share one of our matrices, stacked in this order.
-NAMES = {"embed": ("model.embed_tokens",), "norm": ("model.norm",), "head": ("lm_head",)}
+NAMES = {"embed": ("model.embed_tokens",), "norm": ("model.norm",), "head": ("lm_head",), "score": ("score",)}
 BLOCK_NAMES = {
     "attention_norm": ("input_layernorm",),
     "attention.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),

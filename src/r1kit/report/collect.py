@@ -179,6 +179,9 @@ def _read_metrics(path: Path, run_dir: Path, notes: list[str]) -> tuple[Row, ...
             by_step[row["step"]] = row
         else:
             notes.append(f"{path.relative_to(run_dir)} has a line without a step number, which is left out.")
+    for row in read_jsonl(path.with_name("timings.jsonl"), run_dir, notes):
+        if row.get("step") in by_step:
+            by_step[row["step"]] |= row
     bad: dict[str, list[float]] = {}
     for step in sorted(by_step):
         for metric, value in by_step[step].items():

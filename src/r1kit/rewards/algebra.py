@@ -1,8 +1,9 @@
 r"""Exact algebra on short formulas: enough to see that \sqrt{8} is 2\sqrt{2} and (x+1)^2 is x^2+2x+1.
 
-A value is a quotient of two polynomials with rational coefficients. The variables ("atoms") are letters, words, square
-roots of primes, i (the root of -1) and whatever is not expanded further, such as "sin(x)". Two values are equal when
-cross-multiplication says so, exactly: no floats, no guessing. Work is counted in fuel, so time is bounded.
+A value is a quotient of two polynomials with rational coefficients. The variables ("atoms") are symbols, roots of
+primes, i (the root of -1) and whatever is not expanded further, such as "sin(x)". When cross-multiplication says that
+two values are equal, they are, exactly: no floats, no guessing. When it does not, identities between atoms may still
+make them equal (sin and cos, nested roots); that is for `probe` and `symbolic`. Fuel is counted, so time is bounded.
 """
 
 from __future__ import annotations
@@ -10,20 +11,21 @@ from __future__ import annotations
 import hashlib
 import math
 from fractions import Fraction
+from functools import reduce
 from itertools import product
 from typing import NamedTuple
+
+from r1kit.rewards.formula import Formula, Unreadable
 
 FUEL = 5_000  # products of terms, weighted by their size
 MAX_BITS = 4_000  # of a coefficient
 MAX_POWER = 64  # of a sum; a single term may be raised further
-ROOT = "√"  # the atom of a prime p is "√p": squares of it are replaced by p
+MAX_DEGREE = 12  # of a root
+LARGEST_FACTORIAL = 500
+ROOT = "√"  # the atom of the d-th root of p is "√d:p": its d-th power is replaced by p
 
 Monomial = tuple[tuple[str, int], ...]  # (atom, exponent > 0), sorted
 Poly = dict[Monomial, Fraction]  # without zero coefficients
-
-
-class Unreadable(ValueError):
-    """Not a formula that can be computed here, or one that would cost too much."""
 
 
 class Value(NamedTuple):
@@ -61,6 +63,30 @@ class Arithmetic:
 
     def __init__(self) -> None:
         self.fuel = FUEL
+
+    def value(self, formula: Formula) -> Value:
+        """What a formula is worth. Raises Unreadable: no value (1/0), or too much work."""
+        self.burn(1)
+        if isinstance(formula, Fraction):
+            return number(formula)
+        if isinstance(formula, str):
+            return self.root(number(-1)) if formula == "i" else atom(formula)
+        args = [self.value(arg) for arg in formula.args]
+        match formula.head:
+            case "+":
+                return reduce(self.add, args)
+            case "*":
+                return reduce(self.mul, args)
+            case "^":
+                return self.power(*args)
+            case "root":
+                degree = rational(args[1])
+                if degree is not None and degree.denominator == 1 and 2 <= degree <= MAX_DEGREE:
+                    return self.root(args[0], int(degree))
+                return self.power(args[0], self.div(number(1), args[1]))
+        exact = [rational(arg) for arg in args]
+        known = None if None in exact else _known(formula.head, exact)
+        return atom(f"{formula.head}({','.join(map(key, args))})") if known is None else number(known)
 
     def burn(self, amount: int) -> None:
         self.fuel -= amount
@@ -107,27 +133,22 @@ class Arithmetic:
 
     def root(self, value: Value, degree: int = 2) -> Value:
         exact = rational(value)
-        if exact is None or degree != 2:
+        if exact is None or (exact < 0 and degree % 2 == 0 and degree > 2):
             return atom(f"root{degree}({key(value)})")
-        whole = exact.numerator * exact.denominator  # sqrt(p/q) = sqrt(pq)/q
+        whole = exact.numerator * exact.denominator ** (degree - 1)  # root(p/q) = root(p q^(d-1))/q
         if abs(whole) > 10**18:
-            raise Unreadable("root of a large number")
+            return atom(f"root{degree}({key(value)})")
         self.burn(50)
-        outside, inside, roots = 1, abs(whole), [-1] if whole < 0 else []
-        for divisor in range(2, min(1_000, math.isqrt(inside)) + 1):
-            while inside % divisor**2 == 0:
-                inside //= divisor**2
-                outside *= divisor
-            if inside % divisor == 0:
-                inside //= divisor
-                roots.append(divisor)
-        square = math.isqrt(inside)
-        if square * square == inside:
-            outside *= square
-        else:
-            roots.append(inside)
-        monomial = tuple(sorted((f"{ROOT}{p}", 1) for p in roots))
-        return Value(_clean({monomial: Fraction(outside, exact.denominator)}), ONE)
+        result = number(Fraction(-1 if whole < 0 and degree > 2 else 1, exact.denominator))
+        if whole < 0 and degree == 2:
+            result = self.mul(result, atom(f"{ROOT}2:-1"))
+        for prime, exponent in _factors(abs(whole)):
+            lowest = Fraction(exponent % degree, degree)
+            result = self.mul(result, number(prime ** (exponent // degree)))
+            if lowest:
+                name = f"{ROOT}{lowest.denominator}:{prime}"
+                result = self.mul(result, Value({((name, lowest.numerator),): Fraction(1)}, ONE))
+        return result
 
     def _sum(self, a: Poly, b: Poly) -> Poly:
         self.burn(len(a) + len(b))
@@ -163,10 +184,52 @@ def _join(m: Monomial, n: Monomial) -> tuple[Monomial, int]:
         exponents[name] = exponents.get(name, 0) + exponent
     factor = 1
     for name, exponent in exponents.items():
-        if name.startswith(ROOT) and exponent > 1:
-            factor *= int(name[1:]) ** (exponent // 2)
-            exponents[name] = exponent % 2
+        if name.startswith(ROOT):
+            degree, base = map(int, name[1:].split(":"))
+            factor *= base ** (exponent // degree)
+            exponents[name] = exponent % degree
     return tuple(sorted((name, exponent) for name, exponent in exponents.items() if exponent)), factor
+
+
+def _factors(n: int) -> list[tuple[int, int]]:
+    """(factor, exponent) with product n. Factors below 1000 are prime; the rest stays whole unless it is a square."""
+    found = []
+    for divisor in range(2, min(1_000, math.isqrt(n)) + 1):
+        exponent = 0
+        while n % divisor == 0:
+            n, exponent = n // divisor, exponent + 1
+        if exponent:
+            found.append((divisor, exponent))
+    square = math.isqrt(n)
+    if n > 1:
+        found.append((square, 2) if square * square == n else (n, 1))
+    return found
+
+
+def _known(head: str, args: list[Fraction]) -> Fraction | None:
+    """A function of rational numbers whose value is rational."""
+    first, whole = args[0], all(arg.denominator == 1 for arg in args)
+    match head:
+        case "abs" | "floor" | "ceil" if len(args) == 1:
+            return Fraction({"abs": abs, "floor": math.floor, "ceil": math.ceil}[head](first))
+        case "max" | "min":
+            return max(args) if head == "max" else min(args)
+        case "gcd" | "lcm" if whole:
+            return Fraction((math.gcd if head == "gcd" else math.lcm)(*map(int, args)))
+        case "!" | "!!" if whole and 0 <= first <= LARGEST_FACTORIAL:
+            return Fraction(math.prod(range(int(first), 0, -len(head))))
+        case "choose" if whole and 0 <= args[1] and 0 <= first <= LARGEST_FACTORIAL:
+            return Fraction(math.comb(*map(int, args)))
+        case "log":
+            return _logarithm(*args)
+    return None
+
+
+def _logarithm(value: Fraction, base: Fraction | None = None) -> Fraction | None:
+    if base is None or value <= 0 or base <= 1:
+        return Fraction(0) if value == 1 else None
+    nearest = round(math.log(value) / math.log(base)) if value.numerator.bit_length() < MAX_BITS else MAX_BITS
+    return Fraction(nearest) if abs(nearest) < MAX_BITS // 8 and base**nearest == value else None
 
 
 def _bits(a: Poly) -> int:

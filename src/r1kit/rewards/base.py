@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
 from numbers import Real
@@ -12,25 +11,28 @@ from typing import NamedTuple
 
 from r1kit.artifact import UserError, nearest
 from r1kit.rewards import countdown, math, names
-from r1kit.rewards.extract import find_answers
+from r1kit.rewards.extract import find_answers, rule_on
 from r1kit.rewards.format import is_well_formed
+from r1kit.rewards.verdict import Ruling, Verdict
 from r1kit.types import Problem, Score
 
 BUILT_IN = ("accuracy", "format")
 
 
 class Verifier(NamedTuple):
-    refute: Callable[[Problem, str], str | None]  # why the answer is wrong, None when it is right
+    check: Callable[[Problem, str], Ruling]  # what holds of one extracted answer
     canonical: Callable[[str], str]  # one text for equal answers
 
 
 VERIFIERS = {
-    "math": Verifier(lambda problem, answer: math.refute(problem.answer, answer), math.canonical),
+    "math": Verifier(lambda problem, answer: math.check(problem.answer, answer), math.canonical),
     "countdown": Verifier(
-        lambda problem, answer: countdown.refute(answer, problem.extra["numbers"], problem.extra["target"]),
+        lambda problem, answer: Ruling.of(
+            countdown.refute(answer, problem.extra["numbers"], problem.extra["target"])
+        ),
         countdown.canonical,
     ),
-    "names": Verifier(lambda problem, answer: names.refute(problem.answer, answer), names.canonical),
+    "names": Verifier(lambda problem, answer: Ruling.of(names.refute(problem.answer, answer)), names.canonical),
 }
 UserReward = Callable[[Problem, str], float]  # (problem, completion text) -> reward
 
@@ -39,25 +41,14 @@ class RewardError(UserError):
     """A reward that does not exist, or one that returned no number. Never scored as 0."""
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The accuracy reward and how it came about."""
-
-    value: float  # 0 or 1
-    extracted: str | None  # the answer that was judged
-    reason: str
-
-
 def grade(problem: Problem, text: str, *, think_open: bool = False, truncated: bool = False) -> Verdict:
     """The accuracy reward: 1 when the response states the right answer and no other, else 0."""
     verifier = _verifier(problem)
     answers = find_answers(text, think_open, truncated)
     if not answers:
-        return Verdict(0.0, None, "cut off before an answer" if truncated else "no answer found")
-    for answer in dict.fromkeys(answers):  # several boxes must all hold the right answer
-        if (fault := verifier.refute(problem, answer)) is not None:
-            return Verdict(0.0, answers[-1], fault if len(set(answers)) == 1 else f"several answers; {fault}")
-    return Verdict(1.0, answers[-1], "right")
+        return Verdict(0.0, None, "cut off before an answer" if truncated else "no answer found", "unparseable")
+    status, reason = rule_on(answers, lambda answer: verifier.check(problem, answer))
+    return Verdict(float(status == "right"), answers[-1], reason, status)
 
 
 def canonical_answer(problem: Problem, extracted: str | None) -> str | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 
 from r1kit.data.chat import find_boxes, split_response
+from r1kit.rewards.verdict import Ruling
 
 # Statements that only the end of their line or sentence closes. "A:" is how GSM8K's published solutions end.
 _STATED = re.compile(
@@ -44,3 +46,14 @@ def extract_answer(text: str, think_open: bool = False) -> str | None:
     """The last answer stated, or None."""
     answers = find_answers(text, think_open)
     return answers[-1] if answers else None
+
+
+def rule_on(answers: Sequence[str], check: Callable[[str], Ruling]) -> Ruling:
+    """The ruling on all answers of a response: every one must be right, or all together the list that is asked for."""
+    distinct = list(dict.fromkeys(answers))
+    fault = next((ruling for ruling in map(check, distinct) if ruling.status != "right"), None)
+    if fault is None:
+        return Ruling("right", "right")
+    if len(distinct) > 1 and check(", ".join(distinct)).status == "right":
+        return Ruling("right", "right as a list")
+    return fault if len(distinct) == 1 else Ruling(fault.status, f"several answers; {fault.reason}")

@@ -1,83 +1,102 @@
-"""A reader for the formulas of final answers, in LaTeX or plain text. No eval: one pass over the characters."""
+"""A reader for the formulas of final answers, in LaTeX or plain text: characters to a tree, and no eval anywhere.
+
+A formula is a number (Fraction), a symbol (str) or an `Apply`. What the tree is worth is for others to say: `algebra`
+exactly, `probe` in floating point, `symbolic` with sympy inside the sandbox.
+"""
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
+from typing import NamedTuple
 
-from r1kit.rewards.algebra import Arithmetic, Unreadable, Value, atom, key, number, rational
-
+LONGEST = 4_000  # characters
 MAX_DEPTH = 64
-LARGEST_FACTORIAL = 100
-FUNCTIONS = re.compile("(?:arc)?(?:sin|cos|tan)|cot|sec|csc|ln|log|exp|sinh|cosh|tanh")
-FUNCTION_LETTERS = frozenset("fghFGHO")  # f(0) is no product; x(x+1) is one
-SYMBOLS = re.compile(
-    "alpha|beta|gamma|delta|(?:var)?epsilon|zeta|eta|(?:var)?theta|iota|kappa|lambda|mu|nu|xi|pi|rho|sigma|tau|upsilon|"
-    "(?:var)?phi|chi|psi|omega|Gamma|Delta|Theta|Lambda|Xi|Pi|Sigma|Phi|Psi|Omega|ell|hbar"
+TALLEST = 8  # powers on powers
+
+FUNCTIONS = (
+    *("arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "coth", "sin", "cos", "tan", "cot", "sec", "csc"),
+    *("exp", "log", "ln", "lg", "gcd", "lcm", "max", "min", "abs", "floor", "ceil", "erf"),
+)
+FUNCTION_LETTERS = frozenset("fghFGHOPW") | {"Gamma", "zeta"}  # f(0) is no product; x(x+1) is one
+SYMBOLS = frozenset(
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi pi rho sigma tau "
+    "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell hbar infty".split()
 )
 
 _NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3}(?![\w.]))?")
-_MIXED = re.compile(r"(\d+)(?: (\d+)/(\d+)|\\frac(?:\{(\d+)\}|(\d))(?:\{(\d+)\}|(\d)))")
+_RECURRING = re.compile(
+    r"(\d*)\.(\d*)\\(?:overline|bar|dot)\{?(\d+)\}?(?:\\dot\{?(\d)\}?)?|(\d*)\.(\d*?)(\d)\7{2,}\.\.\."
+)
+_MIXED = re.compile(r"(\d+)(?: (\d+)/(\d+)(?!\d)|\\frac(?:\{(\d+)\}|(\d))(?:\{(\d+)\}|(\d)))")
 _DIGITS = re.compile(r"\d+")
 _NAME = re.compile(r"\\?[A-Za-z]+")
-_SUBSCRIPT = re.compile(r"_(?:\{([\w, ]*)\}|(\w))")
-_TIMES = re.compile(r"(?:\*|\\cdot(?![a-z])|\\times(?![a-z])) ?| ")
+_SUBSCRIPT = re.compile(r"_(?:\{([^{}]*)\}|(\\[A-Za-z]+|\w))")
+_TIMES = re.compile(r"(?:\*|\\cdot(?![a-z])|\\times(?![a-z])|\\ast(?![a-z])) ?| ")
 _OVER = re.compile(r"/|\\div(?![a-z]) ?")
+_PAIRS = {"(": ")", "[": "]", "{": "}", r"\{": r"\}", r"\lfloor": r"\rfloor", r"\lceil": r"\rceil", "|": "|"}
+_ROUNDED = {r"\lfloor": "floor", r"\lceil": "ceil", "|": "abs"}
 
 
-def same_value(a: str, b: str) -> bool:
-    """Whether two formulas have the same value; False also when one of them cannot be read."""
-    left, right = read(a), read(b)
-    try:
-        return left is not None and right is not None and Arithmetic().equal(left, right)
-    except Unreadable:
-        return False
+class Apply(NamedTuple):
+    """+ and * of any number of terms; ^ and root (radicand, degree); !, !!, choose; abs, floor, ceil; functions."""
+
+    head: str
+    args: tuple[Formula, ...]
 
 
-def factor_between(a: str, b: str) -> Fraction | None:
-    """The number k other than 0 with a = k b, when both formulas can be read and there is one."""
-    left, right = read(a), read(b)
-    try:
-        return Arithmetic().ratio(left, right) if left and right else None
-    except Unreadable:
-        return None
+Formula = Fraction | str | Apply
 
 
-def number_of(text: str) -> Fraction | None:
-    """The value of a formula that is a rational number."""
-    value = read(text)
-    return rational(value) if value else None
+class Unreadable(ValueError):
+    """Not a formula that can be read or computed here, or one that would cost too much."""
 
 
-def formula_name(text: str) -> str | None:
-    """A name that formulas of one value share, as far as it is easily seen."""
-    value = read(text)
-    return key(value) if value else None
+@lru_cache(maxsize=2048)
+def parse(text: str) -> Formula:
+    """The formula a text stands for. Raises Unreadable."""
+    if len(text) > LONGEST:
+        raise Unreadable("too long")
+    if text.isalpha() and text.isascii() and len(text) > 2 and not _starts_function(text, spare=1):
+        return text.lower()  # a word, not a product of letters
+    reader = _Reader(text)
+    formula = reader.sum()
+    if reader.at < len(text):
+        raise Unreadable(text[reader.at :])
+    if "infty" in parts(formula) and formula not in ("infty", negative("infty")):
+        raise Unreadable("infinity is no number to compute with")
+    return formula
 
 
-@lru_cache(maxsize=1024)
-def read(text: str) -> Value | None:
-    """The value of a formula, or None when it is not one this reader knows."""
-    try:
-        return _Reader(text).whole()
-    except Unreadable:
-        return None
+def parts(formula: Formula) -> Iterator[Formula | str]:
+    """Every symbol, number, application and head in a formula."""
+    yield formula
+    if isinstance(formula, Apply):
+        yield formula.head
+        for arg in formula.args:
+            yield from parts(arg)
+
+
+def negative(formula: Formula) -> Formula:
+    return -formula if isinstance(formula, Fraction) else Apply("*", (Fraction(-1), formula))
+
+
+def power(base: Formula, exponent: Formula) -> Formula:
+    return Apply("^", (base, exponent))
+
+
+def _starts_function(name: str, spare: int) -> str | None:
+    """The function `name` begins with, when at most `spare` letters follow: sinx is sin of x."""
+    return next((f for f in FUNCTIONS if name.startswith(f) and len(name) <= len(f) + spare), None)
 
 
 class _Reader:
     """Recursive descent; every method reads one construct from `self.at` on."""
 
     def __init__(self, text: str) -> None:
-        self.text, self.at, self.depth = text, 0, 0
-        self.do = Arithmetic()
-
-    def whole(self) -> Value:
-        value = self.sum()
-        if self.at < len(self.text):
-            raise Unreadable(self.text[self.at :])
-        return value
+        self.text, self.at, self.depth, self.bars = text, 0, 0, 0
 
     def take(self, pattern: str | re.Pattern[str]) -> re.Match[str] | str | None:
         """Step over `pattern` if it is next."""
@@ -89,143 +108,183 @@ class _Reader:
         self.at = match.end() if match else self.at
         return match
 
-    def sum(self) -> Value:
-        negative = self.sign()
-        total = self.product()
-        total = self.do.neg(total) if negative else total
-        while self.peek() in ("+", "-"):
-            negative = self.sign()
+    def peek(self) -> str:
+        return self.text[self.at : self.at + 1]
+
+    def sum(self) -> Formula:
+        terms = []
+        while not terms or self.peek() in ("+", "-"):
+            minus = self.sign()
             term = self.product()
-            total = self.do.add(total, self.do.neg(term) if negative else term)
-        return total
+            terms.append(negative(term) if minus else term)
+        return terms[0] if len(terms) == 1 else Apply("+", tuple(terms))
 
     def sign(self) -> bool:
-        negative = False
+        minus = False
         while self.peek() in ("+", "-"):
-            negative ^= self.text[self.at] == "-"
+            minus ^= self.text[self.at] == "-"
             self.at += 1
-        return negative
+        return minus
 
-    def product(self) -> Value:
-        total = self.factor()
+    def product(self) -> Formula:
+        factors = [self.factor()]
         while True:
             if self.take(_OVER):
-                total = self.do.div(total, self.signed_factor())
+                factors.append(power(self.signed_factor(), Fraction(-1)))
             elif self.take(_TIMES):
-                total = self.do.mul(total, self.signed_factor())
-            elif self.peek() in ("(", "[", "{", "\\") or self.peek().isalpha():
-                total = self.do.mul(total, self.factor())
+                factors.append(self.signed_factor())
+            elif self.starts_factor():
+                factors.append(self.factor())
             else:
-                return total
+                return factors[0] if len(factors) == 1 else Apply("*", tuple(factors))
 
-    def signed_factor(self) -> Value:
-        negative = self.sign()
+    def starts_factor(self) -> bool:
+        if self.peek() == "|":
+            return not self.bars
+        closing = self.text.startswith((r"\rfloor", r"\rceil", r"\}"), self.at)
+        return not closing and (self.peek() in ("(", "[", "{", "\\") or self.peek().isalpha())
+
+    def signed_factor(self) -> Formula:
+        minus = self.sign()
         value = self.factor()
-        return self.do.neg(value) if negative else value
+        return negative(value) if minus else value
 
-    def factor(self) -> Value:
-        """An atom with its factorials and its power."""
+    def factor(self) -> Formula:
+        """An atom with its factorials, degree and percent signs, and its power."""
         value = self.atom()
-        while self.take("!"):
-            n = rational(value)
-            if n is None or n.denominator != 1 or not 0 <= n <= LARGEST_FACTORIAL:
-                raise Unreadable("factorial")
-            value = number(math.factorial(int(n)))
+        if marks := self.take(re.compile("!!?")):
+            value = Apply(marks[0], (value,))
         tower = [value]
         while self.take("^"):
             tower.append(self.exponent())
+        if len(tower) > TALLEST:
+            raise Unreadable("too many powers on powers")
         while len(tower) > 1:  # from the top: 2^3^2 is 2^9
             exponent = tower.pop()
-            tower[-1] = self.do.power(tower[-1], exponent)
-        return tower[0]
+            tower[-1] = power(tower[-1], exponent)
+        if self.take("°"):
+            return Apply("*", (tower[0], "pi", Fraction(1, 180)))
+        return Apply("*", (tower[0], Fraction(1, 100))) if self.take("%") else tower[0]
 
-    def exponent(self) -> Value:
-        negative = self.sign()
+    def exponent(self) -> Formula:
+        minus = self.sign()
         digits = self.take(_DIGITS)
-        value = number(int(digits[0])) if digits else self.atom()
-        return self.do.neg(value) if negative else value
+        value = Fraction(int(digits[0])) if digits else self.atom()
+        return negative(value) if minus else value
 
-    def atom(self) -> Value:
+    def atom(self) -> Formula:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise Unreadable("nested too deeply")
-        value = self.number() or self.group() or self.named()
+        value = self.number()
+        if value is None:
+            arguments = self.group()
+            value = self.named() if arguments is None else self.only(arguments)
         self.depth -= 1
         return value
 
-    def number(self) -> Value | None:
+    def number(self) -> Formula | None:
         if mixed := self.take(_MIXED):  # "1 4/5" and "1\frac{4}{5}" are sums
             whole, over, under = int(mixed[1]), *(int(part) for part in mixed.groups()[1:] if part)
             if not under:
                 raise Unreadable("division by zero")
-            return number(whole + Fraction(over, under))
+            return whole + Fraction(over, under)
+        if found := self.take(_RECURRING):
+            whole, start, period = (found[5], found[6], found[7]) if found[7] else (found[1], found[2], found[3])
+            period += found[4] or ""
+            tail = Fraction(int(period), 10 ** len(period) - 1) / 10 ** len(start)
+            return Fraction(f"{whole or 0}.{start}0") + tail
         if not (match := self.take(_NUMBER)):
             return None
         if base := self.take(_SUBSCRIPT):  # 52_8: a numeral in another base is not computed with
-            return atom(f"{match[0]}_{base[1] or base[2]}")
+            return f"{match[0]}_{base[1] or base[2]}"
         if self.take(re.compile(r" ?\d")):
             raise Unreadable("two numbers side by side")
-        return number(Fraction(match[0]))
+        return Fraction(match[0])
 
-    def group(self) -> Value | None:
-        for opening, closing in ("()", "[]", "{}"):
-            if self.take(opening):
-                value = self.sum()
-                if not self.take(closing):
-                    raise Unreadable("unbalanced")
-                return value
-        return None
+    def group(self) -> tuple[Formula, ...] | None:
+        """What stands in brackets: one formula, or a function's arguments between commas."""
+        opening = next((opening for opening in _PAIRS if self.take(opening)), None)
+        if opening is None:
+            return None
+        outer, self.bars = self.bars, opening == "|"
+        values = [self.sum()]
+        while self.take(","):
+            values.append(self.sum())
+        if not self.take(_PAIRS[opening]):
+            raise Unreadable("unbalanced")
+        self.bars = outer
+        return (Apply(_ROUNDED[opening], (self.only(values),)),) if opening in _ROUNDED else tuple(values)
 
-    def named(self) -> Value:
+    @staticmethod
+    def only(values: tuple[Formula, ...] | list[Formula]) -> Formula:
+        if len(values) != 1:
+            raise Unreadable("a list where a value belongs")
+        return values[0]
+
+    def named(self) -> Formula:
         match = self.take(_NAME)
         if not match:
             raise Unreadable(self.text[self.at :])
-        name = match[0].lstrip("\\")
-        if name == "frac" and match[0][0] == "\\":
+        name, command = match[0].lstrip("\\"), match[0][0] == "\\"
+        if name == "frac" and command:
             over = self.argument()
-            return self.do.div(over, self.argument())
+            return Apply("*", (over, power(self.argument(), Fraction(-1))))
+        if name == "binom" and command:
+            upper = self.argument()
+            return Apply("choose", (upper, self.argument()))
         if name == "sqrt":
-            return self.square_root()
-        if FUNCTIONS.fullmatch(name):
+            return self.root(command)
+        if name in FUNCTIONS:
             return self.function(name)
-        if match[0][0] == "\\" or name == "pi":
-            if not SYMBOLS.fullmatch(name):
+        if command:
+            if name not in SYMBOLS:
                 raise Unreadable(match[0])
-            return self.variable(name)
-        if len(name) > 2:
-            if self.peek() in ("^", "_"):
-                raise Unreadable("a power of a word, or of the last letter of a product?")
-            return atom(name.lower())
-        self.at -= len(name) - 1
-        return self.do.root(number(-1)) if name[0] == "i" else self.variable(name[0])
+            return self.symbol(name)
+        start = _starts_function(name, spare=99) or ("pi" if name.startswith("pi") else name[0])
+        self.at -= len(name) - len(start)
+        return self.function(start) if start in FUNCTIONS else self.symbol(start)
 
-    def variable(self, name: str) -> Value:
-        subscript = self.take(_SUBSCRIPT)
-        if name in FUNCTION_LETTERS and self.peek() == "(":
-            return self.function(name)
-        return atom(f"{name}_{subscript[1] or subscript[2]}" if subscript else name)
+    def symbol(self, name: str) -> Formula:
+        while self.take("'"):
+            name += "'"
+        if subscript := self.take(_SUBSCRIPT):
+            name += "_" + re.sub(r"[\\\s]", "", subscript[1] or subscript[2])
+        if self.peek() == "(" and name.rstrip("'").split("_")[0] in FUNCTION_LETTERS:
+            return Apply(name, self.group())
+        return name
 
-    def argument(self) -> Value:
+    def argument(self) -> Formula:
         r"""What a command applies to: a group, or like TeX one character: \frac12."""
         self.take(" ")
         digit = self.take(re.compile(r"\d"))
-        return number(int(digit[0])) if digit else self.atom()
+        return Fraction(int(digit[0])) if digit else self.atom()
 
-    def square_root(self) -> Value:
-        degree = self.take(re.compile(r"\[(\d)\]"))
-        return self.do.root(self.argument(), int(degree[1]) if degree else 2)
+    def root(self, command: bool) -> Formula:
+        degree: Formula = Fraction(2)
+        if self.take("["):
+            degree = self.sum()
+            if not self.take("]"):
+                raise Unreadable("unbalanced")
+        return Apply("root", (self.argument() if command else self.atom(), degree))
 
-    def function(self, name: str) -> Value:
+    def function(self, name: str) -> Formula:
         base = self.take(_SUBSCRIPT)
-        power = self.exponent() if self.take("^") else None
+        exponent = self.exponent() if self.take("^") else None
         self.take(" ")
-        argument = self.group()
-        if argument is None:  # \sin 2x: all factors up to the next sign or operator
-            argument = self.factor()
-            while self.peek().isalpha() or self.text.startswith("\\pi", self.at):
-                argument = self.do.mul(argument, self.factor())
-        value = atom(f"{name}{base[0] if base else ''}({key(argument)})")
-        return self.do.power(value, power) if power else value
-
-    def peek(self) -> str:
-        return self.text[self.at : self.at + 1]
+        arguments = self.group() if self.peek() in ("(", "[", "{", "|") else None
+        if arguments is None:  # \sin 2x: all factors up to the next sign or operator
+            factors = [self.factor()]
+            while self.peek().isalpha() or self.text.startswith(("\\pi", "\\theta"), self.at):
+                factors.append(self.factor())
+            arguments = (Apply("*", tuple(factors)) if len(factors) > 1 else factors[0],)
+        if name in ("ln", "lg", "log"):
+            base_text = (base[1] or base[2]) if base else {"lg": "10"}.get(name)
+            value: Formula = Apply("log", (self.only(arguments), *((parse(base_text),) if base_text else ())))
+        elif exponent == -1 and f"arc{name}" in FUNCTIONS:
+            return Apply(f"arc{name}", arguments)
+        elif name == "exp":
+            value = power("e", self.only(arguments))
+        else:
+            value = Apply(name + (f"_{base[1] or base[2]}" if base else ""), arguments)
+        return value if exponent is None else power(value, exponent)

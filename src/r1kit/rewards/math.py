@@ -1,109 +1,227 @@
-r"""Whether a mathematical answer equals the gold answer: exact, bounded in time, and no evaluation of the text.
+r"""Whether a mathematical answer equals the gold answer: bounded in time, and no evaluation of the text.
 
-An answer is normalised, taken apart (lists, sets, tuples, intervals, unions, matrices, relations), and its leaves are
-compared as text, then as formulas. What cannot be decided exactly earns nothing: 0.33 is not 1/3.
+An answer is normalised, taken apart (lists, sets, tuples, intervals, unions, matrices, relations), and its single
+values are compared one by one (see `leaf`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
-from r1kit.rewards.formula import MAX_DEPTH, factor_between, formula_name, number_of, same_value
-from r1kit.rewards.notation import ROW, TEXT, normalise, without_unit
+from r1kit.data.chat import find_boxes
+from r1kit.rewards.algebra import key
+from r1kit.rewards.extract import find_answers, rule_on
+from r1kit.rewards.formula import MAX_DEPTH
+from r1kit.rewards.leaf import (
+    computes,
+    exact_value,
+    factor_between,
+    leaf,
+    rational_value,
+    rounds,
+    same_leaf,
+    worked_out,
+)
+from r1kit.rewards.notation import TEXT, normalise, plain_text
+from r1kit.rewards.proof import Undecided
+from r1kit.rewards.prose import committed, last_statement
+from r1kit.rewards.shape import FLIPPED, RELATION, Shape, depths, interval, named_value, region, shape, split
+from r1kit.rewards.verdict import Ruling
 
 LONGEST = 2_000  # characters of an answer
 MOST_DIGITS = 1_000
 MOST_PARTS = 64
-UNORDERED = ("list", "union")
+LONGEST_JOINT = 20  # characters between two boxes of one gold answer
+NO_ANSWER = Ruling("unparseable", "no answer found")
+UNORDERED = ("list", "set", "union")
 
-_COMMA = re.compile(r"[,;和或]|\b(?:and|or)\b")
-_UNION = re.compile("∪")
-_RELATION = re.compile("[=<>≤≥≠∈]")
-_FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
-_MATRIX = re.compile(r"\\begin\{([pb]?)matrix\}(.*)\\end\{[pb]?matrix\}")
-_NUMERAL = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+|(?:\*|\\times|\\cdot) ?10\^(?:\d|\{-?\d+\}|-\d+))?")
-_FRACTION = re.compile(r"-?(?:\d+ ?)?(?:-?\d+/\d+|\\frac(?:\{-?\d+\}|\d)(?:\{-?\d+\}|\d))")
-# What can stand before "=" and be left out: x, a_{37}, f(x), (p,q,r), |AB|
-_NAME = re.compile(r"\\?[A-Za-z]+'?(?:_\{?\w+\}?)?(?:\([A-Za-z, ]+\))?|\([A-Za-z](?:,[A-Za-z])+\)|\|[A-Z]+\|")
-
-
-def equivalent(gold: str, answer: str) -> bool:
-    return refute(gold, answer) is None
+_LABEL = re.compile(r"(?:option|choice|answer|选项?|答案)? ?\(?([A-J])(?:\)|[.:)]|$)", re.IGNORECASE)
+_MODULO = re.compile(r" ?(?:\\p?mod(?![a-z])|\(mod) ?\{?(\w+)\}?\)?$")
+_COMMA_DECIMAL = re.compile(r"-?\d+,(?:\d{1,2}|\d{4,})")
+_LEAD = re.compile(
+    r"(?:(?:the )?(?:final )?answer(?: is)?|答案(?:是|为)?) ?:?|(?:about|approximately|约|大约) ?|≈", re.IGNORECASE
+)
 
 
-def refute(gold: str, answer: str) -> str | None:
-    """Why `answer` does not count as `gold`; None when it does."""
+def check(gold: str, answer: str) -> Ruling:
+    """What holds of one extracted answer."""
     if fault := _beyond_limits(answer):
         return fault
-    return None if _same(normalise(gold), normalise(answer)) else f"{answer!r} does not equal {gold!r}"
+    try:
+        if _same(_final(_gold(gold), trusted=True), _final(_plain(answer), trusted=False)):
+            return Ruling("right", "right")
+    except Undecided as reason:
+        return reason.ruling
+    readable = _readable(answer) or not _readable(gold)
+    return Ruling("wrong" if readable else "unparseable", f"{answer!r} does not equal {gold!r}")
+
+
+def check_prose(gold: str, text: str) -> tuple[Ruling, str | None]:
+    """As `check`, for a text that nobody asked to keep a format: the ruling, and the answer it is about.
+
+    What a text marks as its answer counts. One that marks nothing may be the answer itself, or state it last in prose.
+    """
+    answers = committed(text)
+    if answers is not None:
+        ruling = rule_on(answers, lambda answer: check(gold, answer)) if answers else NO_ANSWER
+        return ruling, answers[-1] if answers else None
+    choice = re.fullmatch(r"\(?[A-J]\)?", _gold(gold).replace(TEXT, "")) is not None
+    statement = last_statement(text, choice)
+    whole = check(gold, text)
+    if whole.status in ("wrong", "unparseable") and statement is not None:
+        return check(gold, statement), statement
+    return whole, text
 
 
 def canonical(answer: str) -> str:
     """One text for (nearly) all ways to write an answer, which is what a majority vote counts."""
-    return answer.strip() if _beyond_limits(answer) else _canonical(normalise(answer))
+    return answer.strip() if _beyond_limits(answer) else _canonical(_plain(answer))
 
 
-def _beyond_limits(answer: str) -> str | None:
+def _beyond_limits(answer: str) -> Ruling | None:
     if not answer.strip():
-        return "the answer is empty"
+        return Ruling("unparseable", "the answer is empty")
     if len(answer) > LONGEST:
-        return f"the answer has {len(answer)} characters, allowed are {LONGEST}"
+        return Ruling("over_limit", f"the answer has {len(answer)} characters, allowed are {LONGEST}")
     if re.search(rf"\d{{{MOST_DIGITS + 1}}}", answer):
-        return f"the answer has a number of more than {MOST_DIGITS} digits"
-    if max(_depths(answer)) > MAX_DEPTH:
-        return f"the answer nests deeper than {MAX_DEPTH} brackets"
+        return Ruling("over_limit", f"the answer has a number of more than {MOST_DIGITS} digits")
+    if max(depths(answer)) > MAX_DEPTH:
+        return Ruling("over_limit", f"the answer nests deeper than {MAX_DEPTH} brackets")
     return None
 
 
+@lru_cache(maxsize=1024)
+def _gold(text: str) -> str:
+    """The gold answer of a data set: bare, in boxes that stand side by side, or at the end of a solution."""
+    if boxes := find_boxes(text):
+        joints = [re.sub(r"\\\w*|[{}$]", "", joint.rpartition("}")[2]).split() for joint in text.split(r"\boxed")]
+        run = 1
+        while run < len(boxes) and len(" ".join(joints[-run - 1])) <= LONGEST_JOINT:
+            run += 1
+        return _plain(",".join(dict.fromkeys(boxes[-run:])))
+    stated = find_answers(text)
+    return _plain(stated[-1] if stated else text.rpartition("boxed{")[2])
+
+
+def _plain(text: str) -> str:
+    text = normalise(text)
+    while (lead := _LEAD.match(text)) and lead.end() < len(text):
+        text = text[lead.end() :]
+    return text
+
+
+def _readable(text: str) -> bool:
+    return all(exact_value(leaf(part)[0]) is not None for part in shape(named_value(_plain(text))[1]).parts)
+
+
 def _canonical(text: str) -> str:
-    kind, parts = _structure(_named_value(_interval(text))[1])
+    kind, parts = shape(named_value(interval(text))[1])
     if kind == "leaf":
-        leaf = without_unit(parts[0]).lstrip("+").rstrip("%")
-        computed = number_of(leaf) is None or _worked_out(leaf)
-        return (formula_name(leaf) if computed else None) or leaf.lower()
+        single = leaf(parts[0])[0].rstrip("%")
+        value = exact_value(single) if rational_value(single) is None or worked_out(single) else None
+        return key(value) if value else single.lower()
     names = [_canonical(part) for part in parts]
+    kind = "list" if kind == "set" else kind
     return names[0] if len(names) == 1 else kind + ";".join(sorted(names) if kind in UNORDERED else names)
+
+
+def _final(text: str, trusted: bool) -> str:
+    """Of a computation that is carried out, its result: "x = 2+3 = 5 ≈ 5.0" is "x = 5". Never of 5 = 6, or of 5 ≈ 6."""
+    if (found := shape(text)).kind == "list":
+        return ",".join(_final(part, trusted) for part in found.parts)
+    sides, signs = split(text, RELATION)
+    while len(signs) > 1 and signs[-1] == "≈":
+        if not trusted and not rounds(sides[-2], sides[-1]):
+            return text
+        sides, signs = sides[:-1], signs[:-1]
+    if signs == ["≈"] and named_value(text)[0] is None:
+        return sides[0] if rounds(*sides) else text
+    if not signs or set(signs) != {"="} or (len(signs) == 1 and not computes(sides[0])):
+        return "".join(side + sign for side, sign in zip(sides, [*signs, ""], strict=True))
+    results = {rational_value(side) for side in sides if worked_out(side)}
+    if not trusted and len(results) > 1:
+        return text
+    name, _ = named_value(f"{sides[0]}={sides[-1]}")
+    return f"{sides[0]}={sides[-1]}" if name else sides[-1]
+
+
+# --- comparison -----------------------------------------------------------------------------------------------------
 
 
 def _same(gold: str, answer: str) -> bool:
     if gold == answer:
         return True
-    (name, value), (answer_name, answer_value) = _named_value(_interval(gold)), _named_value(_interval(answer))
+    if _same_label(gold, answer):
+        return True
+    if _COMMA_DECIMAL.fullmatch(gold) or _COMMA_DECIMAL.fullmatch(answer):  # 1,22 as the decimal 1.22
+        if gold.replace(",", ".") == answer.replace(",", "."):
+            return True
+    gold, answer = _same_modulus(gold, answer)
+    (name, value), (answer_name, answer_value) = named_value(interval(gold)), named_value(interval(answer))
     if None not in (name, answer_name) and (name == answer_name or "" in (name, answer_name)):
         gold, answer = value, answer_value
-    (kind, wanted), (answer_kind, given) = _structure(gold), _structure(answer)
-    if len(wanted) != len(given) or len(given) > MOST_PARTS:
+    wanted, given = shape(gold), shape(answer)
+    if len(given.parts) > MOST_PARTS:
+        raise Undecided("over_limit", f"the answer has {len(given.parts)} parts, allowed are {MOST_PARTS}")
+    if wanted.kind == given.kind == "leaf":
+        return _same_relation(wanted.parts[0], given.parts[0])
+    if wanted.kind == "list" or given.kind == "list":
+        if (named := _named_parts(wanted, given)) is not None:
+            return named
+    if _is_region(wanted) != _is_region(given):
+        regions = region(gold), region(answer)
+        if regions != (gold, answer):
+            return _same(*regions)
+    if len(wanted.parts) == 1 == len(given.parts):  # a set of one is its member
+        return _same(wanted.parts[0], given.parts[0])
+    if wanted.kind in UNORDERED and given.kind in UNORDERED:
+        return (wanted.kind == "union") == (given.kind == "union") and _same_members(wanted.parts, given.parts)
+    if wanted.kind != given.kind and {wanted.kind, given.kind} != {"list", "()"}:
         return False
-    if kind == answer_kind == "leaf":
-        return _same_relation(wanted[0], given[0])
-    if len(wanted) == 1:  # a set of one is its member
-        return _same(wanted[0], given[0])
-    if kind != answer_kind:
-        return False
-    if kind in UNORDERED:
-        return _same_members(wanted, given)
-    return all(map(_same, wanted, given))
+    return len(wanted.parts) == len(given.parts) and all(map(_same, wanted.parts, given.parts))
+
+
+def _is_region(found: Shape) -> bool:
+    kind, parts = found
+    return kind == "union" or (kind in ("()", "[]", "(]", "[)") and len(parts) == 2)
 
 
 def _same_members(wanted: Sequence[str], given: Sequence[str]) -> bool:
-    """Equal as collections without order."""
+    """Equal as collections without order. What the answer repeats counts once, unless the gold answer repeats too."""
+    if len(given) < len(wanted):
+        return False
     left = list(given)
     for member in wanted:
         match = next((other for other in left if _same(member, other)), None)
         if match is None:
             return False
         left.remove(match)
-    return True
+    return all(any(_same(member, other) for member in wanted) for other in left) and (
+        not left or not any(_same(a, b) for i, a in enumerate(wanted) for b in wanted[:i])
+    )
+
+
+def _named_parts(wanted: Shape, given: Shape) -> bool | None:
+    """ "x=5, y=3" against "5, 3" or "(5,3)", either way round, in order. None when this is about something else."""
+    sides = [[named_value(part) for part in side.parts] for side in (wanted, given)]
+    (named, _), (bare, plain) = sorted(zip(sides, (wanted, given), strict=True), key=lambda side: side[0][0][0] == "")
+    names = [name for name, _ in named]
+    if len(named) != len(bare) or len(set(names)) < len(names) or not all(names) or any(name != "" for name, _ in bare):
+        return None
+    if plain.kind == "()" and names != sorted(names):  # (5,3) is x=5, y=3 and not y=5, x=3
+        return False
+    return all(_same(value, other) for (_, value), (_, other) in zip(*sides, strict=True))
 
 
 def _same_relation(gold: str, answer: str) -> bool:
-    """Equations and inequalities are the same up to a factor; single values by `_same_leaf`."""
-    (wanted, signs), (given, answer_signs) = _split(gold, _RELATION), _split(answer, _RELATION)
+    """Equations and inequalities are the same up to a factor; single values by `same_leaf`."""
+    (wanted, signs), (given, answer_signs) = split(gold, RELATION), split(answer, RELATION)
     if len(wanted) != len(given):
         return False
     if len(wanted) == 1:
-        return _same_leaf(gold, answer)
+        return same_leaf(gold, answer)
     if len(wanted) == 2:
         (difference, sign), (other, answer_sign) = _difference(wanted, signs[0]), _difference(given, answer_signs[0])
         factor = factor_between(difference, other)
@@ -112,105 +230,32 @@ def _same_relation(gold: str, answer: str) -> bool:
     return signs == answer_signs and all(map(_same, wanted, given))
 
 
-def _same_leaf(gold: str, answer: str) -> bool:
-    gold, answer = (without_unit(text).lstrip("+") for text in (gold, answer))
-    if gold == answer or (len(gold) > 1 and gold.isalpha() and gold.lower() == answer.lower()):
-        return True
-    wanted, given = gold.rstrip("%"), answer.rstrip("%")
-    if _worked_out(wanted) and not _worked_out(given):
-        return False
-    if same_value(wanted, given) or gold.endswith("%") == answer.endswith("%"):
-        return same_value(wanted, given)
-    return same_value(f"({wanted})/100", given) if gold.endswith("%") else same_value(wanted, f"({given})/100")
-
-
-def _worked_out(text: str) -> bool:
-    """Whether a number is written as a result. 8*2 or 32/2 would repeat the question where the answer is 16."""
-    value = number_of(text)
-    return value is not None and bool(_NUMERAL.fullmatch(text) or (value.denominator > 1 and _FRACTION.fullmatch(text)))
-
-
-# --- taking answers apart -------------------------------------------------------------------------------------------
-
-
-def _structure(text: str) -> tuple[str, list[str]]:
-    """(kind, parts). The parts of a "list" or "union" have no order; a "leaf" has no structure."""
-    pieces, _ = _split(text, _UNION)
-    if len(pieces) > 1:
-        return "union", pieces
-    if matrix := _MATRIX.fullmatch(text):
-        rows = [row.split("&") for row in matrix[2].split(ROW) if row.strip()]
-        return f"matrix {[len(row) for row in rows]}", [cell.strip() for row in rows for cell in row]
-    if len(pieces := _members(text)) > 1:
-        return "list", pieces
-    opening, inside, closing = _brackets(text)
-    if opening.endswith("{"):
-        return "list", _members(inside)
-    pieces, _ = _split(inside, _COMMA)
-    if opening and len(pieces) > 1:
-        return opening + closing, pieces  # a tuple or an interval
-    return _structure(inside) if opening == "(" else ("leaf", [text])
-
-
-def _members(text: str) -> list[str]:
-    r"""The members of a list; "a \pm b" is two."""
-    pieces = [piece for piece in _split(text, _COMMA)[0] if piece.strip(TEXT)]
-    return [piece.replace(r"\pm", sign) for piece in pieces for sign in ("+-" if piece.count(r"\pm") == 1 else "+")]
-
-
-def _depths(text: str) -> list[int]:
-    """How many brackets are open after each character."""
-    depths, depth = [], 0
-    for character in text:
-        depth += (character in "([{") - (character in ")]}")
-        depths.append(depth)
-    return depths
-
-
-def _split(text: str, separator: re.Pattern[str]) -> tuple[list[str], list[str]]:
-    """Pieces and the separators between them, cut only outside all brackets."""
-    depths = _depths(text)
-    cuts = [match for match in separator.finditer(text) if depths[match.start()] == 0]
-    starts, ends = [0, *(cut.end() for cut in cuts)], [*(cut.start() for cut in cuts), len(text)]
-    return [text[start:end].strip() for start, end in zip(starts, ends, strict=True)], [cut[0] for cut in cuts]
-
-
-def _brackets(text: str) -> tuple[str, str, str]:
-    """(opening, inside, closing) when one pair of brackets holds all of the text; else ("", text, "")."""
-    match = re.fullmatch(r"([(\[]|\\?\{)(.*?)(\\?\}|[)\]])", text)
-    if not match or 0 in _depths(text)[match.end(1) - 1 : -1]:
-        return "", text, ""
-    return match[1], match[2], match[3]
-
-
-def _interval(text: str) -> str:
-    """a < x <= b as (a,b]."""
-    parts, signs = _split(text, _RELATION)
-    if len(parts) != 3 or not _NAME.fullmatch(parts[1]):
-        return text
-    if set(signs) <= {">", "≥"}:
-        parts, signs = parts[::-1], [_FLIPPED[sign] for sign in signs[::-1]]
-    if not set(signs) <= {"<", "≤"}:
-        return text
-    return f"{'(['[signs[0] == '≤']}{parts[0]},{parts[2]}{')]'[signs[1] == '≤']}"
-
-
-def _named_value(text: str) -> tuple[str | None, str]:
-    """ "x = 5", "5 = x" or "x ∈ S" as (x, its value); a bare value has the name "", any other relation None."""
-    parts, signs = _split(text, _RELATION)
-    if not signs:
-        return "", text
-    if len(parts) == 2 and signs[0] in "=∈":
-        left, right = (part.replace(TEXT, "") for part in parts)
-        if _NAME.fullmatch(left):
-            return re.sub("[{}]", "", left), parts[1]
-        if signs[0] == "=" and _NAME.fullmatch(right):
-            return re.sub("[{}]", "", right), parts[0]
-    return None, text
-
-
-def _difference(parts: Sequence[str], sign: str) -> tuple[str, str]:
+def _difference(sides: Sequence[str], sign: str) -> tuple[str, str]:
     """ "a > b" as ("(b)-(a)", "<"): a formula and its relation to zero."""
     if sign in ">≥":
-        parts, sign = parts[::-1], _FLIPPED[sign]
-    return f"({parts[0]})-({parts[1]})", sign
+        sides, sign = sides[::-1], FLIPPED[sign]
+    return f"({sides[0]})-({sides[1]})", sign
+
+
+def _same_label(gold: str, answer: str) -> bool:
+    """A choice by its letter, whatever is said with it: "(C) Cecile", "C" and "Option C" are one."""
+    wanted, given = (_LABEL.match(text.replace(TEXT, "")) for text in (gold, answer))
+    if not wanted:
+        return False
+    gold_rest = gold.replace(TEXT, "")[wanted.end() :]
+    if not given:
+        return len(gold_rest) > 1 and plain_text(gold_rest) == plain_text(answer)
+    answer_rest = answer.replace(TEXT, "")[given.end() :]
+    one = not re.search(r"(?<![A-Za-z])[A-J](?![A-Za-z])|[,;]|\bor\b", answer_rest)
+    return wanted[1].upper() == given[1].upper() and one and (not gold_rest or not answer_rest)
+
+
+def _same_modulus(gold: str, answer: str) -> tuple[str, str]:
+    """Without "mod 11" where only one side says it, or both the same."""
+    wanted, given = _MODULO.search(gold), _MODULO.search(answer)
+    if wanted and given and wanted[1] != given[1]:
+        return gold, answer
+    return tuple(
+        (text[: match.start()] if match else text).replace(r"\equiv", "=")
+        for text, match in ((gold, wanted), (answer, given))
+    )

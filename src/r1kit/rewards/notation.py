@@ -1,71 +1,91 @@
-"""One way to write each thing: final answers without delimiters, spacing, currency, units and other spellings."""
+"""One way to write each thing: final answers without delimiters, spacing, styles and other spellings."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 
 # Private characters: the end of a matrix row, and both ends of what stood in \text{}.
 ROW, TEXT = "\ue000", "\ue001"
 
+_RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "₀₁₂₃₄₅₆₇₈₉"
 _CHARACTERS = str.maketrans(
-    {"−": "-", "–": "-", "×": "*", "⋅": "*", "·": "*", "÷": "/", "²": "^2", "³": "^3", "、": ",", "°": ""}
-    | {"√": r"\sqrt ", "π": r"\pi ", "∞": r"\infty "}
-    | {"€": "", "£": "", "¥": "", "￥": "", ROW: "", TEXT: ""}
+    {"−": "-", "–": "-", "×": "*", "⋅": "*", "·": "*", "∙": "*", "∗": "*", "÷": "/", "、": ",", "。": ".", "º": "°"}
+    | {"√": r"\sqrt ", "π": r"\pi ", "∞": r"\infty ", "∅": r"\emptyset ", "θ": r"\theta ", "⟨": "(", "⟩": ")"}
+    | {"“": '"', "”": '"', "’": "'", "′": "'", "…": "...", "￥": "¥", "∶": ":", "℃": "°C", "∨": r"\lor ", "±": r"\pm "}
+    | dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff" + ROW + TEXT, "")
     | {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # full width
 )
-_STYLES = r"\\(?:text|mbox|textbf|textit|textrm|mathrm|mathbf|mathit|operatorname)\s*"
+_WORDS = r"\\(?:text(?:bf|it|rm|normal|sf|tt)?|mbox|hbox|mathrm|operatorname)(?![a-zA-Z])\*?\s*"
+_LETTERS = r"\\(?:math(?:bf|it|sf|bb|cal)|boldsymbol|bm|overrightarrow|vec|(?:wide)?hat|underline)(?![a-zA-Z])\s*"
 _REWRITES = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\\\\", ROW),
-        (_STYLES + r"\{\s*(?:and|or|和|或)\s*\}", ","),
-        (_STYLES + r"\{([^{}]*)\}", rf"{TEXT}\1{TEXT}"),
-        (r"\\(?:left|right|[bB]igg?[lrm]?|displaystyle)(?![a-zA-Z])", ""),
+        (_WORDS + r"\{\s*(?:and|or|和|或)\s*\}", ","),
+        (_WORDS + r"\{([^{}]*)\}", rf"{TEXT}\1{TEXT}"),
+        (_LETTERS + r"(?:\{([^{}]*)\}|([A-Za-z])(?![A-Za-z]))", r"\1\2"),
+        (r"\\(?:left|right|[bB]igg?[lrm]?|middle|displaystyle|limits|mathopen|mathclose|rm|bf|it)(?![a-zA-Z])\.?", ""),
         (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
-        (r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?![a-zA-Z])", ""),
-        (r"\\[()\[\]]|\\?\$", ""),
+        (r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
+        (r"\^\s*\{?\s*(?:\\circ|°)\s*\}?|\\degree(?![a-zA-Z])|\\textdegree", "°"),
+        (r"\^\s*\{?\s*\\prime\s*\}?|\\prime(?![a-zA-Z])", "'"),
+        (r"\\[()\[\]]|(?<!\\)\$", ""),
+        (r"\\?\$", "¤"),
         (r"\{,\}|,\\!\s*", ","),
-        (r"\\[,;:! ]|~|\\q?quad(?![a-zA-Z])", " "),
+        (r"\\[,;:! ]|~|\\q?quad(?![a-zA-Z])|\\[hv]space\*?\{[^{}]*\}", " "),
         (r"\\%| ?\bpercent\b", "%"),
-        (r"\\cup(?![a-zA-Z])", "∪"),
+        (r"\\cup(?![a-zA-Z])|(?<=[)\]}]) ?U ?(?=[(\[{])", "∪"),
         (r"\\in(?![a-zA-Z])", "∈"),
-        (r"\\lt(?![a-zA-Z])", "<"),
-        (r"\\gt(?![a-zA-Z])", ">"),
-        (r"\\le(?:q|qslant)?(?![a-zA-Z])|<=", "≤"),
-        (r"\\ge(?:q|qslant)?(?![a-zA-Z])|>=", "≥"),
-        (r"\\neq?(?![a-zA-Z])|!=", "≠"),
+        (r"\\(?:mid|vert|lvert|rvert)(?![a-zA-Z])", "|"),
+        (r"\\(?:langle)(?![a-zA-Z])", "("),
+        (r"\\(?:rangle)(?![a-zA-Z])", ")"),
+        (r"\\(?:emptyset|varnothing)(?![a-zA-Z])|\\\{\s*\\\}", r"\\emptyset"),
+        (r"\\(?:lt(?![a-zA-Z])|<)", "<"),
+        (r"\\(?:gt(?![a-zA-Z])|>)", ">"),
+        (r"\\(?:leqslant|leq|le)(?=[a-zA-Z]?(?![a-zA-Z]))|<=", "≤"),  # also \lex, which some models write
+        (r"\\(?:geqslant|geq|ge)(?=[a-zA-Z]?(?![a-zA-Z]))|>=|=>", "≥"),
+        (r"\\neq?(?![a-zA-Z])|!=|\\not\s*=", "≠"),
+        (r"\\(?:approx|thickapprox|simeq|doteq)(?![a-zA-Z])", "≈"),
+        (r"\\(?:ldots|dots|cdots)(?![a-zA-Z])", "..."),
+        (r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}", r"\\frac{\1}{\2}"),
+        (r"\{([^{}]*)\\choose(?![a-zA-Z])([^{}]*)\}", r"\\binom{\1}{\2}"),
+        (r"([A-Za-z])\^(\w|\{[^{}]*\})_(\w|\{[^{}]*\})", r"\1_\3^\2"),
         (r"\s+", " "),
-        (r"(?<=\d) (?=\d{3}(?![\d/]))", ""),  # 12 345 678
+        (r"(?<=\d) (?=\d{3}(?![\d/]))(?<![./]\d )", ""),  # 12 345 678
+        (r"(?<=\d)_(?=\d{3})|\*\*(?=\S)", ""),
     )
+]
+_POWERS = [
+    (re.compile(f"[{_RAISED}]+"), lambda match: "^{" + unicodedata.normalize("NFKC", match[0]).replace("−", "-") + "}"),
+    (re.compile(f"[{_LOWERED}]+"), lambda match: "_{" + unicodedata.normalize("NFKC", match[0]) + "}"),
+    (
+        re.compile("[¼-¾⅐-⅞]"),
+        lambda match: r"\frac{{{}}}{{{}}}".format(*unicodedata.normalize("NFKC", match[0]).split("⁄")),
+    ),
 ]
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _LOOSE_SPACE = re.compile(r" (?!\w)|(?<!\w) ")  # a space only matters between two words or numbers
+_DOUBLED = re.compile(r"\\\\(?=[A-Za-z{}%$,;!()\[\]])")
 
 
 def normalise(text: str) -> str:
-    """The answer in normal form. Units stay: they are a matter of single values (see `without_unit`)."""
+    """The answer in normal form. Units stay: they are a matter of single values (see `units`)."""
+    if r"\begin" not in text:  # no rows to end, so a command that was escaped twice, as JSON in JSON
+        text = _DOUBLED.sub(r"\\", text)
+    if len(re.findall(r"(?<!\\)\$", text)) % 2:  # a dollar sign that opens no formula is money
+        text = re.sub(r"(?<!\\)\$(?=\d)", r"\\$", text, count=1)
+    for pattern, replacement in _POWERS:
+        text = pattern.sub(replacement, text)
     text = text.translate(_CHARACTERS)
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     if not re.search(r"[(\[]|\\\{", text):  # (1,234) is a pair
         text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
-    return _LOOSE_SPACE.sub("", text.strip().rstrip(" .,;:"))
+    return _LOOSE_SPACE.sub("", text.strip().rstrip(" .,;:\\"))
 
 
-_UNIT = re.compile(
-    rf"(?:{TEXT}[A-Za-z./ \u4e00-\u9fff]+{TEXT}|(?<=\d) [A-Za-z]{{2}}[A-Za-z. ]*|(?<=\d) ?[\u4e00-\u9fff]+)"
-    r"(?:\^\{?\d\}?)?$"
-)
-# Words behind a number that change it, so that they are no unit.
-_NO_UNIT = re.compile(
-    r"\b(?:or|and|not|to|point|plus|minus|times|over|half|squared|cubed|factorial)\b"
-    r"|\b(?:dozen|hundred|thousand|[mb]illion|trillion)s?\b|[十百千万亿或和不半点又]"
-)
-
-
-def without_unit(text: str) -> str:
-    """A single value without the words behind its number, and without the marks of other text: 15 cm^2 is 15."""
-    unit = _UNIT.search(text)
-    if unit and re.search(r"\d", text[: unit.start()]) and not _NO_UNIT.search(unit[0].lower()):
-        text = text[: unit.start()]
-    return text.replace(TEXT, "").strip()
+def plain_text(text: str) -> str:
+    """Words without case, spaces, hyphens and quotation marks. Anything else stays as it is: x is not X."""
+    letters = re.sub(r"[\s\"'`-]|" + TEXT, "", text)
+    return letters.casefold() if letters.isalpha() and len(letters) > 1 else text

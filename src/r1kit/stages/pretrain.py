@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -17,12 +16,10 @@ from r1kit.artifact import StageContext, derive_seed
 from r1kit.config import Architecture, Pretrain
 from r1kit.data.tokenizer import train_tokenizer
 from r1kit.data.worlds.corpus import documents
-from r1kit.learn import checkpoint
-from r1kit.learn.optim import learning_rate, make_optimizer, update
-from r1kit.log import MetricsLog, progress
 from r1kit.model.config import ModelConfig
 from r1kit.model.decoder import Decoder
 from r1kit.model.hf import load_model, load_tokenizer, publish_model
+from r1kit.stages.loop import Rhythm, train
 
 TOKENIZER_DOCUMENTS = 20_000
 TOKENIZE_AT_ONCE = 512
@@ -30,43 +27,29 @@ LOG_EVERY = 20
 SAVE_EVERY = 250
 
 
-@dataclass(slots=True)
-class Pretraining:
-    """What a checkpoint of this stage holds."""
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Stretches of the corpus: every token but a row's first is predicted from those before it."""
 
-    master: Decoder
-    optimizer: torch.optim.AdamW
-    reference: None = None
+    tokens_BT1: Tensor
 
-    def follow_master(self) -> None:
-        """Nothing does: products are rounded as they are made."""
+    @property
+    def count(self) -> int:
+        return self.tokens_BT1[:, 1:].numel()
+
+    tokens = count
 
 
 def run(config: Pretrain, context: StageContext) -> dict[str, Any]:
     """Train from the last checkpoint, or from the start, and publish model/. The summary is the totals."""
     model, tokenizer = _beginning(config, context)
-    state = Pretraining(model, make_optimizer(model, config))
-    checkpoints = context.dir / "checkpoints"
-    done = (checkpoint.restore(state, checkpoints) or {"step": 0})["step"]
-    log = MetricsLog(context.dir / "metrics.jsonl")
-    log.truncate_after(done)
-    texts = documents(config.corpus, derive_seed(context.seed, "documents"))
-    batches = token_batches(texts, tokenizer, config.sequences_per_step, config.context_length)
-    with progress(context.name, config.steps) as bar:
-        bar.advance(done)
-        start = time.monotonic()
-        for step, tokens_BT1 in zip(range(done, config.steps), islice(batches, done, None), strict=False):
-            rate = learning_rate(config, step, config.steps)
-            loss = next_token_loss(model, tokens_BT1.to(context.device), context)
-            loss.backward()
-            norm = update(model, state.optimizer, rate, config.max_grad_norm)
-            bar.advance(loss=loss.item())
-            if (step + 1) % LOG_EVERY == 0 or step + 1 == config.steps:
-                tokens = (step + 1 - done) * config.sequences_per_step * config.context_length
-                row = {"step": step + 1, "loss": loss.item(), "learning_rate": rate, "grad_norm": norm}
-                log.append({**row, "tokens_per_second": tokens / (time.monotonic() - start)})
-            if (step + 1) % SAVE_EVERY == 0:
-                checkpoint.save(state, {"step": step + 1}, checkpoints)
+
+    def source(done: int) -> Iterator[list[Rows]]:
+        texts = documents(config.corpus, derive_seed(context.seed, "documents"))
+        batches = token_batches(texts, tokenizer, config.sequences_per_step, config.context_length)
+        return ([Rows(tokens_BT1.to(context.device))] for tokens_BT1 in islice(batches, done, None))
+
+    train(model, config, context, Rhythm(config.steps, LOG_EVERY, SAVE_EVERY), source, next_token_loss)
     publish_model(model, tokenizer, context.dir / "model")
     return {"steps": config.steps, "tokens": config.steps * config.sequences_per_step * config.context_length}
 
@@ -83,12 +66,10 @@ def _beginning(config: Pretrain, context: StageContext) -> tuple[Decoder, PreTra
     return model, tokenizer
 
 
-def next_token_loss(model: Decoder, tokens_BT1: Tensor, context: StageContext) -> Tensor:
-    """Mean cross-entropy of every next token, in nats. Products run in the stage's dtype, weights stay fp32."""
-    lower = context.dtype == "bfloat16"
-    with torch.autocast(torch.device(context.device).type, torch.bfloat16, enabled=lower):
-        logits_BTV = model.logits(model(tokens_BT1[:, :-1]))
-    return F.cross_entropy(logits_BTV.flatten(0, 1).float(), tokens_BT1[:, 1:].flatten())
+def next_token_loss(model: Decoder, rows: Rows) -> Tensor:
+    """Summed cross-entropy of every next token, in nats."""
+    logits_BTV = model.logits(model(rows.tokens_BT1[:, :-1]))
+    return F.cross_entropy(logits_BTV.flatten(0, 1).float(), rows.tokens_BT1[:, 1:].flatten(), reduction="sum")
 
 
 def token_batches(texts: Iterator[str], tokenizer: PreTrainedTokenizerBase, rows: int, length: int) -> Iterator[Tensor]:

@@ -3,13 +3,13 @@
     prompts -> engine -> completions -> rewards -> advantages -> learner, steps_per_rollout updates a rollout
 
 Randomness comes from the stage's seed and the step only, so a run that stops anywhere goes on from its last checkpoint
-as if it had not. Checkpoints stand between rollouts: no half-used rollout has to be kept.
+as if it had not. A checkpoint between two updates of one rollout holds it: the policy that sampled it is gone.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -22,25 +22,30 @@ from r1kit.data.store import write_jsonl
 from r1kit.engine.base import Engine
 from r1kit.engine.native import NativeEngine
 from r1kit.evals.runner import evaluate, load_benchmarks, prompt_ids, sampling_params
-from r1kit.learn import checkpoint
+from r1kit.interrupt import finishing_steps
 from r1kit.learn.advantage import group_advantages
 from r1kit.learn.batch import make_batch
+from r1kit.learn.checkpoint import Checkpoints
 from r1kit.learn.learner import Learner
 from r1kit.learn.loss import UNSCALED
-from r1kit.log import MetricsLog, progress
+from r1kit.log import progress, read_metrics
 from r1kit.model.hf import load_model, load_tokenizer, publish_model
-from r1kit.stages.rollout import Group, Rollout, collect, describe, rows
+from r1kit.stages.rollout import Group, Rollout, collect, describe, pack, rows, unpack
+from r1kit.stages.watch import WatchedLog
 
 
 def run(config: RL, context: StageContext) -> dict[str, Any]:
     """Train from the last checkpoint, or from the start, and publish model/. The summary is the totals."""
     trainer = Trainer(config, context)
     trainer.restore()
-    with progress(context.name, config.steps) as bar:
+    with trainer.checkpoints, progress(context.name, config.steps) as bar, finishing_steps() as stop_asked:
         bar.advance(trainer.step)
-        while trainer.step < config.steps:
-            for row in trainer.rollout_and_learn():
-                bar.advance(reward=row["reward"], length=row["completions/mean_length"])
+        stopping = False
+        while trainer.step < config.steps and not stopping:
+            row = trainer.advance()
+            bar.advance(reward=row["reward"], length=row["completions/mean_length"])
+            stopping = stop_asked()
+            trainer.save(stopping)
     publish_model(trainer.learner.model, trainer.tokenizer, context.dir / "model")
     return {"steps": trainer.step, "prompts": trainer.cursor, "tokens": trainer.tokens}
 
@@ -56,23 +61,48 @@ class Trainer:
         self.engine: Engine = NativeEngine(model, self.tokenizer, context.max_concurrent)
         self.prompts = PromptStream(load_problems(config.prompts), derive_seed(context.seed, "prompts"))
         self.benchmarks = load_benchmarks(config.benchmarks)
-        self.checkpoints = context.dir / "checkpoints"
-        self.log = MetricsLog(context.dir / "metrics.jsonl")
+        self.log = WatchedLog(context.dir / "metrics.jsonl", context.name, context.dtype, config.watchdogs)
+        self.checkpoints = Checkpoints(context.dir / "checkpoints", self.log.files)
         self.step, self.cursor, self.tokens = 0, 0, 0  # updates done, prompts drawn, completion tokens generated
-        self.saved_step = 0
+        self.rollout: Rollout | None = None  # the one whose updates are under way
         self.seconds_saving: dict[str, float] = {}  # shown with the next step
 
     def restore(self) -> None:
         """Go back to the newest checkpoint, and forget what was logged after it."""
-        saved = checkpoint.restore(self.learner, self.checkpoints)
-        if saved:
+        if saved := self.checkpoints.restore(self.learner):
             self.step, self.cursor, self.tokens = saved["step"], saved["cursor"], saved["tokens"]
-            self.saved_step = self.step
-        self.log.truncate_after(self.step)
+            self.rollout = unpack(saved["rollout"], self.config) if saved["rollout"] else None
+        self.engine.load_weights(self.learner.model, self.step)
+        if logged := read_metrics(self.log.path):  # a micro-batch that once did not fit stays halved
+            self.learner.micro_batch_tokens = logged[-1].get("micro_batch_tokens", self.config.micro_batch_tokens)
 
-    def rollout_and_learn(self) -> Iterator[dict[str, Any]]:
-        """One rollout and the updates it feeds; yields the metrics of each."""
+    def save(self, stopping: bool) -> None:
+        """A checkpoint when it is time for one. After the log: a row may be written twice, never be missing."""
+        self.seconds_saving = {}
+        if not (stopping or self.step % self.config.save_every == 0 or self.step == self.config.steps):
+            return
         start = time.monotonic()
+        made = {"step": self.step, "cursor": self.cursor, "tokens": self.tokens}
+        self.checkpoints.save(self.learner, {**made, "rollout": self.rollout and pack(self.rollout)})
+        self.seconds_saving = {"time/save": time.monotonic() - start}
+
+    def advance(self) -> dict[str, Any]:
+        """One update, with a rollout before it when none is under way; returns the row that was logged."""
+        start, phases = time.monotonic(), self.seconds_saving
+        if self.rollout is None:
+            self.rollout = self._roll_out()
+            phases |= {"time/rollout": self.rollout.seconds_generating, "time/grade": self.rollout.seconds_grading}
+        shown = describe(self.rollout, list(self.config.rewards)) | {"tokens": self.tokens}
+        minibatches = self._minibatches(self.rollout)
+        index = self.step - self.rollout.step
+        row = {**shown, **self._update(minibatches[index], on_policy=index == 0), **phases, **self._evaluate()}
+        row = {"step": self.step, **row, "time/step": time.monotonic() - start}
+        self.log.append(row)
+        if index + 1 == len(minibatches) or self.step == self.config.steps:
+            self.rollout = None
+        return row
+
+    def _roll_out(self) -> Rollout:
         rollout = collect(
             self.engine,
             self.tokenizer,
@@ -84,29 +114,20 @@ class Trainer:
         )
         self.cursor += len(rollout.drawn)
         self.tokens += rollout.tokens
-        shown = describe(rollout, list(self.config.rewards)) | {"tokens": self.tokens}
-        phases = {"time/rollout": rollout.seconds_generating, "time/grade": rollout.seconds_grading}
-        phases |= self.seconds_saving
-        minibatches = self._minibatches(rollout)[: self.config.steps - self.step]
-        for index, groups in enumerate(minibatches):
-            row = {**shown, **self._update(groups, on_policy=index == 0), **phases, **self._evaluate()}
-            row = {"step": self.step, **row, "time/step": time.monotonic() - start}
-            self.log.append(row)
-            yield row
-            start, phases = time.monotonic(), {}  # the rollout's time belongs to its first update
-        self._save()  # after the log: a row may be written twice, never be missing
+        return rollout
 
     def _minibatches(self, rollout: Rollout) -> list[list[Group]]:
         """Whole groups at random, prompts_per_step an update (the paper: 32 unique questions a step)."""
         groups, size = list(rollout.groups), self.config.prompts_per_step
-        Random(derive_seed(self.context.seed, "minibatches", self.step)).shuffle(groups)
+        Random(derive_seed(self.context.seed, "minibatches", rollout.step)).shuffle(groups)
         return [groups[i : i + size] for i in range(0, len(groups), size)]
 
     def _update(self, groups: Sequence[Group], on_policy: bool) -> dict[str, float]:
-        """One policy update. Only a rollout's first trains the very policy that sampled: only there a gap is an error."""
+        """One policy update. Only a rollout's first trains the policy that sampled: only there is a gap an error."""
         start = time.monotonic()
+        graded_PG = torch.tensor([group.graded for group in groups])
         advantages_PG = group_advantages(
-            torch.tensor([group.rewards for group in groups]), scale_by_std=self.config.objective not in UNSCALED
+            torch.tensor([group.rewards for group in groups]), self.config.objective not in UNSCALED, graded_PG
         )
         batch = make_batch(
             [prompt_ids(group.problem, self.config.template, self.tokenizer) for group in groups],
@@ -115,6 +136,7 @@ class Trainer:
             temperature=self.config.temperature,
             mask_truncated=self.config.mask_truncated_completions,
             device=self.context.device,
+            graded_PG=graded_PG,
         )
         metrics = self.learner.step(batch, self.step)
         self.step += 1
@@ -144,13 +166,3 @@ class Trainer:
         keys = ("pass@1", f"cons@{config.eval_samples}", "format_rate")
         measured = {f"eval/{name}/{key}": summary[key] for name, summary in found.benchmarks.items() for key in keys}
         return measured | {"time/eval": time.monotonic() - start}
-
-    def _save(self) -> None:
-        self.seconds_saving = {}
-        if self.step - self.saved_step < self.config.save_every and self.step < self.config.steps:
-            return
-        start = time.monotonic()
-        made = {"step": self.step, "cursor": self.cursor, "tokens": self.tokens}
-        checkpoint.save(self.learner, made, self.checkpoints)
-        self.saved_step = self.step
-        self.seconds_saving = {"time/save": time.monotonic() - start}

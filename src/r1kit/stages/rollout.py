@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import nan
 from statistics import fmean, pstdev
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.artifact import derive_seed
@@ -16,7 +18,7 @@ from r1kit.config import RL
 from r1kit.data.prompts import PromptStream
 from r1kit.engine.base import Engine
 from r1kit.evals.runner import ask, grade_group, sampling_params
-from r1kit.evals.style import other_language_share, reflective_words
+from r1kit.evals.style import other_language_share, reflective_words, repetition
 from r1kit.learn.advantage import has_variance, overlong_penalty
 from r1kit.types import Completion, Problem, Score
 
@@ -33,11 +35,25 @@ class Group:
     scores: Sequence[Score]
     rewards: Sequence[float]  # totals, length shaping included
 
+    @property
+    def graded(self) -> list[bool]:
+        """False where grading failed: such a completion counts nowhere."""
+        return [not score.masked for score in self.scores]
+
+    @property
+    def varies(self) -> bool:
+        """Whether there is anything to learn from it."""
+        return bool(has_variance(torch.tensor([self.rewards]), torch.tensor([self.graded])))
+
+
+GROUPS = TypeAdapter(list[Group])
+
 
 @dataclass(slots=True)
 class Rollout:
     """Everything drawn for one rollout, and what of it is learned from."""
 
+    step: int  # updates done when it was sampled
     drawn: list[Group] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)  # all that was drawn, or what has variance under dynamic sampling
     seconds_generating: float = 0.0
@@ -60,7 +76,7 @@ def collect(
 ) -> Rollout:
     """Answer and grade the next prompts. Under dynamic sampling, go on until enough groups have variance (DAPO)."""
     wanted = config.prompts_per_step * config.steps_per_rollout
-    rollout = Rollout()
+    rollout = Rollout(step)
     for round_ in range(MAX_ROUNDS if config.dynamic_sampling else 1):
         problems = prompts.take(cursor + len(rollout.drawn), wanted)
         params = sampling_params(config, derive_seed(seed, "rollout", step, round_), config.completion_cap(step))
@@ -71,15 +87,27 @@ def collect(
         rollout.seconds_generating += generated - start
         rollout.seconds_grading += time.monotonic() - generated
         rollout.drawn += groups
-        rollout.groups += [group for group in groups if _varies(group) or not config.dynamic_sampling]
-        if len(rollout.groups) >= wanted:
+        if sum(group.varies for group in rollout.drawn) >= wanted:
             break
-    rollout.groups = rollout.groups[:wanted] or rollout.drawn[:wanted]  # nothing varies: learn nothing, but go on
+    rollout.groups = _learned_from(rollout.drawn, config)
     return rollout
 
 
-def _varies(group: Group) -> bool:
-    return bool(has_variance(torch.tensor([group.rewards])))
+def _learned_from(drawn: list[Group], config: RL) -> list[Group]:
+    wanted = config.prompts_per_step * config.steps_per_rollout
+    useful = [group for group in drawn if group.varies or not config.dynamic_sampling]
+    return useful[:wanted] or drawn[:wanted]  # nothing varies: learn nothing, but go on
+
+
+def pack(rollout: Rollout) -> dict[str, Any]:
+    """A rollout as JSON values: a checkpoint keeps it while updates are being made from it."""
+    return {"step": rollout.step, "drawn": GROUPS.dump_python(rollout.drawn, mode="json")}
+
+
+def unpack(packed: Mapping[str, Any], config: RL) -> Rollout:
+    """The rollout that was packed, to the bit; how long it took is forgotten."""
+    drawn = GROUPS.validate_python(packed["drawn"])
+    return Rollout(packed["step"], drawn, _learned_from(drawn, config))
 
 
 def _grade(
@@ -94,27 +122,41 @@ def _grade(
     return Group(problem, completions, scores, rewards)
 
 
-def describe(rollout: Rollout, reward_names: Sequence[str]) -> dict[str, float]:
-    """What a rollout looks like, in TRL's names."""
+def describe(rollout: Rollout, reward_names: Sequence[str]) -> dict[str, float | str]:
+    """What a rollout looks like, in TRL's names. Rewards are means over what was graded."""
     drawn = rollout.drawn
     completions = [c for group in drawn for c in group.completions]
     scores = [s for group in drawn for s in group.scores]
     texts = [c.text for c in completions]
     lengths = [len(c.token_ids) for c in completions]
+    graded = [score for score in scores if not score.masked]
+    rewards = [[r for r, counts in zip(group.rewards, group.graded, strict=True) if counts] for group in drawn]
     return {
-        "reward": fmean(reward for group in drawn for reward in group.rewards),
-        "reward_std": fmean(pstdev(group.rewards) for group in drawn),
-        **{f"rewards/{name}/mean": fmean(s.parts[name] for s in scores) for name in reward_names},
+        "reward": _mean([reward for group in rewards for reward in group]),
+        "reward_std": _mean([pstdev(group) for group in rewards if group]),
+        **{f"rewards/{name}/mean": _mean([score.parts[name] for score in graded]) for name in reward_names},
         "completions/mean_length": fmean(lengths),
         "completions/max_length": max(lengths),
         "completions/clipped_ratio": fmean(c.finish_reason == "length" for c in completions),
+        "completions/repetition": fmean(repetition(c.token_ids) for c in completions),
         "completions/reflective_words": fmean(map(reflective_words, texts)),
         "completions/other_language": other_language_share(
             texts, [group.problem.language for group in drawn for _ in group.completions]
         ),
-        "frac_reward_zero_std": fmean(not _varies(group) for group in drawn),
+        "frac_reward_zero_std": fmean(not group.varies for group in drawn),
         "groups": len(rollout.groups),
+        "sampling/weights_lag": max(abs(rollout.step - c.weights_version) for c in completions),
+        **_failures([score for score in scores if score.masked], len(scores)),
     }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return fmean(values) if values else nan
+
+
+def _failures(masked: Sequence[Score], total: int) -> dict[str, float | str]:
+    """The share of completions that could not be graded and why, when there are any."""
+    return {"completions/ungraded": len(masked) / total, "ungraded_reason": masked[0].reason} if masked else {}
 
 
 def rows(step: int, groups: Sequence[Group], advantages: Sequence[Sequence[float]]) -> list[dict[str, Any]]:
@@ -130,6 +172,7 @@ def rows(step: int, groups: Sequence[Group], advantages: Sequence[Sequence[float
             "extracted": score.extracted,
             "reason": score.reason,
             "reward": reward,
+            "masked": score.masked,
             "parts": dict(score.parts),
             "advantage": advantage,
             "tokens": len(completion.token_ids),

@@ -1,0 +1,89 @@
+"""Knights and knaves: who is which, for every person and in any order. Whoever calls somebody both has said nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+LONGEST = 20_000  # characters
+KINDS = {"knight": True, "knights": True, "knave": False, "knaves": False, "骑士": True, "无赖": False, "恶棍": False}
+
+_FOLD = re.IGNORECASE | re.ASCII  # beyond ASCII, characters that match are not always equal when folded
+_MARKUP = re.compile(
+    r"\\(?:text|mathrm|mathbf|textbf|boxed)\b|\\[()\[\],;! ]|[*`$#{}\"“”\1\2]|_(?=\W|$)|^\s*\W?\d+\W", re.MULTILINE
+)
+_PERSON = "\1\\d+\2"  # names are replaced by their numbers before anything is matched
+_JOINT = r"\s*(?:,\s*and\b|,|、|&|\band\b|和|与)\s*"
+_PEOPLE = rf"(?P<people>{_PERSON}(?:{_JOINT}{_PERSON}){{0,15}})"
+_ARTICLE = r"(?:an?\s|the\s)?\s*"
+_WORDS = "|".join(sorted(KINDS, key=len, reverse=True))
+_NO_OTHER = rf"(?!\s*(?:/|,?\s*(?:or\b|and\b|或|和))\s*{_ARTICLE}(?:{_WORDS}))"  # "a knight or a knave" says nothing
+_KIND = rf"(?P<kind>{_WORDS})(?![a-z0-9_]){_NO_OTHER}"
+_IS = (
+    r"(?:\s*(?:[:=\-–—→>(,&]|\\to)+\s*"
+    r"|\s*(?:\s(?:is|are|was|were|must be|has to be)|是|为)\s*(?:(?:both|all|also)\s)?)"
+    rf"(?P<negated>n['’]t\s|not\s|不是)?\s*{_ARTICLE}"
+)
+_SENTENCE = re.compile(_PEOPLE + _IS + _KIND, _FOLD)
+_GROUP = re.compile(rf"(?<![a-z0-9_]){_KIND}\s*(?:[:=]|\s(?:are|is)\b|是|为)\s*:?\s*{_PEOPLE}", _FOLD)
+
+
+def refute(solution: Mapping[str, bool], reply: str) -> str | None:
+    """Why `reply` is not this assignment (name -> is a knight); None when it is.
+
+    Read are sentences ("Ann is a knight", "Bob and Cy aren't knights"), tables and lists ("Ann: knight"), and groups
+    ("Knights: Ann, Bob"). Every person must be named, and none as both.
+    """
+    if len(reply) > LONGEST:
+        return f"the answer has {len(reply)} characters, allowed are {LONGEST}"
+    said = statements(list(solution), reply)
+    if both := [name for name, kinds in said.items() if len(kinds) > 1]:
+        return f"calls {', '.join(both)} both a knight and a knave"
+    if missing := [name for name in solution if not said.get(name)]:
+        return f"does not say what {', '.join(missing)} {'is' if len(missing) == 1 else 'are'}"
+    wrong = [name for name, knight in solution.items() if said[name] != {knight}]
+    return f"wrong about {', '.join(wrong)}" if wrong else None
+
+
+def statements(names: Sequence[str], reply: str) -> dict[str, set[bool]]:
+    """What a reply says of each person: True for knight, False for knave; both when it contradicts itself."""
+    text = re.sub(r"[^\S\n]+", " ", _MARKUP.sub(" ", reply).replace("|", " is "))  # a table's row is a sentence
+    numbers = {name.casefold(): number for number, name in enumerate(names)}
+    known = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    text = re.sub(
+        rf"(?<![a-z0-9_])(?:{known})(?![a-z0-9_])",
+        lambda found: f"\1{numbers[found[0].casefold()]}\2",
+        text,
+        flags=_FOLD,
+    )
+    said: dict[str, set[bool]] = {name: set() for name in names}
+    for match in (*_SENTENCE.finditer(text), *_GROUP.finditer(text)):
+        for number in re.findall(r"\d+", match["people"]):
+            said[names[int(number)]].add(KINDS[match["kind"].casefold()] != bool(match.groupdict().get("negated")))
+    return said
+
+
+def solution_of(gold: object, names: Sequence[str] = ()) -> dict[str, bool]:
+    """The assignment out of any form a data set has it in. ValueError when it is none.
+
+    {"Ann": true} or {"Ann": "knight"}, [true, false] beside `names`, or text: "Ann is a knight, and Bob is a knave."
+    """
+    if isinstance(gold, Mapping) and gold:
+        pairs = [(str(name), KINDS.get(str(kind).casefold(), kind)) for name, kind in gold.items()]
+    elif isinstance(gold, str):
+        people = names or re.findall(r"([^\s,.:;()]+)\s*(?:is an?\b|:|是)", gold)
+        said = statements(people, gold) if people else {}
+        pairs = [(name, next(iter(kinds)) if len(kinds) == 1 else None) for name, kinds in said.items()]
+    elif isinstance(gold, Sequence) and len(gold) == len(names):
+        pairs = list(zip(names, gold, strict=True))
+    else:
+        pairs = []
+    if not pairs or not all(isinstance(kind, bool) for _, kind in pairs):
+        raise ValueError(f"gold {gold!r} does not say of every person whether they are a knight")
+    return dict(pairs)
+
+
+def names_in(quiz: str) -> list[str]:
+    """The people of a puzzle that says "You meet 3 inhabitants: Ann, Bob, and Cy."; none when it does not."""
+    listed = re.search(r"inhabitants?:\s*([^.]+)\.", quiz)
+    return [name for name in re.split(r",\s*(?:and\s+)?|\s+and\s+", listed[1]) if name] if listed else []

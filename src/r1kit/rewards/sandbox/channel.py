@@ -1,0 +1,172 @@
+"""A task and its outcomes between a host and the interpreter of one candidate, over one socket.
+
+Guest to host: READY once it is confined, then one reply a line. Host to guest: the task as JSON, then end of file.
+Whatever arrives after READY is hostile: it is capped, decoded as data only, and can claim no infra_error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from r1kit.rewards.sandbox.base import Execution, Limits, Outcome, Task
+from r1kit.rewards.sandbox.codec import CodecError, decode, loads
+from r1kit.rewards.sandbox.guest.runner import DETAIL, Program
+
+READY = b"ready"
+OUT_OF_MEMORY = 77  # exit code
+WALL_SLACK = 0.4  # seconds of wall clock above the CPU limit
+START_SECONDS, STARVED_SECONDS = 30.0, 30.0  # how long to wait for a candidate to start, and for a processor in all
+ESCAPED = 6  # characters of JSON that one byte of output may take
+CHUNK = 1 << 16
+CREDENTIALS = struct.Struct("iII")  # pid, uid, gid
+read, write, leave = os.read, os.write, os._exit  # the guest's interpreter will be given others
+
+
+class Broken(Exception):
+    """The sandbox's own machinery failed, whatever the candidate did."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a candidate's process ended."""
+
+    code: int  # exit code; -signal when killed
+    cpu_seconds: float
+    stopped: bool  # it was still running when the host had heard enough
+
+
+def answer(descriptor: int) -> None:
+    """The guest's side: run the task that `descriptor` brings, reply on it, and end this process."""
+    try:
+        write(descriptor, READY + b"\n")
+        chunks = []
+        while chunk := read(descriptor, CHUNK):
+            chunks.append(chunk)
+        task = json.loads(b"".join(chunks))
+        program = Program(task["mode"], task["source"], task["output_bytes"])
+        for text in task["inputs"]:
+            reply = memoryview(program.answer(text).encode() + b"\n")
+            while reply:
+                reply = reply[write(descriptor, reply) :]
+        leave(0)
+    except MemoryError:
+        leave(OUT_OF_MEMORY)
+    finally:
+        leave(1)
+
+
+def converse(channel: socket.socket, task: Task, limits: Limits) -> tuple[list[Outcome], bool]:
+    """The host's side: the outcomes, one an input; fewer when the guest ends, one is over a limit, or time is up (True).
+
+    Broken or TimeoutError when the guest never was ready.
+    """
+    longest = ESCAPED * limits.output_bytes + CHUNK
+    first, candidate = _first_line(channel)
+    if first != READY:
+        raise Broken(f"the candidate's process did not start: {first[:DETAIL].decode('utf-8', 'replace')}")
+    message = {"mode": task.mode, "source": task.source, "inputs": task.inputs, "output_bytes": limits.output_bytes}
+    lines = _lines(channel, longest, limits.cpu_seconds + WALL_SLACK, candidate)
+    outcomes: list[Outcome] = []
+    try:
+        channel.settimeout(START_SECONDS)
+        channel.sendall(json.dumps(message).encode())
+        channel.shutdown(socket.SHUT_WR)
+        while len(outcomes) < len(task.inputs) and not (outcomes and outcomes[-1].status == "over_limit"):
+            outcomes.append(_outcome(next(lines), longest + CHUNK))
+    except (StopIteration, BrokenPipeError, ConnectionResetError):
+        return outcomes, False  # how its process ended will say why
+    except TimeoutError:
+        return outcomes, True
+    return outcomes, False
+
+
+def complete(outcomes: list[Outcome], timed_out: bool, ended: Ended, task: Task, limits: Limits) -> Execution:
+    """The outcomes as they came, and for the inputs that have none the way the process ended."""
+    if outcomes and outcomes[-1].status == "over_limit":
+        rest = outcomes[-1]
+    elif timed_out:
+        rest = Outcome("over_limit", detail=f"wall clock: {limits.cpu_seconds + WALL_SLACK:.1f} s")
+    else:
+        rest = _epitaph(ended, limits)
+    return Execution((*outcomes, *(rest,) * (len(task.inputs) - len(outcomes))))
+
+
+def _epitaph(ended: Ended, limits: Limits) -> Outcome:
+    if ended.stopped:
+        return Outcome("error", detail="the interpreter closed its channel")
+    if ended.code == -signal.SIGXCPU or (ended.code == -signal.SIGKILL and ended.cpu_seconds >= limits.cpu_seconds):
+        return Outcome("over_limit", detail=f"CPU time: {limits.cpu_seconds:g} s")
+    if ended.code in (OUT_OF_MEMORY, -signal.SIGKILL):  # nothing else kills it: the machine ran out of memory
+        return Outcome("over_limit", detail="memory")
+    if ended.code < 0:
+        return Outcome("error", detail=f"the interpreter was ended by {signal.Signals(-ended.code).name}")
+    return Outcome("error", detail=f"the interpreter ended early, with exit code {ended.code}")
+
+
+def _outcome(line: bytes, longest: int) -> Outcome:
+    """A reply as an outcome; `error` for one that the runner would not have sent."""
+    try:
+        reply = loads(line.decode("ascii"), longest)
+        if type(reply) is not dict or reply.get("status") not in ("ok", "error", "over_limit"):
+            raise CodecError("no status")
+        if reply["status"] == "ok":
+            return Outcome("ok", decode(reply.get("value")))
+        return Outcome(reply["status"], detail=str(reply.get("detail"))[:DETAIL])
+    except (CodecError, UnicodeDecodeError) as error:
+        return Outcome("error", detail=f"an unreadable reply: {error}"[:DETAIL])
+
+
+def _first_line(channel: socket.socket) -> tuple[bytes, int | None]:
+    """What the guest says first, which is all it says before it is sent a task, and its process id on Linux."""
+    channel.settimeout(START_SECONDS)
+    if not hasattr(socket, "SO_PASSCRED"):
+        return channel.recv(CHUNK).rstrip(b"\n"), None
+    channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    text, ancillary, _, _ = channel.recvmsg(CHUNK, socket.CMSG_SPACE(CREDENTIALS.size))
+    channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+    return text.rstrip(b"\n"), CREDENTIALS.unpack(ancillary[0][2])[0] if ancillary else None
+
+
+def _lines(channel: socket.socket, longest: int, seconds: float, candidate: int | None) -> Iterator[bytes]:
+    """Lines as they arrive. One longer than `longest` comes out as an over_limit reply, and is the last.
+
+    TimeoutError after `seconds`, in which the time that the candidate waited for a processor does not count: what a
+    program is worth must not depend on how busy the machine is.
+    """
+    start, allowed = time.monotonic(), seconds
+    held = bytearray()
+    while len(held) <= longest:
+        try:
+            channel.settimeout(max(start + allowed - time.monotonic(), 0.001))
+            chunk = channel.recv(CHUNK)
+        except TimeoutError:
+            allowed = seconds + min(_starved_seconds(candidate), STARVED_SECONDS)
+            if time.monotonic() - start >= allowed:
+                raise
+            continue
+        except ConnectionResetError:  # it died without reading its task
+            return
+        if not chunk:
+            return
+        *whole, rest = chunk.split(b"\n")
+        for piece in whole:
+            yield bytes(held) + piece
+            held.clear()
+        held += rest
+    yield b'{"status": "over_limit", "detail": "output"}'
+
+
+def _starved_seconds(process: int | None) -> float:
+    """How long a process was ready to run and had to wait for a processor; 0 where the kernel does not tell."""
+    try:
+        return int(Path(f"/proc/{process}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0

@@ -1,0 +1,168 @@
+"""The fork server: a warm interpreter that forks, confines and supervises one process for each candidate.
+
+Runs in a process of its own with an empty environment. It never sees a candidate's program or values: those go over a
+socket that the host passes in and the fork takes along, so one candidate finds nothing of another in its memory.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import importlib.util
+import json
+import math
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import sysconfig
+from dataclasses import dataclass
+
+import r1kit
+from r1kit.rewards.sandbox import guest, kernel, landlock, namespaces, seccomp
+from r1kit.rewards.sandbox.channel import answer, leave
+
+# What programs import, ready in every candidate; the rest of the standard library is read from disk when asked for.
+STANDARD = """abc argparse array ast base64 binascii bisect builtins calendar cmath collections contextlib copy csv
+ctypes dataclasses datetime decimal difflib enum fractions functools hashlib heapq inspect io itertools json locale
+logging math numbers operator pprint queue random re secrets statistics string struct sys tempfile textwrap threading
+time timeit traceback types typing unicodedata unittest uuid zlib zoneinfo""".split()
+GUEST = ["r1kit.rewards.sandbox.guest.leetcode"]
+NUMPY = ["numpy", "numpy.random", "numpy.fft", "numpy.ma", "numpy.polynomial"]
+SYMBOLIC = ["r1kit.rewards.symbolic"]
+SYSTEM = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo"]
+FILE_BYTES, STACK_BYTES, DESCRIPTORS = 16 << 20, 64 << 20, 64
+CHANNEL = 3  # the one descriptor of a candidate besides 0, 1 and 2, which are /dev/null
+
+
+def main(descriptor: int, tier: str, symbolic: bool) -> None:
+    """Serve the host at the other end of `descriptor` until it closes it."""
+    control = socket.socket(fileno=descriptor)
+    try:
+        server = Server.start(control, tier == "namespaces", symbolic)
+    except OSError as error:
+        control.send(json.dumps({"error": str(error)}).encode())
+        raise SystemExit(1) from error
+    control.send(b"{}")
+    server.serve()
+
+
+@dataclass(frozen=True)
+class Server:
+    control: socket.socket
+    library: tuple[str, ...]  # what a candidate may read
+    program_bytes: int  # of address space, before a candidate's first line
+    own_processes: int | None  # descriptor of the own process namespace; None in the tier without namespaces
+
+    @staticmethod
+    def start(control: socket.socket, namespaced: bool, symbolic: bool) -> Server:
+        preload(symbolic)
+        readable = library()
+        with open("/proc/self/statm") as sizes:
+            program_bytes = int(sizes.read().split()[0]) * resource.getpagesize()
+        if namespaced:
+            own = namespaces.enter(readable)
+        else:
+            own = None
+            if landlock.abi() < 3:
+                raise OSError(f"Landlock ABI 3 (Linux 6.2) is needed, this kernel has {landlock.abi() or 'none'}")
+            if os.geteuid() == 0 and all(map(reachable_by_all, readable)):
+                namespaces.become_nobody()
+        gc.collect()
+        gc.freeze()  # shared with every fork for as long as possible
+        return Server(control, readable, program_bytes, own)
+
+    def serve(self) -> None:
+        while True:
+            message, descriptors, _, _ = socket.recv_fds(self.control, 4096, 1)
+            if not message:
+                return
+            if descriptors:  # none: a wish to stop a candidate that had just ended
+                self.control.send(json.dumps(self.run(descriptors[0], **json.loads(message))).encode())
+
+    def run(self, channel: int, cpu_seconds: float, memory_bytes: int) -> dict[str, object]:
+        """One candidate from fork to burial. It is killed when the host sends anything or goes away."""
+        if self.own_processes is not None:
+            namespaces.fresh_processes(self.own_processes)
+        child = os.fork()
+        if child == 0:
+            try:
+                self.candidate(channel, cpu_seconds, memory_bytes)
+            finally:
+                leave(1)
+        os.close(channel)
+        watched = select.poll()
+        for descriptor in (handle := os.pidfd_open(child), self.control.fileno()):
+            watched.register(descriptor, select.POLLIN)
+        stopped = handle not in (descriptor for descriptor, _ in watched.poll())
+        if stopped:
+            os.kill(child, signal.SIGKILL)  # it is process 1 where there are namespaces: all of its own die with it
+        os.close(handle)
+        _, status, used = os.wait4(child, 0)
+        cpu_used = used.ru_utime + used.ru_stime
+        return {"code": os.waitstatus_to_exitcode(status), "cpu_seconds": cpu_used, "stopped": stopped}
+
+    def candidate(self, channel: int, cpu_seconds: float, memory_bytes: int) -> None:
+        """In the fork: give up everything, then run the task. Any failure before that is told, and nothing is run."""
+        try:
+            os.dup2(channel, CHANNEL)
+            os.dup2(0, 1)
+            os.dup2(0, 2)
+            kernel.close_descriptors(CHANNEL + 1)
+            if self.own_processes is not None:
+                namespaces.fresh_scratch()
+            kernel.drop_capabilities()
+            kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+            limit(cpu_seconds, self.program_bytes + memory_bytes)
+            if landlock.abi():
+                landlock.restrict(self.library, () if self.own_processes is None else (namespaces.SCRATCH,))
+            seccomp.install()
+        except OSError as error:
+            os.write(CHANNEL, f"{error}\n".encode())
+            leave(1)
+        answer(CHANNEL)
+
+
+def preload(symbolic: bool) -> None:
+    """Import what candidates will, then leave only the standard library to be found by name, and no environment."""
+    modules = SYMBOLIC if symbolic else STANDARD + GUEST + NUMPY * (importlib.util.find_spec("numpy") is not None)
+    for name in modules:
+        importlib.import_module(name)
+    os.environ.clear()
+    standard = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
+    sys.path[:] = [path for path in sys.path if path in standard or os.path.dirname(path) in standard]
+    sys.path[:] = [path for path in sys.path if os.path.basename(path) not in ("site-packages", "dist-packages")]
+
+
+def library() -> tuple[str, ...]:
+    """Paths that hold the interpreter's library, the packages loaded now, and the shared libraries of both."""
+    packages = [m.__path__[0] for name, m in [*sys.modules.items()] if "." not in name and hasattr(m, "__path__")]
+    beside = [f"{package}.libs" for package in packages]  # where wheels put their shared libraries
+    paths = [f"{sys.base_prefix}/lib", *SYSTEM, *packages, *beside, *guest.__path__]
+    own = os.path.dirname(r1kit.__file__)
+    return tuple(path for path in dict.fromkeys(paths) if os.path.exists(path) and path != own)
+
+
+def reachable_by_all(path: str) -> bool:
+    """Whether every user may enter every directory above `path`."""
+    parents = os.path.realpath(path).split("/")[:-1]
+    return all(os.stat("/".join(parents[: i + 1]) or "/").st_mode & 0o001 for i in range(len(parents)))
+
+
+def limit(cpu_seconds: float, address_space: int) -> None:
+    """Hard limits equal to the soft ones: process 1 of a namespace would ignore the signal of a soft one."""
+    wanted = {
+        "CPU": math.ceil(cpu_seconds),
+        "AS": address_space,
+        "STACK": STACK_BYTES,
+        "FSIZE": FILE_BYTES,
+        "NOFILE": DESCRIPTORS,
+        **dict.fromkeys(("CORE", "NPROC", "MEMLOCK", "MSGQUEUE"), 0),
+    }
+    for name, value in wanted.items():
+        kind = getattr(resource, f"RLIMIT_{name}")
+        hard = resource.getrlimit(kind)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (value, value))

@@ -1,0 +1,127 @@
+"""Calls into a candidate's program: values cross by value, its own objects stay where they are and get a name.
+
+To the codec's closed set of types this adds tuples that start with a tag and stand for what the set lacks: a bytes
+object, a linked list, an object that the candidate keeps. A subclass crosses as the plain value it holds, read with the
+base's own methods, so what it overrides is never asked. A candidate may forge any of this: it gains nothing, since all
+it can say is what its functions return.
+"""
+
+from __future__ import annotations
+
+import builtins
+import json
+from collections import deque
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from r1kit.rewards.sandbox import codec
+from r1kit.rewards.sandbox.guest import leetcode
+
+TAG = "\0"  # the first character of a tag
+OBJECT, GLOBAL, BUILTIN, CHANGED = (TAG + name for name in ("object", "global", "builtin", "changed"))
+PLAIN = (int, float, str, list, tuple, set, frozenset, dict)
+# Types that are rebuilt on the other side: type -> the arguments that make an equal one.
+REBUILT: dict[type, Callable[[Any], tuple]] = {
+    bytes: lambda value: (tuple(value),),
+    bytearray: lambda value: (tuple(value),),
+    complex: lambda value: (value.real, value.imag),
+    range: lambda value: (value.start, value.stop, value.step),
+    deque: lambda value: (tuple(value),),
+    Fraction: lambda value: (value.numerator, value.denominator),
+    Decimal: lambda value: (str(value),),
+}
+BUILDERS: dict[str, Callable[..., Any]] = {TAG + kind.__name__: kind for kind in REBUILT}
+NODES = {
+    "ListNode": (leetcode.list_values, leetcode.list_node),
+    "TreeNode": (leetcode.tree_values, leetcode.tree_node),
+}
+builtin_names = dict(vars(builtins))  # as they were before any program ran
+
+
+def pack(value: Any, name: Callable[[Any], tuple], depth: int = codec.MAX_DEPTH) -> Any:
+    """A value of any type as one that the codec takes; `name` gives the tagged tuple of an object that must stay."""
+    if depth < 0:
+        raise codec.CodecError(f"nested deeper than {codec.MAX_DEPTH}")
+    kind = type(value)
+    if kind in codec.SCALARS:
+        return value
+    plain = next((base for base in PLAIN if issubclass(kind, base)), None)
+    if plain is dict:
+        pairs = dict.items(value)
+        return {pack(key, name, depth - 1): pack(item, name, depth - 1) for key, item in pairs}
+    if plain in (list, tuple, set, frozenset):
+        return plain([pack(item, name, depth - 1) for item in plain.__iter__(value)])
+    if plain is not None:
+        return plain.__str__(value) if plain is str else plain.__pos__(value)
+    if kind in REBUILT:
+        return (TAG + kind.__name__, *(pack(part, name, depth - 1) for part in REBUILT[kind](value)))
+    if kind.__name__ in NODES:
+        return (TAG + kind.__name__, tuple(NODES[kind.__name__][0](value)))
+    return name(value)
+
+
+def unpack(value: Any, find: Callable[..., Any]) -> Any:
+    """The value that was packed; `find(tag, *rest)` gives what a tag of neither a type nor a node stands for."""
+    kind = type(value)
+    if kind is dict:
+        return {unpack(key, find): unpack(item, find) for key, item in value.items()}
+    if kind not in (list, tuple, set, frozenset):
+        return value
+    items = [unpack(item, find) for item in value]
+    if kind is not tuple or not items or type(items[0]) is not str or not items[0].startswith(TAG):
+        return kind(items)
+    tag, *rest = items
+    if tag in BUILDERS:
+        return BUILDERS[tag](*rest)
+    return NODES[tag[1:]][1](*rest) if tag[1:] in NODES else find(tag, *rest)
+
+
+class Objects:
+    """The candidate's side: calls its functions in order and keeps what they return, under the number of the call."""
+
+    def __init__(self, scope: dict[str, Any]) -> None:
+        self.scope = scope
+        self.kept: dict[tuple[int, int], Any] = {}  # (call, 0): its result; (call, n): the n-th object inside that
+        self.calls = 0
+
+    def call(self, text: str) -> Any:
+        """The packed result of one call, which is JSON {"function", "args", "kwargs"}; see `base.Task`.
+
+        Where the function changed lists, sets or dicts that it was given, (CHANGED, result, {position: new value}).
+        """
+        request = json.loads(text)
+        number, self.calls = self.calls, self.calls + 1
+        given = codec.decode(request["args"])
+        args = [unpack(value, self._find) for value in given]
+        kwargs = {key: unpack(codec.decode(value), self._find) for key, value in request.get("kwargs", {}).items()}
+        result = self._function(codec.decode(request["function"]))(*args, **kwargs)
+        self.kept[number, 0] = result
+
+        def name(value: Any) -> tuple:
+            place = 0 if value is result else len(self.kept)
+            self.kept[number, place] = value
+            return OBJECT, number, place
+
+        packed = pack(result, name)
+        changed = {}
+        for position, (before, arg) in enumerate(zip(given, args, strict=True)):
+            if type(arg) in (list, set, dict) and (after := pack(arg, name)) != before:
+                changed[position] = after
+        return (CHANGED, packed, changed) if changed else packed
+
+    def _function(self, function: Any) -> Callable[..., Any]:
+        """ "f", "Solution().f", or a packed object."""
+        if type(function) is not str:
+            return unpack(function, self._find)
+        owner, dot, name = function.rpartition("().")
+        return getattr(self._find(GLOBAL, owner)(), name) if dot else self._find(GLOBAL, name)
+
+    def _find(self, tag: str, *where: Any) -> Any:
+        if tag == OBJECT:
+            return self.kept[where]
+        names = {GLOBAL: self.scope, BUILTIN: builtin_names}[tag]
+        if where[0] not in names:
+            raise NameError(f"name {where[0]!r} is not defined")
+        return names[where[0]]

@@ -1,0 +1,104 @@
+"""Namespaces: a server and its candidates see other processes, mounts, networks and users than the host has: none.
+
+The server keeps every capability inside its own user namespace, which is how it makes a fresh process and mount
+namespace for each candidate; a candidate keeps none. No /proc is mounted. user_namespaces(7), pivot_root(2)
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+from collections.abc import Iterable
+
+from r1kit.rewards.sandbox import kernel
+
+NOBODY = 65534
+SCRATCH = "/tmp"  # the one writable place of a candidate, and where the new root is put together
+SCRATCH_OPTIONS = "size=16m,nr_inodes=256,mode=700"
+
+
+def enter(visible: Iterable[str]) -> int:
+    """Go on as process 1 of new namespaces with `visible` as the whole, read-only, file system.
+
+    Returns in a child of the caller, which itself only waits for it. Root first turns into nobody for good; an
+    interpreter that only root can reach (under its home) stays readable through the new root. Gives a descriptor of the
+    own process namespace, for `fresh_processes`. OSError where namespaces are not to be had.
+    """
+    proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)  # there will be none
+    visible = [*dict.fromkeys(visible)]
+    if os.geteuid() == 0:
+        kernel.call("unshare", kernel.CLONE_NEWNS)
+        _build_root(visible)
+        become_nobody()
+        _new_namespaces(proc)
+    else:
+        _new_namespaces(proc)
+        _build_root(visible)
+    socket.sethostname("sandbox")
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        os._exit(0)
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    own = os.open("self/ns/pid", os.O_RDONLY, dir_fd=proc)
+    os.close(proc)
+    return own
+
+
+def become_nobody() -> None:
+    """Give up uid 0 for uid nobody, for good, keeping access to the own entries of /proc."""
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
+
+
+def fresh_processes(own: int) -> None:
+    """The next fork gives process 1 of a new namespace. One that was used is left first: it cannot be unshared."""
+    kernel.call("setns", own, kernel.CLONE_NEWPID)
+    kernel.call("unshare", kernel.CLONE_NEWPID)
+
+
+def fresh_scratch() -> None:
+    """An empty, small, private directory as SCRATCH and working directory of this process."""
+    kernel.call("unshare", kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC)
+    flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+    kernel.mount("scratch", SCRATCH, "tmpfs", flags, SCRATCH_OPTIONS)
+    os.chdir(SCRATCH)
+
+
+def _new_namespaces(proc: int) -> None:
+    uid, gid = os.geteuid(), os.getegid()
+    kinds = kernel.CLONE_NEWUSER | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET
+    kernel.call("unshare", kinds | kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS)
+    maps = {"setgroups": "deny", "gid_map": f"{NOBODY} {gid} 1", "uid_map": f"{NOBODY} {uid} 1"}
+    for name, text in maps.items():
+        handle = os.open(f"self/{name}", os.O_WRONLY, dir_fd=proc)
+        os.write(handle, text.encode())
+        os.close(handle)
+
+
+def _build_root(visible: list[str]) -> None:
+    """Make a file system of the visible paths alone the root of this mount namespace, read-only throughout."""
+    real = {path: os.path.realpath(path) for path in visible if os.path.exists(path)}
+    old = f"{SCRATCH}/old"
+    kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+    kernel.mount("root", SCRATCH, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=1m,mode=755")
+    os.mkdir(old)
+    kernel.syscall(kernel.PIVOT_ROOT[kernel.MACHINE], SCRATCH.encode(), old.encode())
+    os.chdir("/")
+    for path, source in sorted(real.items()):
+        if not os.path.lexists(path):  # within one that is there already: it must not be written to
+            os.makedirs(path if os.path.isdir("/old" + source) else os.path.dirname(path), exist_ok=True)
+            if not os.path.isdir(path):
+                os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+            kernel.mount("/old" + source, path, None, kernel.MS_BIND | kernel.MS_REC)
+    os.makedirs(SCRATCH, exist_ok=True)
+    kernel.call("umount2", b"/old", kernel.MNT_DETACH)
+    os.rmdir("/old")
+    locked = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
+    attributes = (ctypes.c_uint64 * 4)(locked, 0, 0, 0)  # struct mount_attr: to set, to clear, propagation, user
+    size = ctypes.sizeof(attributes)
+    kernel.syscall(kernel.MOUNT_SETATTR, kernel.AT_FDCWD, b"/", kernel.AT_RECURSIVE, attributes, size)

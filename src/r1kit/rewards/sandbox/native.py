@@ -1,0 +1,123 @@
+"""The native tiers: candidates run by this machine's own Python, numpy included, at full speed, on Linux.
+
+namespaces: own users, processes, mounts, network; a small private file system; and all of the next.
+landlock: reads nothing but Python's library, writes nowhere, makes no system call that is not on a short list. For
+containers and distributions that grant no namespaces; there a candidate can still learn which files exist.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from r1kit.rewards.sandbox.base import Execution, Limits, Outcome, Task
+from r1kit.rewards.sandbox.channel import Broken, Ended, complete, converse
+
+ROOT = Path(__file__).resolve().parents[3]  # where the package r1kit lies
+BOOT = "import sys; sys.path.insert(0, {!r}); from r1kit.rewards.sandbox.{module} import {name}; {name}{arguments!r}"
+# One thread, or there is no forking; one seed for hash(), so that the order of a set is the same on every run.
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
+SERVER_SECONDS = 60.0  # for a server to start, or to bury a candidate
+
+
+def interpreter(module: str, name: str, *arguments: object) -> list[str]:
+    """The command for a bare interpreter that makes one call of a function in a module of this package."""
+    code = BOOT.format(str(ROOT), module=module, name=name, arguments=arguments)
+    return [sys.executable, "-P", "-s", "-c", code]
+
+
+class NativeSandbox:
+    """A fork server for programs and, from its first use on, another one with the symbolic algebra loaded."""
+
+    name = ""
+
+    def __init__(self) -> None:
+        self._servers: dict[bool, _Server] = {}
+        self._server(symbolic=False)
+
+    def run(self, task: Task, limits: Limits) -> Execution:
+        """Never raises for what a candidate does; infra_error when the server died of the task twice."""
+        for _ in range(2):
+            try:
+                return self._server(task.mode == "symbolic").run(task, limits)
+            except (Broken, OSError) as error:
+                fault = error
+                self._stop(task.mode == "symbolic")
+        outcome = Outcome("infra_error", detail=f"{type(fault).__name__}: {fault}")
+        return Execution((outcome,) * len(task.inputs))
+
+    def close(self) -> None:
+        for symbolic in [*self._servers]:
+            self._stop(symbolic)
+
+    def _server(self, symbolic: bool) -> _Server:
+        if symbolic not in self._servers:
+            self._servers[symbolic] = _Server(self.name, symbolic)
+        return self._servers[symbolic]
+
+    def _stop(self, symbolic: bool) -> None:
+        if server := self._servers.pop(symbolic, None):
+            server.stop()
+
+
+class NamespaceSandbox(NativeSandbox):
+    name = "namespaces"
+
+
+class LandlockSandbox(NativeSandbox):
+    name = "landlock"
+
+
+class _Server:
+    """The host's end of one fork server."""
+
+    def __init__(self, tier: str, symbolic: bool) -> None:
+        if sys.platform != "linux":
+            raise Broken(f"the tier {tier!r} needs Linux, this is {sys.platform}")
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.process = subprocess.Popen(
+                interpreter("forkserver", "main", theirs.fileno(), tier, symbolic),
+                env=ENVIRONMENT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        try:
+            report = self._receive()
+        except (Broken, OSError):
+            self.stop()
+            raise
+        if "error" in report:
+            self.stop()
+            raise Broken(report["error"])
+
+    def run(self, task: Task, limits: Limits) -> Execution:
+        request = {"cpu_seconds": limits.cpu_seconds, "memory_bytes": limits.memory_bytes}
+        channel, theirs = socket.socketpair()
+        with channel, theirs:
+            socket.send_fds(self.control, [json.dumps(request).encode()], [theirs.fileno()])
+            theirs.close()
+            outcomes, timed_out = converse(channel, task, limits)
+            self.control.send(b"stop")  # it has ended, or has nothing more to say
+        return complete(outcomes, timed_out, Ended(**self._receive()), task, limits)
+
+    def stop(self) -> None:
+        """Closing the socket ends the server and its candidate; what does not end in time is killed."""
+        self.control.close()
+        try:
+            self.process.wait(1)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _receive(self) -> dict:
+        self.control.settimeout(SERVER_SECONDS)
+        message = self.control.recv(4096)
+        if not message:
+            raise Broken("the fork server ended")
+        return json.loads(message)

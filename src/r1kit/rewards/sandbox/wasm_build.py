@@ -1,0 +1,133 @@
+"""Builds the guest component into the user's cache: once for each version of its parts, by one process at a time."""
+
+from __future__ import annotations
+
+import ast
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib import metadata, util
+from pathlib import Path
+
+import r1kit
+from r1kit.artifact import UserError
+
+ROOT = Path(r1kit.__file__).parents[1]
+GUEST = "r1kit.rewards.sandbox.guest.component"
+WIT = Path(__file__).parent / "guest" / "world.wit"
+LIBRARIES = ("sympy", "mpmath")  # bundled whole, less their tests
+TOOLS = ("componentize-py", "wasmtime")
+SAFE_WASMTIME = (43, 0, 1)  # earlier ones let a guest out: CVE-2026-34971, CVE-2026-35195
+
+
+def compiled() -> tuple[Path, str]:
+    """The compiled component and its SHA-256, built now if the cache has none. UserError when that cannot be done."""
+    versions = {name: _version(name) for name in (*TOOLS, *LIBRARIES)}
+    if tuple(map(int, versions["wasmtime"].split("."))) < SAFE_WASMTIME:
+        raise UserError(f"wasmtime {versions['wasmtime']} has known escapes; pip install 'wasmtime>=43.0.1'")
+    sources = _sources()
+    parts = [platform.system(), platform.machine(), _processor(), versions, sources, WIT.read_text(), _engine_source()]
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    cache = _cache()
+    with open(cache / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (cache / key).is_dir():
+            _build(cache / key, sources)
+    return cache / key / "guest.cwasm", (cache / key / "sha256").read_text()
+
+
+def _build(target: Path, sources: dict[str, str]) -> None:
+    """Make the component beside `target`, then rename it there: it is complete or absent."""
+    from wasmtime import component  # heavy, and not wanted in a process that finds the component built
+
+    from r1kit.rewards.sandbox.wasm_host import new_engine
+
+    print("building the sandbox, once: about half a minute ...", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as name:
+        stage, made = Path(name) / "stage", Path(name) / "made"
+        made.mkdir(mode=0o700)
+        _stage(stage, sources)
+        _componentize(stage, made / "guest.wasm")
+        engine = new_engine()
+        code = component.Component.from_file(engine, made / "guest.wasm").serialize()
+        (made / "guest.wasm").unlink()
+        for file, data in {"guest.cwasm": code, "sha256": hashlib.sha256(code).hexdigest().encode()}.items():
+            with open(os.open(made / file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
+                handle.write(data)
+                handle.flush()
+                os.fsync(handle.fileno())
+        made.rename(target)
+
+
+def _stage(stage: Path, sources: dict[str, str]) -> None:
+    """A directory that holds all that the guest imports and nothing else. Its packages need no __init__."""
+    for module, text in sources.items():
+        path = stage / f"{module.replace('.', '/')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for library in LIBRARIES:
+        origin = Path(util.find_spec(library).origin).parent
+        shutil.copytree(origin, stage / library, ignore=shutil.ignore_patterns("tests", "__pycache__", "*.so"))
+
+
+def _componentize(stage: Path, output: Path) -> None:
+    arguments = ["-d", WIT, "-w", "guest", "componentize", "--stub-wasi", "-p", stage, GUEST, "-o", output]
+    run = "import componentize_py; raise SystemExit(componentize_py.script())"
+    # An empty environment: it would look for further packages along PATH and VIRTUAL_ENV.
+    found = subprocess.run(
+        [sys.executable, "-c", run, *map(str, arguments)], env={}, cwd=stage, capture_output=True, text=True
+    )
+    if found.returncode or not output.is_file():
+        raise UserError(f"componentize-py could not build the sandbox: {(found.stderr or found.stdout).strip()[-2000:]}")
+
+
+def _sources() -> dict[str, str]:
+    """The modules of this package that the guest imports, itself among them: name -> text."""
+    found: dict[str, str] = {}
+    wanted = [GUEST]
+    while wanted:
+        module = wanted.pop()
+        path = ROOT / f"{module.replace('.', '/')}.py"
+        if module in found or not module.startswith("r1kit.") or not path.is_file():
+            continue
+        found[module] = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(found[module])):
+            if isinstance(node, ast.ImportFrom):
+                wanted += [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                wanted += [alias.name for alias in node.names]
+    return found
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError as error:
+        raise UserError(f"the wasm sandbox needs {package}: pip install {package}") from error
+
+
+def _engine_source() -> str:
+    return (Path(__file__).parent / "wasm_host.py").read_text(encoding="utf-8")
+
+
+def _processor() -> str:
+    """What the machine code is compiled for: a cache may be shared by unlike machines."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else [platform.processor()]
+    return next((line for line in lines if line.startswith(("flags", "Features"))), lines[0])
+
+
+def _cache() -> Path:
+    """The directory of built components: ours alone, because what lies there is run as machine code."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "r1kit" / "wasm"
+    cache.mkdir(parents=True, exist_ok=True)
+    cache.chmod(0o700)
+    if cache.stat().st_uid != os.getuid():
+        raise UserError(f"{cache} belongs to another user; set XDG_CACHE_HOME to a directory of your own")
+    return cache

@@ -1,0 +1,153 @@
+"""The process that runs guests, one at a time.
+
+It takes requests on standard input and gives replies on standard output; the guest inside it can call nothing at all.
+Should a guest break out of wasmtime all the same, it finds a process that may open no file and make few system calls.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import wasmtime
+from wasmtime import component
+
+from r1kit.rewards.sandbox import kernel, landlock, seccomp
+from r1kit.rewards.sandbox.wire import END, LENGTH, REPLY, longest_reply
+
+WASM_STACK = 16 << 20  # bytes; the interpreter stops recursion by itself before that, with a RecursionError
+THREAD_STACK = 4 * WASM_STACK
+# No file, no socket, no process, and no memory that becomes executable.
+NOT_EXECUTABLE = {2: (0, 1, 2, 3)}
+PROFILE = seccomp.Profile(
+    frozenset(
+        """read write mmap munmap mremap mprotect madvise brk futex clock_gettime getrandom getpid gettid sched_yield
+        rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack rseq restart_syscall membarrier exit exit_group""".split()
+    ),
+    {"mmap": NOT_EXECUTABLE, "mprotect": NOT_EXECUTABLE},
+)
+
+
+def new_engine() -> wasmtime.Engine:
+    """The one configuration under which components are compiled and run: Cranelift, fuel, no threads."""
+    config = wasmtime.Config()
+    config.strategy = "cranelift"  # never Winch: CVE-2026-34987
+    config.consume_fuel = True
+    config.cranelift_nan_canonicalization = True  # the same bits on every processor
+    config.wasm_threads = False
+    config.wasm_relaxed_simd = False
+    # wasmtime-py does not offer it, but no stack may be larger than this one, 2 MiB by default.
+    set_async_stack = wasmtime._ffi.dll.wasmtime_config_async_stack_size_set
+    set_async_stack.argtypes, set_async_stack.restype = [ctypes.c_void_p, ctypes.c_uint64], None
+    set_async_stack(config.ptr(), WASM_STACK)
+    config.max_wasm_stack = WASM_STACK
+    return wasmtime.Engine(config)
+
+
+class Guests:
+    """The compiled component, from which each task gets an instance of its own."""
+
+    def __init__(self, path: Path, digest: str) -> None:
+        # A .cwasm is native code: none is loaded but the one that was built here.
+        with open(path, "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                raise ValueError(f"{path} is not the file that was built")
+        self.engine = new_engine()
+        self.component = component.Component.deserialize_file(self.engine, str(path))
+        if self.component.type.imports(self.engine):
+            raise ValueError(f"{path} has imports")
+        self.linker = component.Linker(self.engine)
+        self.load, self.answer = map(self.component.get_export_index, ("load", "answer"))
+
+    def run(self, request: dict[str, Any], emit: Callable[[str], None]) -> dict[str, Any]:
+        """Give each reply to `emit`; how the task ended, when it ended before its last input, and the fuel it used."""
+        store = wasmtime.Store(self.engine)
+        try:
+            store.set_limits(memory_size=request["memory_bytes"])
+            store.set_fuel(request["fuel"])
+            status, detail = self._converse(store, request, emit)
+            return {"status": status, "detail": detail, "fuel": request["fuel"] - store.get_fuel()}
+        finally:
+            store.close()
+
+    def _converse(self, store: wasmtime.Store, request: dict[str, Any], emit: Callable[[str], None]) -> tuple[str, str]:
+        longest = longest_reply(request["task"]["output_bytes"])
+        try:
+            instance = self.linker.instantiate(store, self.component)
+            instance.get_func(store, self.load)(store, json.dumps(request["task"]))
+            answer = instance.get_func(store, self.answer)
+            for text in request["inputs"]:
+                reply = answer(store, text)
+                if len(reply) > longest:
+                    return "over_limit", "output"
+                emit(reply)
+        except wasmtime.WasmtimeError as error:  # a trap: nothing of this instance is used again
+            if store.get_fuel() == 0:
+                return "over_limit", "fuel"
+            return "error", f"the interpreter stopped: {str(error).strip().splitlines()[-1].strip()}"
+        return "ok", ""
+
+
+def serve(guests: Guests) -> None:
+    """Requests until the parent closes the pipe."""
+    while header := _read(LENGTH.size):
+        request = json.loads(_read(*LENGTH.unpack(header)))
+        ended = guests.run(request, lambda reply: _write(REPLY + reply.encode("utf-8", "replace")))
+        _write(END + json.dumps(ended).encode())
+
+
+def _read(size: int) -> bytes:
+    """Exactly `size` bytes of standard input; empty at its end."""
+    data = bytearray()
+    while len(data) < size:
+        if not (chunk := os.read(0, size - len(data))):
+            return b""
+        data += chunk
+    return bytes(data)
+
+
+def _write(frame: bytes) -> None:
+    rest = memoryview(LENGTH.pack(len(frame)) + frame)
+    while rest:
+        rest = rest[os.write(1, rest) :]
+
+
+def confine() -> list[str]:
+    """Shut this thread off from the system as far as this machine can; the names of what is in force."""
+    layers = []
+    if landlock.abi():
+        landlock.restrict()
+        layers.append("landlock")
+    if sys.platform == "linux" and kernel.MACHINE in seccomp.ARCHITECTURES:
+        seccomp.install(PROFILE)
+        layers.append("seccomp")
+    return layers
+
+
+def main(path: str, digest: str) -> None:
+    guests = Guests(Path(path), digest)
+    if sys.platform == "linux":
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # no other process of this user looks into it, no core is written
+    # Filters hold for the thread that installs them, so this one, which only waits, gets them too. It runs no guest
+    # because its stack is not ours to choose.
+    confined = threading.Event()
+
+    def work() -> None:
+        confined.wait()
+        layers = confine()
+        _write(END + json.dumps({"layers": layers}).encode())
+        serve(guests)
+
+    threading.stack_size(THREAD_STACK)
+    worker = threading.Thread(target=work)
+    worker.start()
+    confine()
+    confined.set()
+    worker.join()

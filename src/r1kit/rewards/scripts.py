@@ -1,0 +1,83 @@
+"""Writing systems: their characters, the languages written in them, and what in a text is no language at all."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+
+class Script(NamedTuple):
+    """One writing system. Ranges are Unicode blocks."""
+
+    characters: str  # the inside of a character class
+    languages: tuple[str, ...]  # ISO 639-1, the most spoken ones that py3langid knows
+    characters_per_word: int = 0  # where words are not set apart; 0 where they are
+    shortest: int = 2  # letters of a word that counts: x, y and n are variables
+
+
+_LATIN = (
+    "en es fr de pt it nl sv no da fi is et lv lt pl cs sk sl hr sq ro hu tr az eu ca gl ga cy mt eo la "
+    "id ms tl vi sw so zu xh yo ig ha af ht"
+)
+SCRIPTS: dict[str, Script] = {
+    "Latin": Script("A-Za-zªºÀ-ÖØ-öø-ʯ\u0300-\u036fḀ-ỿ", tuple(_LATIN.split())),
+    "Cyrillic": Script("Ѐ-ԯ", tuple("ru uk be bg mk sr kk ky mn tg tt".split())),
+    "Greek": Script("Ͱ-Ͽἀ-῿", ("el",)),
+    "Arabic": Script(
+        "\u0600-\u0605\u0610-\u061a\u0620-\u065f\u066e-\u06d3\u06d5-\u06efۺ-ۿݐ-ݿﭐ-﷿ﹰ-\ufeff",
+        tuple("ar fa ur ps ug".split()),
+    ),
+    "Hebrew": Script("\u0591-\u05f4", ("he",)),
+    "Devanagari": Script("\u0900-\u0963\u0971-\u097f", tuple("hi mr ne".split())),
+    "Bengali": Script("\u0980-\u09e3\u09f0-\u09ff", tuple("bn as".split())),
+    "Gurmukhi": Script("\u0a00-\u0a65\u0a70-\u0a7f", ("pa",)),
+    "Gujarati": Script("\u0a80-\u0ae5\u0af0-\u0aff", ("gu",)),
+    "Oriya": Script("\u0b00-\u0b65\u0b70-\u0b7f", ("or",)),
+    "Tamil": Script("\u0b80-\u0be5\u0bf0-\u0bff", ("ta",)),
+    "Telugu": Script("\u0c00-\u0c65\u0c70-\u0c7f", ("te",)),
+    "Kannada": Script("\u0c80-\u0ce5\u0cf0-\u0cff", ("kn",)),
+    "Malayalam": Script("\u0d00-\u0d65\u0d70-\u0d7f", ("ml",)),
+    "Sinhala": Script("\u0d80-\u0de5\u0df0-\u0dff", ("si",)),
+    "Thai": Script("\u0e00-\u0e3a\u0e40-\u0e4e", ("th",), characters_per_word=4),
+    "Lao": Script("\u0e80-\u0ecd\u0edc-\u0edf", ("lo",), characters_per_word=4),
+    "Myanmar": Script("\u1000-\u103f\u104c-\u109f", ("my",), characters_per_word=4),
+    "Khmer": Script("\u1780-\u17d3\u17dc-\u17dd", ("km",), characters_per_word=4),
+    "Georgian": Script("\u10a0-\u10ff", ("ka",)),
+    "Armenian": Script("\u0531-\u0587", ("hy",)),
+    "Ethiopic": Script("\u1200-\u1360", ("am",)),
+    "Hangul": Script("\u1100-\u11ff\uac00-\ud7af", ("ko",), shortest=1),
+    "Kana": Script("\u3041-\u30fa\u30fc-\u30ff", ("ja",), characters_per_word=1, shortest=1),
+    "Han": Script("\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff", ("zh",), characters_per_word=1, shortest=1),
+}
+WORD = re.compile("|".join(f"(?P<{name}>[{script.characters}]+)" for name, script in SCRIPTS.items()))
+
+# Labels of py3langid that are counted as one language.
+SAME = {"nb": "no", "nn": "no", "wuu": "zh", "yue": "zh", "ary": "ar", "arz": "ar", "bs": "hr", "fil": "tl", "iw": "he"}
+
+NOT_TEXT = re.compile(
+    r"```.*?(?:```|\Z)|`[^`\n]*`"  # code
+    r"|\$\$.*?(?:\$\$|\Z)|\$(?=\S)[^$\n]{1,400}(?<=\S)\$(?!\d)"  # formulas; not "$5 and $6"
+    r"|\\\[.*?(?:\\\]|\Z)|\\\(.*?(?:\\\)|\Z)|\\[A-Za-z]+"
+    r"|https?://\S+|www\.\S+|\S{1,64}@\S{1,255}"
+    r"|</?\w+>"
+    r"|\w*[\d_]\w*",  # identifiers such as x1 and max_value
+    re.DOTALL,
+)
+SENTENCE_END = re.compile(r"[\n!?;:。！？；：|]|[.।](?=\s|$)")
+
+LANGUAGE_NAMES = {
+    name: code
+    for code, names in {
+        "ar": "arabic", "bg": "bulgarian", "bn": "bengali", "ca": "catalan", "cs": "czech", "da": "danish",
+        "de": "german deutsch", "el": "greek", "en": "english 英文 英语", "es": "spanish español", "et": "estonian",
+        "fa": "persian farsi", "fi": "finnish", "fr": "french français", "gu": "gujarati", "he": "hebrew", "hi": "hindi",
+        "hr": "croatian bosnian", "hu": "hungarian", "id": "indonesian", "is": "icelandic", "it": "italian italiano",
+        "ja": "japanese 日本語", "ka": "georgian", "kn": "kannada", "ko": "korean 한국어", "lt": "lithuanian",
+        "lv": "latvian", "mk": "macedonian", "ml": "malayalam", "mr": "marathi", "ms": "malay", "ne": "nepali",
+        "nl": "dutch", "no": "norwegian", "pa": "punjabi", "pl": "polish", "pt": "portuguese português",
+        "ro": "romanian", "ru": "russian русский", "sk": "slovak", "sl": "slovenian", "sr": "serbian", "sv": "swedish",
+        "sw": "swahili", "ta": "tamil", "te": "telugu", "th": "thai", "tl": "tagalog filipino", "tr": "turkish",
+        "uk": "ukrainian", "ur": "urdu", "vi": "vietnamese", "zh": "chinese mandarin 中文 汉语 简体中文",
+    }.items()
+    for name in names.split()
+}  # fmt: skip

@@ -1,0 +1,58 @@
+"""A reward model is transformers' own sequence classifier: the same scores, in and out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from r1kit.artifact import UserError
+from r1kit.data.pack import Document, pack
+from r1kit.learn.next_token import hidden_states
+from r1kit.learn.preference_loss import document_scores
+from r1kit.model.heads import load_reward_model, reward_model_from
+from r1kit.model.hf import load_model, save_model
+
+KINDS = {
+    "qwen2": {"model_type": "qwen2", "qkv_bias": True},
+    "qwen3": {"model_type": "qwen3", "qkv_bias": False, "qk_norm": True},
+    "llama": {"model_type": "llama", "qkv_bias": False},
+}
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_transformers_gives_the_same_scores(kind: str, tied: bool, make_decoder, tokenizer, tmp_path: Path) -> None:
+    settings = {"scores": "summary"}
+    made = reward_model_from(make_decoder(**KINDS[kind], tie_word_embeddings=tied, pad_token_id=0), settings)
+    assert not made.score.weight.any()
+    torch.nn.init.normal_(made.score.weight, generator=torch.Generator().manual_seed(3))
+    save_model(made, tokenizer, tmp_path)
+    ours = load_reward_model(tmp_path, torch.float32, "cpu")
+    theirs, report = AutoModelForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
+    assert type(theirs).__name__.lower() == f"{kind}forsequenceclassification" and theirs.num_labels == 1
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    documents = [
+        Document(np.random.default_rng(n).integers(1, 300, n, dtype=np.int32), 0) for n in (3, 17, 5, 40, 16)
+    ]
+    padded = torch.zeros(5, 40, dtype=torch.long)
+    for i, document in enumerate(documents):
+        padded[i, : len(document)] = torch.from_numpy(document.tokens)
+    with torch.inference_mode():
+        expected = theirs(input_ids=padded, attention_mask=padded != 0).logits.squeeze(1)
+        found = document_scores(ours, pack(documents))
+    assert float(expected.std()) > 0.1
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+    assert ours.settings == settings and hidden_states(ours, pack(documents)).shape[0] == 81
+
+
+def test_a_policy_is_no_reward_model(make_decoder, tmp_path: Path) -> None:
+    save_model(make_decoder(), None, tmp_path)
+    with pytest.raises(UserError, match="not a reward model"):
+        load_reward_model(tmp_path, torch.float32, "cpu")
+    save_model(reward_model_from(make_decoder(), {}), None, tmp_path)
+    with pytest.raises(UserError, match="unexpected: score.weight"):
+        load_model(tmp_path, torch.float32, "cpu")

@@ -1,0 +1,72 @@
+"""The attack programs of attacks/*.txt: `== category: name [mode]` starts one, the lines up to the next are its source.
+
+A program that gets anywhere calls won() or prints a secret; what it does to the host shows in host.Host.state().
+H is a dictionary of what the host has on offer: paths, ports, process ids.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from r1kit.rewards.sandbox.base import Limits, Outcome, Sandbox, Task
+
+WON = "ESCAPED"
+PRELUDE = f"""
+import os, sys
+def won(*what): print({WON!r}, *what)
+def call(x86, arm, *arguments):
+    import ctypes, platform
+    number = arm if platform.machine() == "aarch64" else x86
+    if number == -1: return -1
+    words = (ctypes.c_long(a) if isinstance(a, int) else a for a in arguments)
+    return ctypes.CDLL(None).syscall(number, *words)
+"""
+# Leaves a trace wherever it may, tells the state it was given, and does honest work.
+HONEST = """
+import builtins, json, os, random, sys
+planted = "leak-planted-{token}"
+state = [getattr(builtins, "planted", 0), "planted" in sys.modules, dict(os.environ), json.loads("[1]"), len("abc"), 7 + 1]
+for directory in ("/tmp", "."):
+    try: state.append(sorted(os.listdir(directory)))
+    except OSError: state.append(None)
+    try: open(directory + "/planted", "w").write(planted)
+    except OSError: pass
+os.environ["PLANTED"] = builtins.planted = planted
+print(sum(int(x) for x in input().split()), state)
+"""
+LIMITS = Limits(fuel=2_000_000_000, cpu_seconds=0.5, memory_bytes=256 << 20, output_bytes=1 << 20)
+
+
+@dataclass(frozen=True)
+class Attack:
+    category: str
+    name: str
+    mode: str
+    program: str
+
+    def task(self, facts: dict[str, object]) -> Task:
+        source = f"{PRELUDE}\nH = {facts!r}\n{self.program}"
+        call = json.dumps({"function": "f", "args": [], "kwargs": {}})
+        return Task(self.mode, source, ("41\n",) if self.mode == "stdin" else (call,))
+
+
+def load() -> list[Attack]:
+    attacks = []
+    for path in sorted(Path(__file__).parent.glob("attacks/*.txt")):
+        for block in path.read_text(encoding="utf-8").split("\n== ")[1:]:
+            title, program = block.split("\n", 1)
+            category, name = title.removesuffix(" [call]").split(": ", 1)
+            attacks.append(Attack(category, name, "call" if title.endswith(" [call]") else "stdin", program))
+    return attacks
+
+
+def sample(attacks: list[Attack]) -> list[Attack]:
+    """The first of each category."""
+    return [*{attack.category: attack for attack in reversed(attacks)}.values()]
+
+
+def honest(sandbox: Sandbox, token: str) -> Outcome:
+    [outcome] = sandbox.run(Task("stdin", HONEST.replace("{token}", token), ("20 22\n",)), LIMITS).outcomes
+    return outcome

@@ -1,0 +1,95 @@
+"""Run the attack programs against every tier of the sandbox this machine has, as root and as nobody; 0 may escape.
+
+    python tests/security/attack_sweep.py [--tiers wasm,namespaces,landlock] [--sample] [--only WORD]
+
+`make attacks` runs them all (about ten minutes); the default pytest run takes one of each category (--sample). After
+each attack the host must be as it was, the run within its limit + 0.5 s, and an honest run on the same sandbox must
+come out as it did on a fresh one. Prints a table, and each failure with its reason; the exit code is 1 if there is any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from attack import LIMITS, WON, Attack, honest, load, sample
+from host import Host
+
+from r1kit.rewards.sandbox.base import Sandbox
+from r1kit.rewards.sandbox.native import LandlockSandbox, NamespaceSandbox
+
+TIERS = {"namespaces": NamespaceSandbox, "landlock": LandlockSandbox}
+HERE = Path(__file__).parent
+GRACE = 0.5  # seconds a run may take beyond its limit
+
+
+def fault(sandbox: Sandbox, attack: Attack, host: Host, clean: str, grace: float) -> str | None:
+    """What the attack achieved, if anything."""
+    before = host.state()
+    start = time.monotonic()
+    outcomes = sandbox.run(attack.task(host.facts), LIMITS).outcomes
+    seconds = time.monotonic() - start
+    told = " ".join(f"{outcome.value} {outcome.detail}" for outcome in outcomes)
+    after = host.state()
+    later = honest(sandbox, host.secrets["planted"])
+    if seen := [name for name, secret in host.secrets.items() if secret.rsplit("-", 1)[1] in told]:
+        return f"read the secret: {seen[0]}"
+    if WON in told:
+        return told[told.index(WON) :][:200]
+    if changed := [name for name in before if before[name] != after[name]]:
+        return f"changed the host: {[(name, before[name], after[name]) for name in changed]}"[:600]
+    if len(outcomes) != 1 or outcomes[0].status == "infra_error":
+        return f"broke the sandbox: {outcomes[:2]}"[:300]
+    if seconds > LIMITS.cpu_seconds + grace:
+        return f"took {seconds:.2f} s, allowed are {LIMITS.cpu_seconds + grace:.2f}"
+    if later.value != clean:
+        return f"spoilt the next run: {later}"
+    return None
+
+
+def sweep(tier: str, attacks: list[Attack], grace: float = GRACE) -> dict[Attack, str | None]:
+    """Every attack on one fresh sandbox of the tier, as the present user."""
+    with tempfile.TemporaryDirectory(prefix="r1kit-attacked-") as directory:
+        host = Host(Path(directory))
+        sandbox = TIERS[tier]()
+        try:
+            clean = honest(sandbox, host.secrets["planted"])
+            assert clean.status == "ok" and str(clean.value).startswith("42 "), clean
+            return {attack: fault(sandbox, attack, host, str(clean.value), grace) for attack in attacks}
+        finally:
+            sandbox.close()
+            host.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tiers", default=",".join(TIERS))
+    parser.add_argument("--sample", action="store_true")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--grace", type=float, default=GRACE)
+    options = parser.parse_args()
+    attacks = [attack for attack in load() if options.only in f"{attack.category}: {attack.name}"]
+    failures = 0
+    user = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
+    for tier in options.tiers.split(","):
+        results = sweep(tier, sample(attacks) if options.sample else attacks, options.grace)
+        escapes = {attack: why for attack, why in results.items() if why}
+        categories = Counter(attack.category for attack in results)
+        print(f"{tier:11} as {user:9} {len(results) - len(escapes)}/{len(results)} contained, {len(categories)} categories")
+        for attack, why in escapes.items():
+            print(f"  {attack.category}: {attack.name}: {why}")
+        failures += len(escapes)
+    sys.stdout.flush()
+    if os.geteuid() == 0:
+        failures += subprocess.run([sys.executable, HERE / "as_nobody.py", sys.executable, *sys.argv]).returncode
+    return min(failures, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""A host with something to lose: secrets, open doors and a process to harm, and a record of all that must not change."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import secrets
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+PLACES = ("/", "/tmp", "/var/tmp", "/dev/shm", "/root", "/home", "/etc", "/run", "/usr/lib", os.path.dirname(os.__file__))
+INHERITED = (200, 251)  # descriptors that every child could inherit
+PR_SET_CHILD_SUBREAPER = 36
+
+
+class Host:
+    """Make one before the sandbox, so that the sandbox could inherit what it must not."""
+
+    def __init__(self, directory: Path) -> None:
+        self.secrets = {name: f"canary-{name}-{secrets.token_hex(12)}" for name in ("file", "environment", "planted")}
+        os.environ["R1KIT_CANARY"] = self.secrets["environment"]
+        self.directory = directory / "r1kit-canary"
+        for path in (self.directory, self.directory / "open"):
+            path.mkdir()
+            path.chmod(0o777)
+        secret = self.directory / "secret"
+        secret.write_text(self.secrets["file"])
+        secret.chmod(0o666)
+        self.inherited = os.open(secret, os.O_RDWR)
+        for descriptor in INHERITED:
+            os.dup2(self.inherited, descriptor, inheritable=True)
+        self.tcp, self.unix, self.abstract = (socket.socket(f) for f in (socket.AF_INET, socket.AF_UNIX, socket.AF_UNIX))
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.free_port = probe.getsockname()[1]
+        self.tcp.bind(("127.0.0.1", 0))
+        self.udp.bind(("127.0.0.1", 0))
+        self.unix.bind(str(self.directory / "socket"))
+        (self.directory / "socket").chmod(0o777)
+        self.abstract.bind(f"\0r1kit-host-{os.getpid()}")
+        for door in (self.tcp, self.unix, self.abstract):
+            door.listen()
+        for door in (self.tcp, self.unix, self.abstract, self.udp):
+            door.setblocking(False)
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # orphans of the sandbox come to light here
+        self.victim = subprocess.Popen(["sleep", "100000"])
+        self.clock = time.time() - time.monotonic()
+        self.facts = {
+            "secret": str(secret),
+            "open_directory": str(self.directory / "open"),
+            "descriptors": INHERITED,
+            "host": os.getpid(),
+            "victim": self.victim.pid,
+            "port": self.tcp.getsockname()[1],
+            "udp_port": self.udp.getsockname()[1],
+            "free_port": self.free_port,
+            "unix": str(self.directory / "socket"),
+            "abstract": f"r1kit-host-{os.getpid()}",
+            "hostname": socket.gethostname(),
+        }
+
+    def state(self) -> dict[str, object]:
+        """All that an attack must leave as it is."""
+        return {
+            "files": self._files(),
+            "strays": sorted(str(path) for place in PLACES for path in _list(Path(place)) if "r1kit-attack" in path.name),
+            "processes": sorted(_descendants(os.getpid()).values()),
+            "victim": _read(f"/proc/{self.victim.pid}/stat").split()[2:4] + _read_lines(self.victim.pid),
+            "visitors": [name for name in ("tcp", "unix", "abstract", "udp") if _visited(getattr(self, name))],
+            "listeners": [line for line in _read("/proc/net/tcp").splitlines() if f":{self.free_port:04X} " in line],
+            "abstract": [line for line in _read("/proc/net/unix").splitlines() if "r1kit-attack" in line],
+            "shared": [_read(f"/proc/sysvipc/{kind}") for kind in ("shm", "sem", "msg")],
+            "names": (socket.gethostname(), _read("/proc/sys/kernel/core_pattern"), os.environ["R1KIT_CANARY"]),
+            "mounts": _read("/proc/self/mounts"),
+            "clock": abs(time.time() - time.monotonic() - self.clock) < 5,
+            "descriptors": [(os.lseek(d, 0, os.SEEK_CUR), os.get_inheritable(d)) for d in INHERITED],
+        }
+
+    def close(self) -> None:
+        self.victim.kill()
+        self.victim.wait()
+        for door in (self.tcp, self.unix, self.abstract, self.udp):
+            door.close()
+        for descriptor in (self.inherited, *INHERITED):
+            os.close(descriptor)
+        del os.environ["R1KIT_CANARY"]
+
+    def _files(self) -> str:
+        digest = hashlib.sha256()
+        for path in sorted(self.directory.rglob("*")):
+            status = path.stat()
+            digest.update(f"{path} {status.st_mode} {status.st_uid} {status.st_size} {status.st_mtime_ns}\n".encode())
+            digest.update(path.read_bytes() if path.is_file() else b"")
+        return digest.hexdigest()
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+def _read_lines(pid: int) -> list[str]:
+    """What an attack could change of a process without ending it."""
+    return [_read(f"/proc/{pid}/{name}") for name in ("limits", "oom_score_adj", "uid_map")]
+
+
+def _list(directory: Path) -> list[Path]:
+    try:
+        return [*directory.iterdir()]
+    except OSError:
+        return []
+
+
+def _visited(door: socket.socket) -> bool:
+    try:
+        if door.type == socket.SOCK_DGRAM:
+            door.recv(1)
+        else:
+            door.accept()[0].close()
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _descendants(root: int) -> dict[int, str]:
+    """Process id -> name of all processes below `root`."""
+    parents: dict[int, tuple[int, str]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        if text := _read(str(entry)):
+            name, rest = text.split("(", 1)[1].rsplit(")", 1)
+            parents[int(entry.parent.name)] = int(rest.split()[1]), name
+    found: dict[int, str] = {}
+    level = {root}
+    while level:
+        level = {pid for pid, (parent, _) in parents.items() if parent in level}
+        found |= {pid: parents[pid][1] for pid in level}
+    return found

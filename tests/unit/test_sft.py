@@ -1,0 +1,133 @@
+"""The sft stage learns what records say, measures on records it never saw, and resumes to the same bits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from r1kit.artifact import StageContext
+from r1kit.config import SFT
+from r1kit.data.chat import render_prompt
+from r1kit.data.store import DataError, write_jsonl
+from r1kit.model.hf import load_model, load_tokenizer, save_model
+from r1kit.stages import sft
+
+KEYS = "red blue green black white gold".split()
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, make_decoder, tokenizer) -> Path:
+    directory = tmp_path_factory.mktemp("base")
+    model = make_decoder(num_hidden_layers=1, hidden_size=64, intermediate_size=128, head_dim=16)
+    model.initialise(0)
+    save_model(model, tokenizer, directory)
+    return directory
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    """A word is answered by the one after it."""
+    pairs = [(a, b) for a, b in zip(KEYS, KEYS[1:] + KEYS[:1], strict=True)]
+    rows = [{"prompt": f"{n % 5}: {a}?", "response": f"<think>\n{a}\n</think>\n{b}"} for n in range(20) for a, b in pairs]
+    write_jsonl(tmp_path / "records.jsonl", rows)
+    return tmp_path / "records.jsonl"
+
+
+def settings(records: Path, **changes: object) -> SFT:
+    given = {"kind": "sft", "model": "base", "data": [str(records)], "context_length": 128, "sequences_per_step": 12}
+    return SFT(**{**given, "epochs": 5, "learning_rate": 1e-2, "warmup_steps": 5, "save_every": 2, **changes})
+
+
+def context(directory: Path, base: Path) -> StageContext:
+    return StageContext("dev1", directory, 5, "float32", "cpu", 8, {"base": base})
+
+
+def metrics(directory: Path) -> list[dict]:
+    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def untimed(rows: list[dict]) -> list[dict]:
+    return [{k: v for k, v in row.items() if k != "tokens_per_second" and not k.startswith("time/")} for row in rows]
+
+
+def test_it_learns_the_answers(tmp_path: Path, base: Path, records: Path) -> None:
+    summary = sft.run(settings(records, epochs=12), context(tmp_path, base))
+    assert (summary["records"], summary["held_out"]) == (108, 12) and summary["steps"] == 108
+    rows = metrics(tmp_path)
+    assert [row["step"] for row in rows] == list(range(1, 109)) and sum("eval/loss" in row for row in rows) == 10
+    assert rows[-1]["loss"] < 0.1 < 2 < rows[0]["loss"] and summary["eval/loss"] == rows[-1]["eval/loss"] < 0.1
+    assert rows[-1]["learning_rate"] < 0.11e-2
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(tmp_path / "model"), load_tokenizer(tmp_path / "model")
+    for word, answer in zip(KEYS, KEYS[1:], strict=False):
+        prompt = tokenizer(render_prompt(f"3: {word}?", "chat", tokenizer), return_tensors="pt")
+        said = model.generate(**prompt, do_sample=False, max_new_tokens=40, temperature=None, top_p=None)
+        text = tokenizer.decode(said[0, prompt["input_ids"].shape[1] :])
+        assert text == f"<think>\n{word}\n</think>\n{answer}<|endoftext|>"
+
+
+def test_stopped_and_run_again_it_ends_in_the_same_weights(
+    tmp_path: Path, base: Path, records: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = settings(records, epochs=1)
+    sft.run(config, context(tmp_path / "whole", base))
+    loss, calls = sft.answer_loss, []
+
+    def stopping(*args: object) -> torch.Tensor:
+        calls.append(args)
+        if len(calls) == 12:
+            raise KeyboardInterrupt
+        return loss(*args)
+
+    monkeypatch.setattr(sft, "answer_loss", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        sft.run(config, context(tmp_path / "stopped", base))
+    assert len(metrics(tmp_path / "stopped")) < 9
+    sft.run(config, context(tmp_path / "stopped", base))
+    weights = [(tmp_path / name / "model/model.safetensors").read_bytes() for name in ("whole", "stopped")]
+    assert weights[0] == weights[1]
+    whole, stopped = (untimed(metrics(tmp_path / name)) for name in ("whole", "stopped"))
+    assert whole == stopped and len(whole) == 9
+
+
+def test_how_records_are_packed_changes_nothing(tmp_path: Path, base: Path, records: Path) -> None:
+    short = settings(records, epochs=1, held_out=0)
+    small = type("Small", (SFT,), {"row_tokens": property(lambda self: 60)})(**short.model_dump())
+    for name, config in (("one", short), ("many", small)):
+        sft.run(config, context(tmp_path / name, base))
+    one, many = ([row["loss"] for row in metrics(tmp_path / name)] for name in ("one", "many"))
+    assert one == pytest.approx(many, rel=1e-4)
+    packed, alone = (load_model(tmp_path / name / "model", torch.float32, "cpu") for name in ("one", "many"))
+    for a, b in zip(packed.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-3)
+
+
+def test_conversations_and_the_zero_template(tmp_path: Path, base: Path) -> None:
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+    chats = [{"messages": [*turns, {"role": "user", "content": f"{n}?"}, turns[1]]} for n in range(9)]
+    write_jsonl(tmp_path / "chats.jsonl", chats)
+    sft.run(settings(tmp_path / "chats.jsonl", epochs=1), context(tmp_path / "a", base))
+    with pytest.raises(DataError, match='a conversation of 4 messages needs template = "chat"'):
+        sft.run(settings(tmp_path / "chats.jsonl", template="r1-zero"), context(tmp_path / "b", base))
+    write_jsonl(tmp_path / "zero.jsonl", [{"prompt": "hi", "response": "hello"}])
+    sft.run(settings(tmp_path / "zero.jsonl", template="r1-zero", context_length=512), context(tmp_path / "c", base))
+    published = load_tokenizer(tmp_path / "c" / "model")
+    assert render_prompt("{hi}", "chat", published) == render_prompt("{hi}", "r1-zero", published)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"prompt": "a"}, "row 1: wanted a text in response or completion; found None among the fields prompt"),
+        ({"response": "a", "prompt": 3}, "wanted a text in question or problem or prompt or query; found 3"),
+        ({"messages": [{"role": "user", "content": "a"}]}, "messages must end with the assistant's answer"),
+        ({"prompt": "a", "response": "b" * 999}, "none of 1 records fits into 128 tokens"),
+    ],
+)
+def test_records_that_cannot_be_learned_are_told(tmp_path: Path, base: Path, row: dict, message: str) -> None:
+    write_jsonl(tmp_path / "records.jsonl", [row])
+    with pytest.raises(DataError, match=message):
+        sft.run(settings(tmp_path / "records.jsonl"), context(tmp_path / "run", base))
