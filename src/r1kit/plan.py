@@ -8,6 +8,7 @@ Memory in bytes, N parameters, b bytes of the run's dtype (2 or 4), t tokens of 
     reference     N * b when beta > 0
     kv cache      2 * layers * kv_heads * head_dim * b * concurrent * (prompt + completion cap)
     activations   t * layers * (6 width + 2 (heads + kv_heads) head_dim + 4 intermediate) * b
+                  (sft and preference keep layers * width + one layer's part of that when it would outweigh the model)
     logits        3 * 64 MiB (log-probabilities are made in chunks of 2^24 floats, forward, softmax and gradient)
 
 Generation and training take turns, so a stage's peak is its fixed part plus the larger of the two.
@@ -142,7 +143,7 @@ def _plan_stage(recipe: Recipe, name: str, stage: Stage, shape: ModelConfig | No
         counts = {"epochs": stage.epochs, "sequences_per_step": stage.sequences_per_step}
         counts["context_length"] = stage.context_length
         if shape is not None:
-            memory = _training_memory(shape, bytes_each, stage.row_tokens, reference=False)
+            memory = _supervised_memory(shape, bytes_each, stage.row_tokens)
     elif isinstance(stage, RL):
         inputs = (stage.model, *map(_source, stage.prompts))
         counts = _rl_counts(stage)
@@ -193,16 +194,22 @@ def _kv_bytes(shape: ModelConfig, bytes_each: int) -> int:
 
 def _training_memory(shape: ModelConfig, bytes_each: int, tokens: int, reference: bool) -> dict[str, int]:
     n = shape.parameter_count()
-    attention = 2 * (shape.num_attention_heads + shape.num_key_value_heads) * shape.head_dim
-    per_layer = 6 * shape.hidden_size + attention + 4 * shape.intermediate_size
     return {
         "weights": n * (bytes_each if bytes_each == 4 else bytes_each + 4),
         "gradients": n * 4,
         "optimizer": n * 8,
         "reference": n * bytes_each if reference else 0,
-        "activations": tokens * shape.num_hidden_layers * per_layer * bytes_each,
+        "activations": shape.activation_bytes(tokens, bytes_each),
         "logits": LOGITS_BYTES,
     }
+
+
+def _supervised_memory(shape: ModelConfig, bytes_each: int, tokens: int) -> dict[str, int]:
+    memory = _training_memory(shape, bytes_each, tokens, reference=False)
+    if shape.recomputes(tokens, bytes_each):  # the inputs of all blocks, and the inside of one
+        inputs = tokens * shape.num_hidden_layers * shape.hidden_size * bytes_each
+        memory["activations"] = inputs + memory["activations"] // shape.num_hidden_layers
+    return memory
 
 
 def _peak(memory: Mapping[str, int]) -> int:

@@ -1,6 +1,6 @@
 """Run a command as uid nobody: `python as_nobody.py COMMAND ...`, as root, on Linux.
 
-An interpreter under root's home, which nobody may not enter, is made reachable in a mount namespace of the command's own.
+An interpreter under root's home, which nobody may not enter, is made reachable in a mount namespace for the command.
 """
 
 from __future__ import annotations

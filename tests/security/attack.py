@@ -27,7 +27,7 @@ def call(x86, arm, *arguments):
 HONEST = """
 import builtins, json, os, random, sys
 planted = "leak-planted-{token}"
-state = [getattr(builtins, "planted", 0), "planted" in sys.modules, dict(os.environ), json.loads("[1]"), len("abc"), 7 + 1]
+state = [getattr(builtins, "planted", 0), "planted" in sys.modules, dict(os.environ), json.loads("1"), len("a"), 7 + 1]
 for directory in ("/tmp", "."):
     try: state.append(sorted(os.listdir(directory)))
     except OSError: state.append(None)

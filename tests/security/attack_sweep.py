@@ -19,22 +19,23 @@ from collections import Counter
 from pathlib import Path
 
 from attack import LIMITS, WON, Attack, honest, load, sample
-from host import Host
+from host import Host, Waits
 
 from r1kit.rewards.sandbox.base import Sandbox
 from r1kit.rewards.sandbox.native import LandlockSandbox, NamespaceSandbox
 
 TIERS = {"namespaces": NamespaceSandbox, "landlock": LandlockSandbox}
 HERE = Path(__file__).parent
-GRACE = 0.5  # seconds a run may take beyond its limit
+GRACE = 0.5  # seconds a run may take beyond its limit, besides waiting for a processor
 
 
-def fault(sandbox: Sandbox, attack: Attack, host: Host, clean: str, grace: float) -> str | None:
+def fault(sandbox: Sandbox, attack: Attack, host: Host, clean: str) -> str | None:
     """What the attack achieved, if anything."""
     before = host.state()
     start = time.monotonic()
-    outcomes = sandbox.run(attack.task(host.facts), LIMITS).outcomes
-    seconds = time.monotonic() - start
+    with Waits() as waits:
+        outcomes = sandbox.run(attack.task(host.facts), LIMITS).outcomes
+        seconds = time.monotonic() - start
     told = " ".join(f"{outcome.value} {outcome.detail}" for outcome in outcomes)
     after = host.state()
     later = honest(sandbox, host.secrets["planted"])
@@ -46,14 +47,14 @@ def fault(sandbox: Sandbox, attack: Attack, host: Host, clean: str, grace: float
         return f"changed the host: {[(name, before[name], after[name]) for name in changed]}"[:600]
     if len(outcomes) != 1 or outcomes[0].status == "infra_error":
         return f"broke the sandbox: {outcomes[:2]}"[:300]
-    if seconds > LIMITS.cpu_seconds + grace:
-        return f"took {seconds:.2f} s, allowed are {LIMITS.cpu_seconds + grace:.2f}"
+    if seconds > (allowed := LIMITS.cpu_seconds + GRACE + waits.seconds):
+        return f"took {seconds:.2f} s, allowed are {allowed:.2f}"
     if later.value != clean:
         return f"spoilt the next run: {later}"
     return None
 
 
-def sweep(tier: str, attacks: list[Attack], grace: float = GRACE) -> dict[Attack, str | None]:
+def sweep(tier: str, attacks: list[Attack]) -> dict[Attack, str | None]:
     """Every attack on one fresh sandbox of the tier, as the present user."""
     with tempfile.TemporaryDirectory(prefix="r1kit-attacked-") as directory:
         host = Host(Path(directory))
@@ -61,7 +62,7 @@ def sweep(tier: str, attacks: list[Attack], grace: float = GRACE) -> dict[Attack
         try:
             clean = honest(sandbox, host.secrets["planted"])
             assert clean.status == "ok" and str(clean.value).startswith("42 "), clean
-            return {attack: fault(sandbox, attack, host, str(clean.value), grace) for attack in attacks}
+            return {attack: fault(sandbox, attack, host, str(clean.value)) for attack in attacks}
         finally:
             sandbox.close()
             host.close()
@@ -72,16 +73,16 @@ def main() -> int:
     parser.add_argument("--tiers", default=",".join(TIERS))
     parser.add_argument("--sample", action="store_true")
     parser.add_argument("--only", default="")
-    parser.add_argument("--grace", type=float, default=GRACE)
     options = parser.parse_args()
     attacks = [attack for attack in load() if options.only in f"{attack.category}: {attack.name}"]
     failures = 0
     user = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
     for tier in options.tiers.split(","):
-        results = sweep(tier, sample(attacks) if options.sample else attacks, options.grace)
+        results = sweep(tier, sample(attacks) if options.sample else attacks)
         escapes = {attack: why for attack, why in results.items() if why}
         categories = Counter(attack.category for attack in results)
-        print(f"{tier:11} as {user:9} {len(results) - len(escapes)}/{len(results)} contained, {len(categories)} categories")
+        contained = f"{len(results) - len(escapes)}/{len(results)} contained"
+        print(f"{tier:10} as {user:9} {contained}, {len(categories)} categories", flush=True)
         for attack, why in escapes.items():
             print(f"  {attack.category}: {attack.name}: {why}")
         failures += len(escapes)

@@ -1,4 +1,4 @@
-"""A host with something to lose: secrets, open doors and a process to harm, and a record of all that must not change."""
+"""A host with something to lose: secrets, open doors, a process to harm; and a record of all that must not change."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import os
 import secrets
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 
-PLACES = ("/", "/tmp", "/var/tmp", "/dev/shm", "/root", "/home", "/etc", "/run", "/usr/lib", os.path.dirname(os.__file__))
+PLACES = "/ /tmp /var/tmp /dev/shm /root /home /etc /run /usr/lib".split() + [os.path.dirname(os.__file__)]
 INHERITED = (200, 251)  # descriptors that every child could inherit
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -32,7 +33,11 @@ class Host:
         self.inherited = os.open(secret, os.O_RDWR)
         for descriptor in INHERITED:
             os.dup2(self.inherited, descriptor, inheritable=True)
-        self.tcp, self.unix, self.abstract = (socket.socket(f) for f in (socket.AF_INET, socket.AF_UNIX, socket.AF_UNIX))
+        self.tcp, self.unix, self.abstract = (
+            socket.socket(),
+            socket.socket(socket.AF_UNIX),
+            socket.socket(socket.AF_UNIX),
+        )
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -67,7 +72,7 @@ class Host:
         """All that an attack must leave as it is."""
         return {
             "files": self._files(),
-            "strays": sorted(str(path) for place in PLACES for path in _list(Path(place)) if "r1kit-attack" in path.name),
+            "strays": sorted(str(p) for place in PLACES for p in _list(Path(place)) if "r1kit-attack" in p.name),
             "processes": sorted(_descendants(os.getpid()).values()),
             "victim": _read(f"/proc/{self.victim.pid}/stat").split()[2:4] + _read_lines(self.victim.pid),
             "visitors": [name for name in ("tcp", "unix", "abstract", "udp") if _visited(getattr(self, name))],
@@ -130,14 +135,36 @@ def _visited(door: socket.socket) -> bool:
 
 def _descendants(root: int) -> dict[int, str]:
     """Process id -> name of all processes below `root`."""
-    parents: dict[int, tuple[int, str]] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        if text := _read(str(entry)):
-            name, rest = text.split("(", 1)[1].rsplit(")", 1)
-            parents[int(entry.parent.name)] = int(rest.split()[1]), name
     found: dict[int, str] = {}
-    level = {root}
+    level = [root]
     while level:
-        level = {pid for pid, (parent, _) in parents.items() if parent in level}
-        found |= {pid: parents[pid][1] for pid in level}
+        level = [int(pid) for parent in level for pid in _read(f"/proc/{parent}/task/{parent}/children").split()]
+        found |= {pid: _read(f"/proc/{pid}/comm").strip() for pid in level}
     return found
+
+
+class Waits:
+    """Measures how long this process and those below it wait for a processor: not the fault of who is being timed."""
+
+    def __enter__(self) -> Waits:
+        self.root, self.seen, self.done = os.getpid(), {}, threading.Event()
+        self.first = self._sample()
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+        self.thread.join()
+        self._sample()
+        self.seconds = sum(waited - self.first.get(pid, 0.0) for pid, waited in self.seen.items())
+
+    def _watch(self) -> None:
+        while not self.done.wait(0.05):
+            self._sample()
+
+    def _sample(self) -> dict[int, float]:
+        for pid in (self.root, *_descendants(self.root)):
+            if text := _read(f"/proc/{pid}/schedstat"):
+                self.seen[pid] = int(text.split()[1]) / 1e9
+        return dict(self.seen)

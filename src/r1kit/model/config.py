@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+RECOMPUTE_ABOVE = 16 * 10**9  # bytes of activations; a third more arithmetic is a high price for less
+
 
 @dataclass(frozen=True, slots=True)
 class RopeScaling:
@@ -46,3 +48,13 @@ class ModelConfig:
         layer = attention + 3 * d * self.intermediate_size + 2 * d
         embeddings = self.vocab_size * d * (1 if self.tie_word_embeddings else 2)
         return self.num_hidden_layers * layer + embeddings + d
+
+    def activation_bytes(self, tokens: int, bytes_each: int) -> int:
+        """What a backward pass needs to keep of so many tokens."""
+        attention = 2 * (self.num_attention_heads + self.num_key_value_heads) * self.head_dim
+        per_layer = 6 * self.hidden_size + attention + 4 * self.intermediate_size
+        return tokens * self.num_hidden_layers * per_layer * bytes_each
+
+    def recomputes(self, tokens: int, bytes_each: int) -> bool:
+        """Whether supervised training keeps the inputs of blocks only: when all it could keep outweighs the model."""
+        return self.activation_bytes(tokens, bytes_each) > max(RECOMPUTE_ABOVE, 16 * self.parameter_count())

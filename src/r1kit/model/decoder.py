@@ -5,9 +5,12 @@ Shapes: B rows, T tokens, D model width, H query heads, K key-value heads, E hea
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from r1kit.model.attention import Attend, causal
 from r1kit.model.config import ModelConfig
@@ -54,12 +57,16 @@ class Block(nn.Module):
         return x_BTD + self.mlp(self.mlp_norm(x_BTD))
 
 
+_recomputed = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+
+
 class Decoder(nn.Module):
     """A pre-norm transformer decoder. It ends in hidden states: whoever needs logits asks `logits`."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
+        self.recompute = False  # in the backward pass, what is inside the blocks: a third more time, far less memory
         self.embed = nn.Embedding(config.vocab_size, config.hidden_size)
         self.rotary = Rotary(config)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_hidden_layers))
@@ -74,7 +81,8 @@ class Decoder(nn.Module):
         x_BTD = self.embed(tokens_BT)
         cos, sin = self.rotary(positions_BT, x_BTD.dtype)
         for block in self.blocks:
-            x_BTD = block(x_BTD, cos, sin, attend)
+            given = (x_BTD, cos, sin, attend)
+            x_BTD = _recomputed(block, *given) if self.recompute else block(*given)
         return self.norm(x_BTD)
 
     @property

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from r1kit.artifact import UserError, nearest
 from r1kit.rewards.scripts import LANGUAGE_NAMES, NOT_TEXT, SAME, SCRIPTS, SENTENCE_END, WORD
 
+LONGEST = 100_000  # characters; of what is longer, the first and the last half of as many are read
 LONG = 5  # words from which a sentence is evidence of a language by itself
 SURE = 0.7  # probability from which such a sentence counts as evidence
 OTHER = 0.6  # probability from which a sentence is not in the target language, against the others found
@@ -49,6 +50,8 @@ def dominant(text: str) -> str | None:
 def word_counts(text: str, target: str | None = None, among: Collection[str] = ()) -> Counter[str]:
     """How many words are in which language."""
     wanted = None if target is None else code_of(target)
+    if len(text) > LONGEST:
+        text = text[: LONGEST // 2] + "\n" + text[-LONGEST // 2 :]
     runs = list(_runs(text))
     candidates = {script: _candidates(script, runs, wanted, among) for script in {run.script for run in runs}}
     counts: Counter[str] = Counter()
@@ -114,21 +117,30 @@ def _candidates(script: str, runs: list[Run], wanted: str | None, among: Collect
 def _language(run: Run, candidates: list[str], wanted: str | None, before: str) -> str:
     if len(candidates) == 1:
         return candidates[0]
-    best, probability = _likeliest(run.text, candidates)
-    if probability >= OTHER and run.words > 1:
-        return best
+    if run.words > 1:
+        best, probability = _likeliest(run.text, candidates)
+        if probability >= OTHER:
+            return best
     return wanted if wanted in candidates else before
 
 
 def _likeliest(text: str, languages: Collection[str]) -> tuple[str, float]:
     """The likeliest of some languages, and its probability among them."""
-    scores = dict.fromkeys(languages, 0.0)
+    probabilities = _identify(text)
+    best = max(languages, key=lambda code: probabilities.get(code, 0.0))
+    total = sum(probabilities.get(code, 0.0) for code in languages)
+    return best, probabilities.get(best, 0.0) / total if total else 0.0
+
+
+@lru_cache(maxsize=2048)
+def _identify(text: str) -> dict[str, float]:
+    """The probability of every language that is at all likely."""
+    found: dict[str, float] = {}
     for code, probability in _identifier().rank(text):
-        code = SAME.get(code, code)
-        if code in scores:
-            scores[code] += probability
-    best = max(scores, key=lambda code: scores[code])
-    return best, scores[best] / (sum(scores.values()) or 1.0)
+        if probability > 1e-6:
+            code = SAME.get(code, code)
+            found[code] = found.get(code, 0.0) + probability
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -27,7 +27,7 @@ from r1kit.rewards.leaf import (
 from r1kit.rewards.notation import TEXT, normalise, plain_text
 from r1kit.rewards.proof import Undecided
 from r1kit.rewards.prose import committed, last_statement
-from r1kit.rewards.shape import FLIPPED, RELATION, Shape, depths, interval, named_value, region, shape, split
+from r1kit.rewards.shape import FLIPPED, RELATION, Shape, condition, depths, interval, named_value, region, shape, split
 from r1kit.rewards.verdict import Ruling
 
 LONGEST = 2_000  # characters of an answer
@@ -158,7 +158,7 @@ def _same(gold: str, answer: str) -> bool:
     if _COMMA_DECIMAL.fullmatch(gold) or _COMMA_DECIMAL.fullmatch(answer):  # 1,22 as the decimal 1.22
         if gold.replace(",", ".") == answer.replace(",", "."):
             return True
-    gold, answer = _same_modulus(gold, answer)
+    gold, answer = _same_modulus(condition(gold), condition(answer))
     (name, value), (answer_name, answer_value) = named_value(interval(gold)), named_value(interval(answer))
     if None not in (name, answer_name) and (name == answer_name or "" in (name, answer_name)):
         gold, answer = value, answer_value

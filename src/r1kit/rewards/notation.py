@@ -53,7 +53,9 @@ _REWRITES = [
         (r"([A-Za-z])\^(\w|\{[^{}]*\})_(\w|\{[^{}]*\})", r"\1_\3^\2"),
         (r"\s+", " "),
         (r"(?<=\d) (?=\d{3}(?![\d/]))(?<![./]\d )", ""),  # 12 345 678
-        (r"(?<=\d)_(?=\d{3})|\*\*(?=\S)", ""),
+        (r"(?<=\d)_(?=\d{3})", ""),
+        (r"(?<=[\w)])\*\*(?=[\w(])", "^"),
+        (r"(?<=\d) (?=[十百千万亿])", ""),
     )
 ]
 _POWERS = [
@@ -82,7 +84,8 @@ def normalise(text: str) -> str:
         text = pattern.sub(replacement, text)
     if not re.search(r"[(\[]|\\\{", text):  # (1,234) is a pair
         text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
-    return _LOOSE_SPACE.sub("", text.strip().rstrip(" .,;:\\"))
+    text = re.sub(r"(?<!\.\.)[ .,;:*\\]+$|^[ *]+(?![ \d(])", "", text)  # a full stop is dropped, 0.333... is not
+    return _LOOSE_SPACE.sub("", text.strip())
 
 
 def plain_text(text: str) -> str:

@@ -33,7 +33,7 @@ def _value(match: re.Match[str]) -> Fraction:
         over = int(match["over"]) if match["over"].isdecimal() else _whole(match["over"])
         return Fraction(over, 100 if match["under"] == "百" else _whole(match["under"]))
     if match["whole"]:
-        decimals = "".join(str(_DIGITS[digit]) for digit in match["decimals"] or "0")
+        decimals = "".join(str(_DIGITS[digit]) for digit in match["decimals"] or "零")
         return _whole(match["whole"]) + Fraction(int(decimals), 10 ** len(decimals))
     value = Fraction(match["digits"])
     for unit in match["scale"]:

@@ -14,7 +14,7 @@ from fractions import Fraction
 from r1kit.rewards.formula import Apply, Formula, Unreadable, parts
 
 POINTS = 4
-TOLERANCE = 1e-9  # of the largest number met on the way
+TOLERANCE = 1e-11  # of the largest number met on the way
 # Where these occur the sign of a variable matters; elsewhere variables are lengths, counts and the like, so positive.
 SIGNED = {"abs", "floor", "ceil", "max", "min"}
 CONSTANTS = {"pi": cmath.pi, "e": cmath.e, "i": 1j}

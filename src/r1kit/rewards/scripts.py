@@ -60,7 +60,7 @@ NOT_TEXT = re.compile(
     r"|\\\[.*?(?:\\\]|\Z)|\\\(.*?(?:\\\)|\Z)|\\[A-Za-z]+"
     r"|https?://\S+|www\.\S+|\S{1,64}@\S{1,255}"
     r"|</?\w+>"
-    r"|\w*[\d_]\w*",  # identifiers such as x1 and max_value
+    r"|\b\w*[\d_]\w*",  # identifiers such as x1 and max_value
     re.DOTALL,
 )
 SENTENCE_END = re.compile(r"[\n!?;:。！？；：|]|[.।](?=\s|$)")
@@ -70,8 +70,8 @@ LANGUAGE_NAMES = {
     for code, names in {
         "ar": "arabic", "bg": "bulgarian", "bn": "bengali", "ca": "catalan", "cs": "czech", "da": "danish",
         "de": "german deutsch", "el": "greek", "en": "english 英文 英语", "es": "spanish español", "et": "estonian",
-        "fa": "persian farsi", "fi": "finnish", "fr": "french français", "gu": "gujarati", "he": "hebrew", "hi": "hindi",
-        "hr": "croatian bosnian", "hu": "hungarian", "id": "indonesian", "is": "icelandic", "it": "italian italiano",
+        "fa": "persian farsi", "fi": "finnish", "fr": "french français", "gu": "gujarati", "he": "hebrew",
+        "hi": "hindi", "hr": "croatian bosnian", "hu": "hungarian", "id": "indonesian", "is": "icelandic", "it": "italian italiano",
         "ja": "japanese 日本語", "ka": "georgian", "kn": "kannada", "ko": "korean 한국어", "lt": "lithuanian",
         "lv": "latvian", "mk": "macedonian", "ml": "malayalam", "mr": "marathi", "ms": "malay", "ne": "nepali",
         "nl": "dutch", "no": "norwegian", "pa": "punjabi", "pl": "polish", "pt": "portuguese português",

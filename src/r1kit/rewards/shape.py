@@ -19,6 +19,9 @@ _NAME = re.compile(
 )
 
 
+_SUCH_THAT = re.compile(r"\\\{\(?[A-Za-z, ]+\)?(?:∈[A-Z])?[|:](.*)\\\}")
+
+
 class Shape(NamedTuple):
     """kind: "leaf", "list" (no brackets), "set", "union", "matrix [..]", or the brackets of a tuple or interval."""
 
@@ -47,7 +50,7 @@ def shape(text: str) -> Shape:
         if opening == "[" and all(row[0] == "[" for row in rows):  # [[1,2],[3,4]]
             cells = [split(row[1], _COMMA)[0] for row in rows]
             return Shape(f"matrix {[len(row) for row in cells]}", [cell for row in cells for cell in row])
-        return Shape(opening + closing, pieces)
+        return Shape("list" if opening + closing == "[]" and len(pieces) > 2 else opening + closing, pieces)
     return shape(inside) if opening + closing in ("()", "[]") and inside else Shape("leaf", [text])
 
 
@@ -105,6 +108,12 @@ def named_value(text: str) -> tuple[str | None, str]:
 def _bare_name(name: str) -> str:
     """Without braces, and a function without its arguments: f(x) and f(n) are both f."""
     return re.sub(r"[{}\\ ]|(?<=.)\(.*\)", "", name)
+
+
+def condition(text: str) -> str:
+    """{x | x > 0} as x > 0."""
+    match = _SUCH_THAT.fullmatch(text)
+    return match[1] if match else text
 
 
 def interval(text: str) -> str:

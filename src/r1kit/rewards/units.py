@@ -41,9 +41,11 @@ _KNOWN = {
 }
 _BEHIND = re.compile(
     rf"(?:{TEXT}[A-Za-z./° \u4e00-\u9fff^\d-]+{TEXT}"  # \text{{ any words}}
-    r"|(?<=[\d}]) (?:[A-Za-z]{2}[A-Za-z./ ]*|[A-Za-z])|(?<=\d)[A-Za-z]{2,}(?:/[a-z]+)?"  # 5 apples, 5 m, 5km/h
+    r"|(?<=[\d}]) [A-Za-z][A-Za-z./ ]*|(?<=\d)[A-Za-z]{2,}(?:/[a-z]+)?"  # 5 apples, 5 m/s; 5km/h
     r"|(?<=[\d}]) ?[\u4e00-\u9fff]{1,6}|¤|¥|€|£|¢|°C?)(?:\^?\{?[23]\}?)?$"
 )
+# A word by itself, which no product of variables and no function looks like.
+_WORD = re.compile(r"(?!(?:arc|a)?(?:sin|cos|tan|log|ln|exp|sqrt|pi))(?=[^ ]*[aeiouy])[A-Za-z]{3}[A-Za-z./ ]*")
 _BEFORE = re.compile(rf"{TEXT}?(?:US|USD|RMB|CNY)?{TEXT}?[¤¥€£]|{TEXT}?(?:USD|RMB|CNY|EUR){TEXT}?")
 # Words behind a number that change it or take it back, so that they are no unit.
 _NO_UNIT = re.compile(
@@ -60,10 +62,11 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
     if before := _BEFORE.match(text):
         unit, text = _unit(before[0]), text[before.end() :]
     behind = _BEHIND.search(text)
-    if behind and behind.start() and re.search(r"[\d一-十}]", text[: behind.start()]):
-        found, word = _unit(behind[0]), behind[0].replace(TEXT, "").strip()
-        glued = not behind[0].startswith((TEXT, " ")) and word.isascii() and word[0].isalpha()
-        if found or not (glued or len(word) == 1 and word.isascii() or _NO_UNIT.search(word.lower())):
+    if behind and re.search(r"[\d}]", text[: behind.start()]):
+        found, words = _unit(behind[0]), behind[0].replace(TEXT, "").strip()
+        in_text = behind[0].startswith(TEXT) and len(words) > 1
+        drop = in_text or (behind[0][0] == " " and _WORD.fullmatch(words)) or re.fullmatch("[\u4e00-\u9fff]+", words)
+        if found or (drop and not _NO_UNIT.search(words.lower())):
             unit, text = found or unit, text[: behind.start()]
     return text.replace(TEXT, "").strip(), unit
 

@@ -17,16 +17,16 @@ from transformers import PreTrainedTokenizerBase
 
 from r1kit.artifact import StageContext
 from r1kit.config import Preference
-from r1kit.data.chat import give_chat_template, render_prompt
+from r1kit.data.chat import render_prompt
 from r1kit.data.examples import RESPONSE_FIELDS, Row, prompt_of, scored_parts, text_of
 from r1kit.data.pack import PackedRow, pack
 from r1kit.data.store import DataError
 from r1kit.evals.metrics import mean_ci95
 from r1kit.learn.preference_loss import document_scores, label_margins, pair_margins, preference_loss
 from r1kit.model.heads import RewardModel, reward_model_from
-from r1kit.model.hf import load_model, load_tokenizer, publish_model
+from r1kit.model.hf import publish_model
 from r1kit.stages.loop import Rhythm, train
-from r1kit.stages.records import Record, Texts, load_supply
+from r1kit.stages.records import Record, Texts, load_own_tokenizer, load_policy, load_supply
 
 SCALE = ("eval/score_mean", "eval/score_std")  # kept with the model: RL reads scores in standard deviations
 
@@ -50,12 +50,9 @@ class Judged:
 
 def run(config: Preference, context: StageContext) -> dict[str, Any]:
     """Train from the last checkpoint, or from the start, and publish model/. The summary holds held-out accuracy."""
-    directory = context.models[config.model]
-    tokenizer = load_tokenizer(directory)
-    give_chat_template(tokenizer, config.template)
+    tokenizer = load_own_tokenizer(config, context)
     supply = load_supply(config, context, tokenizer, partial(_read, config, tokenizer), close=False)
-    policy = load_model(directory, torch.float32, context.device)
-    model = reward_model_from(policy, {key: getattr(config, key) for key in ("objective", "scores", "template")})
+    model = reward_model_from(load_policy(config, context), {key: getattr(config, key) for key in ("objective", "scores", "template")})
     held_out = [_judged(config, row) for row in supply.rows(supply.measured)]
 
     def source(done: int) -> Iterator[list[Judged]]:

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.artifact import StageContext, derive_seed
 from r1kit.config import Supervised
+from r1kit.data.chat import give_chat_template
 from r1kit.data.examples import Row, encode, hold_out, read_sources
 from r1kit.data.pack import Document, first_fit
 from r1kit.data.store import DataError
 from r1kit.log import say
+from r1kit.model.decoder import Decoder
+from r1kit.model.hf import load_model, load_tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,20 @@ def _order(n: int, seed: int, epoch: int) -> Sequence[int]:
     order = list(range(n))
     Random(derive_seed("epoch", seed, epoch)).shuffle(order)
     return order
+
+
+def load_policy(config: Supervised, context: StageContext) -> Decoder:
+    """The model to train, in fp32."""
+    model = load_model(context.models[config.model], torch.float32, context.device)
+    model.recompute = model.config.recomputes(config.row_tokens, getattr(torch, context.dtype).itemsize)
+    return model
+
+
+def load_own_tokenizer(config: Supervised, context: StageContext) -> PreTrainedTokenizerBase:
+    """Its tokenizer, which has a chat template from here on."""
+    tokenizer = load_tokenizer(context.models[config.model])
+    give_chat_template(tokenizer, config.template)
+    return tokenizer
 
 
 def load_supply(

@@ -9,25 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
-
 from r1kit.artifact import StageContext
 from r1kit.config import SFT
-from r1kit.data.chat import give_chat_template
 from r1kit.data.examples import Row, continue_prompt, conversation, render_messages
 from r1kit.data.pack import PackedRow, pack
 from r1kit.learn.next_token import answer_loss
 from r1kit.model.decoder import Decoder
-from r1kit.model.hf import load_model, load_tokenizer, publish_model
+from r1kit.model.hf import publish_model
 from r1kit.stages.loop import Rhythm, train
-from r1kit.stages.records import Record, Texts, load_supply
+from r1kit.stages.records import Record, Texts, load_own_tokenizer, load_policy, load_supply
 
 
 def run(config: SFT, context: StageContext) -> dict[str, Any]:
     """Train from the last checkpoint, or from the start, and publish model/. The summary is the totals."""
-    directory = context.models[config.model]
-    tokenizer = load_tokenizer(directory)
-    give_chat_template(tokenizer, config.template)
+    tokenizer = load_own_tokenizer(config, context)
 
     def read(row: Row, where: str) -> Texts:
         messages, answer = conversation(row, where)
@@ -35,7 +30,7 @@ def run(config: SFT, context: StageContext) -> dict[str, Any]:
         return Texts(prompt, [(prompt, continue_prompt(prompt, answer))])
 
     supply = load_supply(config, context, tokenizer, read, close=True)
-    model = load_model(directory, torch.float32, context.device)
+    model = load_policy(config, context)
 
     def source(done: int) -> Iterator[list[PackedRow]]:
         return ([_packed(row) for row in rows] for rows in supply.from_step(done))

@@ -22,7 +22,8 @@ from r1kit.data.worlds.talk import exchange, sentence
 from r1kit.data.worlds.task import LEVELS, Slips, Task
 
 TALK_SHARE = 0.15
-CHINESE_SHARE = 0.15
+CHINESE_SHARE = 0.25
+FAMILY_SHARES = {"arithmetic": 0.3, "countdown": 0.4, "logic": 0.3}  # countdown takes longest to learn
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Mixture:
 
 CORPORA = {
     "sprout-textbook": Mixture(bare=0.40, clean=0.32, careless=0.16, rechecked=0.12, bare_wrong=1 / 3),
-    "sprout-web": Mixture(bare=0.85, clean=0.05, careless=0.06, rechecked=0.04, bare_wrong=0.6),
+    "sprout-web": Mixture(bare=0.82, clean=0.06, careless=0.07, rechecked=0.05, bare_wrong=0.6),
 }
 # In which language the steps are: the question's, the other, or both mixed line by line.
 STEP_LANGUAGES = {"same": 0.80, "other": 0.08, "mixed": 0.12}
@@ -70,7 +71,7 @@ def document(rng: Random, mixture: Mixture) -> str:
     if rng.random() < TALK_SHARE:
         user, reply = exchange(rng, language)
         return _dialogue(rng, language, user) + " " + reply
-    family = rng.choice(list(FAMILIES.values()))
+    family = FAMILIES[rng.choices(list(FAMILY_SHARES), weights=list(FAMILY_SHARES.values()))[0]]
     task = family.make(rng, rng.choice(LEVELS))
     while task.held_out:
         task = family.make(rng, task.level)

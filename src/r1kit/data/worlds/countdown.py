@@ -12,7 +12,7 @@ from r1kit.data.worlds.task import WORDS, Slips, Task, near
 
 name = "countdown"
 # level -> how many numbers, the largest of them, the operators
-SHAPES = {1: (2, 20, "+-"), 2: (2, 12, "+-*"), 3: (3, 12, "+-"), 4: (3, 20, "+-"), 5: (3, 10, "+-*")}
+SHAPES = {1: (2, 20, "+-"), 2: (2, 12, "+-*"), 3: (3, 9, "+-"), 4: (3, 14, "+-"), 5: (3, 20, "+-")}
 QUESTIONS = {
     "en": ("Use {} to make {}.", "Make {1} from {0}.", "Combine {} to get {}.", "Reach {1} using {0}."),
     "zh": ("用{}得到{}。", "用{}凑出{}。", "怎样用{}算出{}？"),
@@ -26,7 +26,7 @@ def make(rng: Random, level: int) -> Task:
     while True:
         numbers = tuple(rng.randint(1, largest) for _ in range(count))
         ways = [way for way in _ways(numbers, operators) if _value(way) > 0]
-        if level in (2, 5):  # the operator that makes the level hard must be the one that is needed
+        if "*" in operators:  # the operator that makes the level hard must be the one that is needed
             ways = [way for way in ways if "*" in way[1]]
         if ways and len(set(numbers)) == count:
             way = rng.choice(ways)
@@ -49,10 +49,12 @@ def work(task: Task, rng: Random, languages: Callable[[], str], slips: Slips) ->
     for way in sorted(ways, key=seems.__getitem__):
         words = WORDS[languages()]
         right = _value(way)
-        wrong = target if rng.random() < 0.3 and right != target else near(rng, right)
+        wrong = target if rng.random() < 0.15 and right != target else near(rng, right)
 
         def write(result: int, way: tuple = way, words: dict = words) -> str:
-            return f"{_trace(way, result)},{target}?{words['yes' if result == target else 'no']}"
+            off = abs(result - target)
+            check = f"{max(result, target)}-{min(result, target)}={off}"
+            return f"{_trace(way, result)},{check}{words['no' if off else 'yes']}"
 
         written, believed = slips.step(write, right, wrong, words["wait"])
         lines += written

@@ -15,7 +15,9 @@ Status = Literal["ok", "error", "over_limit", "infra_error"]
 class Limits:
     """What one whole Task may use. `fuel` is counted by the wasm tier, `cpu_seconds` by the native ones."""
 
-    fuel: int = 20_000_000_000  # wasm instructions; 1e10 to 4e10 are about one second of the same work in native CPython
+    fuel: int = (
+        20_000_000_000  # wasm instructions; 1e10 to 4e10 are about one second of the same work in native CPython
+    )
     cpu_seconds: float = 2.0
     memory_bytes: int = 512 << 20
     output_bytes: int = 16 << 20  # printed and returned, all outcomes together
@@ -45,7 +47,9 @@ class Outcome:
     """What one input came to. Nothing in it is evidence of anything but the candidate's own output."""
 
     status: Status  # infra_error: the sandbox broke, not the candidate; to be masked, never scored
-    value: Value | None = None  # call/expression: the value; stdin: what was printed; symbolic: bool or None (unparsable)
+    value: Value | None = (
+        None  # call/expression: the value; stdin: what was printed; symbolic: bool or None (unparsable)
+    )
     detail: str = ""  # exception type and message, or which limit, or what broke; short
 
 

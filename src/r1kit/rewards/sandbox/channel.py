@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from r1kit.rewards.sandbox.base import Execution, Limits, Outcome, Task
-from r1kit.rewards.sandbox.codec import CodecError, decode, loads
-from r1kit.rewards.sandbox.guest.runner import DETAIL, Program
+from r1kit.rewards.sandbox.guest.runner import Program
+from r1kit.rewards.sandbox.wire import DETAIL, longest_reply, outcome
 
 READY = b"ready"
 OUT_OF_MEMORY = 77  # exit code
 WALL_SLACK = 0.4  # seconds of wall clock above the CPU limit
 START_SECONDS, STARVED_SECONDS = 30.0, 30.0  # how long to wait for a candidate to start, and for a processor in all
-ESCAPED = 6  # characters of JSON that one byte of output may take
 CHUNK = 1 << 16
 CREDENTIALS = struct.Struct("iII")  # pid, uid, gid
 read, write, leave = os.read, os.write, os._exit  # the guest's interpreter will be given others
@@ -64,23 +63,22 @@ def answer(descriptor: int) -> None:
 
 
 def converse(channel: socket.socket, task: Task, limits: Limits) -> tuple[list[Outcome], bool]:
-    """The host's side: the outcomes, one an input; fewer when the guest ends, one is over a limit, or time is up (True).
+    """The host's side: the outcomes, one an input; fewer when the guest ends, one is over a limit or time is up (True).
 
-    Broken or TimeoutError when the guest never was ready.
+    Broken or TimeoutError when the guest never was ready or hardly ever got a processor.
     """
-    longest = ESCAPED * limits.output_bytes + CHUNK
     first, candidate = _first_line(channel)
     if first != READY:
         raise Broken(f"the candidate's process did not start: {first[:DETAIL].decode('utf-8', 'replace')}")
     message = {"mode": task.mode, "source": task.source, "inputs": task.inputs, "output_bytes": limits.output_bytes}
-    lines = _lines(channel, longest, limits.cpu_seconds + WALL_SLACK, candidate)
+    lines = _lines(channel, longest_reply(limits.output_bytes), limits.cpu_seconds + WALL_SLACK, candidate)
     outcomes: list[Outcome] = []
     try:
         channel.settimeout(START_SECONDS)
         channel.sendall(json.dumps(message).encode())
         channel.shutdown(socket.SHUT_WR)
         while len(outcomes) < len(task.inputs) and not (outcomes and outcomes[-1].status == "over_limit"):
-            outcomes.append(_outcome(next(lines), longest + CHUNK))
+            outcomes.append(outcome(task.mode, next(lines).decode("utf-8", "replace"), limits.output_bytes))
     except (StopIteration, BrokenPipeError, ConnectionResetError):
         return outcomes, False  # how its process ended will say why
     except TimeoutError:
@@ -100,28 +98,15 @@ def complete(outcomes: list[Outcome], timed_out: bool, ended: Ended, task: Task,
 
 
 def _epitaph(ended: Ended, limits: Limits) -> Outcome:
-    if ended.stopped:
-        return Outcome("error", detail="the interpreter closed its channel")
     if ended.code == -signal.SIGXCPU or (ended.code == -signal.SIGKILL and ended.cpu_seconds >= limits.cpu_seconds):
         return Outcome("over_limit", detail=f"CPU time: {limits.cpu_seconds:g} s")
+    if ended.code == -signal.SIGKILL and ended.stopped:
+        return Outcome("error", detail="the interpreter closed its channel")
     if ended.code in (OUT_OF_MEMORY, -signal.SIGKILL):  # nothing else kills it: the machine ran out of memory
         return Outcome("over_limit", detail="memory")
     if ended.code < 0:
         return Outcome("error", detail=f"the interpreter was ended by {signal.Signals(-ended.code).name}")
     return Outcome("error", detail=f"the interpreter ended early, with exit code {ended.code}")
-
-
-def _outcome(line: bytes, longest: int) -> Outcome:
-    """A reply as an outcome; `error` for one that the runner would not have sent."""
-    try:
-        reply = loads(line.decode("ascii"), longest)
-        if type(reply) is not dict or reply.get("status") not in ("ok", "error", "over_limit"):
-            raise CodecError("no status")
-        if reply["status"] == "ok":
-            return Outcome("ok", decode(reply.get("value")))
-        return Outcome(reply["status"], detail=str(reply.get("detail"))[:DETAIL])
-    except (CodecError, UnicodeDecodeError) as error:
-        return Outcome("error", detail=f"an unreadable reply: {error}"[:DETAIL])
 
 
 def _first_line(channel: socket.socket) -> tuple[bytes, int | None]:
@@ -148,7 +133,9 @@ def _lines(channel: socket.socket, longest: int, seconds: float, candidate: int 
             channel.settimeout(max(start + allowed - time.monotonic(), 0.001))
             chunk = channel.recv(CHUNK)
         except TimeoutError:
-            allowed = seconds + min(_starved_seconds(candidate), STARVED_SECONDS)
+            if (starved := _starved_seconds(candidate)) > STARVED_SECONDS:
+                raise Broken(f"the machine is too busy: a candidate waited {starved:.0f} s for a processor") from None
+            allowed = seconds + starved
             if time.monotonic() - start >= allowed:
                 raise
             continue

@@ -5,6 +5,7 @@ A candidate here can do whatever its user can: read keys, delete files, reach th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -37,7 +38,8 @@ class PlainSandbox:
             except (Broken, OSError) as error:
                 return Execution((Outcome("infra_error", detail=str(error)),) * len(task.inputs))
             finally:
-                os.killpg(process.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # all of its group have ended
+                    os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         return complete(outcomes, timed_out, Ended(process.returncode, 0.0, stopped), task, limits)
 

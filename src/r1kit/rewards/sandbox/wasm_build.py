@@ -84,7 +84,9 @@ def _componentize(stage: Path, output: Path) -> None:
         [sys.executable, "-c", run, *map(str, arguments)], env={}, cwd=stage, capture_output=True, text=True
     )
     if found.returncode or not output.is_file():
-        raise UserError(f"componentize-py could not build the sandbox: {(found.stderr or found.stdout).strip()[-2000:]}")
+        raise UserError(
+            f"componentize-py could not build the sandbox: {(found.stderr or found.stdout).strip()[-2000:]}"
+        )
 
 
 def _sources() -> dict[str, str]:

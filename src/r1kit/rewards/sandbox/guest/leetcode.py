@@ -10,10 +10,11 @@ from collections import *
 from functools import *
 from heapq import *
 from itertools import *
+from operator import *
 from math import *
 from string import *
 from typing import *
-from builtins import pow  # math.pow has no modulus
+from builtins import abs, pow  # math.pow has no modulus
 
 with contextlib.suppress(ImportError):
     from sortedcontainers import SortedDict, SortedList, SortedSet
