@@ -1,9 +1,10 @@
 PYTHON ?= python3
 VENV := .venv
+N ?= 100
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: help venv install demo test sprout-base
+.PHONY: help venv install demo test crashtest attacks sprout-base
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +18,12 @@ demo: install  ## watch R1-Zero happen on this machine's CPU, offline, in minute
 
 test: $(VENV)/.installed-test  ## install and run the tests
 	$(BIN)/python -m pytest -q
+
+crashtest: $(VENV)/.installed-test  ## kill a run at N random instants, run it again, compare every file it leaves
+	$(BIN)/python tests/crash/sweep.py -n $(N)
+
+attacks: $(VENV)/.installed-test  ## attack every sandbox tier with every program, as this user and (when root) as nobody
+	$(BIN)/python tests/security/attack_sweep.py
 
 sprout-base: install  ## train the bundled base model again from its recipe, and install it
 	$(BIN)/r1kit run sprout-base

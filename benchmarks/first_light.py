@@ -15,6 +15,8 @@ from typing import Any
 
 from machine import describe, today
 
+from r1kit.log import read_metrics
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
 METRICS = {"pass@1": "pass@1", "cons@16": "cons@16", "format_rate": "format rate"}
@@ -55,11 +57,8 @@ def by_level(results: list[dict[str, Any]], stages: tuple[str, str], benchmark: 
 
 def phases(results: list[dict[str, Any]], runs: Path) -> str:
     """Markdown: where a step's time goes, mean over all steps of all seeds."""
-    rows = [
-        json.loads(line)
-        for result in results
-        for line in (runs / result["run"] / "stages/zero/metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
+    logs = [runs / result["run"] / "stages/zero/metrics.jsonl" for result in results]
+    rows = [row for log in logs for row in read_metrics(log)]
     names = ("time/step", "time/rollout", "time/grade", "time/update", "time/eval", "time/save")
     cells = [f"{sum(row.get(name, 0) for row in rows) / len(rows):.2f}" for name in names]
     gap = max(row["sampling/logp_difference_max"] for row in rows)

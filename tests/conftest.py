@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import islice
 from pathlib import Path
 
@@ -45,3 +46,18 @@ def make_decoder(tokenizer):
         return model
 
     return make
+
+
+@pytest.fixture(scope="session")
+def sandbox():
+    """A sandbox of the tier that R1KIT_TEST_SANDBOX names; by default the strongest that works on this machine."""
+    from r1kit.rewards.sandbox import open_sandbox
+
+    opened = open_sandbox(os.environ.get("R1KIT_TEST_SANDBOX", "auto"))
+    yield opened
+    opened.close()
+
+
+def sampled(rows: list, about: int) -> list:
+    """About so many of the rows, evenly spread; all of them with R1KIT_TEST_ALL=1."""
+    return rows if os.environ.get("R1KIT_TEST_ALL") else rows[:: max(1, len(rows) // about)]

@@ -92,7 +92,11 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Strict JSON, atomically: NaN and infinity are refused with ValueError."""
-    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    write_bytes(path, _json_file(value))
+
+
+def _json_file(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def read_json(path: Path) -> Any:
@@ -148,16 +152,19 @@ def seal(root: Path) -> None:
     """Write down size and SHA-256 of every file under `root`, and a checksum of that list itself."""
     paths = sorted(path for path in root.rglob("*") if path.is_file() and path.name != SEAL)
     files = {p.relative_to(root).as_posix(): {"bytes": p.stat().st_size, "sha256": file_sha256(p)} for p in paths}
-    write_json(root / SEAL, {"files": files, "sha256": hashlib.sha256(_canonical(files)).hexdigest()})
+    write_bytes(root / SEAL, _seal_of(files))
+
+
+def _seal_of(files: Mapping[str, Any]) -> bytes:
+    return _json_file({"files": files, "sha256": hashlib.sha256(_canonical(files)).hexdigest()})
 
 
 def damage(root: Path) -> list[str]:
     """What in a sealed directory is not as it was written, one phrase a file; empty when it is whole."""
     try:
-        sealed = read_json(root / SEAL)
-        files: dict[str, dict[str, Any]] = sealed["files"]
-        intact = sealed["sha256"] == hashlib.sha256(_canonical(files)).hexdigest()
-    except (UserError, OSError, KeyError, TypeError):
+        files: dict[str, Any] = read_json(root / SEAL)["files"]
+        intact = (root / SEAL).read_bytes() == _seal_of(files)
+    except (UserError, OSError, KeyError, TypeError, ValueError):
         intact = False
     if not intact:
         return [f"{SEAL} is {'changed' if (root / SEAL).exists() else 'missing'}"]

@@ -206,7 +206,9 @@ def report(run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="the 
 @app.command()
 def doctor(json_output: Json = False) -> None:
     """Show what this machine offers and what r1kit would choose on it."""
-    found = machine.examine()
+    from r1kit.rewards.sandbox import survey
+
+    found = machine.examine(survey())
     if json_output:
         _emit(found)
     else:

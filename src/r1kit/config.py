@@ -134,6 +134,11 @@ class Preference(Supervised):
     context_length: int = Field(8192, gt=1)  # paper: 8,192 in training, no limit when it is asked
     sequences_per_step: int = Field(256, gt=0)  # paper: 256
 
+    @property
+    def row_tokens(self) -> int:
+        """Both answers of a pair share a row."""
+        return max(self.context_length * (2 if self.objective == "pairwise" else 1), super().row_tokens)
+
 
 class RL(Optimizer, Sampling):
     """GRPO on verifiable problems (paper: R1-Zero and both later RL stages)."""
@@ -160,7 +165,7 @@ class RL(Optimizer, Sampling):
     benchmarks: dict[str, list[PromptSource]] = {}  # held-out problems evaluated along the way
     eval_every: int = Field(0, ge=0)  # steps between those evaluations; 0 never
     eval_samples: int = Field(4, gt=0)
-    save_every: int = Field(10, gt=0)  # steps between checkpoints, rounded up to whole rollouts
+    save_every: int = Field(10, gt=0)  # steps between checkpoints
     log_rollouts_every: int = Field(10, gt=0)  # steps between rollouts kept for the report
     watchdogs: dict[str, Literal["off", "warn", "stop"]] = {}  # other severities than in r1kit/watchdogs.py
     seed: int | None = None

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ import r1kit
 from r1kit import artifact
 
 Dtype = Literal["float32", "bfloat16"]
+NO_SANDBOX = "no sandbox works here: rewards for code, and those for maths that need algebra, cannot be given"
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # glibc's <malloc.h>
 
 
@@ -90,8 +92,11 @@ def versions(*packages: str) -> dict[str, str]:
     return installed
 
 
-def examine() -> dict[str, Any]:
-    """Everything `r1kit doctor` shows, as plain values; sizes in bytes."""
+def examine(sandboxes: Sequence[tuple[str, bool, str]]) -> dict[str, Any]:
+    """Everything `r1kit doctor` shows, as plain values; sizes in bytes.
+
+    sandboxes: of each tier, strongest first, its name, whether it works here, and why (not).
+    """
     import torch
 
     device = choose_device()
@@ -109,7 +114,8 @@ def examine() -> dict[str, Any]:
         "dtype": choose_dtype(device),
         "allocator_tuned": tune_allocator(),
         "models": artifact.bundled_models(),
-        "warnings": _warnings(),
+        "sandboxes": [{"tier": tier, "works": works, "why": why} for tier, works, why in sandboxes],
+        "warnings": _warnings() + ([] if any(works for _, works, _ in sandboxes) else [NO_SANDBOX]),
     }
 
 
@@ -141,4 +147,6 @@ def render(found: dict[str, Any]) -> str:
         "models": ", ".join(found["models"]) or "none",
     }
     lines = [f"{name:<10} {value}" for name, value in rows.items()]
+    for tier in found["sandboxes"]:
+        lines.append(f"{'sandbox':<10} {tier['tier']}: {'yes' if tier['works'] else 'no'}, {tier['why']}")
     return "\n".join(lines + [f"warning    {text}" for text in found["warnings"]])

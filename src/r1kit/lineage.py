@@ -23,6 +23,8 @@ from r1kit.config import Recipe, Stage
 from r1kit.log import say
 from r1kit.recipe import dump_toml, sources
 
+GIT_SECONDS = 10.0  # for git to say which commit this is
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -53,7 +55,8 @@ def plan_steps(recipe: Recipe, dtype: str) -> list[Step]:
     for name, config in recipe.stage.items():
         seed = config.seed if config.seed is not None else derive_seed(recipe.seed, name)
         parents = _parents(config, steps)
-        decides = {**config.model_dump(mode="json"), "seed": seed, "dtype": dtype}
+        # What watchdogs bark at decides whether a stage goes on, not what it makes.
+        decides = {**config.model_dump(mode="json", exclude={"watchdogs"}), "seed": seed, "dtype": dtype}
         sha = artifact.identity(config.kind, decides, parents, r1kit.__version__)
         steps[name] = Step(name, config, seed, dtype, parents, sha)
     return list(steps.values())
@@ -151,7 +154,7 @@ def environment(device: str, dtype: str) -> dict[str, Any]:
     """All that may decide bits besides the recipe: code, libraries, machine. Imports no torch."""
     return {
         "r1kit": r1kit.__version__,
-        "source": artifact.hash_tree(Path(r1kit.__file__).parent, suffix=".py"),
+        "source": artifact.hash_tree(Path(r1kit.__file__).parent, suffix=".py")[:16],
         "commit": _git_commit(),
         "python": platform.python_version(),
         "versions": doctor.versions("torch", "transformers", "tokenizers", "safetensors", "numpy"),
@@ -173,7 +176,11 @@ def _git_commit() -> str | None:
     root = Path(r1kit.__file__).parents[2]
     if not (root / ".git").exists() or (git := shutil.which("git")) is None:
         return None
-    found = subprocess.run([git, "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    ask = [git, "-C", str(root), "rev-parse", "HEAD"]
+    try:
+        found = subprocess.run(ask, capture_output=True, text=True, check=False, timeout=GIT_SECONDS)
+    except subprocess.TimeoutExpired:  # a network drive that is away; the hash of the source says as much
+        return None
     return found.stdout.strip() if found.returncode == 0 else None
 
 
@@ -189,9 +196,9 @@ def fork(steps: Sequence[Step], old: Path, new: Path) -> None:
         raise UserError(
             f"--fork {new}: a new directory is forked from the run in --run-dir, and {old} is not another run"
         )
-    records = artifact.read_json(old / "lineage.json")["stages"]
-    path = new / "lineage.json"
-    lineage = artifact.read_json(path) if path.is_file() else {"forked_from": str(old.resolve()), "stages": {}}
+    origin, path = artifact.read_json(old / "lineage.json"), new / "lineage.json"
+    begun = {**origin, "forked_from": str(old.resolve()), "stages": {}, "changes": []}
+    lineage = artifact.read_json(path) if path.is_file() else begun
     for step in steps:
         source, target = old / "stages" / step.name, new / "stages" / step.name
         finished = (source / "artifact.json").is_file()
@@ -201,7 +208,7 @@ def fork(steps: Sequence[Step], old: Path, new: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
         shutil.copytree(source, aside, copy_function=_link, ignore=shutil.ignore_patterns("checkpoints", ".*"))
         artifact.publish(aside, target)
-        lineage["stages"][step.name] = records[step.name]
+        lineage["stages"][step.name] = origin["stages"][step.name]
         say(f"{step.name}: taken from {old}")
     artifact.write_json(path, lineage)
 

@@ -20,6 +20,7 @@ from typing import Any
 from r1kit import artifact, doctor, interrupt, log
 from r1kit.artifact import Interrupted, StageContext, UserError
 from r1kit.config import Recipe
+from r1kit.explain import legend
 from r1kit.lineage import Step, fork, now, open_lineage, plan_steps, refuse_changes
 from r1kit.recipe import RecipeError, cross_checks
 
@@ -92,7 +93,7 @@ def _run_stages(recipe: Recipe, run_dir: Path, forked_from: Path | None, until: 
         if (run_dir / "stages" / step.name / "artifact.json").is_file():
             log.say(f"{title}: finished already, skipped")
         else:
-            log.say(title)
+            log.say("\n".join([title, *legend(step.config.kind)]))
             _run_stage(step, recipe, run_dir, device, lineage)
         if step.name == until:
             return
@@ -142,7 +143,7 @@ def _finish(step: Step, directory: Path, record: dict[str, Any], summary: Mappin
 
 
 def _advice(directory: Path) -> str:
-    checkpoints = any((directory / "checkpoints").glob("*"))
+    checkpoints = any((directory / "checkpoints").glob("[!.]*"))
     return f"run the same command again to continue from {'its last checkpoint' if checkpoints else 'its start'}"
 
 

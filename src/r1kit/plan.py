@@ -98,7 +98,10 @@ def plan(recipe: Recipe) -> Plan:
     shapes: dict[str, ModelConfig | None] = {}  # by earlier stage
     stages, warnings = [], []
     for name, stage in recipe.stage.items():
-        shape = shapes[name] = _stage_shape(stage, shapes)
+        shape = _stage_shape(stage, shapes)
+        if shape is not None and isinstance(stage, Supervised):
+            shape = shape.reaching(stage.context_length)
+        shapes[name] = shape
         stages.append(_plan_stage(recipe, name, stage, shape))
         warnings += [f"stage.{name}: {text}" for text in _warnings(stage, shape)]
     return Plan(recipe.name, recipe.seed, tuple(stages), tuple(warnings))
@@ -310,7 +313,7 @@ def _render_rl(c: Mapping[str, int]) -> str:
 
 
 def _render_supervised(c: Mapping[str, int]) -> str:
-    return f"{c['epochs']} epochs, {c['sequences_per_step']} records a step, each of at most {c['context_length']:,} tokens"
+    return f"{c['epochs']} epochs, {c['sequences_per_step']} records a step of at most {c['context_length']:,} tokens"
 
 
 _RENDER_COUNTS: dict[str, Callable[[Mapping[str, int]], str]] = {

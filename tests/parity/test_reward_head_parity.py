@@ -35,9 +35,7 @@ def test_transformers_gives_the_same_scores(kind: str, tied: bool, make_decoder,
     theirs, report = AutoModelForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
     assert type(theirs).__name__.lower() == f"{kind}forsequenceclassification" and theirs.num_labels == 1
     assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    documents = [
-        Document(np.random.default_rng(n).integers(1, 300, n, dtype=np.int32), 0) for n in (3, 17, 5, 40, 16)
-    ]
+    documents = [Document(np.random.default_rng(n).integers(1, 300, n, dtype=np.int32), 0) for n in (3, 17, 5, 40, 16)]
     padded = torch.zeros(5, 40, dtype=torch.long)
     for i, document in enumerate(documents):
         padded[i, : len(document)] = torch.from_numpy(document.tokens)
@@ -51,7 +49,7 @@ def test_transformers_gives_the_same_scores(kind: str, tied: bool, make_decoder,
 
 def test_a_policy_is_no_reward_model(make_decoder, tmp_path: Path) -> None:
     save_model(make_decoder(), None, tmp_path)
-    with pytest.raises(UserError, match="not a reward model"):
+    with pytest.raises(UserError, match="no reward model"):
         load_reward_model(tmp_path, torch.float32, "cpu")
     save_model(reward_model_from(make_decoder(), {}), None, tmp_path)
     with pytest.raises(UserError, match="unexpected: score.weight"):

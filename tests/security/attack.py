@@ -13,9 +13,9 @@ from pathlib import Path
 from r1kit.rewards.sandbox.base import Limits, Outcome, Sandbox, Task
 
 WON = "ESCAPED"
-PRELUDE = f"""
+PRELUDE = """
 import os, sys
-def won(*what): print({WON!r}, *what)
+def won(*what): print("".join(("ESC", "APED")), *what)  # a program that prints its own source has won nothing
 def call(x86, arm, *arguments):
     import ctypes, platform
     number = arm if platform.machine() == "aarch64" else x86

@@ -6,66 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_learner import everything, restore, same, save, tiny_learner, train
 
-from r1kit.config import RL
 from r1kit.learn import checkpoint
-from r1kit.learn.batch import make_batch
 from r1kit.learn.checkpoint import Checkpoints, checkpoints
-from r1kit.learn.learner import Learner
-from r1kit.types import Completion
-
-pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled:UserWarning")
-
-
-def config(beta: float) -> RL:
-    schedule = dict(learning_rate=3e-3, lr_scheduler_type="linear", warmup_steps=2, weight_decay=0.1, steps=120)
-    rl = dict(model="m", prompts=["world:arithmetic"], max_completion_length=8, ref_refresh_steps=3, beta=beta)
-    return RL(kind="rl", **schedule, **rl)
-
-
-def batch_of(step: int, vocabulary: int):
-    """Two groups of two answers, a pure function of the step."""
-    generator = torch.Generator().manual_seed(step)
-    rows = torch.randint(1, vocabulary, (6, 7), generator=generator).tolist()
-    old = torch.randn(4, 7, generator=generator) * 0.1 - 5
-    answers = [Completion("p", i, tuple(rows[i]), tuple(old[i].tolist()), "", "stop") for i in range(4)]
-    advantages = torch.tensor([[1.0, -1.0], [0.5, -0.5]])
-    return make_batch(rows[4:], [answers[:2], answers[2:]], advantages, temperature=1.0, mask_truncated=False)
-
-
-def train(learner: Learner, steps: range) -> list[dict[str, float]]:
-    return [learner.step(batch_of(step, learner.model.config.vocab_size), step) for step in steps]
-
-
-def save(learner: Learner, progress: dict, directory: Path) -> None:
-    with Checkpoints(directory) as kept:
-        kept.save(learner, progress)
-
-
-def restore(learner: Learner, directory: Path) -> dict | None:
-    with Checkpoints(directory) as kept:
-        return kept.restore(learner)
-
-
-def everything(learner: Learner) -> list[torch.Tensor]:
-    """Every tensor the future depends on."""
-    tensors = list(learner.model.state_dict().values()) + list(learner.master.state_dict().values())
-    tensors += list(learner.reference.state_dict().values()) if learner.reference else []
-    for parameter in learner.master.parameters():
-        state = learner.optimizer.state[parameter]
-        tensors += [state["exp_avg"], state["exp_avg_sq"], torch.as_tensor(state["step"])]
-    return [tensor.clone() for tensor in tensors]
-
-
-def assert_same(found: list[torch.Tensor], expected: list[torch.Tensor]) -> None:
-    assert len(found) == len(expected)
-    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
 @pytest.mark.parametrize(("beta", "dtype"), [(0.0, torch.float32), (0.02, torch.float32), (0.02, torch.bfloat16)])
 @pytest.mark.parametrize("stop", [1, 4, 6])  # before, after and at a refresh of the reference
-def test_restored_training_is_bit_identical(make_decoder, tmp_path, stop, beta, dtype):
-    learner = Learner(make_decoder(0).to(dtype), config(beta))
+def test_restored_training_is_bit_identical(tmp_path, stop, beta, dtype):
+    learner = tiny_learner(0, beta, dtype)
     train(learner, range(stop))
     save(learner, {"step": stop, "cursor": 77, "tokens": 123}, tmp_path)
     at_save = everything(learner)
@@ -73,43 +23,43 @@ def test_restored_training_is_bit_identical(make_decoder, tmp_path, stop, beta, 
     final = everything(learner)
     assert not all(torch.equal(a, b) for a, b in zip(at_save, final, strict=True))
 
-    fresh = Learner(make_decoder(9).to(dtype), config(beta))  # other weights: all must come from the checkpoint
+    fresh = tiny_learner(9, beta, dtype)  # other weights: all must come from the checkpoint
     assert restore(fresh, tmp_path) == {"step": stop, "cursor": 77, "tokens": 123}
-    assert_same(everything(fresh), at_save)
+    assert same(everything(fresh), at_save)
     assert train(fresh, range(stop, stop + 4)) == metrics
-    assert_same(everything(fresh), final)
+    assert same(everything(fresh), final)
 
 
-def test_saving_changes_nothing(make_decoder, tmp_path):
-    saved, untouched = (Learner(make_decoder(0), config(0.02)) for _ in range(2))
+def test_saving_changes_nothing(tmp_path):
+    saved, untouched = (tiny_learner(0, 0.02) for _ in range(2))
     for step in range(4):
         train(saved, range(step, step + 1))
         save(saved, {"step": step + 1}, tmp_path)
     train(untouched, range(4))
-    assert_same(everything(saved), everything(untouched))
+    assert same(everything(saved), everything(untouched))
 
 
-def test_before_the_first_update_there_is_nothing_to_save(make_decoder, tmp_path):
-    learner = Learner(make_decoder(0), config(0.0))
+def test_before_the_first_update_there_is_nothing_to_save(tmp_path):
+    learner = tiny_learner(0, 0.0)
     save(learner, {"step": 0}, tmp_path / "checkpoints")
     assert not (tmp_path / "checkpoints").exists() and not learner.optimizer.state
 
 
-def test_what_is_saved_is_the_moment_of_saving(make_decoder, tmp_path):
+def test_what_is_saved_is_the_moment_of_saving(tmp_path):
     """Training goes on while the checkpoint is written: its tensors are copies."""
-    learner = Learner(make_decoder(0), config(0.02))
+    learner = tiny_learner(0, 0.02)
     train(learner, range(4))
     at_save = everything(learner)
     with Checkpoints(tmp_path) as kept:
         kept.save(learner, {"step": 4})
         train(learner, range(4, 7))
-    fresh = Learner(make_decoder(9), config(0.02))
+    fresh = tiny_learner(9, 0.02)
     restore(fresh, tmp_path)
-    assert_same(everything(fresh), at_save)
+    assert same(everything(fresh), at_save)
 
 
-def test_logs_are_cut_back_to_what_they_were(make_decoder, tmp_path, capsys):
-    learner, log = Learner(make_decoder(0), config(0.0)), tmp_path / "metrics.jsonl"
+def test_logs_are_cut_back_to_what_they_were(tmp_path, capsys):
+    learner, log = tiny_learner(0, 0.0), tmp_path / "metrics.jsonl"
     train(learner, range(1))
     log.write_text("before\n")
     with Checkpoints(tmp_path / "checkpoints", [log]) as kept:
@@ -125,21 +75,21 @@ def test_logs_are_cut_back_to_what_they_were(make_decoder, tmp_path, capsys):
         assert kept.restore(learner) is None and log.read_text() == ""
 
 
-def test_restored_weights_are_still_the_engines_own(make_decoder, tmp_path):
+def test_restored_weights_are_still_the_engines_own(tmp_path):
     """Loading fills the tensors in place: whoever shares the module, tied matrices included, sees the new weights."""
-    learner = Learner(make_decoder(0), config(0.0))
+    learner = tiny_learner(0, 0.0)
     train(learner, range(1))
     save(learner, {"step": 1}, tmp_path)
-    model = make_decoder(9)
-    before = [p.data_ptr() for p in model.parameters()]
-    restore(Learner(model, config(0.0)), tmp_path)
+    other = tiny_learner(9, 0.0)
+    model, before = other.model, [p.data_ptr() for p in other.model.parameters()]
+    restore(other, tmp_path)
     assert [p.data_ptr() for p in model.parameters()] == before
     assert torch.equal(model.embed.weight, learner.model.embed.weight)
     assert model.head_weight is model.embed.weight
 
 
-def test_the_newest_stay_and_what_a_kill_left_behind_goes(make_decoder, tmp_path):
-    learner = Learner(make_decoder(0), config(0.0))
+def test_the_newest_stay_and_what_a_kill_left_behind_goes(tmp_path):
+    learner = tiny_learner(0, 0.0)
     assert checkpoints(tmp_path) == [] and restore(learner, tmp_path) is None
     for name in (".step_00000099.tmp", ".step_00000098.old", "step_00000097.tmp", "step_12", "notes"):
         (tmp_path / name).mkdir()
@@ -152,8 +102,8 @@ def test_the_newest_stay_and_what_a_kill_left_behind_goes(make_decoder, tmp_path
     ]  # fmt: skip
 
 
-def test_the_old_goes_only_when_the_new_has_been_read_back(make_decoder, tmp_path, monkeypatch, capsys):
-    learner = Learner(make_decoder(0), config(0.0))
+def test_the_old_goes_only_when_the_new_has_been_read_back(tmp_path, monkeypatch, capsys):
+    learner = tiny_learner(0, 0.0)
     for step in (1, 2):
         train(learner, range(step, step + 1))
         save(learner, {"step": step}, tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 
 import pytest
@@ -31,7 +32,16 @@ def config(**changes) -> RL:
 
 
 def make_inputs(model, old_noise: float = 0.3, mask_truncated: bool = True, lengths=LENGTHS):
-    """A batch of random tokens whose old log-probabilities are the model's own plus noise."""
+    """A batch of `make_groups` with random rewards."""
+    prompts, groups = make_groups(model, old_noise, lengths)
+    rewards = torch.rand(len(prompts), G, generator=torch.Generator().manual_seed(4))
+    return make_batch(
+        prompts, groups, group_advantages(rewards), temperature=TEMPERATURE, mask_truncated=mask_truncated
+    )
+
+
+def make_groups(model, old_noise: float = 0.3, lengths=LENGTHS):
+    """Prompts, and groups of random completions whose old log-probabilities are the model's own plus noise."""
     generator = torch.Generator().manual_seed(5)
     vocabulary = model.config.vocab_size
     prompts = [torch.randint(1, vocabulary, (n,), generator=generator).tolist() for n in PROMPT_LENGTHS]
@@ -44,10 +54,7 @@ def make_inputs(model, old_noise: float = 0.3, mask_truncated: bool = True, leng
         reason = "length" if row in CUT_OFF else "stop"
         ids, old = tuple(ids.tolist()), tuple(old.tolist())
         groups[row // G].append(Completion(str(row // G), row % G, ids, old, "", reason))
-    rewards = torch.rand(len(prompts), G, generator=generator)
-    return make_batch(
-        prompts, groups, group_advantages(rewards), temperature=TEMPERATURE, mask_truncated=mask_truncated
-    )
+    return prompts, groups
 
 
 def plain_logprobs(model, prompt: list[int], completion) -> tuple[torch.Tensor, torch.Tensor]:
@@ -133,7 +140,7 @@ def test_cutting_the_work_up_never_changes_the_gradient(learner, objective):
     whole_sums, whole = gradient(made, batch)
     # 1: one row and one prompt at a time; 11, 22, 33: one, two or three prompts a block
     for tokens in (1, 11, 22, 33, 60):
-        made.config = made.config.model_copy(update={"micro_batch_tokens": tokens})
+        made.micro_batch_tokens = tokens
         sums, found = gradient(made, batch)
         total = torch.cat([x.flatten() for x in whole]).norm()
         assert torch.cat([(a - b).flatten() for a, b in zip(found, whole, strict=True)]).norm() / total < 1e-6
@@ -172,6 +179,43 @@ def test_cut_off_answers_are_left_out(learner, objective):
     assert relative(gradient(made, kept_in)[1], expected) > 1e-3
 
 
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_what_could_not_be_graded_is_as_if_it_had_not_been_sampled(learner, objective):
+    """One answer of each group is left out, whatever its reward: gradient and sums are those of groups of G - 1."""
+    made = learner(objective=objective)
+    generator = torch.Generator().manual_seed(6)
+    rewards = torch.rand(len(PROMPT_LENGTHS), G, generator=generator)
+    graded = torch.ones(len(PROMPT_LENGTHS), G, dtype=torch.bool)
+    graded[torch.arange(len(graded)), torch.tensor([2, 0, 3, 1])] = False
+    rewards[~graded] = torch.tensor([1e6, -1e6, float("nan"), float("inf")])
+    scaled = objective != "dr_grpo"
+    prompts, groups = make_groups(made.model)
+    given = {"temperature": TEMPERATURE, "mask_truncated": False}
+    whole = make_batch(prompts, groups, group_advantages(rewards, scaled, graded), **given, graded_PG=graded)
+    kept = [[group[i] for i in row.nonzero().flatten()] for group, row in zip(groups, graded, strict=True)]
+    small = make_batch(prompts, kept, group_advantages(rewards[graded].view(-1, G - 1), scaled), **given)
+    sums, found = gradient(made, whole)
+    sums_small, expected = gradient(made, small)
+    assert relative(found, expected) < 1e-5 and sums == pytest.approx(sums_small, rel=1e-4, abs=1e-6)
+    none = torch.zeros_like(graded)  # nothing at all could be graded: nothing is learnt
+    lost = make_batch(prompts, groups, group_advantages(rewards, scaled, none), **given, graded_PG=none)
+    made.model.zero_grad()
+    assert made.step(lost, 0)["grad_norm"] == 0
+
+
+def test_an_update_that_is_not_finite_leaves_everything_as_it_was_bit_for_bit(learner):
+    made = learner(learning_rate=1e-2)
+    batch = make_inputs(made.model)
+    made.step(batch, 0)
+    before = copy.deepcopy((made.model.state_dict(), made.optimizer.state_dict()))
+    for poison in (float("nan"), float("inf")):
+        metrics = made.step(replace(batch, advantages_B=torch.full_like(batch.advantages_B, poison)), 1)
+        assert metrics["skipped"] == 1 and not math.isfinite(metrics["grad_norm"])
+        after = (made.model.state_dict(), made.optimizer.state_dict())
+        torch.testing.assert_close(after, before, rtol=0, atol=0)
+    assert made.step(batch, 2)["skipped"] == 0 and all(p.isfinite().all() for p in made.model.parameters())
+
+
 def test_a_batch_of_nothing_but_cut_off_answers_or_single_tokens(learner):
     made = learner(beta=0.0)
     single = make_inputs(made.model, lengths=(1,) * len(LENGTHS))
@@ -204,6 +248,7 @@ def test_logged_numbers(learner, objective):
     expected = {
         "loss": loss,
         "grad_norm": float(torch.cat([g.flatten() for g in gradients]).norm()),
+        "skipped": 0,
         "learning_rate": made.config.learning_rate,
         "kl": k3(terms.logp_BT, terms.ref_logp_BT)[mask].sum().item() / tokens,
         "entropy": entropy.sum().item() / tokens,

@@ -20,7 +20,7 @@ def document(length: int, prompt_length: int, seed: int = 0) -> Document:
 
 
 @given(st.lists(st.integers(1, 50), max_size=40), st.integers(1, 60))
-def test_first_fit_places_everything_once_and_leaves_no_two_rows_that_fit_together(lengths: list, capacity: int) -> None:
+def test_first_fit_places_everything_once_and_leaves_no_two_rows_that_would_fit(lengths: list, capacity: int) -> None:
     rows = first_fit(lengths, capacity)
     assert sorted(i for row in rows for i in row) == list(range(len(lengths)))
     sums = [sum(lengths[i] for i in row) for row in rows]

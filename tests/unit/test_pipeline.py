@@ -229,11 +229,62 @@ def test_a_damaged_model_is_named_before_it_is_used(recipe: Recipe) -> None:
         pipeline.run(recipe, "run")
 
 
-def test_two_processes_cannot_share_a_run(recipe: Recipe) -> None:
-    with pipeline._locked(Path("run")):
-        _, errors = (second := command("run")).communicate(timeout=300)
-    assert second.returncode == 2 and f"process {os.getpid()}" in errors and "--run-dir" in errors
+def test_two_processes_cannot_share_a_run_and_a_killed_one_does_not_hold_it(recipe: Recipe) -> None:
+    slow = ("--no-report", "--set", "stage.zero.learning_rate=0.2")
+    first = command("run", *slow)
+    while not Path("run/stages/zero/metrics.jsonl").exists():
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.01)
+    _, errors = (second := command("run", *slow)).communicate(timeout=300)
+    assert second.returncode == 2 and f"process {first.pid}" in errors and "--run-dir" in errors
+    first.kill()
+    first.communicate()
+    _, errors = (third := command("run", *slow)).communicate(timeout=300)
+    assert third.returncode == 0, errors
+
+
+def test_a_fork_takes_the_finished_stages_that_still_hold_and_leaves_the_run_alone(recipe: Recipe) -> None:
     pipeline.run(recipe, "run")
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in Path("run").rglob("*.*") if path.is_file()}
+    changed = load_recipe("tiny.toml", ["stage.more.steps=5"])
+    with pytest.raises(UserError, match="--fork NEWDIR"):
+        pipeline.run(changed, "run")
+    pipeline.run(changed, "run", fork_to="new", until="zero")
+    pipeline.run(changed, "run", fork_to="new")  # the same command goes on
+    assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in Path("run").rglob("*.*") if p.is_file()} == before
+    pipeline.run(changed, "afresh")
+    assert contents(Path("new/stages/more")) == contents(Path("afresh/stages/more"))
+    assert contents(Path("new/stages/more")) != contents(Path("run/stages/more"))
+    lineage, models = artifact.read_json(Path("new/lineage.json")), "stages/zero/model/config.json"
+    assert lineage["forked_from"] == str(Path("run").resolve())
+    assert lineage["stages"]["zero"] == artifact.read_json(Path("run/lineage.json"))["stages"]["zero"]
+    assert Path("new", models).samefile(Path("run", models)) and not Path("new/stages/zero/checkpoints").exists()
+
+
+def test_a_fork_needs_a_run_to_fork_from(recipe: Recipe) -> None:
+    pipeline.run(recipe, "run", until="zero")
+    for old, new in (("none", "new"), ("run", "run")):
+        with pytest.raises(UserError, match="is not another run"):
+            pipeline.run(recipe, old, fork_to=new)
+
+
+def test_other_software_or_another_machine_is_said_and_noted(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    pipeline.run(recipe, "run", until="zero")
+    pipeline.run(recipe, "run", until="zero")
+    assert "warning" not in capsys.readouterr().err
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    before = artifact.read_json(Path("run/lineage.json"))
+    torch = before["versions"]["torch"]
+    artifact.write_json(Path("run/lineage.json"), before | {"versions": before["versions"] | {"torch": "1.0"}})
+    pipeline.run(recipe, "run", until="more")
+    said = capsys.readouterr().err
+    assert f"versions.torch: 1.0 then, {torch} now; threads: 2 then, 3 now" in said
+    lineage = artifact.read_json(Path("run/lineage.json"))
+    assert lineage["changes"][0]["changed"] == {"versions.torch": ["1.0", torch], "threads": [2, 3]}
+    assert lineage["threads"] == 3 and lineage["versions"]["torch"] == torch
 
 
 def test_a_directory_with_other_things_is_left_alone(recipe: Recipe) -> None:

@@ -23,11 +23,17 @@ from r1kit.stages.reward_model import NO_SUMMARY, RewardScorer
 WORDS = "please thanks kindly sorry".split(), "never idiot stupid nonsense".split()  # polite and rude
 
 
-def answer(seed: object, polite: bool) -> str:
-    """The thoughts are of the other kind: only who reads them is misled."""
+def answer(seed: object, polite: bool, thinks_polite: bool) -> str:
     draw = derive_seed("answer", str(seed), polite)
-    said, thought = (WORDS[kind][draw % 4] for kind in (not polite, polite))
+    said, thought = (WORDS[not kind][draw % 4] for kind in (polite, thinks_polite))
     return f"<think>\n{thought}\n</think>\n{said} {draw % 97}"
+
+
+def pairs(n: int) -> list[dict]:
+    """Only summaries tell which answer is better; who reads the thoughts is misled."""
+    return [
+        {"prompt": f"say {i}", "chosen": answer(i, True, False), "rejected": answer(i, False, True)} for i in range(n)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -50,32 +56,31 @@ def stage(directory: Path, policy: Path, rows: list[dict], **changes: object) ->
 
 
 def test_pairs_teach_the_summary(tmp_path: Path, policy: Path) -> None:
-    rows = [{"prompt": f"say {n}", "chosen": answer(n, True), "rejected": answer(n, False)} for n in range(400)]
-    summary, metrics = stage(tmp_path, policy, rows)
+    summary, metrics = stage(tmp_path, policy, pairs(400))
     assert (summary["records"], summary["held_out"], summary["steps"]) == (360, 40, 45)
     assert metrics[0]["loss"] == pytest.approx(0.6931, abs=1e-4), "all answers start equal"
     assert summary["eval/accuracy"] > 0.9 and summary["eval/accuracy_low"] > 0.8
     assert summary["eval/accuracy_low"] < summary["eval/accuracy"] <= summary["eval/accuracy_high"]
     scorer = RewardScorer(tmp_path / "model", "cpu", "float32")
-    polite, rude = (answer("new", kind) for kind in (True, False))
+    polite, rude = (answer("new", kind, not kind) for kind in (True, False))
     endless = polite.replace("</think>", "")
     good, bad, unfinished = scorer([("say 3", polite), ("say 3", rude), ("say 3", endless)])
     assert good > 0 > bad and unfinished == NO_SUMMARY
 
 
 def test_labels_teach_the_whole_answer(tmp_path: Path, policy: Path) -> None:
-    rows = [{"prompt": f"say {n}", "response": answer(n, n % 3 > 0), "safe": n % 3 > 0} for n in range(400)]
+    rows = [{"prompt": f"say {n}", "response": answer(n, True, n % 3 > 0), "safe": n % 3 > 0} for n in range(400)]
     summary, _ = stage(tmp_path, policy, rows, objective="pointwise", scores="whole")
     assert summary["eval/accuracy"] > 0.9
     scorer = RewardScorer(tmp_path / "model", "cpu", "float32")
-    safe, unsafe = scorer([("say 3", answer("new", True)), ("say 3", answer("new", False))])
+    safe, unsafe = scorer([("say 3", answer("new", True, kind)) for kind in (True, False)])
     assert 0 < unsafe < 0.3 < 0.7 < safe < 1
 
 
 def test_stopped_and_run_again_it_ends_in_the_same_weights(
     tmp_path: Path, policy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [{"prompt": f"say {n}", "chosen": answer(n, True), "rejected": answer(n, False)} for n in range(100)]
+    rows = pairs(100)
     stage(tmp_path / "whole", policy, rows, epochs=1)
     scores, calls = preference.document_scores, []
 
@@ -94,18 +99,18 @@ def test_stopped_and_run_again_it_ends_in_the_same_weights(
 
 
 @pytest.mark.parametrize(
-    ("changes", "row", "message"),
+    ("objective", "row", "message"),
     [
-        ({}, {"prompt": "a", "chosen": "b"}, "row 1: wanted a text in rejected; found None"),
-        ({}, {"prompt": "a", "chosen": "b", "rejected": "<think>c"}, "row 1: an answer ends within its thoughts"),
-        ({"objective": "pointwise"}, {"prompt": "a", "response": "b", "safe": 1}, "wanted true or false in safe; found 1"),
+        ("pairwise", {"prompt": "a", "chosen": "b"}, "row 1: wanted a text in rejected; found None"),
+        ("pairwise", {"prompt": "a", "chosen": "b", "rejected": "<think>c"}, "row 1: an answer has no summary"),
+        ("pointwise", {"prompt": "a", "response": "b", "safe": 1}, "wanted true or false in safe; found 1"),
     ],
 )
 def test_records_that_cannot_be_used_are_told(
-    tmp_path: Path, policy: Path, changes: dict, row: dict, message: str
+    tmp_path: Path, policy: Path, objective: str, row: dict, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        stage(tmp_path, policy, [row], **changes)
+        stage(tmp_path, policy, [row], objective=objective)
 
 
 def test_losses_are_torchs() -> None:

@@ -20,9 +20,9 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from run_factory import HOSTILE, make_run, write_json, write_lines
 
+from r1kit.explain import EXPLAIN, explain
 from r1kit.report.collect import TEXT_HEAD, TEXT_TAIL, Stage, collect
 from r1kit.report.excerpts import fit_rollouts, shared_questions, to_json
-from r1kit.report.explain import EXPLAIN, explain
 from r1kit.report.plots import MAX_POINTS, charts
 from r1kit.report.render import write_report
 from r1kit.report.table import comparison_rows, comparison_table, render_text

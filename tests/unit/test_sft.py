@@ -32,7 +32,8 @@ def base(tmp_path_factory: pytest.TempPathFactory, make_decoder, tokenizer) -> P
 def records(tmp_path: Path) -> Path:
     """A word is answered by the one after it."""
     pairs = [(a, b) for a, b in zip(KEYS, KEYS[1:] + KEYS[:1], strict=True)]
-    rows = [{"prompt": f"{n % 5}: {a}?", "response": f"<think>\n{a}\n</think>\n{b}"} for n in range(20) for a, b in pairs]
+    thinking = "<think>\n{}\n</think>\n{}"
+    rows = [{"prompt": f"{n}: {a}?", "response": thinking.format(a, b)} for n in range(20) for a, b in pairs]
     write_jsonl(tmp_path / "records.jsonl", rows)
     return tmp_path / "records.jsonl"
 

@@ -78,9 +78,7 @@ def continue_prompt(prompt: str, answer: str) -> str:
     return answer if "</think>" in answer else f"\n</think>\n\n{answer}"
 
 
-def encode(
-    pairs: Iterable[tuple[str, str]], tokenizer: PreTrainedTokenizerBase, *, close: bool
-) -> Iterator[Document]:
+def encode(pairs: Iterable[tuple[str, str]], tokenizer: PreTrainedTokenizerBase, *, close: bool) -> Iterator[Document]:
     """(prompt, answer) as tokens. `close` ends the answer with the end-of-text token.
 
     The two are encoded apart: the answer's tokens are those that follow when the model itself is asked.

@@ -1,6 +1,8 @@
-"""Preference pairs from a judge's comparisons, as the paper builds them for its helpful reward model. Pure functions.
+"""Preference pairs from a judge's comparisons, as the paper builds them for its helpful reward model.
 
     two answers -> a judge asked QUERIES times, in both orders -> clear preferences -> neither side longer
+
+Pure functions; who the judge is, an endpoint or a rule, is the caller's business.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 RECOMPUTE_ABOVE = 16 * 10**9  # bytes of activations; a third more arithmetic is a high price for less
 
@@ -48,6 +48,10 @@ class ModelConfig:
         layer = attention + 3 * d * self.intermediate_size + 2 * d
         embeddings = self.vocab_size * d * (1 if self.tie_word_embeddings else 2)
         return self.num_hidden_layers * layer + embeddings + d
+
+    def reaching(self, tokens: int) -> ModelConfig:
+        """The same for texts of so many tokens: rotary positions know no end, trained on longer texts they serve."""
+        return replace(self, max_position_embeddings=max(self.max_position_embeddings, tokens))
 
     def activation_bytes(self, tokens: int, bytes_each: int) -> int:
         """What a backward pass needs to keep of so many tokens."""

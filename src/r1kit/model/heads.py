@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from r1kit.artifact import UserError, read_json
-from r1kit.model.decoder import Decoder
 from r1kit.model.config import ModelConfig
+from r1kit.model.decoder import Decoder
 from r1kit.model.hf import load_weights
 from r1kit.model.hf_config import ARCHITECTURES, read_config
 from r1kit.model.weights import stored_tensors
@@ -60,7 +60,7 @@ def load_reward_model(directory: Path, dtype: torch.dtype, device: torch.device 
     """A reward model that a preference stage made; UserError when `directory` holds something else."""
     settings = read_json(directory / "config.json").get(SETTINGS)
     if settings is None:
-        raise UserError(f"{directory}: not a reward model (config.json has no {SETTINGS}); a preference stage makes one")
+        raise UserError(f"{directory}: no reward model (config.json lacks {SETTINGS}); a preference stage makes one")
     with torch.device("meta"):
         model = RewardModel(read_config(directory), settings)
     return load_weights(model, stored_tensors(directory), directory, dtype, device)

@@ -49,7 +49,8 @@ def save_model(
     """A complete checkpoint in the parameters' dtype; weights already in `directory` are replaced."""
     directory.mkdir(parents=True, exist_ok=True)
     dtype = str(model.embed.weight.dtype).removeprefix("torch.")
-    write_json(directory / "config.json", config_to_hf(model.config) | model.hugging_face_keys() | {"torch_dtype": dtype})
+    config = {**config_to_hf(model.config), **model.hugging_face_keys(), "torch_dtype": dtype}
+    write_json(directory / "config.json", config)
     tokens = {key: value for key, value in token_ids(model.config).items() if value is not None}
     generation = {**tokens, "do_sample": True, "temperature": 0.6, "top_p": 0.95}  # as released R1 models
     write_json(directory / "generation_config.json", generation)

@@ -23,7 +23,7 @@ LEFT, RIGHT = 0.11, 0.985  # where the axes begin and end, as a share of the wid
 COLOURS = [f"#c0000{i}" for i in range(1, 9)]  # stand-ins; the page's --c1 to --c8 take their place
 INK, GRID = "#c00010", "#c00011"
 
-PHASES = ("rollout", "grade", "update", "eval", "save")
+PHASES = ("rollout", "grade", "data", "update", "eval", "save")
 
 Curve = tuple[list[float], list[float]]
 
@@ -55,6 +55,7 @@ PANELS = (
     Panel("Parts of the reward", ("rewards/*/mean",)),
     Panel("Length of completions", ("completions/mean_length", "completions/max_length", "completions/min_length")),
     Panel("Cut off by the length limit", ("completions/clipped_ratio",), "share"),
+    Panel("Repetition", ("completions/repetition",), "share"),
     Panel("Reflective words", ("completions/reflective_words",)),
     Panel("Languages", ("completions/other_language", "completions/language/*"), "share"),
     Panel("Held-out format", ("eval/*/format_rate",), "share", smooth=False),
@@ -69,6 +70,11 @@ PANELS = (
     ),
     Panel("Loss", ("loss",)),
     Panel("Gradient norm", ("grad_norm",)),
+    Panel(
+        "Updates left out, completions not graded, weights behind",
+        ("skipped", "completions/ungraded", "sampling/weights_lag"),
+        smooth=False,
+    ),
     Panel("Learning rate", ("learning_rate",), smooth=False),
     Panel("Time by phase, seconds a step", tuple(f"time/{p}" for p in PHASES), "stack"),
     Panel("Time a step, seconds", ("time/step",)),

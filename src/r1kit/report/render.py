@@ -19,7 +19,7 @@ from r1kit.artifact import write_bytes
 from r1kit.report.collect import Run, collect
 from r1kit.report.excerpts import fit_questions, fit_rollouts, shared_questions, to_json
 from r1kit.report.plots import LEFT, MAX_POINTS, RIGHT
-from r1kit.report.sections import comparison, curves, empty, header, notes, section, sources
+from r1kit.report.sections import comparison, curves, empty, header, notes, section, sources, warnings
 
 PAGE_BYTES = 2_800_000  # the size that completions may fill the page up to
 QUESTION_SHARE = 0.4  # of the space for completions: at most this much for the evaluations' answers
@@ -41,8 +41,8 @@ def render(run: Run, run_dir: Path) -> str:
     """The page."""
     template, style, script = (_package_file(f"page.{kind}") for kind in ("html", "css", "js"))
     drawn, plots = curves(run.stages)
-    drawn = drawn and f"<p>{HOW_TO_READ}</p>{drawn}"
-    before = comparison(run) + section("curves", "Curves", drawn or empty("No stage has logged a step yet."))
+    drawn = f"<p>{HOW_TO_READ}</p>{drawn}" if drawn else empty("No stage has logged a step yet.")
+    before = warnings(run.stages) + comparison(run) + section("curves", "Curves", drawn)
     after = section("recipe", "Recipe and lineage", sources(run)) + notes(run)
     rest = sum(len(part.encode("utf-8", "replace")) for part in (template, style, script, before, after))
     data, browsers = _completions(run, plots, PAGE_BYTES - rest)

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from r1kit.report.collect import Run, Stage, is_number
-from r1kit.report.explain import explain
+from r1kit.explain import explain
+from r1kit.report.collect import Row, Run, Stage, is_number
 from r1kit.report.plots import Chart, charts, compact
 from r1kit.report.table import Cell, ComparisonRow, comparison_rows, metric_label, row_label, show
+from r1kit.watchdogs import WATCHDOGS
 
 MAX_NOTES, MAX_TEXT = 20, 20_000  # reading problems named, and characters of recipe or lineage shown
 
@@ -92,6 +93,33 @@ def _progress(stage: Stage) -> str:
     if not stage.metrics:
         return ""
     return f"step {stage.metrics[-1]['step']:,}" + (f" of {planned:,}" if isinstance(planned, int) else "")
+
+
+# --- warnings --------------------------------------------------------------------------------------------------------
+
+
+def warnings(stages: Sequence[Stage]) -> str:
+    """What the watchdogs saw: each once a stage, at which steps, and what to do about it."""
+    items = []
+    for stage in stages:
+        seen: dict[str, list[tuple[float, str]]] = {}
+        for row in stage.metrics:
+            for name, text in {**_table_in(row, "alerts"), **_table_in(row, "time/alerts")}.items():
+                seen.setdefault(str(name), []).append((row["step"], str(text)))
+        items += [_warning(stage.name, name, found) for name, found in seen.items()]
+    return section("warnings", "Warnings", f"<ul>{''.join(items)}</ul>") if items else ""
+
+
+def _table_in(row: Row, key: str) -> dict[str, Any]:
+    value = row.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _warning(stage: str, name: str, found: list[tuple[float, str]]) -> str:
+    (first, text), last = found[0], found[-1][0]
+    steps = f"step {first}" if first == last else f"{len(found)} times from step {first} to {last}, first"
+    remedy = f" {WATCHDOGS[name].remedy}." if name in WATCHDOGS else ""
+    return f"<li><b>{escape(name)}</b> in {escape(stage)}, {steps}: {escape(text)}.{escape(remedy)}</li>"
 
 
 # --- before and after ------------------------------------------------------------------------------------------------

@@ -2,53 +2,59 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping
-from functools import lru_cache
-from math import isfinite
-from numbers import Real
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from r1kit.artifact import UserError, nearest
-from r1kit.rewards import countdown, math, names
-from r1kit.rewards.extract import find_answers, rule_on
+from r1kit.artifact import nearest
+from r1kit.rewards import own
 from r1kit.rewards.format import is_well_formed
-from r1kit.rewards.verdict import Ruling, Verdict
+from r1kit.rewards.language import consistency
+from r1kit.rewards.own import RewardError
+from r1kit.rewards.reply import Reply
+from r1kit.rewards.services import recipe_folder
+from r1kit.rewards.verdict import Verdict
+from r1kit.rewards.verifiers import VERIFIERS, Verifier
 from r1kit.types import Problem, Score
 
-BUILT_IN = ("accuracy", "format")
+__all__ = ["BUILT_IN", "Request", "RewardError", "canonical_answer", "check_reward_names", "grade", "score"]
 
 
-class Verifier(NamedTuple):
-    check: Callable[[Problem, str], Ruling]  # what holds of one extracted answer
-    canonical: Callable[[str], str]  # one text for equal answers
+@dataclass(frozen=True)
+class Request:
+    """One completion to be scored. Values that JSON can carry: it may travel to another process."""
+
+    problem: Problem
+    text: str
+    weights: Mapping[str, float]  # reward name -> weight
+    think_open: bool = False  # the prompt ended in `<think>`
+    answer_tags: bool = False  # the template asks for `<answer>`
+    truncated: bool = False  # the length cap cut it off: its format is wrong, only an answer already closed counts
 
 
-VERIFIERS = {
-    "math": Verifier(lambda problem, answer: math.check(problem.answer, answer), math.canonical),
-    "countdown": Verifier(
-        lambda problem, answer: Ruling.of(
-            countdown.refute(answer, problem.extra["numbers"], problem.extra["target"])
-        ),
-        countdown.canonical,
-    ),
-    "names": Verifier(lambda problem, answer: Ruling.of(names.refute(problem.answer, answer)), names.canonical),
-}
-UserReward = Callable[[Problem, str], float]  # (problem, completion text) -> reward
+def grade(
+    problem: Problem, text: str, *, think_open: bool = False, truncated: bool = False, free: bool = False
+) -> Verdict:
+    """The accuracy reward: 1 when the response states the right answer and no other, a share where it has parts.
 
-
-class RewardError(UserError):
-    """A reward that does not exist, or one that returned no number. Never scored as 0."""
-
-
-def grade(problem: Problem, text: str, *, think_open: bool = False, truncated: bool = False) -> Verdict:
-    """The accuracy reward: 1 when the response states the right answer and no other, else 0."""
+    free: no format was asked for, so a bare answer counts too. A gold answer that cannot be used is an infra_error: it
+    says nothing about the response. RewardError when the verifier itself fails.
+    """
     verifier = _verifier(problem)
-    answers = find_answers(text, think_open, truncated)
-    if not answers:
-        return Verdict(0.0, None, "cut off before an answer" if truncated else "no answer found", "unparseable")
-    status, reason = rule_on(answers, lambda answer: verifier.check(problem, answer))
-    return Verdict(float(status == "right"), answers[-1], reason, status)
+    try:
+        gold = verifier.read(problem)
+    except (KeyError, TypeError, ValueError) as error:
+        lacks = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        return Verdict(0.0, None, f"the problem cannot be graded by {problem.verifier!r}: {lacks}", "infra_error")
+    try:
+        return verifier.judge(gold, Reply(text, think_open, truncated, free))
+    except RewardError:
+        raise
+    except Exception as error:
+        raise RewardError(
+            f"verifier {problem.verifier!r} failed on problem {problem.id}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def canonical_answer(problem: Problem, extracted: str | None) -> str | None:
@@ -59,65 +65,56 @@ def canonical_answer(problem: Problem, extracted: str | None) -> str | None:
 def score(
     problem: Problem, text: str, weights: Mapping[str, float], *, think_open: bool, answer_tags: bool, truncated: bool
 ) -> Score:
-    """What a completion earns under `weights` (reward name -> weight).
+    """What a completion earns; see `Request`. Masked when the accuracy that it asks for could not be found."""
+    return judge(Request(problem, text, weights, think_open, answer_tags, truncated))[0]
 
-    think_open: the prompt ended in `<think>`; answer_tags: the template asks for `<answer>`; truncated: the length cap
-    cut the completion off, so its format is wrong and only an answer already closed counts.
+
+def judge(request: Request) -> tuple[Score, Verdict | None]:
+    """The score of a completion, and the verdict on its accuracy where that is asked for."""
+    verdict = None
+    if "accuracy" in request.weights:
+        verdict = grade(request.problem, request.text, think_open=request.think_open, truncated=request.truncated)
+    parts = {
+        name: verdict.value if name == "accuracy" and verdict else _part(name, request) for name in request.weights
+    }
+    total = sum(weight * parts[name] for name, weight in request.weights.items())
+    if verdict is None:
+        return Score(total, parts), None
+    return Score(total, parts, verdict.extracted, verdict.reason, verdict.masked), verdict
+
+
+def _part(name: str, request: Request) -> float:
+    if name == "format":
+        shape = {"think_open": request.think_open, "answer_tags": request.answer_tags}
+        return float(not request.truncated and is_well_formed(request.text, **shape))
+    if name == "language":
+        thinking = Reply(request.text, request.think_open).thinking
+        among = request.problem.extra.get("languages", ())
+        return consistency(thinking, request.problem.language, among) if thinking.strip() else 0.0
+    return own.value_of(name, recipe_folder(), request.problem, request.text)
+
+
+BUILT_IN = ("accuracy", "format", "language")
+
+
+def check_reward_names(weights: Mapping[str, float], folder: Path | None = None) -> None:
+    """Raise RewardError unless every name is a built-in reward or a function that can be imported.
+
+    folder: the recipe's; modules beside it can be imported too.
     """
-    verdict = grade(problem, text, think_open=think_open, truncated=truncated)
-    parts = {}
     for name in weights:
-        if name == "accuracy":
-            parts[name] = verdict.value
-        elif name == "format":
-            parts[name] = float(not truncated and is_well_formed(text, think_open=think_open, answer_tags=answer_tags))
-        else:
-            parts[name] = _user_value(name, problem, text)
-    total = sum(weight * parts[name] for name, weight in weights.items())
-    return Score(total, parts, verdict.extracted, verdict.reason)
+        if name in BUILT_IN:
+            continue
+        if ":" not in name:
+            close = nearest(name, BUILT_IN)
+            raise RewardError(
+                f"unknown reward {name!r}: {f'did you mean {close}? ' if close else ''}There are "
+                f"{', '.join(BUILT_IN)}; a function of your own is written package.module:function"
+            )
+        own.load(name, folder)
 
 
-def check_reward_names(weights: Mapping[str, float]) -> None:
-    """Raise RewardError unless every name is a built-in reward or a function that can be imported."""
-    for name in weights:
-        if name not in BUILT_IN:
-            _user_reward(name)
-
-
-def _verifier(problem: Problem) -> Verifier:
+def _verifier(problem: Problem) -> Verifier[Any]:
     if problem.verifier not in VERIFIERS:
         raise RewardError(f"problem {problem.id}: unknown verifier {problem.verifier!r}: use {', '.join(VERIFIERS)}")
     return VERIFIERS[problem.verifier]
-
-
-def _user_value(name: str, problem: Problem, text: str) -> float:
-    try:
-        value = _user_reward(name)(problem, text)
-    except RewardError:
-        raise
-    except Exception as error:
-        raise RewardError(f"reward {name} failed on problem {problem.id}: {type(error).__name__}: {error}") from error
-    if not isinstance(value, Real) or not isfinite(value):
-        raise RewardError(f"reward {name} returned {value!r} for problem {problem.id}: it must return a finite number")
-    return float(value)
-
-
-@lru_cache
-def _user_reward(name: str) -> UserReward:
-    module, colon, function = name.partition(":")
-    if not colon:
-        close = nearest(name, BUILT_IN)
-        hint = f"did you mean {close}? " if close else ""
-        raise RewardError(
-            f"unknown reward {name!r}: {hint}There are {' and '.join(BUILT_IN)}; "
-            "a function of your own is written package.module:function"
-        )
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except Exception as error:  # importing runs the user's module
-        raise RewardError(
-            f"reward {name}: {error}. The module must be importable from where r1kit runs: install it or set PYTHONPATH"
-        ) from error
-    if not callable(found):
-        raise RewardError(f"reward {name} is a {type(found).__name__}: it must be a function of (problem, text)")
-    return found

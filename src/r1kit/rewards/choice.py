@@ -72,6 +72,12 @@ def index_of(gold: str | int, options: Sequence[str]) -> int:
     return named.pop()
 
 
+def canonical(answer: str) -> str:
+    """The letter where an answer begins with one, else its text."""
+    letter = _LETTER.match(_LEAD.sub("", _plain(answer), count=1).strip())
+    return (letter[1] or letter[2] or letter[3]).upper() if letter else normalise(answer)
+
+
 def _by_text(options: Sequence[str], text: str) -> set[int]:
     """Options with exactly this text; the same characters count before the same words."""
     texts = [_plain(option) for option in options]

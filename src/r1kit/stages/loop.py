@@ -135,4 +135,3 @@ def _products(context: StageContext) -> torch.autocast:
 def _is_due(step: int, steps: int) -> bool:
     """Evenly MEASUREMENTS times, the last time after the last step."""
     return step * MEASUREMENTS // steps > (step - 1) * MEASUREMENTS // steps
-

@@ -52,7 +52,8 @@ def run(config: Preference, context: StageContext) -> dict[str, Any]:
     """Train from the last checkpoint, or from the start, and publish model/. The summary holds held-out accuracy."""
     tokenizer = load_own_tokenizer(config, context)
     supply = load_supply(config, context, tokenizer, partial(_read, config, tokenizer), close=False)
-    model = reward_model_from(load_policy(config, context), {key: getattr(config, key) for key in ("objective", "scores", "template")})
+    settings = {"objective": config.objective, "scores": config.scores, "template": config.template}
+    model = reward_model_from(load_policy(config, context), settings)
     held_out = [_judged(config, row) for row in supply.rows(supply.measured)]
 
     def source(done: int) -> Iterator[list[Judged]]:
@@ -106,5 +107,5 @@ def _read(config: Preference, tokenizer: PreTrainedTokenizerBase, row: Row, wher
     prompt = render_prompt(question, config.template, tokenizer)
     parts = [scored_parts(prompt, response, config.scores) for response in responses]
     if None in parts:
-        raise DataError(f"{where}: an answer ends within its thoughts, and its summary is what is scored; delete this row")
+        raise DataError(f"{where}: an answer has no summary after its thoughts, yet that is what is scored; delete it")
     return Texts(question, parts, label)

@@ -75,8 +75,9 @@ def _order(n: int, seed: int, epoch: int) -> Sequence[int]:
 
 
 def load_policy(config: Supervised, context: StageContext) -> Decoder:
-    """The model to train, in fp32."""
+    """The model to train, in fp32, and for texts as long as the records may be."""
     model = load_model(context.models[config.model], torch.float32, context.device)
+    model.config = model.config.reaching(config.context_length)
     model.recompute = model.config.recomputes(config.row_tokens, getattr(torch, context.dtype).itemsize)
     return model
 
@@ -113,15 +114,17 @@ def load_supply(
     documents = list(encode(answers(), tokenizer, close=close))
     each = len(documents) // max(1, len(keys))  # documents a record has
     found = [Record(tuple(documents[i * each : (i + 1) * each]), label) for i, label in enumerate(labels)]
-    fits = [max(map(len, record.documents)) <= config.context_length for record in found]
-    if not any(fits):
+    fitting = [i for i, record in enumerate(found) if max(map(len, record.documents)) <= config.context_length]
+    if not fitting:
         raise DataError(
             f"{', '.join(config.data)}: none of {len(found)} records fits into {config.context_length} tokens: raise "
             "context_length, or give other data"
         )
-    if not all(fits):
-        say(f"{fits.count(False)} of {len(found)} records are longer than {config.context_length} tokens: left out")
-    held = set(hold_out(keys, config.held_out, context.seed))
-    learned = [record for i, record in enumerate(found) if fits[i] and i not in held]
-    measured = [record for i, record in enumerate(found) if fits[i] and i in held]
+    if longer := len(found) - len(fitting):
+        say(f"{longer} of {len(found)} records are longer than {config.context_length} tokens: left out")
+    held_out = {fitting[i] for i in hold_out([keys[i] for i in fitting], config.held_out, context.seed)}
+    learned = [found[i] for i in fitting if i not in held_out]
+    measured = [found[i] for i in fitting if i in held_out]
+    tokens = sum(map(len, learned))
+    say(f"{context.name}: {len(learned)} records of {tokens} tokens to learn from, {len(measured)} held out")
     return Supply(config, derive_seed(context.seed, "order"), learned, measured)

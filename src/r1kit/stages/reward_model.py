@@ -20,7 +20,7 @@ NO_SUMMARY = -3.0  # standard deviations: an answer that never got to what is sc
 
 
 class RewardScorer:
-    """What a preference stage learned. Answers are read as they were in its training: its template, its part of them."""
+    """What a preference stage learned. It reads answers as in its training: under its template, its part of them."""
 
     def __init__(self, directory: Path, device: str, dtype: str):
         self.model = load_reward_model(directory, getattr(torch, dtype), device)

@@ -96,7 +96,9 @@ def _listed(tests: Any, function: str | None) -> tuple[list[Any], str | None]:
             tests = tests.get("functional") or tests.get("test")
     tests = [tests] if isinstance(tests, str) else tests
     if not isinstance(tests, Sequence) or not tests:
-        raise TestsError('there are no tests: give a list of assertions, of {"input", "output"}, or of [args, expected]')
+        raise TestsError(
+            'there are no tests: give a list of assertions, of {"input", "output"}, or of [args, expected]'
+        )
     return list(tests), function
 
 
@@ -111,12 +113,14 @@ def _mode_of(test: Any) -> Mode:
 def _text_pair(test: Any) -> tuple[str, str]:
     if not isinstance(test, Mapping) or not {"input", "output"} <= test.keys():
         raise TestsError(f'in the mode "stdin" a test is {{"input", "output"}}, this one is {str(test)[:80]}')
-    given, expected = ("\n".join(map(str, t)) if isinstance(t, list) else str(t) for t in (test["input"], test["output"]))
+    given, expected = (
+        "\n".join(map(str, t)) if isinstance(t, list) else str(t) for t in (test["input"], test["output"])
+    )
     return given, expected
 
 
 def _call(function: str, test: Any) -> Call:
-    """[args, expected], or {"input", "output"} with args as a list or, as LiveCodeBench has it, one JSON text a line."""
+    """[args, expected], or {"input", "output"} with args as a list or, as in LiveCodeBench, one JSON text a line."""
     if isinstance(test, Mapping) and {"input", "output"} <= test.keys():
         args, expected = test["input"], test["output"]
         if isinstance(args, str):

@@ -47,11 +47,11 @@ def runnable(program: str) -> str:
 def entry_point(program: str, problem: str = "") -> str | None:
     """The function that call tests mean when they do not say: "f" or "Solution().f"; None when there is none.
 
-    Of several, the one that the problem names, else the last function or the first method. A program cannot gain from
+    Of several, the one that the problem names, else the last function but main, or the first method. A program cannot gain from
     the choice: they are all its own.
     """
     solution = _SOLUTION.search(program)
-    names = [a or b for a, b in _DEFINED.findall(program)]
+    names = [name for pair in _DEFINED.findall(program) if (name := "".join(pair)) != "main"]
     if solution:
         names = _METHOD.findall(program, solution.end())[::-1]
     named = [name for name in names if re.search(rf"\b{re.escape(name)}\b", problem)]

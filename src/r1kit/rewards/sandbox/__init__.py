@@ -32,7 +32,7 @@ def open_sandbox(tier: str = "auto") -> Sandbox:
     raise UserError(
         "no sandbox works here, so no program is run:\n" + "\n".join(faults) + "\nThe wasm tier needs `pip install "
         "wasmtime componentize-py` and nothing of the system; namespaces need a kernel and a container that grant user "
-        'namespaces; landlock needs Linux 5.13. A recipe that trusts its programs says sandbox = "none"'
+        'namespaces; landlock needs Linux 6.2. A recipe that trusts its programs says sandbox = "none"'
     )
 
 

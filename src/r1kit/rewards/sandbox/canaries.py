@@ -44,7 +44,16 @@ class Attack:
     mode: Mode = "stdin"
 
 
-_RUN = "import subprocess; subprocess.run(['/bin/sh', '-c', 'echo > ' + PLACE['directory'] + '/ran']); print(PLACE['token'])"
+_RUN = """
+import subprocess
+subprocess.run(["/bin/sh", "-c", "echo > " + PLACE["directory"] + "/ran"])
+print(PLACE["token"])
+"""
+_CONNECT = """
+import socket
+socket.create_connection(("127.0.0.1", PLACE["port"]), 1)
+print(PLACE["token"])
+"""
 _DESCRIPTORS = """
 import os
 for descriptor in range(3, 300):
@@ -68,10 +77,7 @@ ATTACKS = (
     Attack("writing a file", "open(PLACE['directory'] + '/written', 'w').write('x')"),
     Attack("reading the environment", "import os; print(os.environ)"),
     Attack("reading inherited descriptors", _DESCRIPTORS),
-    Attack(
-        "connecting to a port",
-        "import socket; socket.create_connection(('127.0.0.1', PLACE['port']), 1); print(PLACE['token'])",
-    ),
+    Attack("connecting to a port", _CONNECT),
     Attack("running a program", _RUN),
     Attack("forking", "import os; os.fork(); print(PLACE['token'])"),
     Attack("signalling its host", "import os; os.kill(PLACE['host'], 0); print(PLACE['token'])"),

@@ -6,6 +6,7 @@ Whatever arrives after READY is hostile: it is capped, decoded as data only, and
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -23,7 +24,7 @@ from r1kit.rewards.sandbox.wire import DETAIL, longest_reply, outcome
 READY = b"ready"
 OUT_OF_MEMORY = 77  # exit code
 WALL_SLACK = 0.4  # seconds of wall clock above the CPU limit
-START_SECONDS, STARVED_SECONDS = 30.0, 30.0  # how long to wait for a candidate to start, and for a processor in all
+START_SECONDS, STARVED_SECONDS = 120.0, 120.0  # how long to wait for a candidate to start, and for a processor in all
 CHUNK = 1 << 16
 CREDENTIALS = struct.Struct("iII")  # pid, uid, gid
 read, write, leave = os.read, os.write, os._exit  # the guest's interpreter will be given others
@@ -40,6 +41,14 @@ class Ended:
     code: int  # exit code; -signal when killed
     cpu_seconds: float
     stopped: bool  # it was still running when the host had heard enough
+
+
+def new_channel() -> tuple[socket.socket, socket.socket]:
+    """The host's end, which on Linux learns the process id of who writes to it, and the guest's."""
+    host, guest = socket.socketpair()
+    if hasattr(socket, "SO_PASSCRED"):
+        host.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    return host, guest
 
 
 def answer(descriptor: int) -> None:
@@ -112,32 +121,30 @@ def _epitaph(ended: Ended, limits: Limits) -> Outcome:
 def _first_line(channel: socket.socket) -> tuple[bytes, int | None]:
     """What the guest says first, which is all it says before it is sent a task, and its process id on Linux."""
     channel.settimeout(START_SECONDS)
-    if not hasattr(socket, "SO_PASSCRED"):
-        return channel.recv(CHUNK).rstrip(b"\n"), None
-    channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     text, ancillary, _, _ = channel.recvmsg(CHUNK, socket.CMSG_SPACE(CREDENTIALS.size))
-    channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
     return text.rstrip(b"\n"), CREDENTIALS.unpack(ancillary[0][2])[0] if ancillary else None
 
 
 def _lines(channel: socket.socket, longest: int, seconds: float, candidate: int | None) -> Iterator[bytes]:
     """Lines as they arrive. One longer than `longest` comes out as an over_limit reply, and is the last.
 
-    TimeoutError after `seconds`, in which the time that the candidate waited for a processor does not count: what a
+    TimeoutError after `seconds`, in which the time that either side waited for a processor does not count: what a
     program is worth must not depend on how busy the machine is.
     """
-    start, allowed = time.monotonic(), seconds
+    start, earlier, allowed = time.monotonic(), _starved_seconds("thread-self"), seconds
     held = bytearray()
     while len(held) <= longest:
+        if time.monotonic() >= start + allowed:
+            starved = _starved_seconds(candidate) + _starved_seconds("thread-self") - earlier
+            if starved > STARVED_SECONDS:
+                raise Broken(f"the machine is too busy: a candidate waited {starved:.0f} s for a processor")
+            if seconds + starved <= allowed:
+                raise TimeoutError
+            allowed = seconds + starved
         try:
             channel.settimeout(max(start + allowed - time.monotonic(), 0.001))
             chunk = channel.recv(CHUNK)
         except TimeoutError:
-            if (starved := _starved_seconds(candidate)) > STARVED_SECONDS:
-                raise Broken(f"the machine is too busy: a candidate waited {starved:.0f} s for a processor") from None
-            allowed = seconds + starved
-            if time.monotonic() - start >= allowed:
-                raise
             continue
         except ConnectionResetError:  # it died without reading its task
             return
@@ -151,9 +158,8 @@ def _lines(channel: socket.socket, longest: int, seconds: float, candidate: int 
     yield b'{"status": "over_limit", "detail": "output"}'
 
 
-def _starved_seconds(process: int | None) -> float:
+def _starved_seconds(process: int | str | None) -> float:
     """How long a process was ready to run and had to wait for a processor; 0 where the kernel does not tell."""
-    try:
+    with contextlib.suppress(OSError, IndexError):
         return int(Path(f"/proc/{process}/schedstat").read_text().split()[1]) / 1e9
-    except (OSError, IndexError):
-        return 0.0
+    return 0.0

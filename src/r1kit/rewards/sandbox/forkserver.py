@@ -34,7 +34,7 @@ NUMPY = ["numpy", "numpy.random", "numpy.fft", "numpy.ma", "numpy.polynomial"]
 SYMBOLIC = ["r1kit.rewards.symbolic"]
 SYSTEM = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo"]
 FILE_BYTES, STACK_BYTES, DESCRIPTORS = 16 << 20, 64 << 20, 64
-CHANNEL = 3  # the one descriptor of a candidate besides 0, 1 and 2, which are /dev/null
+CHANNEL = 0  # a candidate's descriptor to the host; 1 and 2 are /dev/null, and there is no other
 
 
 def main(descriptor: int, tier: str, symbolic: bool) -> None:
@@ -107,10 +107,10 @@ class Server:
     def candidate(self, channel: int, cpu_seconds: float, memory_bytes: int) -> None:
         """In the fork: give up everything, then run the task. Any failure before that is told, and nothing is run."""
         try:
-            os.dup2(channel, CHANNEL)
             os.dup2(0, 1)
             os.dup2(0, 2)
-            kernel.close_descriptors(CHANNEL + 1)
+            os.dup2(channel, CHANNEL)
+            kernel.close_descriptors(3)
             if self.own_processes is not None:
                 namespaces.fresh_scratch()
             kernel.drop_capabilities()

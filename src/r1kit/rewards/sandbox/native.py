@@ -14,13 +14,13 @@ import sys
 from pathlib import Path
 
 from r1kit.rewards.sandbox.base import Execution, Limits, Outcome, Task
-from r1kit.rewards.sandbox.channel import Broken, Ended, complete, converse
+from r1kit.rewards.sandbox.channel import Broken, Ended, complete, converse, new_channel
 
 ROOT = Path(__file__).resolve().parents[3]  # where the package r1kit lies
 BOOT = "import sys; sys.path.insert(0, {!r}); from r1kit.rewards.sandbox.{module} import {name}; {name}{arguments!r}"
 # One thread, or there is no forking; one seed for hash(), so that the order of a set is the same on every run.
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
-SERVER_SECONDS = 60.0  # for a server to start, or to bury a candidate
+SERVER_SECONDS = 120.0  # for a server to start, or to bury a candidate
 
 
 def interpreter(module: str, name: str, *arguments: object) -> list[str]:
@@ -98,7 +98,7 @@ class _Server:
 
     def run(self, task: Task, limits: Limits) -> Execution:
         request = {"cpu_seconds": limits.cpu_seconds, "memory_bytes": limits.memory_bytes}
-        channel, theirs = socket.socketpair()
+        channel, theirs = new_channel()
         with channel, theirs:
             socket.send_fds(self.control, [json.dumps(request).encode()], [theirs.fileno()])
             theirs.close()

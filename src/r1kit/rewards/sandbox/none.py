@@ -8,11 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 
 from r1kit.rewards.sandbox.base import Execution, Limits, Outcome, Task
-from r1kit.rewards.sandbox.channel import Broken, Ended, complete, converse
+from r1kit.rewards.sandbox.channel import Broken, Ended, complete, converse, new_channel
 from r1kit.rewards.sandbox.native import ENVIRONMENT, interpreter
 
 
@@ -20,7 +19,7 @@ class PlainSandbox:
     name = "none"
 
     def run(self, task: Task, limits: Limits) -> Execution:
-        channel, theirs = socket.socketpair()
+        channel, theirs = new_channel()
         with channel, theirs:
             process = subprocess.Popen(
                 interpreter("channel", "answer", theirs.fileno()),

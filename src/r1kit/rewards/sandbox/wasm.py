@@ -1,6 +1,6 @@
 """Tier T0: every task in a fresh instance of a CPython that was compiled to WebAssembly and can call nothing.
 
-Output and limits are deterministic: fuel counts instructions, not seconds, and the clock that a program sees is virtual.
+Output and limits are deterministic: fuel counts instructions, not seconds, and a program sees a virtual clock.
 """
 
 from __future__ import annotations

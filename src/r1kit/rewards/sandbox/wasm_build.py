@@ -20,9 +20,11 @@ from r1kit.artifact import UserError
 
 ROOT = Path(r1kit.__file__).parents[1]
 GUEST = "r1kit.rewards.sandbox.guest.component"
+BUILD_SECONDS = 600.0  # for componentize-py; a quarter of a minute is usual
 WIT = Path(__file__).parent / "guest" / "world.wit"
 LIBRARIES = ("sympy", "mpmath")  # bundled whole, less their tests
 TOOLS = ("componentize-py", "wasmtime")
+KEPT = 4  # components in the cache, of this version and others; 100 MB each
 SAFE_WASMTIME = (43, 0, 1)  # earlier ones let a guest out: CVE-2026-34971, CVE-2026-35195
 
 
@@ -63,6 +65,8 @@ def _build(target: Path, sources: dict[str, str]) -> None:
                 handle.flush()
                 os.fsync(handle.fileno())
         made.rename(target)
+    for old in sorted(target.parent.glob("[0-9a-f]*/"), key=os.path.getmtime)[:-KEPT]:
+        shutil.rmtree(old)
 
 
 def _stage(stage: Path, sources: dict[str, str]) -> None:
@@ -81,7 +85,12 @@ def _componentize(stage: Path, output: Path) -> None:
     run = "import componentize_py; raise SystemExit(componentize_py.script())"
     # An empty environment: it would look for further packages along PATH and VIRTUAL_ENV.
     found = subprocess.run(
-        [sys.executable, "-c", run, *map(str, arguments)], env={}, cwd=stage, capture_output=True, text=True
+        [sys.executable, "-c", run, *map(str, arguments)],
+        env={},
+        cwd=stage,
+        capture_output=True,
+        text=True,
+        timeout=BUILD_SECONDS,
     )
     if found.returncode or not output.is_file():
         raise UserError(

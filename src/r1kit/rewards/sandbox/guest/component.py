@@ -11,13 +11,13 @@ import wit_world  # the bindings, generated from world.wit
 
 from r1kit.rewards.sandbox.guest import offline
 
-STANDARD_LIBRARY = """abc argparse array ast asyncio base64 binascii bisect calendar cmath codecs collections.abc colorsys
-concurrent.futures contextlib contextvars copy csv dataclasses datetime decimal difflib dis enum errno fnmatch fractions
-functools gc getopt glob graphlib hashlib heapq hmac html inspect io ipaddress itertools keyword linecache locale
-logging math numbers operator pathlib pickle platform pprint queue random re reprlib secrets shlex signal socket
-statistics string struct subprocess tempfile textwrap threading timeit token tokenize traceback types typing unicodedata
-unittest urllib.parse uuid warnings weakref zlib _strptime encodings.ascii encodings.base64_codec encodings.cp1252
-encodings.hex_codec encodings.idna encodings.latin_1 encodings.raw_unicode_escape encodings.rot_13
+STANDARD_LIBRARY = """abc argparse array ast asyncio base64 binascii bisect calendar cmath codecs collections.abc
+colorsys concurrent.futures contextlib contextvars copy csv dataclasses datetime decimal difflib dis enum errno
+fnmatch fractions functools gc getopt glob graphlib hashlib heapq hmac html inspect io ipaddress itertools keyword
+linecache locale logging math numbers operator pathlib pickle platform pprint queue random re reprlib secrets shlex
+signal socket statistics string struct subprocess tempfile textwrap threading timeit token tokenize traceback types
+typing unicodedata unittest urllib.parse uuid warnings weakref zlib _strptime encodings.ascii encodings.base64_codec
+encodings.cp1252 encodings.hex_codec encodings.idna encodings.latin_1 encodings.raw_unicode_escape encodings.rot_13
 encodings.unicode_escape encodings.utf_16 encodings.utf_32"""
 # sympy imports some of its parts when they are first needed; these need them.
 WARM_UP = [(r"\sin(x)^2+\cos(x)^2", "1"), (r"\sqrt{8}", r"2\sqrt{2}"), (r"\frac{x^2-1}{x-1}", "x+1"), ("x!", r"\log x")]
@@ -40,10 +40,12 @@ offline.cut_off()
 
 
 class WitWorld(wit_world.WitWorld):
-    """What the host calls: `load` once, then `answer` for each input."""
+    """What the host calls: `load` once, then `answer` for each input. Each call gets a new object of this class."""
+
+    program: Program
 
     def load(self, task: str) -> None:
-        self.program = Program(**json.loads(task))
+        WitWorld.program = Program(**json.loads(task))
 
     def answer(self, text: str) -> str:
-        return self.program.answer(text)
+        return WitWorld.program.answer(text)

@@ -1,4 +1,4 @@
-# ruff: noqa: E401, F401, F403, I001
+# ruff: noqa: E401, F401, F403, I001, UP029
 """The names LeetCode's judge gives every program: most of the standard library's useful ones, linked lists and trees.
 
 A program with a `class Solution` starts with `from r1kit.rewards.sandbox.guest.leetcode import *`.

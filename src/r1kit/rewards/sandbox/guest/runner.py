@@ -1,7 +1,7 @@
 """The guest: runs an untrusted program on its inputs, inside the program's own interpreter. Used by every tier.
 
-A candidate can reach everything here and so can spoil its own results; it cannot make a wrong one right, because what is
-expected never comes in. The host takes what `Program.answer` returns as hostile text.
+A candidate can reach everything here and so can spoil its own results; it cannot make a wrong one right, because what
+is expected never comes in. The host takes what `Program.answer` returns as hostile text.
 """
 
 from __future__ import annotations

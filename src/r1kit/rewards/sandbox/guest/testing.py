@@ -97,7 +97,9 @@ def _needed(name: str) -> Callable[..., Any]:
 
 for _name in ("len", "str", "repr", "int", "float"):
     setattr(Remote, f"__{_name}__", _forwarded(_name))
-for _name in """bool contains lt le gt ge add sub mul truediv floordiv mod pow and or xor radd rsub rmul rtruediv rfloordiv
+for (
+    _name
+) in """bool contains lt le gt ge add sub mul truediv floordiv mod pow and or xor radd rsub rmul rtruediv rfloordiv
 rmod rpow rand ror rxor neg pos abs round index reversed""".split():
     setattr(Remote, f"__{_name}__", _needed(_name))
 
@@ -173,7 +175,11 @@ def _as_raised(outcome: dict[str, Any]) -> Exception:
     name, _, message = outcome["detail"].partition(": ")
     kind = getattr(builtins, name, None)
     usual = outcome["status"] == "error" and isinstance(kind, type) and issubclass(kind, Exception)
-    return kind(message) if usual and not issubclass(kind, (UnicodeError, BaseExceptionGroup)) else ProgramError(outcome["detail"])
+    return (
+        kind(message)
+        if usual and not issubclass(kind, (UnicodeError, BaseExceptionGroup))
+        else ProgramError(outcome["detail"])
+    )
 
 
 def _replace(old: Any, new: Any) -> None:

@@ -77,6 +77,15 @@ EXPLAIN: dict[str, str] = {
         "Share of the words that are not in the language of the question. R1-Zero mixes languages on its own, because "
         "nothing rewards it for not doing so; the language-consistency reward is the remedy."
     ),
+    "completions/repetition": (
+        "Share of the 4-grams of tokens in an answer that it has written before. Working things out repeats a little; "
+        "near 1 the model runs in circles."
+    ),
+    "completions/ungraded": (
+        "Share of the completions that could not be graded because the grader itself failed. They are not scored 0: "
+        "they leave their group's statistics and the loss."
+    ),
+    "ungraded_reason": "Why the first of the rollout's ungraded completions could not be graded.",
     "groups": (
         "Groups of answers that this rollout's updates learn from. With dynamic_sampling, groups without variance are "
         "drawn again; fewer than prompts_per_step x steps_per_rollout means that it gave up."
@@ -112,6 +121,13 @@ EXPLAIN: dict[str, str] = {
         "Length of the gradient before it is clipped to max_grad_norm. Single peaks are harmless; a steady climb "
         "announces trouble: lower learning_rate."
     ),
+    "skipped": (
+        "1 where an update was left out because the loss or its gradient was NaN or infinite; weights and optimizer "
+        "stay as they were. Three in a row stop the stage."
+    ),
+    "micro_batch_tokens": (
+        "Tokens computed at once since memory ran out; it was halved until they fitted. The gradient is the same."
+    ),
     "learning_rate": "Size of the optimiser's steps, after warm-up and schedule.",
     "sampling/logp_difference_mean": (
         "Mean difference between a token's log-probability when it was sampled and when it was trained on, before any "
@@ -122,10 +138,16 @@ EXPLAIN: dict[str, str] = {
         "The largest such difference of the step. A jump means that generation and training disagree (stale weights, "
         "another precision or template), and then the gradient is not that of the policy."
     ),
+    "sampling/weights_lag": (
+        "Updates between the weights that wrote the completions and those that are trained: 0, or the run is stopped."
+    ),
+    "alerts": "What the watchdogs saw at this step; the warnings at the top of the page list it with remedies.",
     "tokens": "Completion tokens sampled so far: what the run has cost, whatever the machine.",
     "time/rollout": "Seconds spent on sampling completions; usually the largest part.",
     "time/grade": "Seconds spent on checking the answers.",
     "time/update": "Seconds spent on the gradient step.",
+    "time/data": "Seconds spent on waiting for the next batch; much of it means that the data is slow to read.",
+    "time/alerts": "What the watchdogs saw that read the clock.",
     "time/eval": "Seconds spent on held-out problems.",
     "time/save": "Seconds spent on checkpoints.",
     "time/step": "Seconds of the step in all. What it has beyond the phases is bookkeeping.",
@@ -138,11 +160,34 @@ EXPLAIN: dict[str, str] = {
         "Mean negative log-probability of the example answers' tokens, in nats: the lower, the closer the model "
         "imitates them."
     ),
+    "preference:loss": (
+        "Mean -log sigmoid of how clearly the better answer wins: 0.69 when the model knows nothing, 0 when it is sure "
+        "and right."
+    ),
+    "eval/loss": (
+        "The loss on records that are never trained on. Where it rises while the loss falls, the model learns by heart: "
+        "fewer epochs, or more data."
+    ),
+    "eval/accuracy": (
+        "How often the reward model is right about pairs (or labelled answers) it never saw; 50 % is guessing. Its 95 % "
+        "interval runs from eval/accuracy_low to eval/accuracy_high."
+    ),
+    "eval/accuracy_*": "An end of the 95 % interval of eval/accuracy: other pairs would give a value in there mostly.",
+    "eval/score_*": "Mean and standard deviation of the scores of held-out answers: RL reads scores on this scale.",
     "pretrain:grad_norm": (
         "Length of the gradient before it is clipped to max_grad_norm. It is large at first and settles."
     ),
     "tokens_per_second": "Training speed. A drop means that something else uses the machine.",
 }
+
+
+LEGEND = {"rl": {"reward": "reward", "length": "completions/mean_length", "loss": "loss"}}
+LEGEND |= {kind: {"loss": "loss"} for kind in ("pretrain", "sft", "preference")}
+
+
+def legend(kind: str) -> list[str]:
+    """What the terminal says about the numbers of a stage of this kind: each one's first sentence."""
+    return [f"  {name}: {explain(key, kind).split('. ')[0].rstrip('.')}." for name, key in LEGEND.get(kind, {}).items()]
 
 
 def explain(metric: str, kind: str = "") -> str:

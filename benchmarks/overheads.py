@@ -1,0 +1,87 @@
+"""What reliability costs a training step of sprout-zero: the share of its time that goes to checkpoints.
+
+python benchmarks/overheads.py --steps 12
+
+Training waits while the state is copied; writing in the background takes processor time from it, at most as much as the
+writing thread uses. Both together count as lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import fmean, median
+
+from machine import describe
+
+from r1kit.artifact import StageContext, derive_seed, resolve_model
+from r1kit.doctor import tune_allocator
+from r1kit.learn.checkpoint import Checkpoints
+from r1kit.recipe import load_recipe
+
+GOAL = 0.03  # of a step's time
+
+
+@contextmanager
+def writing_times() -> Iterator[list[tuple[float, float]]]:
+    """(processor seconds, seconds) of every checkpoint written meanwhile."""
+    write, found = Checkpoints._write, []
+
+    def timed(*args: object) -> None:
+        cpu, wall = time.thread_time(), time.monotonic()
+        write(*args)
+        found.append((time.thread_time() - cpu, time.monotonic() - wall))
+
+    Checkpoints._write = timed
+    yield found
+    Checkpoints._write = write
+
+
+def checkpoint_share(steps: int) -> dict[str, float]:
+    """Means over `steps` steps, each followed by a checkpoint; the share is at the recipe's own save_every."""
+    from r1kit.stages.rl import Trainer
+
+    recipe = load_recipe("sprout-zero")
+    config = recipe.stage["zero"].model_copy(update={"eval_every": 0})
+    models = {config.model: resolve_model(config.model)}
+    with tempfile.TemporaryDirectory() as directory, writing_times() as written:
+        seed = derive_seed(recipe.seed, "zero")
+        context = StageContext("zero", Path(directory), seed, "float32", "cpu", recipe.max_concurrent, models)
+        trainer, stepping, waiting = Trainer(config, context), [], []
+        with trainer.checkpoints:
+            for _ in range(steps):
+                start = time.monotonic()
+                trainer.advance()
+                stepping.append(time.monotonic() - start)
+                trainer.save(stopping=True)
+                waiting.append(trainer.seconds_saving["time/save"])
+        size = sum(path.stat().st_size for path in trainer.checkpoints.newest().iterdir())
+    lost = fmean(waiting) + fmean(cpu for cpu, _ in written)
+    return {
+        "share": lost / (config.save_every * median(stepping)),
+        "step_seconds": median(stepping),
+        "waiting_seconds": fmean(waiting),
+        "writing_cpu_seconds": fmean(cpu for cpu, _ in written),
+        "writing_seconds": fmean(wall for _, wall in written),
+        "megabytes": size / 1e6,
+        "save_every": config.save_every,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=12)
+    tune_allocator()
+    found = checkpoint_share(parser.parse_args().steps)
+    print("\n".join(f"{name:<20} {value:.4g}" for name, value in found.items()))
+    line = {"bench": "checkpoint_overhead", "ours": found["share"], "peer": GOAL, "ratio": GOAL / found["share"]}
+    print(json.dumps({**line, "unit": "share of step time, and the goal", "machine": describe()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Scoring completions in a pool of grading processes, with a count of what came of them and how long it took."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import asdict
+from typing import Any, NamedTuple, Self
+
+from r1kit.rewards import services
+from r1kit.rewards.base import Request, RewardError, judge
+from r1kit.rewards.pool import TIMEOUT, Lost, Pool
+from r1kit.rewards.services import Settings
+from r1kit.types import Problem, Score
+
+MOST_FAILED = 0.1  # the share of completions that may stay without a score
+FEWEST_FAILED = 8  # failures below which a share says nothing
+
+
+class Ticket(NamedTuple):
+    """A completion on its way through the pool."""
+
+    verifier: str
+    answer: Future[Any]
+
+
+class RewardPool:
+    """Completions in, scores out, in processes that leave the learner's cores alone.
+
+    A completion that cannot be scored (a reward that raises or returns no number, a sandbox that breaks, a process that
+    dies twice or hangs) gets a masked score; beyond a tenth of all, RewardError with the first cause.
+    """
+
+    def __init__(self, workers: int, *, settings: Settings | None = None, timeout: float = TIMEOUT) -> None:
+        self._pool = Pool("r1kit.rewards.scoring:answer", workers, settings=settings, timeout=timeout)
+        self._outcomes: Counter[tuple[str, str]] = Counter()  # (verifier, status) -> completions
+        self._seconds: Counter[str] = Counter()  # verifier -> seconds of work
+        self._used: Counter[str] = Counter()  # of the judge: requests, tokens, cost
+        self._graded = self._failed = 0
+        self._first_failure = ""
+
+    def submit(self, request: Request) -> Ticket:
+        return Ticket(request.problem.verifier, self._pool.submit(asdict(request)))
+
+    def result(self, ticket: Ticket) -> Score:
+        """Wait for one score. RewardError when too large a share of all so far could not be scored."""
+        try:
+            found = ticket.answer.result()
+        except Lost as error:
+            found = {"status": "infra_error", "seconds": 0.0, "failure": str(error)}
+        self._outcomes[ticket.verifier, found["status"]] += 1
+        self._seconds[ticket.verifier] += found["seconds"]
+        self._used.update(found.get("usage", {}))
+        self._graded += 1
+        if (failure := found.get("failure")) is not None:
+            self._failed += 1
+            self._first_failure = self._first_failure or failure
+            if self._failed >= FEWEST_FAILED and self._failed > MOST_FAILED * self._graded:
+                raise RewardError(
+                    f"{self._failed} of {self._graded} completions could not be scored, so training would go on by "
+                    f"chance; the first time it was:\n{self._first_failure}"
+                )
+        return Score(**found["score"]) if "score" in found else Score(0.0, {}, None, failure.splitlines()[-1], True)
+
+    def score_many(self, requests: Sequence[Request]) -> list[Score]:
+        """The scores of all requests, in their order."""
+        tickets = [self.submit(request) for request in requests]
+        return [self.result(ticket) for ticket in tickets]
+
+    def take_report(self) -> dict[str, float]:
+        """Counts and seconds by kind since the last report, as metrics: grading/math/right, grading/math/seconds."""
+        report = {f"grading/{verifier}/{status}": float(n) for (verifier, status), n in sorted(self._outcomes.items())}
+        report |= {f"grading/{verifier}/seconds": spent for verifier, spent in sorted(self._seconds.items())}
+        report |= {f"judge/{name}": float(amount) for name, amount in sorted(self._used.items())}
+        report["grading/failed"], report["grading/restarts"] = float(self._failed), float(self._pool.restarts)
+        self._outcomes.clear()
+        self._seconds.clear()
+        self._used.clear()
+        return report
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._pool.__exit__(*error)
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """What a grading process does with one request."""
+    start = time.perf_counter()
+    try:
+        score, verdict = judge(Request(**{**request, "problem": Problem(**request["problem"])}))
+    except RewardError as error:
+        trace = "".join(traceback.format_exception(error.__cause__ or error))
+        return {"status": "infra_error", "seconds": time.perf_counter() - start, "failure": f"{trace}{error}"}
+    found = {"status": verdict.status if verdict else "scored", "seconds": time.perf_counter() - start}
+    failure = {"failure": score.reason} if score.masked else {}
+    return {**found, **failure, "usage": services.take_usage(), "score": asdict(score)}

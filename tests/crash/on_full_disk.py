@@ -1,0 +1,72 @@
+"""Saving on a disk that is full, for test_disk_full.py: run with a small file system mounted at the given directory.
+
+Prints one JSON object. A ballast file leaves every number of pages free that a save may need, from none to enough.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+from tiny_learner import everything, restore, same, save, tiny_learner, train
+
+from r1kit.artifact import damage
+from r1kit.learn.checkpoint import checkpoints
+
+
+def free_pages(disk: Path) -> int:
+    return os.statvfs(disk).f_bavail
+
+
+@contextlib.contextmanager
+def leaving(pages: int, disk: Path):
+    """With so many pages free."""
+    ballast = disk / "ballast"
+    ballast.write_bytes(bytes((free_pages(disk) - pages) * os.statvfs(disk).f_bsize))
+    assert free_pages(disk) == pages, (free_pages(disk), pages)
+    yield
+    ballast.unlink()
+
+
+def main(disk: Path) -> None:
+    learner, undisturbed, found = tiny_learner(), tiny_learner(), []
+    directory, before = disk / "checkpoints", free_pages(disk)
+    train(learner, range(1))
+    save(learner, {"step": 1}, directory)
+    needed = before - free_pages(disk) + 4  # and some for what is renamed or removed on the way
+    for pages in range(needed + 1):
+        step = 2 + pages
+        train(learner, range(step - 1, step))
+        said = io.StringIO()
+        with leaving(pages, disk), contextlib.redirect_stderr(said):
+            save(learner, {"step": step}, directory)
+        kept = checkpoints(directory)
+        left_behind = [path.name for path in directory.iterdir() if path not in kept]
+        assert not any(damage(path) for path in kept) and not left_behind, (pages, left_behind)
+        saved = kept[-1].name == f"step_{step:08d}"
+        assert saved == (said.getvalue() == ""), said.getvalue()
+        found.append({"pages": pages, "saved": saved, "said": said.getvalue().splitlines()})
+        if not saved:
+            last = kept[-1].name
+    train(undisturbed, range(needed + 2))
+    resumed = tiny_learner(seed=9)
+    since = restore(resumed, directory)["step"]
+    train(resumed, range(since, needed + 2))
+    print(
+        json.dumps(
+            {
+                "saves": found,
+                "last_good_while_full": last,
+                "went_on_identical": same(everything(learner), everything(undisturbed)),
+                "resumed_identical": same(everything(resumed), everything(undisturbed)),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

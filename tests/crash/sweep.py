@@ -1,0 +1,321 @@
+"""Kills `r1kit run` at random instants, runs it again, and compares all it leaves with what an undisturbed run leaves.
+
+    make crashtest N=100
+
+Kills are spread over the phases of a run, and within each over its occurrences and its duration; the seed decides. In a
+third of the trials the second attempt is killed too. --by stop and --by fill do the same with SIGTERM and with a disk
+that is full. Children are forked from one process that has everything imported but has not computed anything, so that a
+run takes seconds. A kind of stage joins by being put into crash.toml.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import importlib
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
+
+REWARDS = """
+def vowels(problem, text):
+    return float(sum(c in "aeiou0123456789" for c in text))
+"""
+PHASES = {  # what a run is doing while it is in one of these functions
+    "rollout": ("r1kit.stages.rollout:ask",),
+    "grading": ("r1kit.stages.rollout:_grade",),
+    "update": ("r1kit.learn.learner:Learner.step", "r1kit.stages.loop:_backward"),
+    "save": ("r1kit.learn.checkpoint:Checkpoints._write",),
+    "publish": ("r1kit.model.hf:publish_model", "r1kit.model.hf:save_model"),
+    "evaluation": ("r1kit.evals.runner:evaluate",),
+    "between stages": ("r1kit.pipeline:_finish",),
+}
+MARKS = {phase: chr(ord("A") + i).encode() for i, phase in enumerate(PHASES)}
+# The clock decides these, and torch's index of a checkpoint (.metadata, so its manifest too) holds a random number.
+APART = {"timings.jsonl", "lineage.json", "report.html", "manifest.json"}
+TIMES = {"artifact.json": ("started", "finished", "seconds"), "progress.json": ("logs",)}
+
+_events = -1  # where a child reports the phases it enters and leaves
+
+
+def prepare(world: Path) -> None:
+    """What the recipe reads, and everything imported."""
+    shutil.copy(Path(__file__).with_name("crash.toml"), world / "recipe.toml")
+    (world / "crash_rewards.py").write_text(REWARDS)
+    words = "one two three four five six seven eight nine ten".split()
+    records = [{"prompt": f"{a} and {b}?", "response": f"<think>{b}</think>{a} {b}"} for a in words[:4] for b in words]
+    pairs = [{"prompt": row["prompt"], "chosen": row["response"], "rejected": "no"} for row in records]
+    for name, rows in (("records", records[:26]), ("pairs", pairs[:26])):
+        (world / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sys.path.insert(0, str(world))
+    import torch._dynamo  # noqa: F401 - the first optimizer imports it
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast  # noqa: F401
+
+    from r1kit import cli, pipeline
+    from r1kit.stages import pretrain
+
+    for module in pipeline.STAGES.values():
+        importlib.import_module(module)
+    pretrain.TOKENIZER_DOCUMENTS, pretrain.LOG_EVERY, pretrain.SAVE_EVERY = 200, 1, 2
+    cli._write_report = cli._print_table = lambda run_dir: None  # reads the run only
+    for phase, functions in PHASES.items():
+        for name in functions:
+            _report_phase(name, MARKS[phase])
+
+
+def _report_phase(name: str, mark: bytes) -> None:
+    """Have a function tell when it is entered (a capital) and left."""
+    module, _, path = name.partition(":")
+    *owners, attribute = path.split(".")
+    owner = functools.reduce(getattr, owners, importlib.import_module(module))
+    function = getattr(owner, attribute)
+
+    @functools.wraps(function)
+    def reporting(*args: Any, **kwargs: Any) -> Any:
+        os.write(_events, mark)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            os.write(_events, mark.lower())
+
+    setattr(owner, attribute, reporting)
+    for other in [m for n, m in sys.modules.items() if n.startswith("r1kit.") and vars(m).get(attribute) is function]:
+        setattr(other, attribute, reporting)  # who imported it by name
+
+
+@dataclass
+class Attempt:
+    """A child that runs the recipe in `run_dir`."""
+
+    pid: int
+    events: int
+
+    @classmethod
+    def start(cls, world: Path, run_dir: Path) -> Attempt:
+        events, reports = os.pipe()
+        if (pid := os.fork()) == 0:
+            _run(world, run_dir, reports)
+        os.close(reports)
+        return cls(pid, events)
+
+    def marks(self) -> Iterator[bytes]:
+        while mark := os.read(self.events, 1):
+            yield mark
+
+    def wait_for(self, mark: bytes, times: int) -> None:
+        for seen in self.marks():
+            times -= seen == mark
+            if not times:
+                return
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def end(self) -> tuple[int, list[bytes]]:
+        """Exit code, negative for a signal, and what had not been read of its marks."""
+        rest = list(self.marks())
+        os.close(self.events)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]), rest
+
+
+def _run(world: Path, run_dir: Path, reports: int) -> None:
+    global _events
+    _events, code = reports, 1
+    try:
+        from r1kit import cli
+
+        os.chdir(world)
+        output = os.open(log_of(world, run_dir), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(output, 1), os.dup2(output, 2)
+        sys.argv = ["r1kit", "run", "recipe.toml", "--run-dir", str(run_dir), "--json"]
+        cli.main()
+    except SystemExit as ended:
+        code = ended.code or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(code)
+
+
+def log_of(world: Path, run_dir: Path) -> Path:
+    return world / f"{run_dir.name}.log"
+
+
+def fingerprint(run_dir: Path) -> dict[str, str]:
+    """File -> SHA-256 of everything that must not depend on how often the run was killed."""
+    found = {}
+    for path in sorted(run_dir.rglob("*")):
+        name = path.relative_to(run_dir).as_posix()
+        if path.is_file() and path.name not in APART and not any(part.startswith(".") for part in name.split("/")):
+            data = path.read_bytes()
+            if path.name in TIMES:
+                kept = {key: value for key, value in json.loads(data).items() if key not in TIMES[path.name]}
+                data = json.dumps(kept, sort_keys=True).encode()
+            found[name] = hashlib.sha256(data).hexdigest()
+    return found
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """What a run leaves that nobody disturbs, and how its time goes."""
+
+    files: dict[str, str]
+    seconds: float
+    pages: int  # of 4096 bytes, all of it
+    entries: dict[str, int]  # phase -> how often it is entered
+    lasting: dict[str, float]  # phase -> seconds, mean
+
+    @classmethod
+    def run(cls, world: Path) -> Undisturbed:
+        start, marks, run_dir = time.monotonic(), [], world / "undisturbed"
+        attempt = Attempt.start(world, run_dir)
+        for mark in attempt.marks():
+            marks.append((mark, time.monotonic()))
+        code, _ = attempt.end()
+        seconds = time.monotonic() - start
+        if code:
+            sys.exit(f"the undisturbed run failed:\n{log_of(world, run_dir).read_text()}")
+        check_that_it_learns(run_dir)
+        at = {p: ([t for x, t in marks if x == m], [t for x, t in marks if x == m.lower()]) for p, m in MARKS.items()}
+        entries = {phase: len(entered) for phase, (entered, _) in at.items()}
+        lasting = {p: fmean(b - a for a, b in zip(*times, strict=True)) for p, times in at.items()}
+        pages = sum(1 + path.stat().st_size // 4096 for path in run_dir.rglob("*"))
+        return cls(fingerprint(run_dir), seconds, pages, entries, lasting)
+
+
+def check_that_it_learns(run_dir: Path) -> None:
+    """A run in which nothing happens is easily repeated."""
+    for path in run_dir.glob("stages/*/metrics.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        assert rows and all(row["grad_norm"] > 0 for row in rows), f"{path}: nothing is learnt"
+
+
+@dataclass
+class Trial:
+    """One disturbed run. Each kind of disturbance says where it struck, and adds to `wrong` what it should not see."""
+
+    world: Path
+    run_dir: Path
+    number: int
+    whole: Undisturbed
+    rng: random.Random
+    wrong: list[str] = field(default_factory=list)
+
+    def start(self) -> Attempt:
+        return Attempt.start(self.world, self.run_dir)
+
+    @property
+    def said(self) -> str:
+        return log_of(self.world, self.run_dir).read_text()
+
+    def kill(self) -> str:
+        """SIGKILL at an instant of a phase; in a third of the trials again while it resumes."""
+        where, _ = self._signal_in_phase(signal.SIGKILL)
+        if (again := self.rng.random() * 3) < 1:
+            attempt = self.start()
+            time.sleep(again * self.whole.seconds / 2)
+            attempt.send(signal.SIGKILL)
+            attempt.end()
+        return where
+
+    def stop(self) -> str:
+        """SIGTERM: the step is finished and saved, and the last line says how to go on."""
+        where, code = self._signal_in_phase(signal.SIGTERM)
+        last = self.said.splitlines()[-1]
+        if code != 130 or "run the same command again to continue" not in last:
+            self.wrong.append(f"exit code {code} and last line {last!r} after SIGTERM")
+        return where
+
+    def fill(self) -> str:
+        """A disk that becomes full at some byte of what a run writes: one message, no traceback."""
+        disk = os.statvfs(self.run_dir.parent)
+        room = self.rng.randrange(self.whole.pages) * 4096
+        ballast = self.run_dir.with_name("ballast")
+        ballast.write_bytes(bytes(disk.f_bavail * disk.f_bsize - room))
+        code, _ = self.start().end()
+        ballast.unlink()
+        errors = [line for line in self.said.splitlines() if line.startswith("error:")]
+        if code not in (0, 2) or len(errors) != bool(code) or "Traceback" in self.said:
+            self.wrong.append(f"exit code {code} and errors {errors} on a full disk")
+        return f"{room // 1024} KiB left, exit code {code}"
+
+    def _signal_in_phase(self, number: signal.Signals) -> tuple[str, int]:
+        """Where it struck, and the exit code. A run that was over before is tried again, struck sooner."""
+        phase = list(PHASES)[self.number % len(PHASES)]
+        entry, delay = self.rng.randint(1, self.whole.entries[phase]), self.rng.random() * self.whole.lasting[phase]
+        while True:
+            attempt = self.start()
+            attempt.wait_for(MARKS[phase], entry)
+            time.sleep(delay)
+            attempt.send(number)
+            code, rest = attempt.end()
+            if code != 0:
+                return phase if MARKS[phase].lower() not in rest else f"after {phase}", code
+            shutil.rmtree(self.run_dir)
+            delay /= 2
+
+    def finish(self, compared: Callable[[str], bool]) -> None:
+        """Run it to its end, and compare."""
+        code, _ = self.start().end()
+        if code:
+            self.wrong.append(f"exit code {code} when it went on, see {log_of(self.world, self.run_dir)}")
+            return
+        expected, found = self.whole.files, fingerprint(self.run_dir)
+        names = filter(compared, sorted(expected.keys() | found))
+        self.wrong += [name for name in names if expected.get(name) != found.get(name)]
+        if not self.wrong:
+            shutil.rmtree(self.run_dir)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-n", type=int, default=100, help="trials")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--by", choices=("kill", "stop", "fill"), default="kill", help="SIGKILL, SIGTERM or a full disk"
+    )
+    parser.add_argument("--world", type=Path, help="an empty directory to work in; what failed stays there")
+    parser.add_argument("--runs", type=Path, help="a directory for the runs, on a small disk for --by fill")
+    arguments = parser.parse_args()
+    world = Path(arguments.world or tempfile.mkdtemp(prefix="crashtest-")).resolve()
+    world.mkdir(parents=True, exist_ok=True)
+    runs = (arguments.runs or world).resolve()
+    prepare(world)
+    whole = Undisturbed.run(world)
+    print(f"undisturbed: {whole.seconds:.1f} s, {len(whole.files)} files; entries: {whole.entries}", flush=True)
+    struck, failed = Counter[str](), 0
+    for number in range(arguments.n):
+        rng = random.Random(f"{arguments.seed}/{number}")
+        trial = Trial(world, runs / f"trial-{number}", number, whole, rng)
+        where = getattr(trial, arguments.by)()
+        # A stop saves where no other run does, and a full disk may keep one from saving.
+        trial.finish(lambda name: arguments.by == "kill" or "/checkpoints/" not in name)
+        struck[where] += 1
+        failed += bool(trial.wrong)
+        if trial.wrong:
+            print(f"trial {number}, struck in {where}: {', '.join(trial.wrong)}", flush=True)
+    print("struck in " + ", ".join(f"{where}: {n}" for where, n in struck.most_common()))
+    if not failed and arguments.world is None:
+        shutil.rmtree(world)
+    print(f"crashtest: {arguments.n - failed}/{arguments.n} identical")
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()

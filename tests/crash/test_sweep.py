@@ -1,0 +1,19 @@
+"""A small sweep; `make crashtest N=100` is the large one. In a process of its own: it forks, and has one thread."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SWEEP = Path(__file__).with_name("sweep.py")
+
+
+@pytest.mark.parametrize(("by", "n"), [("kill", 7), ("stop", 3)])
+def test_disturbed_runs_end_as_if_nothing_had_happened(tmp_path: Path, by: str, n: int) -> None:
+    command = [sys.executable, SWEEP, "-n", str(n), "--by", by, "--world", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == f"crashtest: {n}/{n} identical"

@@ -1,0 +1,283 @@
+"""Faults that no training is spared, each made to happen for real: nothing is lost, and one message says what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from r1kit.artifact import StageContext, UserError
+from r1kit.config import RL, PromptSource
+from r1kit.data.prompts import load_problems
+from r1kit.data.store import DataError
+from r1kit.log import read_metrics
+from r1kit.model.hf import publish_model
+from r1kit.rewards.base import Request
+from r1kit.rewards.scoring import RewardPool
+from r1kit.stages import rl, rollout
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(rl.__file__).parents[2])}
+
+
+@pytest.fixture(scope="module")
+def model_dir(make_decoder, tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("tiny") / "model"
+    publish_model(make_decoder(0), tokenizer, directory)
+    return directory
+
+
+# -- a full disk --------------------------------------------------------------------------------------------------
+
+FULL_DISK = """
+import os, subprocess, sys
+from pathlib import Path
+from r1kit.artifact import StageContext, UserError
+from r1kit.config import RL
+from r1kit.stages import rl
+
+model, small = Path(sys.argv[1]), Path(sys.argv[2])
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", small], check=True, timeout=10)
+watchdogs = dict.fromkeys("never_ends always_cut_off constant_reward".split(), "off")
+config = RL(kind="rl", model="m", prompts=[{"source": "world:arithmetic", "limit": 4}], steps=6, prompts_per_step=2,
+            num_generations=2, steps_per_rollout=1, max_completion_length=8, save_every=2, watchdogs=watchdogs)
+
+def stage(name):
+    (small / name).mkdir(exist_ok=True)
+    return StageContext(name, small / name, 5, "float32", "cpu", 8, {"m": model})
+
+rl.run(config, stage("whole"))
+filler = small / "filler"
+append = rl.WatchedLog.append
+def fill_first(self, row):  # the disk fills up just before step 4 is logged
+    if row["step"] == 4 and not filler.exists():
+        with open(filler, "wb", buffering=0) as handle:
+            try:
+                while True:
+                    handle.write(b"x" * 4096)
+            except OSError:
+                pass
+        with open(self.path, "ab", buffering=0) as handle:  # and what is left of the log's last block
+            try:
+                while True:
+                    handle.write(b"x")
+            except OSError:
+                pass
+    append(self, row)
+rl.WatchedLog.append = fill_first
+try:
+    rl.run(config, stage("full"))
+except UserError as error:
+    print("UserError:", error)
+filler.unlink()
+rl.run(config, stage("full"))
+for file in ("model/model.safetensors", "metrics.jsonl"):
+    print(file, (small / "whole" / file).read_bytes() == (small / "full" / file).read_bytes())
+"""
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs Linux namespaces to mount a small file system")
+def test_a_disk_that_is_full_when_a_step_is_logged(model_dir: Path, tmp_path: Path) -> None:
+    """A really full file system of 24 MB: one message; with room again the run ends as if nothing had happened."""
+    inside = ["unshare", "--user", "--map-root-user", "--mount"]
+    if subprocess.run([*inside, "true"], capture_output=True, timeout=30, check=False).returncode:
+        pytest.skip("this machine allows no user namespaces")
+    script, small = tmp_path / "full.py", tmp_path / "small"
+    script.write_text(FULL_DISK)
+    small.mkdir()
+    command = [*inside, sys.executable, str(script), str(model_dir), str(small)]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    message, *same = done.stdout.splitlines()
+    assert "metrics.jsonl: step 4 could not be logged: No space left on device" in message
+    assert "run the same command again" in message
+    assert same == ["model/model.safetensors True", "metrics.jsonl True"]
+
+
+# -- memory that runs out -----------------------------------------------------------------------------------------
+
+OUT_OF_MEMORY = """
+import json, resource, sys
+import torch
+from r1kit.config import RL
+from r1kit.learn.batch import make_batch
+from r1kit.learn.learner import Learner
+from r1kit.model.config import ModelConfig
+from r1kit.model.decoder import Decoder
+from r1kit.types import Completion
+
+torch.set_num_threads(1)
+shape = dict(model_type="llama", vocab_size=4000, hidden_size=32, intermediate_size=64, num_hidden_layers=2)
+shape |= dict(num_attention_heads=4, num_key_value_heads=2, head_dim=8, eos_token_ids=(0,))
+
+def learner(tokens):
+    model = Decoder(ModelConfig(**shape))
+    model.initialise(0)
+    config = RL(kind="rl", model="m", prompts=["world:arithmetic"], micro_batch_tokens=tokens, beta=0.0, steps=9)
+    return Learner(model, config)
+
+generator = torch.Generator().manual_seed(0)
+ids = torch.randint(1, 4000, (4, 16, 256), generator=generator).tolist()
+groups = [[Completion(str(p), g, tuple(row), (-8.0,) * 256, "", "stop") for g, row in enumerate(group)]
+          for p, group in enumerate(ids)]
+batch = make_batch([[1, 2, 3]] * 4, groups, torch.randn(4, 16, generator=generator), temperature=1.0,
+                   mask_truncated=False)
+fits, tight = learner(2048), learner(1 << 20)
+fits.backward(batch, 256)
+page = resource.getpagesize()
+now = int(open("/proc/self/statm").read().split()[0]) * page
+resource.setrlimit(resource.RLIMIT_AS, (now + (int(sys.argv[1]) << 20), -1))
+tight.backward(batch, 256)
+error = max(float((a.grad - b.grad).norm() / a.grad.norm())
+            for a, b in zip(fits.model.parameters(), tight.model.parameters()))
+print(json.dumps({"tokens": tight.micro_batch_tokens, "error": error}))
+print(json.dumps({k: v for k, v in tight.step(batch, 0).items() if k == "micro_batch_tokens"}))
+"""
+
+
+def out_of_memory(tmp_path: Path, megabytes: int) -> subprocess.CompletedProcess[str]:
+    script = tmp_path / "oom.py"
+    script.write_text(OUT_OF_MEMORY)
+    command = [sys.executable, str(script), str(megabytes)]
+    # Whatever is freed goes back to the system, so what the limit leaves is what torch can have.
+    environment = {**ENVIRONMENT, "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, check=False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is not enforced elsewhere")
+def test_a_batch_that_does_not_fit_in_memory_is_cut_and_its_gradient_is_the_same(tmp_path: Path) -> None:
+    done = out_of_memory(tmp_path, 150)
+    assert done.returncode == 0, done.stderr
+    found, metrics = map(json.loads, done.stdout.splitlines())
+    assert 256 <= found["tokens"] < 16_384 and found["error"] < 1e-5
+    assert metrics == {"micro_batch_tokens": found["tokens"]}, "the next step begins with what fitted"
+    assert "out of memory: going on with" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is not enforced elsewhere")
+def test_an_answer_that_does_not_fit_in_memory_alone_is_one_clear_error(tmp_path: Path) -> None:
+    done = out_of_memory(tmp_path, 4)
+    assert done.returncode == 1
+    assert "UserError: out of memory with a single answer at a time (256 tokens)" in done.stderr.splitlines()[-1]
+
+
+# -- data ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b'{"question": "1 + 1", "answ', "Unterminated string"),
+        (b'{"question": "1 \xff 1", "answer": "2"}', "can't decode byte 0xff"),
+        (b'["1 + 1", "2"]', "a list, not an object"),
+        (b'{"question": "1 + 1"}', "wanted a question"),
+        (b"\x00" * 40, "Expecting value"),
+    ],
+)
+def test_a_line_of_a_dataset_that_cannot_be_read(model_dir: Path, tmp_path: Path, line: bytes, why: str) -> None:
+    """File, line, reason and remedy, before anything is spent: no answer is sampled, nothing logged."""
+    path = tmp_path / "sums.jsonl"
+    good = b'{"question": "2 + 2", "answer": "4"}\n'
+    path.write_bytes(good + line + b"\n" + good.replace(b"2", b"3"))
+    config = RL(kind="rl", model="m", prompts=[str(path)], steps=1)
+    with pytest.raises(DataError, match=f"(?s){path}, (line|row) 2: .*{why}"):
+        rl.run(config, StageContext("zero", tmp_path / "zero", 0, "float32", "cpu", 8, {"m": model_dir}))
+    assert not (tmp_path / "zero/metrics.jsonl").exists()
+    path.write_bytes(good)
+    assert len(load_problems([PromptSource(source=str(path))])) == 1
+
+
+# -- rewards ------------------------------------------------------------------------------------------------------
+
+REWARDS = """
+import os, signal, time
+from pathlib import Path
+
+def raises_on(problem, text):
+    if len(text) % 13 == 0:
+        raise KeyError("no such unit")
+    return float(len(text) % 7)
+
+def raises(problem, text): return {}["no such unit"]
+def none(problem, text): return None
+def nan(problem, text): return float("nan")
+def many(problem, text): return [1.0, 2.0]
+def hangs(problem, text): time.sleep(3600)
+def dies(problem, text): os.kill(os.getpid(), signal.SIGKILL)
+
+def dies_once(problem, text):
+    mark = Path(__file__).with_name(f"died-{problem.id}-{len(text)}")
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return float(len(text) % 7)
+
+def sound(problem, text): return float(len(text) % 7)
+"""
+
+
+@pytest.fixture
+def train(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """train(name, reward, **watchdogs): a short RL stage whose completions are graded in processes of their own."""
+    (tmp_path / "faulty_rewards.py").write_text(REWARDS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ENVIRONMENT['PYTHONPATH']}")
+
+    def run(name: str, reward: str, **watchdogs: str) -> Path:
+        off = dict.fromkeys("never_ends always_cut_off constant_reward".split(), "off")
+        config = RL(
+            kind="rl", model="m", prompts=[{"source": "world:arithmetic", "limit": 4}], steps=2, prompts_per_step=2,
+            num_generations=3, steps_per_rollout=1, max_completion_length=24, beta=0.0, save_every=1,
+            rewards={f"faulty_rewards:{reward}": 1.0}, watchdogs=off | watchdogs, learning_rate=1e-3,
+        )  # fmt: skip
+        with RewardPool(1, timeout=3.0 if reward == "hangs" else 60.0) as pool:
+            monkeypatch.setattr(rollout, "grade_group", partial(grade_in, pool))
+            rl.run(config, StageContext(name, tmp_path / name, 5, "float32", "cpu", 8, {"m": model_dir}))
+        return tmp_path / name
+
+    return run
+
+
+def grade_in(pool: RewardPool, problem, group, template, tokenizer, weights):
+    cut = [completion.finish_reason == "length" for completion in group]
+    return pool.score_many(
+        [Request(problem, c.text, weights, False, True, over) for c, over in zip(group, cut, strict=True)]
+    )
+
+
+def test_a_reward_that_raises_now_and_then_is_masked_counted_and_shown(train, capfd) -> None:
+    rows = read_metrics(train("zero", "raises_on", grading_fails="off") / "metrics.jsonl")
+    shares = [row.get("completions/ungraded", 0) for row in rows]
+    assert any(0 < share < 1 for share in shares), "the seed is such that some fail and some do not"
+    assert all(row["reward"] > 0 for row in rows), "what failed is not in the mean"
+    first = next(row for row in rows if "alerts" in row and "ungraded" in row["alerts"])
+    assert "no such unit" in first["alerts"]["ungraded"] and first["ungraded_reason"]
+    assert capfd.readouterr().err.count("ungraded: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("reward", "reason"),
+    [
+        ("raises", "no such unit"),
+        ("none", "None"),
+        ("nan", "nan"),
+        ("many", r"\[1.0, 2.0\]"),
+        ("hangs", "still busy after 3 seconds"),
+        ("dies", "died .* on both tries"),
+    ],
+)
+def test_a_reward_that_never_works_stops_the_run_and_is_never_zero(train, reward: str, reason: str) -> None:
+    """It hangs, dies, raises, or returns None, NaN or several numbers."""
+    with pytest.raises(UserError, match=f"(?s)grading_fails: 100 % .*{reason}|could not be scored.*{reason}"):
+        train("zero", reward)
+
+
+def test_a_reward_process_that_dies_is_replaced_and_nothing_changes(train) -> None:
+    died, sound = train("died", "dies_once"), train("sound", "sound")
+    assert (died / "model/model.safetensors").read_bytes() == (sound / "model/model.safetensors").read_bytes()
+    assert all("completions/ungraded" not in row for row in read_metrics(died / "metrics.jsonl"))

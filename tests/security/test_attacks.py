@@ -1,0 +1,78 @@
+"""The sandbox attacked with one program of each category, on every tier, as this user and as nobody.
+
+`make attacks` (attack_sweep.py) runs all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from attack import Attack, honest, load, sample
+from attack_sweep import TIERS, fault
+from host import Host
+
+from r1kit.rewards.sandbox.channel import Broken
+from r1kit.rewards.sandbox.none import PlainSandbox
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the native tiers and this host's canaries are Linux's")
+SWEEP = Path(__file__).with_name("attack_sweep.py")
+
+
+@linux
+@pytest.mark.parametrize("tier", ["wasm", "namespaces", "landlock"])
+def test_no_attack_escapes(tier: str) -> None:
+    command = [sys.executable, SWEEP, "--sample", "--tiers", tier]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    if "contained" not in done.stdout:
+        pytest.skip(done.stdout)
+
+
+def test_the_collection_is_large_and_varied() -> None:
+    attacks = load()
+    assert len(attacks) >= 150 and len(sample(attacks)) >= 15
+    assert len({attack.program for attack in attacks}) == len({(a.category, a.name) for a in attacks}) == len(attacks)
+
+
+@linux
+def test_without_a_sandbox_the_attacks_succeed(tmp_path: Path) -> None:
+    """The canaries see what they are there to see."""
+    expected = {
+        "open the secret": "read the secret: file",
+        "overwrite the canary": "changed the host: [('files'",
+        "os.environ": "read the secret: environment",
+        "connect to the host": "ESCAPED",
+        "udp to the host": "changed the host: [('visitors'",
+        "fork": "ESCAPED",
+        "kill the victim": "ESCAPED",
+    }
+    host = Host(tmp_path)
+    try:
+        attacks = {attack.name: attack for attack in load() if attack.name in expected}
+        found = {name: fault(PlainSandbox(), attacks[name], host, "") for name in expected}
+        assert {name: (why or "")[: len(expected[name])] for name, why in found.items()} == expected
+    finally:
+        host.close()
+
+
+@linux
+@pytest.mark.parametrize("tier", ["namespaces", "landlock"])
+def test_the_shared_attacks_are_contained(tier: str, shared_data: Path, tmp_path: Path) -> None:
+    lines = (shared_data / "vectors" / "adversarial.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [row for row in map(json.loads, lines) if row["kind"] == "sandbox"]
+    host = Host(tmp_path)
+    try:
+        sandbox = TIERS[tier]()
+        clean = str(honest(sandbox, host.secrets["planted"]).value)
+        attacks = [Attack("shared", row["name"], "stdin", row["response"]) for row in rows]
+        found = {attack.name: fault(sandbox, attack, host, clean) for attack in attacks}
+        assert {name: why for name, why in found.items() if why} == {}
+        sandbox.close()
+    except Broken as error:
+        pytest.skip(str(error))
+    finally:
+        host.close()
