@@ -204,6 +204,31 @@ def report(run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="the 
 
 
 @app.command()
+def grade(
+    answers: Annotated[Path | None, typer.Argument(metavar="FILE", help="JSON Lines; default: standard input")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="grading processes; default: one a core")] = None,
+    sandbox: Annotated[str, typer.Option(help="auto, wasm, namespaces, landlock, or none: no protection")] = "auto",
+    judge_url: Annotated[str | None, typer.Option(help="an OpenAI-compatible endpoint, for the kind judge")] = None,
+    judge_model: Annotated[str, typer.Option(help="the model that judges there")] = "default",
+) -> None:
+    """Grade a file of answers: one verdict a line, in the same order.
+
+    A line is an object with kind, response and what the kind needs, such as gold, options, tests or constraints.
+    """
+    from r1kit import grading
+    from r1kit.rewards.endpoint import Endpoint
+    from r1kit.rewards.services import Settings
+
+    judge = Endpoint(judge_url, judge_model) if judge_url else None
+    source = sys.stdin.buffer if answers is None else answers.open("rb")
+    with source:
+        found = grading.grade_stream(
+            source, sys.stdout.buffer, workers or os.cpu_count() or 1, Settings(sandbox, judge=judge)
+        )
+    say(", ".join(f"{number} {outcome}" for outcome, number in sorted(found.items())) or "no line to grade")
+
+
+@app.command()
 def doctor(json_output: Json = False) -> None:
     """Show what this machine offers and what r1kit would choose on it."""
     from r1kit.rewards.sandbox import survey

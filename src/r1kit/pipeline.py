@@ -102,6 +102,8 @@ def _run_stages(recipe: Recipe, run_dir: Path, forked_from: Path | None, until: 
 def _run_stage(step: Step, recipe: Recipe, run_dir: Path, device: str, lineage: dict[str, Any]) -> None:
     directory = run_dir / "stages" / step.name
     directory.mkdir(parents=True, exist_ok=True)
+    for parent in (directory.parent, run_dir, run_dir.parent):
+        artifact.fsync(parent)
     failure = directory / "error.txt"
     failure.unlink(missing_ok=True)
     record = {"started": now(), **lineage["stages"].get(step.name, {}), **step.record()}

@@ -19,7 +19,7 @@ class Problem:
     id: str  # stable across runs: a hash of source and content
     question: str
     answer: str  # the gold answer, in the form `verifier` reads
-    verifier: str = "math"  # which accuracy check: "math", "countdown" or "names"
+    verifier: str = "math"  # which accuracy check: a name in rewards.verifiers
     level: int = 0  # difficulty, 0 when the source gives none
     family: str = ""  # "arithmetic", "gsm8k", ...: what tables group by
     language: str = "en"

@@ -26,13 +26,14 @@ LEVELS = {
     **dict.fromkeys(("rewards", "engine", "learn"), 2),
     "evals": 3,
     "stages": 4,
+    "grading": 3,  # needs the rewards and nothing above; its grading processes load no more than that
     **dict.fromkeys(("recipe", "plan", "measure", "report"), 5),  # a report reads files: no module above it is needed
     "lineage": 6,  # writes the recipe as resolved
     "pipeline": 7,
     "cli": 8,
     "__main__": 9,
 }
-TORCH_FREE = "cli plan recipe lineage pipeline measure doctor report.render report.table".split()
+TORCH_FREE = "grading rewards.scoring rewards.worker cli plan recipe lineage pipeline measure doctor report.render report.table".split()
 TORCH_FREE += [name for name, level in LEVELS.items() if level == 0]
 HEAVY = ("torch", "transformers", "datasets")
 

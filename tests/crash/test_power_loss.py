@@ -78,6 +78,7 @@ def test_a_checkpoint_has_its_name_only_when_it_and_its_logs_are_durable(calls) 
         after = [(c, p) for c, p, _ in done[at + 1 :]]
         assert after[0] == ("fsync", root / "checkpoints"), "its name is not durable"
     assert len(published) == 3
+    assert ("fsync", root) in [(call, path) for call, path, _ in done], "the folder of checkpoints is not durable"
 
 
 def renamed(file: Path, calls: list[tuple[str, Path, str]]) -> Path:

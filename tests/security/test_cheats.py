@@ -26,8 +26,7 @@ FUNCTION_TESTS = {
         "assert 12 in [add(5, 7)]",
         "assert not add(1, 2) != 3",
         "assert {add(1, 2)} == {3} and isinstance(add(1, 2), int)",
-        "def check(candidate):\n    for a, b, c in [(1, 2, 3), (5, 7, 12)]:\n        assert math.isclose(candidate(a, b), c)"
-        "\ncheck(add)",
+        "def check(f):\n    for a, b, c in [(1, 2, 3), (5, 7, 12)]:\n        assert math.isclose(f(a, b), c)\ncheck(add)",
     ],
 }
 STDIN_TESTS = [{"input": f"{a} {b}\n", "output": f"{result}\n"} for (a, b), result in ADDED]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r1kit.artifact import StageContext, derive_seed
@@ -136,6 +136,7 @@ def test_places_cancel_and_only_clear_preferences_stay() -> None:
     assert clear_pair("q", "good", "bad", -1.5) == Pair("q", "bad", "good")
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), max_size=60), st.integers(0, 3))
 def test_length_tells_nothing_in_what_is_kept(lengths: list, seed: int) -> None:
     pairs = [Pair(f"{i}", "<think>?</think>" + "c" * c, "r" * r) for i, (c, r) in enumerate(lengths)]

@@ -118,7 +118,7 @@ def test_mistakes_name_the_key_and_the_nearest_right_one(good: Path, override: s
     [
         ("[stage.zero]", "[stage.zero", "good.toml: not valid TOML: "),
         ("steps = 20", "steps = 20\nstep = 3", "good.toml: stage.zero.step: unknown key; did you mean steps?"),
-        ('kind = "rl"', "", "good.toml: stage.zero: kind is missing; allowed: pretrain, rl, evaluate"),
+        ('kind = "rl"', "", "good.toml: stage.zero: kind is missing; allowed: pretrain, sft, "),
         ("vocab_size = 300\n", "", "good.toml: stage.base: give a model to go on from"),
         ('model = "base"', 'model = "eval"', "stage eval does not come earlier"),
         ('model = "base"', 'model = "zero"', "stage zero does not come earlier; stages run as written (a directory"),

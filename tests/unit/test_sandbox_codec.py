@@ -81,8 +81,8 @@ def test_depth_and_size_are_bounded() -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "nonsense", "1", "1.5", "NaN", "[1]", "9" * 10**5, "[" * 10**5, '{"int": 1}', '{"int": "x"}', '{"float": "x"}']
-    + ['{"int": "0x1", "float": "0x1p0"}', '{"list": []}', '{"dict": [["a"]]}', '{"dict": {"a": null}}', '{"set": "ab"}']
-    + ['{"set": [[]]}', '{"dict": [[{"dict": []}, null]]}', '{"float": "0x1p99999"}', "[" * 55 + "]" * 55, "{}"],
+    + ['{"int": "0x1", "float": "0x1p0"}', '{"list": []}', '{"dict": [["a"]]}', '{"dict": {"a": null}}']
+    + ['{"set": "ab"}', '{"set": [[]]}', '{"dict": [[[], null]]}', '{"float": "0x1p99999"}', "[" * 55 + "]" * 55, "{}"],
 )  # fmt: skip
 def test_hostile_text_is_refused(text: str) -> None:
     with pytest.raises(codec.CodecError):

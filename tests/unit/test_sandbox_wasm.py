@@ -63,7 +63,7 @@ HONEST = {  # name: (program, standard input, what it prints)
     "memory error": ("try: x = [0] * 10**9\nexcept MemoryError: print('much')", "", "much\n"),
     "infinity": ("import sys\nprint(min(sys.maxsize, 2**40))", "", f"{2**40}\n"),
     "sleep": ("import time\na = time.time()\ntime.sleep(3600)\nprint(time.time() - a >= 3600)", "", "True\n"),
-    "clock": ("import time\nend = time.perf_counter() + 0.1\nwhile time.perf_counter() < end: pass\nprint(1)", "", "1\n"),
+    "clock": ("from time import time\nend = time() + 0.1\nwhile time() < end: pass\nprint(1)", "", "1\n"),
     "dates": (
         "from datetime import date, datetime, timedelta\nprint(date(2024, 2, 28) + timedelta(2), datetime.now().year,"
         "datetime.strptime('2020-01-02', '%Y-%m-%d').weekday(), isinstance(datetime.now().date(), date))",
@@ -73,10 +73,10 @@ HONEST = {  # name: (program, standard input, what it prints)
     "warnings": ("import logging\nlogging.warning('x')\nx = '\\d'\nprint(x)", "", "\\d\n"),
     "syntax error": ("try: eval('1 +')\nexcept SyntaxError: print('bad')", "", "bad\n"),
     "traceback": ("import traceback\ntry: 1 / 0\nexcept ZeroDivisionError: traceback.print_exc()\nprint(1)", "", "1\n"),
-    "no file": ("import os\nprint(os.path.exists('in.txt'))\ntry: open('x')\nexcept OSError: print(2)", "", "False\n2\n"),
+    "no file": ("import os\ntry: open('x')\nexcept OSError: print(os.path.exists('x'))", "", "False\n"),
     "no numpy": ("try: import numpy\nexcept ImportError: print('none')", "", "none\n"),
-    "unseeded": ("import random\nrandom.seed()\nx = random.random(), random.Random().random()\nprint(len(x))", "", "2\n"),
-    "seeded": ("import random\nrandom.seed(5)\nprint(random.randrange(100), random.Random(5).randrange(100))", "", "79 79\n"),
+    "unseeded": ("from random import *\nseed()\nprint(random() != Random().random())", "", "True\n"),
+    "seeded": ("from random import *\nseed(5)\nprint(randrange(100), Random(5).randrange(100))", "", "79 79\n"),
     "no input": ("try: input()\nexcept EOFError: print('end')", "", "end\n"),
     "dataclass": ("from dataclasses import dataclass\n@dataclass\nclass A: x: int\nprint(A(1))", "", "A(x=1)\n"),
     "main": ("if __name__ == '__main__': print(__name__)", "", "__main__\n"),
@@ -117,13 +117,15 @@ def test_expressions_and_formulas(sandbox: WasmSandbox) -> None:
     assert [o.value for o in asked.outcomes] == [True, True, False, None]
 
 
+# The program replaces what its interpreter replies with, once it is asked for its first call.
+FORGE = "import json\ndef f(): json.dumps = lambda reply: "
 WRONG = {  # name: (mode, program, input, status, in the detail)
     "raises": ("stdin", "1 / 0", "", "error", "ZeroDivisionError"),
     "syntax": ("stdin", "def f(:", "", "error", "SyntaxError"),
     "exit code": ("stdin", "print(1)\nraise SystemExit(3)", "", "error", "SystemExit: 3"),
     "exit in a call": ("call", "import sys\ndef f(): sys.exit(0)", call("f"), "error", "SystemExit"),
     "loop": ("stdin", "while True: pass", "", "over_limit", "fuel"),
-    "loop that catches": ("stdin", "while True:\n try:\n  while True: pass\n except BaseException: pass", "", "over_limit", "fuel"),
+    "stubborn": ("stdin", "while 1:\n try:\n  while 1: pass\n except BaseException: 0", "", "over_limit", "fuel"),
     "regular expression": ("stdin", "import re\nre.match('(a+)+b', 'a' * 60)", "", "over_limit", "fuel"),
     "power": ("stdin", "9 ** 9 ** 9", "", "over_limit", ""),
     "memory": ("stdin", "x = []\nwhile True: x.append(bytearray(10**6))", "", "over_limit", "memory"),
@@ -133,11 +135,11 @@ WRONG = {  # name: (mode, program, input, status, in the detail)
     "abort": ("stdin", "import os\nos.abort()", "", "error", ""),
     "deadlock": ("stdin", "import threading\nt = threading.Lock()\nt.acquire()\nt.acquire()", "", "error", "stopped"),
     "object": ("call", "def f(): return f", call("f"), "ok", ""),  # its name crosses, and equals nothing expected
-    "silent exception": ("call", "class E(Exception):\n def __str__(s): raise s\ndef f(): raise E", call("f"), "error", "E"),
-    "forged reply": ("call", "import json\njson.dumps = lambda x: '{\"status\": \"infra_error\"}'\ndef f(): 0", call("f"), "error", ""),
-    "long reply": ("call", "import json\njson.dumps = lambda x: '9' * 10**6\ndef f(): 0", call("f"), "over_limit", "output"),
-    "deep reply": ("call", "import json\njson.dumps = lambda x: '[' * 10**5\ndef f(): 0", call("f"), "error", ""),
-    "no reply": ("call", "import json\njson.dumps = lambda x: None\ndef f(): 0", call("f"), "error", ""),
+    "mute": ("call", "class E(Exception):\n def __str__(s): raise s\ndef f(): raise E", call("f"), "error", "E"),
+    "forged reply": ("call", FORGE + """'{"status": "infra_error"}'""", call("f"), "error", "unreadable"),
+    "long reply": ("call", FORGE + "'9' * 10**6", call("f"), "over_limit", "output"),
+    "deep reply": ("call", FORGE + "'[' * 10**5", call("f"), "error", "unreadable"),
+    "no reply": ("call", FORGE + "None", call("f"), "error", ""),
 }  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def records(tmp_path: Path) -> Path:
     return tmp_path / "records.jsonl"
 
 
-def settings(records: Path, **changes: object) -> SFT:
+def config_of(records: Path, **changes: object) -> SFT:
     given = {"kind": "sft", "model": "base", "data": [str(records)], "context_length": 128, "sequences_per_step": 12}
     return SFT(**{**given, "epochs": 5, "learning_rate": 1e-2, "warmup_steps": 5, "save_every": 2, **changes})
 
@@ -56,7 +56,7 @@ def untimed(rows: list[dict]) -> list[dict]:
 
 
 def test_it_learns_the_answers(tmp_path: Path, base: Path, records: Path) -> None:
-    summary = sft.run(settings(records, epochs=12), context(tmp_path, base))
+    summary = sft.run(config_of(records, epochs=12), context(tmp_path, base))
     assert (summary["records"], summary["held_out"]) == (108, 12) and summary["steps"] == 108
     rows = metrics(tmp_path)
     assert [row["step"] for row in rows] == list(range(1, 109)) and sum("eval/loss" in row for row in rows) == 10
@@ -73,7 +73,7 @@ def test_it_learns_the_answers(tmp_path: Path, base: Path, records: Path) -> Non
 def test_stopped_and_run_again_it_ends_in_the_same_weights(
     tmp_path: Path, base: Path, records: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = settings(records, epochs=1)
+    config = config_of(records, epochs=1)
     sft.run(config, context(tmp_path / "whole", base))
     loss, calls = sft.answer_loss, []
 
@@ -95,7 +95,7 @@ def test_stopped_and_run_again_it_ends_in_the_same_weights(
 
 
 def test_how_records_are_packed_changes_nothing(tmp_path: Path, base: Path, records: Path) -> None:
-    short = settings(records, epochs=1, held_out=0)
+    short = config_of(records, epochs=1, held_out=0)
     small = type("Small", (SFT,), {"row_tokens": property(lambda self: 60)})(**short.model_dump())
     for name, config in (("one", short), ("many", small)):
         sft.run(config, context(tmp_path / name, base))
@@ -110,11 +110,11 @@ def test_conversations_and_the_zero_template(tmp_path: Path, base: Path) -> None
     turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
     chats = [{"messages": [*turns, {"role": "user", "content": f"{n}?"}, turns[1]]} for n in range(9)]
     write_jsonl(tmp_path / "chats.jsonl", chats)
-    sft.run(settings(tmp_path / "chats.jsonl", epochs=1), context(tmp_path / "a", base))
+    sft.run(config_of(tmp_path / "chats.jsonl", epochs=1), context(tmp_path / "a", base))
     with pytest.raises(DataError, match='a conversation of 4 messages needs template = "chat"'):
-        sft.run(settings(tmp_path / "chats.jsonl", template="r1-zero"), context(tmp_path / "b", base))
+        sft.run(config_of(tmp_path / "chats.jsonl", template="r1-zero"), context(tmp_path / "b", base))
     write_jsonl(tmp_path / "zero.jsonl", [{"prompt": "hi", "response": "hello"}])
-    sft.run(settings(tmp_path / "zero.jsonl", template="r1-zero", context_length=512), context(tmp_path / "c", base))
+    sft.run(config_of(tmp_path / "zero.jsonl", template="r1-zero", context_length=512), context(tmp_path / "c", base))
     published = load_tokenizer(tmp_path / "c" / "model")
     assert render_prompt("{hi}", "chat", published) == render_prompt("{hi}", "r1-zero", published)
 
@@ -131,4 +131,4 @@ def test_conversations_and_the_zero_template(tmp_path: Path, base: Path) -> None
 def test_records_that_cannot_be_learned_are_told(tmp_path: Path, base: Path, row: dict, message: str) -> None:
     write_jsonl(tmp_path / "records.jsonl", [row])
     with pytest.raises(DataError, match=message):
-        sft.run(settings(tmp_path / "records.jsonl"), context(tmp_path / "run", base))
+        sft.run(config_of(tmp_path / "records.jsonl"), context(tmp_path / "run", base))

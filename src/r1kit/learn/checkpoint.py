@@ -77,8 +77,7 @@ class Checkpoints:
             return
         self.wait()
         lengths = {log.name: log.stat().st_size for log in self.logs if log.exists()}
-        copied = _copy(_state(learner))
-        self._writing = self._writer.submit(self._write, copied, json.dumps({**progress, "logs": lengths}).encode())
+        self._writing = self._writer.submit(self._write, _copy(_state(learner)), {**progress, "logs": lengths})
 
     def restore(self, learner: Trained) -> dict[str, Any] | None:
         """Load the newest whole checkpoint into the learner, and cut the logs back to what they were.
@@ -101,20 +100,20 @@ class Checkpoints:
         self._drop_old()
         return progress
 
-    def _write(self, state: dict[str, Any], progress: bytes) -> None:
-        step = json.loads(progress)["step"]
-        final = self.directory / f"step_{step:08d}"
+    def _write(self, state: dict[str, Any], progress: dict[str, Any]) -> None:
+        final = self.directory / f"step_{progress['step']:08d}"
         aside = self.directory / f".{final.name}.tmp"
         try:
             aside.mkdir(parents=True)
             with _plain_errors():
                 dcp.save(state, storage_writer=dcp.FileSystemWriter(aside, sync_files=False), no_dist=True)
-            write_bytes(aside / PROGRESS, progress)
+            write_bytes(aside / PROGRESS, json.dumps(progress).encode())
             for log in self.logs:
                 if log.exists():
                     fsync(log)  # a checkpoint must not outlive the lines it counts on
             seal(aside)
             publish(aside, final)
+            fsync(self.directory.parent)  # the first makes `checkpoints` itself
             if wrong := damage(final):
                 raise OSError(f"read back otherwise than written: {', '.join(wrong)}")
         except OSError as error:
@@ -122,8 +121,8 @@ class Checkpoints:
                 shutil.rmtree(unusable, ignore_errors=True)
             last = self.newest()
             say(
-                f"warning: the checkpoint of step {step} could not be written ({error.strerror or error}). Training "
-                f"goes on; the last good one is {last.name if last else 'none'}. Make room on {self.directory}"
+                f"warning: {final.name} could not be written ({error.strerror or error}). Training goes on; the last "
+                f"good checkpoint is {last.name if last else 'none'}. Make room on the disk of {self.directory}"
             )
         else:
             self._drop_old()

@@ -12,6 +12,7 @@ import re
 from typing import Any, Literal
 
 from r1kit.data.chat import split_response
+from r1kit.rewards.code.compare import shown
 from r1kit.rewards.extract import find_answers
 from r1kit.rewards.sandbox import codec
 from r1kit.rewards.sandbox.base import Limits, Sandbox, Task
@@ -89,26 +90,29 @@ def _check_output(gold: Any, answer: str) -> Ruling:
     node = _expression(answer)
     if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq):  # f(x) == value
         node = node.comparators[0]
-    return _compared(gold, _literal(ast.unparse(node)), "the answer")
+    return _compared(gold, _literal(node), "the answer")
 
 
 def _check_input(program: str, defined: set[str], gold: Any, answer: str, sandbox: Sandbox, limits: Limits) -> Ruling:
     call = _call_of(answer)
     if fault := _not_inert(call, {*BUILDERS, *defined}):
         return Ruling("unparseable", f"an input may be built of values only: {fault}")
-    task = Task("expression", program, (f"repr({ast.unparse(call)})",))
-    [outcome] = sandbox.run(task, limits).outcomes
+    try:
+        expression = f"repr({ast.unparse(call)})"
+    except (ValueError, RecursionError) as error:
+        raise _NoValue(f"an input that cannot be written out: {error}") from error
+    [outcome] = sandbox.run(Task("expression", program, (expression,)), limits).outcomes
     if outcome.status != "ok":
         return Ruling("wrong" if outcome.status == "error" else outcome.status, f"f gave {outcome.detail}")
     try:
         return _compared(gold, _literal(str(outcome.value)), "f")
     except _NoValue:
-        return Ruling("wrong", f"f gave {str(outcome.value)[:80]}, which is no literal value")
+        return Ruling("wrong", f"f gave {str(outcome.value)[:80]}, which no literal writes")
 
 
 def _compared(gold: Any, got: Any, who: str) -> Ruling:
     same = codec.same(pack(gold, _foreign), pack(got, _foreign))
-    return Ruling.of(None if same else f"{who} gives {repr(got)[:120]}, not {repr(gold)[:120]}")
+    return Ruling.of(None if same else f"{who} gives {shown(got)}, not {shown(gold)}")
 
 
 def _call_of(answer: str) -> ast.Call:
@@ -157,11 +161,11 @@ def _expression(text: str) -> ast.expr:
     raise fault
 
 
-def _literal(text: str) -> Any:
+def _literal(text: str | ast.expr) -> Any:
     try:
-        return ast.literal_eval(text.strip())
+        return ast.literal_eval(text.strip() if isinstance(text, str) else text)
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
-        raise _NoValue(f"no literal value: {text[:80]!r}") from error
+        raise _NoValue("not a literal value") from error
 
 
 def _foreign(value: Any) -> tuple:

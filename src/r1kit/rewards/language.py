@@ -20,7 +20,7 @@ from r1kit.rewards.scripts import LANGUAGE_NAMES, NOT_TEXT, SAME, SCRIPTS, SENTE
 LONGEST = 100_000  # characters; of what is longer, the first and the last half of as many are read
 LONG = 5  # words from which a sentence is evidence of a language by itself
 SURE = 0.7  # probability from which such a sentence counts as evidence
-OTHER = 0.6  # probability from which a sentence is not in the target language, against the others found
+DOUBT = 0.4  # probability, against the others found, from which a sentence counts as being in the target language
 
 
 class Run(NamedTuple):
@@ -106,30 +106,31 @@ def _candidates(script: str, runs: list[Run], wanted: str | None, among: Collect
     evidence: Counter[str] = Counter()
     for run in own:
         if run.words >= LONG:
-            best, probability = _likeliest(run.text, possible)
-            evidence[best] += run.words * (probability >= SURE)
+            likely = _likelihoods(run.text, possible)
+            best = max(likely, key=likely.__getitem__)
+            evidence[best] += run.words * (likely[best] >= SURE)
     if not evidence.total():
-        evidence[_likeliest(" ".join(run.text for run in own), possible)[0]] = 1
+        likely = _likelihoods(" ".join(run.text for run in own), possible)
+        evidence[max(likely, key=likely.__getitem__)] = 1
     found = [code for code, words in evidence.most_common() if words]
     return found if wanted not in possible or wanted in found else [*found, str(wanted)]
 
 
 def _language(run: Run, candidates: list[str], wanted: str | None, before: str) -> str:
+    """The language of one sentence: the wanted one when in doubt, else what was spoken before."""
     if len(candidates) == 1:
         return candidates[0]
-    if run.words > 1:
-        best, probability = _likeliest(run.text, candidates)
-        if probability >= OTHER:
-            return best
-    return wanted if wanted in candidates else before
+    if run.words == 1:
+        return wanted if wanted in candidates else before
+    likely = _likelihoods(run.text, candidates)
+    return wanted if wanted in likely and likely[wanted] >= DOUBT else max(likely, key=likely.__getitem__)
 
 
-def _likeliest(text: str, languages: Collection[str]) -> tuple[str, float]:
-    """The likeliest of some languages, and its probability among them."""
+def _likelihoods(text: str, languages: Collection[str]) -> dict[str, float]:
+    """How likely each of some languages is, if it is one of them."""
     probabilities = _identify(text)
-    best = max(languages, key=lambda code: probabilities.get(code, 0.0))
     total = sum(probabilities.get(code, 0.0) for code in languages)
-    return best, probabilities.get(best, 0.0) / total if total else 0.0
+    return {code: probabilities.get(code, 0.0) / total if total else 1 / len(languages) for code in languages}
 
 
 @lru_cache(maxsize=2048)

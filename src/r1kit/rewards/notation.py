@@ -84,7 +84,8 @@ def normalise(text: str) -> str:
         text = pattern.sub(replacement, text)
     if not re.search(r"[(\[]|\\\{", text):  # (1,234) is a pair
         text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
-    text = re.sub(r"(?<!\.\.)[ .,;:*\\]+$|^[ *]+(?![ \d(])", "", text)  # a full stop is dropped, 0.333... is not
+    recurring = "..." if re.search(r"\d\.\.\. *$", text) else ""  # 0.333... is no end of a sentence
+    text = re.sub(r"^[ *]+(?![ \d(])", "", text).rstrip(" .,;:*\\") + recurring
     return _LOOSE_SPACE.sub("", text.strip())
 
 

@@ -29,8 +29,7 @@ _REAL = {"floor": math.floor, "ceil": math.ceil, "max": max, "min": min, "erf": 
 
 def agree(a: Formula, b: Formula) -> bool | None:
     """Whether two formulas agree wherever both have a value here. False is certain, True is not, None: no value."""
-    signed = not SIGNED.isdisjoint(part for formula in (a, b) for part in parts(formula) if isinstance(part, str))
-    compared = None
+    signed, compared = sign_matters(a, b), None
     for index in range(POINTS):
         left, right = _At(index, signed), _At(index, signed)
         try:
@@ -41,6 +40,10 @@ def agree(a: Formula, b: Formula) -> bool | None:
             return False
         compared = True
     return compared
+
+
+def sign_matters(*formulas: Formula) -> bool:
+    return not SIGNED.isdisjoint(part for formula in formulas for part in parts(formula) if isinstance(part, str))
 
 
 def real_number(formula: Formula) -> float | None:

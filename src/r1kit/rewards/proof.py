@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import threading
 from functools import lru_cache
 
 from r1kit.artifact import UserError
+from r1kit.rewards import services
 from r1kit.rewards.verdict import Ruling, Status
 
-_local = threading.local()  # a sandbox is for one thread of one process
+
+# Usual cases take 0.01 to 0.3 of it; all of it takes well under a second on a core of its own.
+FUEL, SECONDS = 800_000_000, 0.8
 
 
 class Undecided(Exception):
@@ -23,29 +24,20 @@ class Undecided(Exception):
 
 @lru_cache(maxsize=4096)
 def proved_equal(gold: str, answer: str) -> bool:
-    """Whether sympy finds two formulas equal. Raises Undecided; that is cached by nobody."""
+    """Whether sympy finds two formulas equal. Raises Undecided, which is not cached."""
     from r1kit.rewards.sandbox.base import Limits, Task
 
-    task = Task("symbolic", "", (json.dumps([gold, answer]),))
-    outcome = _sandbox().run(task, Limits()).outcomes[0]
+    try:
+        sandbox = services.sandbox()
+    except UserError as error:
+        raise Undecided("infra_error", f"no sandbox for sympy: {error}") from error
+    limits = Limits(fuel=FUEL, cpu_seconds=SECONDS)
+    outcome = sandbox.run(Task("symbolic", "", (json.dumps([gold, answer]),)), limits).outcomes[0]
     if outcome.status == "infra_error":
         raise Undecided("infra_error", f"the sandbox for sympy broke: {outcome.detail}")
     if outcome.status == "over_limit":
         raise Undecided("over_limit", f"{answer!r} takes too long to compare with {gold!r}")
     if not isinstance(outcome.value, bool):
-        raise Undecided(
-            "unparseable", f"{answer!r} agrees with {gold!r} in numbers, but could not be shown to equal it"
-        )
+        why = "agrees in numbers, but could not be shown to be equal"
+        raise Undecided("unparseable", f"{answer!r} and {gold!r}: {why} {outcome.detail}".rstrip())
     return outcome.value
-
-
-def _sandbox():
-    if getattr(_local, "process", None) != os.getpid():
-        from r1kit.rewards.sandbox import open_sandbox
-
-        try:
-            _local.sandbox = open_sandbox()
-        except UserError as error:
-            raise Undecided("infra_error", f"no sandbox for sympy: {error}") from error
-        _local.process = os.getpid()
-    return _local.sandbox

@@ -19,6 +19,7 @@ _NAME = re.compile(
 )
 
 
+_PLUS_MINUS = re.compile(r"\\(?:pm|mp)(?![a-z]) ?")
 _SUCH_THAT = re.compile(r"\\\{\(?[A-Za-z, ]+\)?(?:∈[A-Z])?[|:](.*)\\\}")
 
 
@@ -61,9 +62,9 @@ def members(text: str) -> list[str]:
 
 
 def _signs(piece: str) -> list[str]:
-    if piece.count(r"\pm") + piece.count(r"\mp") != 1:
+    if len(_PLUS_MINUS.findall(piece)) != 1:
         return [piece]
-    return [re.sub(r"\\[pm]{2} ?", sign, piece).lstrip("+") for sign in "+-"]
+    return [_PLUS_MINUS.sub(sign, piece).lstrip("+") for sign in "+-"]
 
 
 def depths(text: str) -> list[int]:

@@ -9,8 +9,8 @@ from fractions import Fraction
 
 import sympy
 
-from r1kit.rewards.formula import Formula, Unreadable, parse, parts
-from r1kit.rewards.probe import SIGNED
+from r1kit.rewards.formula import Formula, Unreadable, parse
+from r1kit.rewards.probe import agree, sign_matters
 
 DIGITS = 80  # to which numbers without variables must agree, less 20: no two answers of 2 kB come that close by chance
 
@@ -28,19 +28,19 @@ _FUNCTIONS = {
 
 
 def equal(gold: str, answer: str) -> bool | None:
-    """True or False when sympy can tell, None when it cannot or when a formula cannot be read."""
+    """True when sympy shows it, False when numbers refute it, None when neither does or a formula cannot be read."""
     try:
         left, right = parse(gold), parse(answer)
     except Unreadable:
         return None
-    signed = not SIGNED.isdisjoint(part for side in (left, right) for part in parts(side) if isinstance(part, str))
+    if agree(left, right) is False:
+        return False
+    signed = sign_matters(left, right)
     difference = expression(left, signed) - expression(right, signed)
     if not difference.free_symbols:
         return bool(abs(sympy.N(difference, DIGITS, maxn=4 * DIGITS)) < sympy.Float(10) ** (20 - DIGITS))
-    for rewrite in (sympy.expand, sympy.sqrtdenest, _in_exponentials, _taken_apart, sympy.simplify):  # cheapest first
-        if rewrite(difference).is_zero:
-            return True
-    return difference.equals(0)
+    rewrites = (sympy.expand, sympy.sqrtdenest, _in_exponentials, _taken_apart, sympy.simplify)  # cheapest first
+    return True if any(rewrite(difference).is_zero for rewrite in rewrites) else None
 
 
 def _in_exponentials(difference: sympy.Expr) -> sympy.Expr:

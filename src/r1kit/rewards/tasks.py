@@ -14,7 +14,7 @@ _TARGET = re.compile(
 
 
 def numbers_and_target(row: Mapping[str, Any]) -> dict[str, Any]:
-    """As fields of the row, of its gold or of its problem; else out of the problem's words, the gold being the target."""
+    """From fields of the row, its gold or its problem; else from the problem's words, the gold being the target."""
     gold, problem = _parsed(row.get("gold")), _parsed(row.get("problem"))
     numbers = target = None
     for place in (row, gold, problem):

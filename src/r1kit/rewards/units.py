@@ -27,6 +27,9 @@ _TABLE = {  # dimension: {factor to its base: names}
 }
 
 
+_SHORT = {"mph": "mi/h", "kph": "km/h", "kmph": "km/h"}
+
+
 class Unit(NamedTuple):
     dimension: str
     factor: Fraction  # of the dimension's base unit
@@ -74,7 +77,7 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
 def _unit(text: str) -> Unit | None:
     """m, cm^2, square meters, km/h, 平方米 as a unit."""
     text = text.replace(TEXT, "").strip()
-    over, per, under = re.sub(r" per |每", "/", text).partition("/")
+    over, per, under = _SHORT.get(text, re.sub(r" per |每", "/", text)).partition("/")
     power = re.fullmatch(r"(?:(square|sq\.?|平方)|(cubic|立方))? ?(\S+?)(?:\^?\{?([23])\}?)?", over.strip())
     known = power and (_KNOWN.get(power[3]) or _KNOWN.get(power[3].lower()))
     if not known:

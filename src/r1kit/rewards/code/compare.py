@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
+import reprlib
 from typing import Any
 
 TOLERANCE = 1e-6  # relative and absolute, of a printed number where the expected one has a decimal point or exponent
+SHOWN = 120  # characters of a value in a reason
 LONGEST_NUMBER = 400  # characters
 _DECIMAL = re.compile(r"[+-]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][+-]?\d+)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
@@ -57,3 +59,12 @@ def _same_word(expected: str, got: str) -> bool:
     if max(len(expected), len(got)) > LONGEST_NUMBER or not _DECIMAL.fullmatch(expected) or not _NUMBER.fullmatch(got):
         return False
     return math.isclose(float(expected), float(got), rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+
+
+def shown(value: Any) -> str:
+    """The value for a person to read: shortened, and never slow."""
+    try:
+        text = reprlib.repr(value) if not isinstance(value, str) else repr(value[:SHOWN])
+    except ValueError:  # Python writes no number of more than 4300 digits
+        text = f"a {type(value).__name__} with a number too long to show"
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."

@@ -47,8 +47,8 @@ def runnable(program: str) -> str:
 def entry_point(program: str, problem: str = "") -> str | None:
     """The function that call tests mean when they do not say: "f" or "Solution().f"; None when there is none.
 
-    Of several, the one that the problem names, else the last function but main, or the first method. A program cannot gain from
-    the choice: they are all its own.
+    Of several, the one that the problem names, else the last function (not main) or the first method. A program cannot
+    gain from the choice: they are all its own.
     """
     solution = _SOLUTION.search(program)
     names = [name for pair in _DEFINED.findall(program) if (name := "".join(pair)) != "main"]

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from r1kit.rewards.code.asserts import Call, Split, TestsError
-from r1kit.rewards.code.compare import same_output
+from r1kit.rewards.code.compare import same_output, shown
 from r1kit.rewards.code.program import runnable
 from r1kit.rewards.sandbox import codec
 from r1kit.rewards.sandbox.base import Limits, Outcome, Sandbox, Task
 from r1kit.rewards.sandbox.guest.remote import CHANGED, pack
 
 ROUNDS = 20  # of tests and program, until the tests ask nothing new
-SHOWN = 120  # characters of a value in a note
 SYNTAX = ("SyntaxError", "IndentationError", "TabError")
 
 
@@ -35,7 +34,7 @@ def by_input(sandbox: Sandbox, program: str, tests: Iterable[tuple[str, str]], l
             continue
         [outcome] = sandbox.run(Task("stdin", program, (text,)), limits).outcomes
         right = outcome.status == "ok" and same_output(expected, str(outcome.value))
-        trials.append(_trial(outcome, right, f"for the input {_shown(text)} printed", expected))
+        trials.append(_trial(outcome, right, f"for the input {shown(text)} printed", expected))
     return trials
 
 
@@ -57,7 +56,7 @@ def by_call(
         if type(got) is tuple and len(got) == 3 and got[0] == CHANGED:
             got = got[1]
         right = outcome.status == "ok" and same(pack(call.expected, _foreign), got)
-        trials.append(_trial(outcome, right, f"{call.function}{_shown(call.args)} gave", call.expected))
+        trials.append(_trial(outcome, right, f"{call.function}{shown(call.args)} gave", call.expected))
     return trials
 
 
@@ -94,7 +93,7 @@ def _carry_out(sandbox: Sandbox, program: str, operations: Iterable[dict], limit
 
 def _trial(outcome: Outcome, right: bool, what: str, expected: Any) -> Trial:
     if outcome.status == "ok":
-        note = "" if right else f"{what} {_shown(outcome.value)}, not {_shown(expected)}"
+        note = "" if right else f"{what} {shown(outcome.value)}, not {shown(expected)}"
         return Trial("passed" if right else "failed", note)
     if outcome.status == "error":
         return Trial("unparseable" if outcome.detail.startswith(SYNTAX) else "failed", f"{what} {outcome.detail}")
@@ -114,8 +113,3 @@ def _encoded(value: Any) -> Any:
 
 def _foreign(value: Any) -> tuple:
     raise TestsError(f"a {type(value).__name__} cannot be given to a program")
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."

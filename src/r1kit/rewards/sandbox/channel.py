@@ -23,7 +23,7 @@ from r1kit.rewards.sandbox.wire import DETAIL, longest_reply, outcome
 
 READY = b"ready"
 OUT_OF_MEMORY = 77  # exit code
-WALL_SLACK = 0.4  # seconds of wall clock above the CPU limit
+WALL_SLACK = 0.3  # seconds of wall clock above the CPU limit
 START_SECONDS, STARVED_SECONDS = 120.0, 120.0  # how long to wait for a candidate to start, and for a processor in all
 CHUNK = 1 << 16
 CREDENTIALS = struct.Struct("iII")  # pid, uid, gid
@@ -145,9 +145,11 @@ def _lines(channel: socket.socket, longest: int, seconds: float, candidate: int 
             channel.settimeout(max(start + allowed - time.monotonic(), 0.001))
             chunk = channel.recv(CHUNK)
         except TimeoutError:
-            continue
+            chunk = None
         except ConnectionResetError:  # it died without reading its task
             return
+        if chunk is None:  # whether time is up is decided above
+            continue
         if not chunk:
             return
         *whole, rest = chunk.split(b"\n")

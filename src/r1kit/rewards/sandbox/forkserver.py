@@ -19,6 +19,7 @@ import socket
 import sys
 import sysconfig
 from dataclasses import dataclass
+from pathlib import Path
 
 import r1kit
 from r1kit.rewards.sandbox import guest, kernel, landlock, namespaces, seccomp
@@ -147,8 +148,7 @@ def library() -> tuple[str, ...]:
 
 def reachable_by_all(path: str) -> bool:
     """Whether every user may enter every directory above `path`."""
-    parents = os.path.realpath(path).split("/")[:-1]
-    return all(os.stat("/".join(parents[: i + 1]) or "/").st_mode & 0o001 for i in range(len(parents)))
+    return all(parent.stat().st_mode & 0o001 for parent in Path(path).resolve().parents)
 
 
 def limit(cpu_seconds: float, address_space: int) -> None:

@@ -22,6 +22,7 @@ ROOT = Path(r1kit.__file__).parents[1]
 GUEST = "r1kit.rewards.sandbox.guest.component"
 BUILD_SECONDS = 600.0  # for componentize-py; a quarter of a minute is usual
 WIT = Path(__file__).parent / "guest" / "world.wit"
+ENGINE = Path(__file__).parent / "wasm_engine.py"
 LIBRARIES = ("sympy", "mpmath")  # bundled whole, less their tests
 TOOLS = ("componentize-py", "wasmtime")
 KEPT = 4  # components in the cache, of this version and others; 100 MB each
@@ -34,7 +35,15 @@ def compiled() -> tuple[Path, str]:
     if tuple(map(int, versions["wasmtime"].split("."))) < SAFE_WASMTIME:
         raise UserError(f"wasmtime {versions['wasmtime']} has known escapes; pip install 'wasmtime>=43.0.1'")
     sources = _sources()
-    parts = [platform.system(), platform.machine(), _processor(), versions, sources, WIT.read_text(), _engine_source()]
+    parts = [
+        platform.system(),
+        platform.machine(),
+        _processor(),
+        versions,
+        sources,
+        WIT.read_text(),
+        ENGINE.read_text(),
+    ]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
     cache = _cache()
     with open(cache / "lock", "w") as lock:
@@ -48,7 +57,7 @@ def _build(target: Path, sources: dict[str, str]) -> None:
     """Make the component beside `target`, then rename it there: it is complete or absent."""
     from wasmtime import component  # heavy, and not wanted in a process that finds the component built
 
-    from r1kit.rewards.sandbox.wasm_host import new_engine
+    from r1kit.rewards.sandbox.wasm_engine import new_engine
 
     print("building the sandbox, once: about half a minute ...", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as name:
@@ -121,10 +130,6 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError as error:
         raise UserError(f"the wasm sandbox needs {package}: pip install {package}") from error
-
-
-def _engine_source() -> str:
-    return (Path(__file__).parent / "wasm_host.py").read_text(encoding="utf-8")
 
 
 def _processor() -> str:

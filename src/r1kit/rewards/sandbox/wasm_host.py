@@ -6,7 +6,6 @@ Should a guest break out of wasmtime all the same, it finds a process that may o
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import os
@@ -20,9 +19,9 @@ import wasmtime
 from wasmtime import component
 
 from r1kit.rewards.sandbox import kernel, landlock, seccomp
+from r1kit.rewards.sandbox.wasm_engine import WASM_STACK, new_engine
 from r1kit.rewards.sandbox.wire import END, LENGTH, REPLY, longest_reply
 
-WASM_STACK = 16 << 20  # bytes; the interpreter stops recursion by itself before that, with a RecursionError
 THREAD_STACK = 4 * WASM_STACK
 # No file, no socket, no process, and no memory that becomes executable.
 NOT_EXECUTABLE = {2: (0, 1, 2, 3)}
@@ -33,22 +32,6 @@ PROFILE = seccomp.Profile(
     ),
     {"mmap": NOT_EXECUTABLE, "mprotect": NOT_EXECUTABLE},
 )
-
-
-def new_engine() -> wasmtime.Engine:
-    """The one configuration under which components are compiled and run: Cranelift, fuel, no threads."""
-    config = wasmtime.Config()
-    config.strategy = "cranelift"  # never Winch: CVE-2026-34987
-    config.consume_fuel = True
-    config.cranelift_nan_canonicalization = True  # the same bits on every processor
-    config.wasm_threads = False
-    config.wasm_relaxed_simd = False
-    # wasmtime-py does not offer it, but no stack may be larger than this one, 2 MiB by default.
-    set_async_stack = wasmtime._ffi.dll.wasmtime_config_async_stack_size_set
-    set_async_stack.argtypes, set_async_stack.restype = [ctypes.c_void_p, ctypes.c_uint64], None
-    set_async_stack(config.ptr(), WASM_STACK)
-    config.max_wasm_stack = WASM_STACK
-    return wasmtime.Engine(config)
 
 
 class Guests:
@@ -122,6 +105,8 @@ def _write(frame: bytes) -> None:
 def confine() -> list[str]:
     """Shut this thread off from the system as far as this machine can; the names of what is in force."""
     layers = []
+    if sys.platform == "linux":
+        kernel.drop_capabilities()
     if landlock.abi():
         landlock.restrict()
         layers.append("landlock")
@@ -146,7 +131,7 @@ def main(path: str, digest: str) -> None:
         serve(guests)
 
     threading.stack_size(THREAD_STACK)
-    worker = threading.Thread(target=work)
+    worker = threading.Thread(target=work, daemon=True)
     worker.start()
     confine()
     confined.set()
