@@ -58,7 +58,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     except ValidationError as error:
         lines = [_explain(data, item) for item in error.errors(include_url=False)]
         raise RecipeError("\n".join(f"{where(at)}: {_dotted(at)}: {text}" for at, text in lines)) from None
-    mistakes = cross_checks(recipe)
+    mistakes = cross_checks(recipe, path.parent)
     if mistakes:
         raise RecipeError("\n".join(f"{where(at)}: {_dotted(at)}: {text}" for at, text in mistakes))
     return recipe
@@ -193,8 +193,8 @@ def _literals_at(model: type[BaseModel], path: Location) -> list[str]:
 # -- what one stage says about another ----------------------------------------------------------------------------
 
 
-def cross_checks(recipe: Recipe) -> list[tuple[Location, str]]:
-    """Mistakes no single key shows: (key path, what to do about it)."""
+def cross_checks(recipe: Recipe, folder: Path | None = None) -> list[tuple[Location, str]]:
+    """Mistakes no single key shows: (key path, what to do about it). Rewards may lie in `folder`, beside the recipe."""
     mistakes: list[tuple[Location, str]] = []
     earlier: dict[str, str] = {}
     for name, stage in recipe.stage.items():
@@ -211,7 +211,7 @@ def cross_checks(recipe: Recipe) -> list[tuple[Location, str]]:
             from r1kit.rewards.base import check_reward_names
 
             try:
-                check_reward_names(stage.rewards)
+                check_reward_names(stage.rewards, folder)
             except ValueError as error:
                 mistakes.append((("stage", name, "rewards"), str(error)))
             for given in set(stage.watchdogs) - set(WATCHDOGS):

@@ -55,7 +55,7 @@ rl.run(config, stage("whole"))
 filler = small / "filler"
 append = rl.WatchedLog.append
 def fill_first(self, row):  # the disk fills up just before step 4 is logged
-    if row["step"] == 4 and not filler.exists():
+    if row["step"] == 4:
         with open(filler, "wb", buffering=0) as handle:
             try:
                 while True:
@@ -74,6 +74,7 @@ try:
     rl.run(config, stage("full"))
 except UserError as error:
     print("UserError:", error)
+rl.WatchedLog.append = append
 filler.unlink()
 rl.run(config, stage("full"))
 for file in ("model/model.safetensors", "metrics.jsonl"):
@@ -172,7 +173,7 @@ def test_an_answer_that_does_not_fit_in_memory_alone_is_one_clear_error(tmp_path
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        (b'{"question": "1 + 1", "answ', "Unterminated string"),
+        (b'{"question": "1 + 1", "answ', "Invalid control character"),
         (b'{"question": "1 \xff 1", "answer": "2"}', "can't decode byte 0xff"),
         (b'["1 + 1", "2"]', "a list, not an object"),
         (b'{"question": "1 + 1"}', "wanted a question"),

@@ -15,6 +15,7 @@ from pathlib import Path
 PLACES = "/ /tmp /var/tmp /dev/shm /root /home /etc /run /usr/lib".split() + [os.path.dirname(os.__file__)]
 INHERITED = (200, 251)  # descriptors that every child could inherit
 PR_SET_CHILD_SUBREAPER = 36
+PERIOD = 0.02  # seconds between samples of how long processes wait
 
 
 class Host:
@@ -147,7 +148,7 @@ class Waits:
     """Measures how long this process and those below it wait for a processor: not the fault of who is being timed."""
 
     def __enter__(self) -> Waits:
-        self.root, self.seen, self.done = os.getpid(), {}, threading.Event()
+        self.root, self.seen, self.done, self.late = os.getpid(), {}, threading.Event(), 0.0
         self.first = self._sample()
         self.thread = threading.Thread(target=self._watch, daemon=True)
         self.thread.start()
@@ -157,11 +158,15 @@ class Waits:
         self.done.set()
         self.thread.join()
         self._sample()
-        self.seconds = sum(waited - self.first.get(pid, 0.0) for pid, waited in self.seen.items())
+        self.seconds = self.late + sum(waited - self.first.get(pid, 0.0) for pid, waited in self.seen.items())
 
     def _watch(self) -> None:
-        while not self.done.wait(0.05):
+        """Sample every PERIOD seconds; by as much as a sample is late, the last one before an end may be too old."""
+        start = time.monotonic()
+        while not self.done.wait(PERIOD):
             self._sample()
+            self.late = max(self.late, time.monotonic() - start - 2 * PERIOD)
+            start = time.monotonic()
 
     def _sample(self) -> dict[int, float]:
         for pid in (self.root, *_descendants(self.root)):

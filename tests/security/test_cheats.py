@@ -26,7 +26,7 @@ FUNCTION_TESTS = {
         "assert 12 in [add(5, 7)]",
         "assert not add(1, 2) != 3",
         "assert {add(1, 2)} == {3} and isinstance(add(1, 2), int)",
-        "def check(f):\n    for a, b, c in [(1, 2, 3), (5, 7, 12)]:\n        assert math.isclose(f(a, b), c)\ncheck(add)",
+        "def check(f):\n    for a, b, c in (1, 2, 3), (5, 7, 12):\n        assert math.isclose(f(a, b), c)\ncheck(add)",
     ],
 }
 STDIN_TESTS = [{"input": f"{a} {b}\n", "output": f"{result}\n"} for (a, b), result in ADDED]
@@ -44,8 +44,7 @@ def paid(file: str, tests: list, mode: code.Mode, sandbox) -> list[str]:
     found = []
     for title, program in programs(file):
         verdict = code.grade(f"```python\n{program}\n```", tests, mode, sandbox, function="add", limits=LIMITS)
-        worth_nothing = verdict.value == 0 or (title.endswith("[constant]") and verdict.value < 0.5)
-        if verdict.status in ("right", "infra_error") or not worth_nothing:
+        if verdict.status in ("right", "infra_error") or (verdict.value and not title.endswith("[constant]")):
             found.append(f"{title}: {verdict.status} {verdict.value:.2f}, {verdict.reason}")
     return found
 

@@ -120,7 +120,7 @@ def test_languages_second_thoughts_and_styles_are_all_there(name, documents):
         return sum(found) / DOCUMENTS
 
     chinese, english = (share(bool(r.search(d.text)) for d in documents) for r in (CJK, LATIN_WORD))
-    assert 0.1 < chinese < 0.3 and 0.75 < english
+    assert 0.2 < chinese < 0.4 and 0.65 < english
     assert 0.03 < share(bool(CJK.search(d.text) and LATIN_WORD.search(d.text)) for d in documents), "some mix"
     assert 0.01 < share(reflective_words(d.text) > 0 for d in documents) <= 0.10
     assert 0.1 < share(d.tagged for d in documents) < 0.3

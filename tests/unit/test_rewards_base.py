@@ -88,7 +88,7 @@ def test_user_functions_count_and_their_failures_are_never_zero(tmp_path, monkey
     for name, message in [
         ("acuracy", "did you mean accuracy"),
         ("own_rewards:shrt", "shrt"),
-        ("no_module:f", "PYTHONPATH"),
+        ("no_module:f", "beside the recipe"),
         ("own_rewards:number", "is a int"),
     ]:
         with pytest.raises(RewardError, match=message):

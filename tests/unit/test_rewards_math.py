@@ -1,71 +1,139 @@
 import json
+import re
+import sys
 import time
+from fractions import Fraction
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1kit.rewards.extract import extract_answer
-from r1kit.rewards.math import canonical, equivalent, refute
+from r1kit.artifact import UserError
+from r1kit.rewards import leaf, services, symbolic
+from r1kit.rewards.math import canonical, check, check_prose
+from r1kit.rewards.numerals import chinese_number
+from r1kit.rewards.verdict import Status
 
 VECTORS = Path(__file__).parents[3] / "shared/data/vectors/math_equivalence.jsonl"
 
 EQUAL = r"""
-16 | 16.0 | +16 | $16$ | {16} | (16) | \text{16} | 016 | １６ | 1.6 \times 10^1
-16 | 16 dollars | \$16 | 16\text{ cm}^2 | 16^\circ | 16 个 | 16元
-1000 | 1,000 | 1 000 | 1{,}000 | 1,\!000 | 1\,000 | 1e3
-\frac{1}{2} | 0.5 | .5 | 1/2 | \frac12 | \dfrac{1}{2} | \tfrac12 | \frac{2}{4} | 50\%
--\frac{9}{5} | -1.8 | -1\frac{4}{5} | −9/5 | -1 4/5
-2\sqrt{2} | \sqrt{8} | \sqrt8 | 2√2 | \frac{4}{\sqrt{2}} | 8^{1/2}
-x^2+2x+1 | (x+1)^2 | 1 + 2x + x^{2} | x(x+2)+1 | y=x^2+2x+1
-\frac{x+2}{7} | \frac{x}{7}+\frac{2}{7}
-1+2i | 2i+1 | (1+2i)^2/(1+2i) | i(2-i)
-5\pi | 5π | \pi 5
+16 | 16.0 | +16 | $16$ | {16} | (16) | [16] | \text{16} | 016 | １６ | 1.6 \times 10^1 | \sqrt{256} | \frac{32}{2} | ≈16
+16 | 16 dollars | \$16 | $16 | US\$16 | 16元 | ￥16 | 16\text{ cm}^2 | 16^\circ | 16 个 | 16 m/s | 16 years old | 16\text{ ways}
+16 | 16. | **16** | x = 10 + 6 = 16 | 10+6=16 | 16\% | Answer: 16 | x=16
+1000 | 1,000 | 1 000 | 1{,}000 | 1,\!000 | 1\,000 | 1e3 | 1_000 | 1{,}000.0 | 10^3=1000
+120000 | 12 万 | 12万元 | 1.2e5 | 1.2*10^5 | 1.2\cdot10^{5} | 十二万
+25 | 二十五 | 二十五个 | x=25
+-7 | 负七 | −7 | －7
+3.5 | 三点五 | 3\frac{1}{2} | 3 1/2 | 7/2 | 3½ | 3.50 | 7.0/2
+\frac{1}{2} | 0.5 | .5 | 1/2 | \frac12 | \dfrac{1}{2} | \tfrac12 | \frac{2}{4} | 50\% | 二分之一 | {1 \over 2} | \\frac{1}{2}
+-\frac{9}{5} | -1.8 | -1\frac{4}{5} | −9/5 | -1 4/5 | \frac{-9}{5} | \frac{9}{-5}
+\frac{1}{3} | 0.\overline{3} | 0.333... | 0.\dot{3} | 0.3333 | 三分之一 | \frac13 \approx 0.33
+27\% | 27 | 0.27 | 27 percent | 百分之二十七 | ２７％
+90^\circ | 90 | 90° | 90 degrees | \frac{\pi}{2} | 90度
+\frac{\pi}{2} | 90^\circ | 0.5\pi | π/2 | 1.5708
+100 cm | 1 m | 1000 mm | 100 | 100厘米
+\$0.50 | 50 cents | 0.5 | $0.50 | 0.50 dollars
+36 km/h | 10 m/s | 36
+15 cm^2 | 15 square centimeters | 15 \mathrm{cm^2} | 15 cm² | 15平方厘米 | 15 | 0.0015 m^2
+2\sqrt{2} | \sqrt{8} | \sqrt8 | 2√2 | \frac{4}{\sqrt{2}} | 8^{1/2} | 2 * sqrt(2) | 2.828427
 \sqrt[3]{\frac{5}{12}} | (\frac{5}{12})^{1/3}
-\ln(a+1) | \ln(1+a) | \ln (a + 1)
+\sqrt[3]{2} | 2^{\frac13} | \sqrt[6]{4}
+x^2+2x+1 | (x+1)^2 | 1 + 2x + x^{2} | x(x+2)+1 | y=x^2+2x+1 | x**2+2*x+1 | x²+2x+1
+\frac{x+2}{7} | \frac{x}{7}+\frac{2}{7} | (x+2)/7
+1+2i | 2i+1 | (1+2i)^2/(1+2i) | i(2-i) | 1+2\mathrm{i}
+5\pi | 5π | \pi 5
+\ln(a+1) | \ln(1+a) | \ln (a + 1) | \log(1+a)
+\frac{\sqrt{2}v^2_0}{g} | \frac{v_0^2\sqrt 2}{g}
 x=5 | 5 | x = 5.0 | 5=x
+y=2x+1 | 2x+1=y | 2x - y + 1 = 0 | 2x+1
 x^2+y^2=1 | 1-x^2-y^2=0 | 2x^2 = 2-2y^2
-x<1 | -x > -1 | 1 > x
+x<1 | -x > -1 | 1 > x | (-\infty,1)
+x \ge 3 | x≥3 | 3 \le x | x >= 3 | [3,\infty) | x \geqslant 3 | \{x \mid x \ge 3\}
+x \ne 2 | x != 2 | (-\infty,2)\cup(2,\infty) | \mathbb{R} \setminus \{2\}
 x \in [-2,7] | [-2,7] | -2 \le x \le 7 | 7 ≥ x ≥ -2
-(-\infty,3]\cup(5,\infty) | (5, \infty) \cup \left(-\infty, 3\right] | (5,+\infty)∪(-∞,3]
-(1,\frac{1}{2}) | (1, 0.5) | \left( 1, \frac{1}{2} \right) | (x,y)=(1,1/2)
-\{1,2,3\} | {3,2,1} | 2, 1, 3 | 1, 2 \text{ and } 3 | 3;2;1
-3\pm2\sqrt{2} | 3+2\sqrt2, 3-\sqrt8 | \{3-2\sqrt2, 3+2\sqrt2\}
-\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix} | \begin{bmatrix}1&2\\3&4.0\\\end{bmatrix}
+(-\infty,3]\cup(5,\infty) | (5, \infty) \cup \left(-\infty, 3\right] | (5,+\infty)∪(-∞,3] | x \le 3 \text{ or } x > 5
+\mathbb{R} | (-\infty,+\infty)
+(1,\frac{1}{2}) | (1, 0.5) | \left( 1, \frac{1}{2} \right) | (x,y)=(1,1/2) | x=1, y=0.5 | （1，1/2） | {1, 0.5}
+x=5, y=3 | y=3, x=5 | (5,3) | 5, 3 | \begin{cases}x=5\\y=3\end{cases}
+\{1,2,3\} | {3,2,1} | 2, 1, 3 | 1, 2 \text{ and } 3 | 3;2;1 | 1、2、3 | x=1 or x=2 or x=3 | x \in \{1,2,3\}
+3\pm2\sqrt{2} | 3+2\sqrt2, 3-\sqrt8 | \{3-2\sqrt2, 3+2\sqrt2\} | x = 3 ± 2√2
+(1,2),(3,4) | (3,4),(1,2) | \{(1,2),(3,4)\} | (1,2) and (3,4)
+\emptyset | \varnothing | \{\} | ∅
+\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix} | \begin{bmatrix}1&2\\3&4.0\\\end{bmatrix} | [[1,2],[3,4]]
 \text{Evelyn} | evelyn | \textbf{Evelyn}
-\text{(A)} | A | (A)
+\text{(A)} | A | (A) | A. | (A) 42 | Option A | 选A | \textbf{(A) }42
+(C) Cecile | C | (C) | Cecile
 52_8 | 52_{8}
-27\% | 27 | 0.27 | 27 percent
+5 \pmod{7} | 5 | x \equiv 5 \pmod 7
+1,22 | 1.22
+\boxed{1} \text{ and } \boxed{2} | 1,2
+a_{n} = 2n + 1 | 2n+1
+|AB|=3 | 3
+\frac{AB}{CD}=3 | 3
+\int_0^1 f(x) dx | \int_0^{1} f(x)\,dx
 """
 DIFFERENT = r"""
-5 | 6 | -5 | 5x | x | ? | 5, 6 | 5;6
-5 | 5 \text{ or } 6 | 5 \text{ (or maybe six)} | 5 or six | {5,6} | 5 \lor 6 | 5 \pm 1 | 5 \neq 6 | \phantom{5}
-5 | 5 million | 5 squared | 5 and a half | 5 万 | 5 5 | 5-6 | 5\approx 6
-5 | (5,5) | [5,5] | \infty-\infty | \frac{0}{0} | 5=5
-5 | 2+3 | 10/2 | \frac{10}{2} | \sqrt{25} | x=2+3 | 5\cdot 1 | 5!/4!
-1 | True | 1=1 | x=x
-0 | \infty-\infty | 1-1
+5 | 6 | -5 | 5x | x | ? | 5, 6 | 5;6 | 55 | 5 6 | .5 | 0.05 | 5.00001 | 4.99999
+5 | 5 \text{ or } 6 | 5 \text{ (or maybe 6)} | 5 \text{ or maybe six} | 5 or six | {5,6} | 5 \lor 6 | 5 \pm 1 | 5 \neq 6 | \phantom{5} | 5 wait 6
+5 | 5 million | 5 squared | 5 and a half | 5 万 | 5 5 | 5-6 | 5\approx 6 | 5 xy | 5 vs 6 | 5=6 | 6=5 | x=5=6 | 5 \le x \le 6
+5 | (5,5) | [5,5] | \infty-\infty | \frac{0}{0} | 5=5 | 5 if True else 6
+5 | 2+3 | 10/2 | x=2+3 | 5\cdot 1 | 5!/4! | 5^1 | \sqrt{20+5} | \frac{10}{1+1}
+1 | True | 1=1 | x=x | 0=0 | \frac{x}{x}
+0 | \infty-\infty | 1-1 | x-x | 0/0
 12 | 1 2 | (1,2) | 1,2 | 1;2
-\frac{1}{3} | 0.33 | 0.3333333333
-0.0000001 | 0
-x=5 | 0=0 | y=5
-x=5, y=3 | y=5, x=3 | 5=y, 3=x
+\frac{1}{3} | 0.33 | 0.333 | 0.3334 | \frac13 \approx 0.34
+\pi | 3.14 | 22/7 | \frac{355}{113} | 180
+0.0000001 | 0 | 0.0000002
+10000000000000001 | 10000000000000000 | 1e16
+100 cm | 1 cm | 100 m | 100 kg
+\$5 | 5 cents | €5
+36 km/h | 36 m/s
+10:30 \text{ a.m.} | 10:30 \text{ p.m.}
+50\% | 5 | 0.05 | 500\%
+25 | 52 | 二十四 | 25万 | 二十五或二十六
+2\vec{a} | 2 | 2\vec{b}
+x=5 | 0=0 | y=5 | x=6 | x
+x=5, y=3 | y=5, x=3 | 5=y, 3=x | (3,5) | 3, 5
 x^2+y^2=1 | x^2+y^2=2 | 1
-x<5 | x\le 5 | x>5
-(1,2) | (2,1) | [1,2] | \{1,2\} | 1
+a^2+b=0 | 0
+x<5 | x\le 5 | x>5 | 5 | x<6
+(1,2) | (2,1) | [1,2] | \{1,2\} | 1 | (1,2,3)
 \{1,2\} | 1 | 1,2,3 | 1,1
+1,1,2 | 1,2 | 1,2,2
 [0,9) | [0,1) | [0,9] | (0,9)
 (1,234) | 1234
-\pm 7 | 7
-\text{east} | seat | eats
+\pm 7 | 7 | 7, 7
+\text{east} | seat | eats | east west
+\text{Yes} | No | Yes or no | True
 xyz^2 | (xyz)^2
 f(0) | 0 | f
-\sin 2x | x\sin 2
-52_8 | 52
+\sin 2x | x\sin 2 | \sin x
+|x| | x | -x
+x^2-4 | x^2+4 | (x-2)^2 | x^2-4=0
+3+4i | 3-4i | 3+4 | 7i
+52_8 | 52 | 42 | 52_9
+5 \pmod{7} | 5 \pmod{8} | 6 \pmod 7
 3^{2025} | 2^{2025}
 12:00 | 1:00
+A | B | A, B | A or B | (A)(B) | A. or B. | ABCD
+(C) Cecile | A | (A) Cecile | (D) Cecile | Bob
 \begin{pmatrix} 1 \\ 2 \end{pmatrix} | \begin{pmatrix} 1 & 2 \end{pmatrix} | \begin{pmatrix} 2 \\ 1 \end{pmatrix}
+\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix} | 1,2,3,4 | \begin{vmatrix} 1 & 2 \\ 3 & 4 \end{vmatrix} | -2
+\boxed{1} \text{ and so on until the end of it all } \boxed{2} | 1,2
+"""
+SYMBOLIC = r"""
+\sec^2(y) | \tan^2(y)+1
+\sin^2 x | 1-\cos^2 x | \frac{1-\cos 2x}{2}
+\log_2 3 | \frac{\ln 3}{\ln 2} | \log_4 9
+\binom{n}{2} | \frac{n(n-1)}{2}
+n! | n \cdot (n-1)!
+2^{n+1}-2 | 2(2^n-1)
+|x-1| | |1-x| | \sqrt{(x-1)^2}
+e^{-x}(1+x) | \frac{1+x}{e^x}
+2+\sqrt{3} | \sqrt{7+4\sqrt3}
+96-10\sqrt{21} | \frac{6\sqrt{1789-240\sqrt{21}}+8\sqrt{1236-240\sqrt{21}}}{5}
 """
 BOMBS = [
     "9^{9^{9^{9}}}",
@@ -98,6 +166,19 @@ BOMBS = [
     "().__class__.__bases__[0].__subclasses__()",
     "\x00\ue000\ue001",
     "∪" * 999,
+    "$" * 1999,
+    "\\text{" * 390,
+    "e^{e^{e^{e^{100}}}}",
+    "\\sin(10^{300})*" * 100 + "1",
+    "\\binom{500}{250}!" * 50,
+    "\\log_{2}(2^{10^{12}})",
+    "\\lfloor" * 300 + "x",
+    "|" * 1500,
+    "0." + "1" * 900 + "...",
+    "十" * 1900,
+    "x=1," * 480,
+    "\\sqrt{2+" * 50 + "2" + "}" * 50,
+    "1 cm " * 390,
 ]
 
 
@@ -109,55 +190,155 @@ def table(text):
 
 @pytest.mark.parametrize(("gold", "answer"), list(table(EQUAL)))
 def test_equal(gold, answer):
-    assert refute(gold, answer) is None
+    assert check(gold, answer) == ("right", "right")
 
 
 @pytest.mark.parametrize(("gold", "answer"), list(table(DIFFERENT)))
 def test_different(gold, answer):
-    assert not equivalent(gold, answer)
+    assert check(gold, answer).status in ("wrong", "unparseable", "over_limit")
+
+
+@pytest.mark.parametrize(("gold", "answer"), list(table(SYMBOLIC)))
+def test_what_only_sympy_shows(gold, answer):
+    assert symbolic.equal(gold, answer) and not symbolic.equal(gold, f"{answer}+1")
+
+
+def test_sympy_runs_in_the_sandbox_and_only_there(sandbox, monkeypatch):
+    monkeypatch.setattr(services, "sandbox", lambda: sandbox)
+    before = sys.modules.get("sympy")
+    assert check(r"\sec^2(y)", r"\tan^2(y)+1").status == "right"
+    assert check(r"\{1,\cos 2x\}", r"1-2\sin^2 x, 1").status == "right"
+    assert check(r"\sqrt{x}", r"\sqrt{x+10^{-13}}").status in ("wrong", "unparseable")  # too close for floating point
+    assert sys.modules.get("sympy") is before
+
+
+def test_a_broken_or_missing_sandbox_is_no_verdict_on_the_answer(monkeypatch):
+    def missing():
+        raise UserError("none works here")
+
+    monkeypatch.setattr(services, "sandbox", missing)
+    assert check(r"\cos 3x", r"4\cos^3x-3\cos x").status == "infra_error"
+    assert check(r"\cos 3x", r"4\cos^3x-2\cos x").status == "wrong"  # that needs no sandbox
 
 
 def test_limits_name_themselves():
-    assert "2001 characters" in refute("5", "5" + " " * 2000)
-    assert "1000 digits" in refute("5", "9" * 1001)
-    assert "64 brackets" in refute("5", "(" * 65 + "5" + ")" * 65)
-    assert "empty" in refute("5", "  ")
+    for answer, status, reason in [
+        ("5" + " " * 2000, "over_limit", "2001 characters"),
+        ("9" * 1001, "over_limit", "1000 digits"),
+        ("(" * 65 + "5" + ")" * 65, "over_limit", "64 brackets"),
+        (",1" * 80, "over_limit", "80 parts"),
+        ("  ", "unparseable", "empty"),
+        ("5\\write18", "unparseable", "does not equal"),
+    ]:
+        ruling = check("1, 2", answer)
+        assert ruling.status == status and reason in ruling.reason
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_hostile_answers_are_refused_in_time(bomb):
     started = time.process_time()
     for gold in ("5", "x^2+1", "(1,2)", "\\{1,2,3\\}"):
-        assert not equivalent(gold, bomb)
+        assert check(gold, bomb).status not in ("right", "infra_error")
+    check_prose("5", bomb * (100_000 // len(bomb)))
     canonical(bomb)
-    equivalent(bomb, bomb)
-    assert time.process_time() - started < 0.5  # for six calls on a busy machine
+    check(bomb, bomb)
+    assert time.process_time() - started < 0.8  # for seven calls on a busy machine
 
 
-PIECES = r"1 2 x y i ( ) [ ] { } , ; + - * / ^ = < _ ! % . 和 & | \frac \sqrt \pm \cup \text \sin \{ \} \\ $ and"
+PIECES = (
+    r"1 2 x y i ( ) [ ] { } , ; + - * / ^ = < _ ! % . 和 & | \frac \sqrt \pm \cup \text \sin \{ \} \\ $ and ° ≈ 十 cm"
+)
 pieces = st.sampled_from([*PIECES.split(), " "])
+NUMBERS = st.fractions(max_denominator=99)
 
 
-@given(st.lists(pieces, max_size=40).map("".join))
+@given(st.lists(pieces, max_size=40).map("".join) | st.text(max_size=60))
 def test_any_text_gets_a_verdict_and_equals_itself_unless_blank(text):
-    assert equivalent(text, text) == bool(text.strip())
-    assert isinstance(canonical(text), str)
+    started = time.process_time()
+    ruling = check(text, text)
+    assert ruling.status == ("right" if text.strip() else "unparseable") or r"\boxed" in text
+    assert isinstance(canonical(text), str) and check_prose("5", text)[0].status in get_args(Status)
+    assert time.process_time() - started < 1
 
 
-@given(st.fractions(max_denominator=99), st.fractions(max_denominator=99))
+@given(NUMBERS, NUMBERS)
 def test_numbers_are_compared_exactly(a, b):
-    assert equivalent(str(a), f"\\frac{{{b.numerator}}}{{{b.denominator}}}" if b.denominator > 1 else str(b)) == (
-        a == b
-    )
+    written = f"\\frac{{{b.numerator}}}{{{b.denominator}}}" if b.denominator > 1 else str(b)
+    assert (check(str(a), written).status == "right") == (a == b)
+
+
+POLYNOMIALS = st.lists(st.integers(-9, 9).filter(bool), min_size=2, max_size=4)
+
+
+@given(POLYNOMIALS, st.integers(0, 3), st.integers(1, 5), st.randoms(use_true_random=False))
+def test_spelling_does_not_matter_and_every_coefficient_does(coefficients, changed, by, random):
+    def write(numbers, plain, spaced):
+        terms = [f"\\frac{{{c}}}{{7}}*x^{{{power}}}*\\sqrt{{y}}" for power, c in enumerate(numbers, 1)]
+        random.shuffle(terms)
+        text = "+".join(terms)
+        for old, new in ((r"\frac", r"\dfrac"), ("*", r"\cdot "), (r"\dfrac", r"\tfrac")) if not plain else ():
+            text = text.replace(old, new) if random.random() < 0.5 else text
+        if plain:
+            text = re.sub(r"\\frac\{(-?\d+)\}\{7\}", r"(\1/7)", text).replace(r"\sqrt{y}", "sqrt(y)")
+        return text.replace("+", " + ").replace("{", "{ ") if spaced else text
+
+    gold = write(coefficients, plain=False, spaced=False)
+    assert check(gold, write(coefficients, random.random() < 0.5, random.random() < 0.5)).status == "right"
+    mutated = [c + by * (i == changed % len(coefficients)) for i, c in enumerate(coefficients)]
+    assert check(gold, write(mutated, random.random() < 0.5, False)).status == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("gold", "text", "status"),
+    [
+        ("42", "First compute 6*7.\n42", "right"),
+        ("42", "The angle is [42].", "right"),
+        ("x >= 5", "Therefore $x \\geq 5$ is the solution.", "right"),
+        ("x = 11", "$x = 5+5+1 = 7 = 11$", "right"),  # a derivation, of which the end counts
+        ("1000.99", "the number is not 10 which is 1,000.99€", "right"),
+        ("D", "The answer is for sure D, it can't be A or B", "right"),
+        ("D", "D. it can't be A or B", "right"),
+        ("C", "Not B; after thinking about it I take C", "right"),
+        ("1, 2", "\\boxed{1} and \\boxed{2}", "right"),
+        ("5", "\\boxed{5} or \\boxed{6}", "wrong"),
+        ("5", "5, or perhaps 6", "wrong"),
+        ("5", "\\boxed{5", "unparseable"),
+        ("5", "", "unparseable"),
+    ],
+)
+def test_prose_that_nobody_asked_to_keep_a_format(gold, text, status):
+    assert check_prose(gold, text)[0].status == status
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "rest"),
+    [
+        ("二〇二四年", 2024, "年"),
+        ("一百零五", 105, ""),
+        ("两万三千", 23_000, ""),
+        ("3万5千", 35_000, ""),
+        ("1.5亿元", 150_000_000, "元"),
+    ]
+    + [
+        ("十", 10, ""),
+        ("负三分之二", Fraction(-2, 3), ""),
+        ("百分之五", Fraction(1, 20), ""),
+        ("零点五", Fraction(1, 2), ""),
+    ],
+)
+def test_chinese_numbers(text, value, rest):
+    assert chinese_number(text) == (value, rest)
 
 
 @pytest.mark.skipif(not VECTORS.exists(), reason="needs shared data")
-def test_agreement_with_the_unit_tests_of_other_graders():
-    """Nothing they refuse is paid. What they pay and this grader does not is prose, approximation and calculus."""
+def test_agreement_with_the_unit_tests_of_other_graders(monkeypatch):
+    """At least 97 %, and nothing they refuse is paid. What is left is listed in docs/verifiers.md."""
+    monkeypatch.setattr(leaf, "proved_equal", symbolic.equal)
     rows = [json.loads(line) for line in VECTORS.open()]
+    replies = [row["pred"].rpartition("</think>")[2] for row in rows]
     verdicts = [
-        (row["expected"], equivalent(*(extract_answer(row[side]) or row[side] for side in ("gold", "pred"))))
-        for row in rows
+        (row["expected"], check_prose(row["gold"], reply)[0].status == "right")
+        for row, reply in zip(rows, replies, strict=True)
     ]
     assert (False, True) not in verdicts
-    assert sum(expected == verdict for expected, verdict in verdicts) >= 175 and len(rows) == 251
+    assert sum(expected == verdict for expected, verdict in verdicts) >= 245 and len(verdicts) == 251

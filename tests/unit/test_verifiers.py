@@ -52,6 +52,8 @@ def test_every_option_of_real_questions_is_told_from_every_other(path):
         gold = row.get("answer_index", row.get("gold"))
         assert choice.index_of(row.get("answer", gold), options) == gold
         for number, option in enumerate(options):
+            if len(option.strip()) == 1 and option.strip().isalpha():
+                continue  # a single letter names an option, whatever the options say
             right = text.normalise(option) == text.normalise(options[gold])
             letter = ascii_uppercase[number]
             for answer in (letter, f"({letter})", f"{letter}. {option}", f"The answer is ({letter})", option):

@@ -17,8 +17,7 @@ LONGEST = 100_000  # characters of a reply
 # A sentence ends at these, closing quotes included, before white space or the end of the text.
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+")
 _ABBREVIATION = re.compile(
-    r"(?:\b(?:mr|mrs|ms|dr|prof|sr|jr|st|vs|etc|inc|ltd|co|no|fig|approx|dept|est|e\.g|i\.e|a\.m|p\.m|u\.s)|\b[a-z])\.$",
-    re.IGNORECASE,
+    r"(?:\b(?i:mr|mrs|ms|dr|prof|sr|jr|st|vs|etc|inc|ltd|co|no|fig|approx|dept|est|e\.g|i\.e|a\.m|p\.m|u\.s)|\b[A-Z])\.$"
 )
 _LIST_NUMBER = re.compile(r"(?:^|\n)\s*\d{1,3}\.$")
 _TOKEN = re.compile(r"\w+(?:[.'’-]\w+)*")
@@ -212,7 +211,9 @@ def _json(reply: str) -> bool:
 
 @_kind("detectable_format:title")
 def _title(reply: str) -> bool:
-    return any(title.strip("<> \t") for title in re.findall(r"<<[^\n]+?>>", reply))
+    """<<A title>>, on one line."""
+    cuts = ((line, line.find("<<"), line.rfind(">>")) for line in reply.splitlines())
+    return any(0 <= start < end and line[start:end].strip("<> \t") for line, start, end in cuts)
 
 
 @_kind("combination:two_responses")

@@ -19,7 +19,7 @@ from r1kit.rewards.scripts import LANGUAGE_NAMES, NOT_TEXT, SAME, SCRIPTS, SENTE
 
 LONGEST = 100_000  # characters; of what is longer, the first and the last half of as many are read
 LONG = 5  # words from which a sentence is evidence of a language by itself
-SURE = 0.7  # probability from which such a sentence counts as evidence
+SURE = 0.6  # probability from which such a sentence counts as evidence
 DOUBT = 0.4  # probability, against the others found, from which a sentence counts as being in the target language
 
 

@@ -18,17 +18,25 @@ _CHARACTERS = str.maketrans(
 )
 _WORDS = r"\\(?:text(?:bf|it|rm|normal|sf|tt)?|mbox|hbox|mathrm|operatorname)(?![a-zA-Z])\*?\s*"
 _LETTERS = r"\\(?:math(?:bf|it|sf|bb|cal)|boldsymbol|bm|overrightarrow|vec|(?:wide)?hat|underline)(?![a-zA-Z])\s*"
+
+
+def _rows_as_list(match: re.Match[str]) -> str:
+    return ",".join(row.strip(" ,") for row in match[1].split(ROW) if row.strip())
+
+
 _REWRITES = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\\\\", ROW),
         (_WORDS + r"\{\s*(?:and|or|和|或)\s*\}", ","),
         (_WORDS + r"\{([^{}]*)\}", rf"{TEXT}\1{TEXT}"),
-        (_LETTERS + r"(?:\{([^{}]*)\}|([A-Za-z])(?![A-Za-z]))", r"\1\2"),
+        (_LETTERS + r"(?:\{([^{}]*)\}|([A-Za-z])(?![A-Za-z]))", r" \1\2"),
+        (r"\\begin\{(?:cases|aligned|gathered)\}([^&]*?)\\end\{(?:cases|aligned|gathered)\}", _rows_as_list),
         (r"\\(?:left|right|[bB]igg?[lrm]?|middle|displaystyle|limits|mathopen|mathclose|rm|bf|it)(?![a-zA-Z])\.?", ""),
         (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
         (r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
         (r"\^\s*\{?\s*(?:\\circ|°)\s*\}?|\\degree(?![a-zA-Z])|\\textdegree", "°"),
+        (rf"°\s*{TEXT}?\s*([CF]){TEXT}?(?![a-z])", r"°\1"),
         (r"\^\s*\{?\s*\\prime\s*\}?|\\prime(?![a-zA-Z])", "'"),
         (r"\\[()\[\]]|(?<!\\)\$", ""),
         (r"\\?\$", "¤"),
@@ -51,6 +59,7 @@ _REWRITES = [
         (r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}", r"\\frac{\1}{\2}"),
         (r"\{([^{}]*)\\choose(?![a-zA-Z])([^{}]*)\}", r"\\binom{\1}{\2}"),
         (r"([A-Za-z])\^(\w|\{[^{}]*\})_(\w|\{[^{}]*\})", r"\1_\3^\2"),
+        (r"([\^_])\{(\w)\}(?!\w)", r"\1\2"),
         (r"\s+", " "),
         (r"(?<=\d) (?=\d{3}(?![\d/]))(?<![./]\d )", ""),  # 12 345 678
         (r"(?<=\d)_(?=\d{3})", ""),

@@ -9,7 +9,8 @@ import re
 
 from r1kit.rewards.extract import find_answers
 
-_BROKEN_BOX = re.compile(r"\\?[A-Za-z]*boxed\s*\{")
+LONGEST = 4_000  # characters at the end of a text that are searched
+_BROKEN_BOX = re.compile(r"(?<![A-Za-z])\\?[A-Za-z]{0,20}boxed\s*\{")
 _FORMULA = re.compile(
     r"(?<!\\)\$\$(.+?)(?<!\\)\$\$|(?<![\\$])\$([^$]*?(?:\\\$[^$]*?)*)(?<!\\)\$(?!\d)|\\\((.+?)\\\)|\\\[(.+?)\\\]",
     re.DOTALL,
@@ -27,7 +28,7 @@ def committed(text: str) -> list[str] | None:
 def last_statement(text: str, choice: bool) -> str | None:
     """The last formula or number of a text, after its last "the answer is" if it has one. choice: a letter is sought."""
     stated = find_answers(text)
-    place = stated[-1] if stated else text
+    place = (stated[-1] if stated else text)[-LONGEST:]
     return _letter(place, first=bool(stated)) if choice else _last_value(place)
 
 

@@ -17,7 +17,7 @@ class Script(NamedTuple):
 
 _LATIN = (
     "en es fr de pt it nl sv no da fi is et lv lt pl cs sk sl hr sq ro hu tr az eu ca gl ga cy mt eo la "
-    "id ms tl vi sw so zu xh yo ig ha af ht"
+    "id tl vi sw so zu xh yo ig ha af ht"
 )
 SCRIPTS: dict[str, Script] = {
     "Latin": Script("A-Za-zªºÀ-ÖØ-öø-ʯ\u0300-\u036fḀ-ỿ", tuple(_LATIN.split())),
@@ -52,7 +52,18 @@ SCRIPTS: dict[str, Script] = {
 WORD = re.compile("|".join(f"(?P<{name}>[{script.characters}]+)" for name, script in SCRIPTS.items()))
 
 # Labels of py3langid that are counted as one language.
-SAME = {"nb": "no", "nn": "no", "wuu": "zh", "yue": "zh", "ary": "ar", "arz": "ar", "bs": "hr", "fil": "tl", "iw": "he"}
+SAME = {
+    "nb": "no",
+    "nn": "no",
+    "wuu": "zh",
+    "yue": "zh",
+    "ary": "ar",
+    "arz": "ar",
+    "bs": "hr",
+    "ms": "id",
+    "fil": "tl",
+    "iw": "he",
+}
 
 NOT_TEXT = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`"  # code
@@ -71,10 +82,10 @@ LANGUAGE_NAMES = {
         "ar": "arabic", "bg": "bulgarian", "bn": "bengali", "ca": "catalan", "cs": "czech", "da": "danish",
         "de": "german deutsch", "el": "greek", "en": "english 英文 英语", "es": "spanish español", "et": "estonian",
         "fa": "persian farsi", "fi": "finnish", "fr": "french français", "gu": "gujarati", "he": "hebrew",
-        "hi": "hindi", "hr": "croatian bosnian", "hu": "hungarian", "id": "indonesian", "is": "icelandic", 
+        "hi": "hindi", "hr": "croatian bosnian", "hu": "hungarian", "id": "indonesian malay", "is": "icelandic", 
         "it": "italian italiano", "ja": "japanese 日本語", "ka": "georgian", "kn": "kannada",
         "ko": "korean 한국어", "lt": "lithuanian",
-        "lv": "latvian", "mk": "macedonian", "ml": "malayalam", "mr": "marathi", "ms": "malay", "ne": "nepali",
+        "lv": "latvian", "mk": "macedonian", "ml": "malayalam", "mr": "marathi", "ne": "nepali",
         "nl": "dutch", "no": "norwegian", "pa": "punjabi", "pl": "polish", "pt": "portuguese português",
         "ro": "romanian", "ru": "russian русский", "sk": "slovak", "sl": "slovenian", "sr": "serbian", "sv": "swedish",
         "sw": "swahili", "ta": "tamil", "te": "telugu", "th": "thai", "tl": "tagalog filipino", "tr": "turkish",

@@ -19,6 +19,7 @@ _NAME = re.compile(
 )
 
 
+_ALL_BUT_ONE = re.compile(r"(?:[a-z]∈)?(?:R|\(-\\infty,\+?\\infty\))(?:\\setminus|\\backslash|-)\\?\{([^,]*?)\\?\}")
 _PLUS_MINUS = re.compile(r"\\(?:pm|mp)(?![a-z]) ?")
 _SUCH_THAT = re.compile(r"\\\{\(?[A-Za-z, ]+\)?(?:∈[A-Z])?[|:](.*)\\\}")
 
@@ -93,7 +94,11 @@ def brackets(text: str) -> tuple[str, str, str]:
 
 
 def named_value(text: str) -> tuple[str | None, str]:
-    """ "x = 5", "5 = x" or "x ∈ S" as (x, its value); a bare value has the name "", any other relation None."""
+    """ "x = 5", "5 = x", "x ∈ S" or "x = 1 or x = 2" as (x, its values); a bare value has the name "", what else None."""
+    if len(pieces := members(text)) > 1:
+        named = [named_value(piece) for piece in pieces]
+        names = {name for name, _ in named}
+        return (names.pop(), ",".join(value for _, value in named)) if len(names) == 1 and all(names) else ("", text)
     sides, signs = split(text, RELATION)
     if not signs:
         return "", text
@@ -133,6 +138,8 @@ def region(text: str) -> str:
     """Inequalities for one name as a union of intervals: "x < 1 or x >= 5" as (-∞,1)∪[5,∞)."""
     if text in ("R", "allrealnumbers", "all real numbers"):
         return r"(-\infty,\infty)"
+    if hole := _ALL_BUT_ONE.fullmatch(text):
+        return _half_line(f"x≠{hole[1]}")
     lines = [_half_line(interval(piece)) for piece in members(text)]
     return "∪".join(lines) if all(line[:1] in "([" and line[-1:] in ")]" for line in lines) else text
 

@@ -21,7 +21,8 @@ _TABLE = {  # dimension: {factor to its base: names}
     "euro": {"1": "€ euro EUR"},
     "pound": {"1": "£ GBP"},
     "angle": {"1": "° deg degree 度"},
-    "temperature": {"1": "°C"},
+    "Celsius": {"1": "°C"},
+    "Fahrenheit": {"1": "°F"},
     "force": {"1": "N newton 牛"},
     "energy": {"1": "J joule 焦", "1e3": "kJ"},
 }
@@ -44,15 +45,16 @@ _KNOWN = {
 }
 _BEHIND = re.compile(
     rf"(?:{TEXT}[A-Za-z./° \u4e00-\u9fff^\d-]+{TEXT}"  # \text{{ any words}}
-    r"|(?<=[\d}]) [A-Za-z][A-Za-z./ ]*|(?<=\d)[A-Za-z]{2,}(?:/[a-z]+)?"  # 5 apples, 5 m/s; 5km/h
-    r"|(?<=[\d}]) ?[\u4e00-\u9fff]{1,6}|¤|¥|€|£|¢|°C?)(?:\^?\{?[23]\}?)?$"
+    r"|(?<=[\d}]) [A-Za-z][A-Za-z./ ]*|(?<=[\d}])[A-Za-z]{2,}(?:/[a-z]+)?"  # 5 apples, 5 m/s; 5km/h
+    r"|(?<=[\d}]) ?[\u4e00-\u9fff]{1,6}|¤|¥|€|£|¢|°[CF]?)(?:\^?\{?[23]\}?)?$"
 )
 # A word by itself, which no product of variables and no function looks like.
 _WORD = re.compile(r"(?!(?:arc|a)?(?:sin|cos|tan|log|ln|exp|sqrt|pi))(?=[^ ]*[aeiouy])[A-Za-z]{3}[A-Za-z./ ]*")
+_ANGLE_INSIDE = re.compile("sin|cos|tan|cot|sec|csc")  # of sin 45° the degrees are no unit
 _BEFORE = re.compile(rf"{TEXT}?(?:US|USD|RMB|CNY)?{TEXT}?[¤¥€£]|{TEXT}?(?:USD|RMB|CNY|EUR){TEXT}?")
 # Words behind a number that change it or take it back, so that they are no unit.
 _NO_UNIT = re.compile(
-    r"\b(?:or|and|not|no|to|point|plus|minus|times|over|half|squared|cubed|factorial|mod|modulo|base|if|else|wait|maybe|"
+    r"\b(?:[ap]\.?m|or|and|not|no|to|point|plus|minus|times|over|half|squared|cubed|factorial|mod|modulo|base|if|else|wait|maybe|"
     r"perhaps|either|but|rather|instead|possibly|alternatively|actually|less|more|than|least|most|percent|"
     r"zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty)\b"
     r"|\b(?:dozen|hundred|thousand|[mb]illion|trillion|th|third|quarter)s?\b|[十百千万亿或和不半点又至到余多]"
@@ -65,7 +67,8 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
     if before := _BEFORE.match(text):
         unit, text = _unit(before[0]), text[before.end() :]
     behind = _BEHIND.search(text)
-    if behind and re.search(r"[\d}]", text[: behind.start()]):
+    turned = behind and behind[0] == "°" and _ANGLE_INSIDE.search(text)
+    if behind and not turned and re.search(r"[\d}]", text[: behind.start()]):
         found, words = _unit(behind[0]), behind[0].replace(TEXT, "").strip()
         in_text = behind[0].startswith(TEXT) and len(words) > 1
         drop = in_text or (behind[0][0] == " " and _WORD.fullmatch(words)) or re.fullmatch("[\u4e00-\u9fff]+", words)

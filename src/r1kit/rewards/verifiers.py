@@ -106,7 +106,7 @@ def _constraints(problem: Problem) -> Sequence[tuple[str, Mapping[str, Any]]]:
 
 def _instructions(pairs: Sequence[tuple[str, Mapping[str, Any]]], reply: Reply) -> Verdict:
     """The share of constraints kept; right when all are."""
-    if reply.body is None:
+    if not reply.body:
         return reply.silent()
     if len(reply.body) > instructions.LONGEST:
         return Verdict(0.0, None, f"the reply has more than {instructions.LONGEST} characters", "over_limit")

@@ -100,8 +100,8 @@ def _learned_from(drawn: list[Group], config: RL) -> list[Group]:
 
 
 def pack(rollout: Rollout) -> dict[str, Any]:
-    """A rollout as JSON values: a checkpoint keeps it while updates are being made from it."""
-    return {"step": rollout.step, "drawn": GROUPS.dump_python(rollout.drawn, mode="json")}
+    """A rollout as values that JSON can hold: a checkpoint keeps it while updates are being made from it."""
+    return {"step": rollout.step, "drawn": GROUPS.dump_python(rollout.drawn)}
 
 
 def unpack(packed: Mapping[str, Any], config: RL) -> Rollout:

@@ -59,5 +59,5 @@ def as_problem(task: Task, rng: Random) -> Problem:
         level=task.level,
         family=task.family,
         language=language,
-        extra=task.extra,
+        extra={**task.extra, "languages": ("en", "zh")},  # no other occurs, so the language reward is exact
     )

@@ -22,6 +22,11 @@ from r1kit.rewards.sandbox.guest.remote import BUILTIN, CHANGED, GLOBAL, OBJECT,
 MOST_OPERATIONS = 5_000
 MOST_PROMISED = 10  # deep; a loop along a promised list would go on and on
 MESSAGE = 200  # characters
+FORWARDED = "len str repr int float".split()  # of the program's objects: what they say must still be the right value
+OPERATORS = """bool contains lt le gt ge add sub mul truediv floordiv mod pow and or xor radd rsub rmul rtruediv rfloordiv
+rmod rpow rand ror rxor neg pos abs round index reversed""".split()
+QUESTIONS = "startswith endswith issubset issuperset isdisjoint".split()  # an object could say yes to all
+OBJECT_TEXT = json.dumps(OBJECT).strip('"')
 # What tests may use without an import, besides Python's own names. None of it is ever the program's.
 KNOWN = {name: vars(leetcode)[name] for name in """collections copy datetime functools heapq itertools math
 operator random re string sys Counter OrderedDict defaultdict deque inf nan ListNode TreeNode list_node tree_node
@@ -47,9 +52,8 @@ class Remote:
         return self._session.operate(self, args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # Python itself looks for these, to copy or to print
-            _value(self)
-            raise AttributeError(name)
+        if name.startswith("__") or name in QUESTIONS:  # Python itself looks for the former, to copy or to print
+            raise AttributeError(f"{name} is not asked of {_value(self)}")
         return _ask("getattr", self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -95,12 +99,9 @@ def _needed(name: str) -> Callable[..., Any]:
     return operator
 
 
-for _name in ("len", "str", "repr", "int", "float"):
+for _name in FORWARDED:
     setattr(Remote, f"__{_name}__", _forwarded(_name))
-for (
-    _name
-) in """bool contains lt le gt ge add sub mul truediv floordiv mod pow and or xor radd rsub rmul rtruediv rfloordiv
-rmod rpow rand ror rxor neg pos abs round index reversed""".split():
+for _name in OPERATORS:
     setattr(Remote, f"__{_name}__", _needed(_name))
 
 
@@ -110,7 +111,11 @@ class Session:
     def __init__(self, record: list[dict[str, Any]]) -> None:
         self.record = record
         self.operations: list[dict[str, Any]] = []
-        self.covered = True  # so far, the record says what every operation came to
+        self.covered = True  # so far, the operations are those of the record
+        # Where they are not, what the same operation came to elsewhere is likely: one round then finds out more, and
+        # the next one checks it. Objects have other numbers there.
+        plain = (outcome for outcome in record if OBJECT_TEXT not in json.dumps(outcome["value"]))
+        self.guesses = {json.dumps(outcome["operation"]): outcome for outcome in plain}
         self.judged: list[tuple[bool | None, str]] = []  # of each assertion: passed or not, None when unknown; its text
 
     def operate(self, function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -126,10 +131,12 @@ class Session:
             "kwargs": {key: codec.encode(pack(value, _name_of)) for key, value in kwargs.items()},
         }
         self.operations.append(operation)
-        self.covered = self.covered and number < len(self.record) and self.record[number]["operation"] == operation
+        outcome = self.record[number] if number < len(self.record) else None
+        self.covered = self.covered and outcome is not None and outcome["operation"] == operation
         if not self.covered:
+            outcome = self.guesses.get(json.dumps(operation))
+        if outcome is None:
             return Remote(self, (OBJECT, number, 0), promised + 1)
-        outcome = self.record[number]
         if outcome["status"] != "ok":
             raise _as_raised(outcome)
         result = codec.decode(outcome["value"])
@@ -174,12 +181,9 @@ def _name_of(value: Any) -> tuple:
 def _as_raised(outcome: dict[str, Any]) -> Exception:
     name, _, message = outcome["detail"].partition(": ")
     kind = getattr(builtins, name, None)
-    usual = outcome["status"] == "error" and isinstance(kind, type) and issubclass(kind, Exception)
-    return (
-        kind(message)
-        if usual and not issubclass(kind, (UnicodeError, BaseExceptionGroup))
-        else ProgramError(outcome["detail"])
-    )
+    if outcome["status"] != "error" or not (isinstance(kind, type) and issubclass(kind, Exception)):
+        return ProgramError(outcome["detail"])
+    return ProgramError(message) if issubclass(kind, (UnicodeError, BaseExceptionGroup)) else kind(message)
 
 
 def _replace(old: Any, new: Any) -> None:
@@ -199,9 +203,11 @@ def examine(text: str) -> tuple[str, list[tuple[bool | None, str]]]:
     scope: dict[str, Any] = {"__name__": "tests", **KNOWN, "__assertion__": session.assertion}
     scope |= {name: Remote(session, (GLOBAL, name)) for name in request["names"]}
     for test in request["tests"]:
-        whole = session.assertion("the test")
+        judged = len(session.judged)
         try:
             exec(compile(test, "test", "exec"), scope)
+            if len(session.judged) == judged and "__assertion__" in test:  # as when it only waits for an exception
+                session.judged.append((True, "the test"))
         except (Exception, Unknown) as error:
-            whole.__exit__(type(error), error, None)
+            session.assertion("the test").__exit__(type(error), error, None)
     return json.dumps(session.operations), session.judged
