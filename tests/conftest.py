@@ -58,6 +58,7 @@ def sandbox():
     opened.close()
 
 
-def sampled(rows: list, about: int) -> list:
-    """About so many of the rows, evenly spread; all of them with R1KIT_TEST_ALL=1."""
-    return rows if os.environ.get("R1KIT_TEST_ALL") else rows[:: max(1, len(rows) // about)]
+@pytest.fixture(scope="session")
+def sampled():
+    """sampled(rows, about): about so many of them, evenly spread; all of them with R1KIT_TEST_ALL=1."""
+    return lambda rows, about: rows if os.environ.get("R1KIT_TEST_ALL") else rows[:: max(1, len(rows) // about)]

@@ -81,12 +81,12 @@ def test_the_loss_of_a_document_is_that_of_its_answer(make_decoder) -> None:
     tokens = torch.from_numpy(one.tokens).long()
     logp = model.logits(model(tokens[None]))[0].detach().log_softmax(-1)
     expected = -sum(float(logp[t - 1, tokens[t]]) for t in range(4, 9))
-    assert float(answer_loss(model, pack([one]))) == pytest.approx(expected, rel=1e-5)
+    assert answer_loss(model, pack([one])).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_no_document_sees_another(make_decoder) -> None:
     model, kept = make_decoder(), document(10, 3)
-    losses = {float(answer_loss(model, pack([kept, document(10, 10, seed=s)]))) for s in (1, 2, 3)}
+    losses = {answer_loss(model, pack([kept, document(10, 10, seed=s)])).item() for s in (1, 2, 3)}
     assert len(losses) == 1
 
 

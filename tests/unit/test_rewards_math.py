@@ -19,15 +19,18 @@ from r1kit.rewards.verdict import Status
 VECTORS = Path(__file__).parents[3] / "shared/data/vectors/math_equivalence.jsonl"
 
 EQUAL = r"""
-16 | 16.0 | +16 | $16$ | {16} | (16) | [16] | \text{16} | 016 | １６ | 1.6 \times 10^1 | \sqrt{256} | \frac{32}{2} | ≈16
-16 | 16 dollars | \$16 | $16 | US\$16 | 16元 | ￥16 | 16\text{ cm}^2 | 16^\circ | 16 个 | 16 m/s | 16 years old | 16\text{ ways}
+16 | 16.0 | +16 | $16$ | {16} | (16) | [16] | \text{16}
+16 | 016 | １６ | 1.6 \times 10^1 | \sqrt{256} | \frac{32}{2} | ≈16
+16 | 16 dollars | \$16 | $16 | US\$16 | 16元 | ￥16
+16 | 16\text{ cm}^2 | 16^\circ | 16 个 | 16 m/s | 16 years old | 16\text{ ways}
 16 | 16. | **16** | x = 10 + 6 = 16 | 10+6=16 | 16\% | Answer: 16 | x=16
 1000 | 1,000 | 1 000 | 1{,}000 | 1,\!000 | 1\,000 | 1e3 | 1_000 | 1{,}000.0 | 10^3=1000
 120000 | 12 万 | 12万元 | 1.2e5 | 1.2*10^5 | 1.2\cdot10^{5} | 十二万
 25 | 二十五 | 二十五个 | x=25
 -7 | 负七 | −7 | －7
-3.5 | 三点五 | 3\frac{1}{2} | 3 1/2 | 7/2 | 3½ | 3.50 | 7.0/2
-\frac{1}{2} | 0.5 | .5 | 1/2 | \frac12 | \dfrac{1}{2} | \tfrac12 | \frac{2}{4} | 50\% | 二分之一 | {1 \over 2} | \\frac{1}{2}
+3.5 | 三点五 | 3\frac{1}{2} | 3 1/2 | 7/2 | 3½ | 3.50
+\frac{1}{2} | 0.5 | .5 | 1/2 | \frac12 | \dfrac{1}{2} | \tfrac12
+\frac{1}{2} | \frac{2}{4} | 50\% | 二分之一 | {1 \over 2} | \\frac{1}{2}
 -\frac{9}{5} | -1.8 | -1\frac{4}{5} | −9/5 | -1 4/5 | \frac{-9}{5} | \frac{9}{-5}
 \frac{1}{3} | 0.\overline{3} | 0.333... | 0.\dot{3} | 0.3333 | 三分之一 | \frac13 \approx 0.33
 27\% | 27 | 0.27 | 27 percent | 百分之二十七 | ２７％
@@ -76,9 +79,10 @@ a_{n} = 2n + 1 | 2n+1
 """
 DIFFERENT = r"""
 5 | 6 | -5 | 5x | x | ? | 5, 6 | 5;6 | 55 | 5 6 | .5 | 0.05 | 5.00001 | 4.99999
-5 | 5 \text{ or } 6 | 5 \text{ (or maybe 6)} | 5 \text{ or maybe six} | 5 or six | {5,6} | 5 \lor 6 | 5 \pm 1 | 5 \neq 6 | \phantom{5} | 5 wait 6
-5 | 5 million | 5 squared | 5 and a half | 5 万 | 5 5 | 5-6 | 5\approx 6 | 5 xy | 5 vs 6 | 5=6 | 6=5 | x=5=6 | 5 \le x \le 6
-5 | (5,5) | [5,5] | \infty-\infty | \frac{0}{0} | 5=5 | 5 if True else 6
+5 | 5 \text{ or } 6 | 5 \text{ (or maybe 6)} | 5 \text{ or maybe six} | 5 or six | {5,6}
+5 | 5 \lor 6 | 5 \pm 1 | 5 \neq 6 | \phantom{5}
+5 | 5 million | 5 squared | 5 and a half | 5 万 | 5 5 | 5-6 | 5\approx 6 | 5 xy | 5 vs 6 | 5=6 | 6=5 | x=5=6
+5 | 5 wait 6 | 5 \le x \le 6 | (5,5) | [5,5] | \infty-\infty | \frac{0}{0} | 5=5 | 5 if True else 6
 5 | 2+3 | 10/2 | x=2+3 | 5\cdot 1 | 5!/4! | 5^1 | \sqrt{20+5} | \frac{10}{1+1}
 1 | True | 1=1 | x=x | 0=0 | \frac{x}{x}
 0 | \infty-\infty | 1-1 | x-x | 0/0

@@ -96,9 +96,10 @@ def _beyond_limits(answer: str) -> Ruling | None:
 def _gold(text: str) -> str:
     """The gold answer of a data set: bare, in boxes that stand side by side, or at the end of a solution."""
     if boxes := find_boxes(text):
-        joints = [re.sub(r"\\\w*|[{}$]", "", joint.rpartition("}")[2]).split() for joint in text.split(r"\boxed")]
+        behind = [part[len(box) + 2 :] for part, box in zip(text.split(r"\boxed")[1:], boxes, strict=False)]
+        joints = [len(" ".join(re.sub(r"\\\w*|[{}$]", "", part).split())) for part in behind]
         run = 1
-        while run < len(boxes) and len(" ".join(joints[-run - 1])) <= LONGEST_JOINT:
+        while run < len(boxes) and joints[-run - 1] <= LONGEST_JOINT:
             run += 1
         return _plain(",".join(dict.fromkeys(boxes[-run:])))
     stated = find_answers(text)

@@ -94,7 +94,7 @@ def normalise(text: str) -> str:
     if not re.search(r"[(\[]|\\\{", text):  # (1,234) is a pair
         text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
     recurring = "..." if re.search(r"\d\.\.\. *$", text) else ""  # 0.333... is no end of a sentence
-    text = re.sub(r"^[ *]+(?![ \d(])", "", text).rstrip(" .,;:*\\") + recurring
+    text = text.lstrip(" *").rstrip(" .,;:*\\") + recurring
     return _LOOSE_SPACE.sub("", text.strip())
 
 

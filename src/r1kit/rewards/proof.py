@@ -9,7 +9,6 @@ from r1kit.artifact import UserError
 from r1kit.rewards import services
 from r1kit.rewards.verdict import Ruling, Status
 
-
 # Usual cases take 0.01 to 0.3 of it; all of it takes well under a second on a core of its own.
 FUEL, SECONDS = 800_000_000, 0.8
 

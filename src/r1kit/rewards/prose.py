@@ -26,7 +26,7 @@ def committed(text: str) -> list[str] | None:
 
 
 def last_statement(text: str, choice: bool) -> str | None:
-    """The last formula or number of a text, after its last "the answer is" if it has one. choice: a letter is sought."""
+    """The last formula or number of a text, after its last "the answer is". choice: a letter is sought."""
     stated = find_answers(text)
     place = (stated[-1] if stated else text)[-LONGEST:]
     return _letter(place, first=bool(stated)) if choice else _last_value(place)

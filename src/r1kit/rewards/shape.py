@@ -94,7 +94,7 @@ def brackets(text: str) -> tuple[str, str, str]:
 
 
 def named_value(text: str) -> tuple[str | None, str]:
-    """ "x = 5", "5 = x", "x ∈ S" or "x = 1 or x = 2" as (x, its values); a bare value has the name "", what else None."""
+    """ "x = 5", "5 = x", "x ∈ S" or "x = 1 or x = 2" as (x, values); a bare value has the name "", else None."""
     if len(pieces := members(text)) > 1:
         named = [named_value(piece) for piece in pieces]
         names = {name for name, _ in named}
@@ -117,7 +117,9 @@ def _bare_name(name: str) -> str:
 
 
 def condition(text: str) -> str:
-    """{x | x > 0} as x > 0."""
+    r"""{x | x > 0} as x > 0, and \mathbb{R} without {2} as (-∞,2)∪(2,∞)."""
+    if hole := _ALL_BUT_ONE.fullmatch(text):
+        return _half_line(f"x≠{hole[1]}")
     match = _SUCH_THAT.fullmatch(text)
     return match[1] if match else text
 
@@ -138,8 +140,6 @@ def region(text: str) -> str:
     """Inequalities for one name as a union of intervals: "x < 1 or x >= 5" as (-∞,1)∪[5,∞)."""
     if text in ("R", "allrealnumbers", "all real numbers"):
         return r"(-\infty,\infty)"
-    if hole := _ALL_BUT_ONE.fullmatch(text):
-        return _half_line(f"x≠{hole[1]}")
     lines = [_half_line(interval(piece)) for piece in members(text)]
     return "∪".join(lines) if all(line[:1] in "([" and line[-1:] in ")]" for line in lines) else text
 

@@ -50,7 +50,7 @@ def _in_exponentials(difference: sympy.Expr) -> sympy.Expr:
 
 def _taken_apart(difference: sympy.Expr) -> sympy.Expr:
     """With logarithms of products and factorials of sums taken apart."""
-    return sympy.expand(sympy.expand_func(sympy.gammasimp(sympy.expand_log(difference, force=True))))
+    return sympy.expand(sympy.gammasimp(sympy.expand_log(difference, force=True).rewrite(sympy.gamma)))
 
 
 def expression(formula: Formula, signed: bool) -> sympy.Expr:

@@ -23,8 +23,8 @@ MOST_OPERATIONS = 5_000
 MOST_PROMISED = 10  # deep; a loop along a promised list would go on and on
 MESSAGE = 200  # characters
 FORWARDED = "len str repr int float".split()  # of the program's objects: what they say must still be the right value
-OPERATORS = """bool contains lt le gt ge add sub mul truediv floordiv mod pow and or xor radd rsub rmul rtruediv rfloordiv
-rmod rpow rand ror rxor neg pos abs round index reversed""".split()
+OPERATORS = """bool contains lt le gt ge add sub mul truediv floordiv mod pow and or xor radd rsub rmul rtruediv
+rfloordiv rmod rpow rand ror rxor neg pos abs round index reversed""".split()
 QUESTIONS = "startswith endswith issubset issuperset isdisjoint".split()  # an object could say yes to all
 OBJECT_TEXT = json.dumps(OBJECT).strip('"')
 # What tests may use without an import, besides Python's own names. None of it is ever the program's.
@@ -53,7 +53,8 @@ class Remote:
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in QUESTIONS:  # Python itself looks for the former, to copy or to print
-            raise AttributeError(f"{name} is not asked of {_value(self)}")
+            _value(self)
+            raise AttributeError(f"{name} is not asked of the program's own objects")
         return _ask("getattr", self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -1,0 +1,62 @@
+"""What a record says in tokens: prompts are continued as the model will continue them, thoughts stay out of scores."""
+
+from __future__ import annotations
+
+import pytest
+
+from r1kit.data.chat import CHAT_TEMPLATE, render_chat
+from r1kit.data.examples import continue_prompt, encode, hold_out, scored_parts
+
+OPEN = "User: hi\n\nAssistant:<think>\n"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "continued"),
+    [
+        ("Assistant:", "<think>\na\n</think>\nb", "<think>\na\n</think>\nb"),
+        (OPEN, "<think>\na\n</think>\nb", "a\n</think>\nb"),
+        (OPEN, "a</think>b", "a</think>b"),
+        (OPEN, "hello", "\n</think>\n\nhello"),
+    ],
+)
+def test_a_think_tag_is_opened_once(prompt: str, answer: str, continued: str) -> None:
+    assert continue_prompt(prompt, answer) == continued
+
+
+@pytest.mark.parametrize(
+    ("response", "summary", "whole"),
+    [
+        ("<think>a</think>\n b ", (OPEN.removesuffix("<think>\n"), "b"), (OPEN, "a</think>\n b ")),
+        ("b", (OPEN.removesuffix("<think>\n"), "b"), (OPEN, "\n</think>\n\nb")),
+        ("<think>a", None, (OPEN, "a")),
+        ("<think>a</think>\n", None, (OPEN, "a</think>\n")),
+    ],
+)
+def test_a_reward_model_reads_the_summary_or_all(response: str, summary: object, whole: object) -> None:
+    assert scored_parts(OPEN, response, "summary") == summary
+    assert scored_parts(OPEN, response, "whole") == whole
+
+
+def test_tokens_are_the_prompts_then_the_answers(tokenizer) -> None:
+    pairs = [("2 + 2 =", " 4"), ("", "x")]
+    for close in (True, False):
+        for (prompt, answer), document in zip(pairs, encode(iter(pairs), tokenizer, close=close), strict=True):
+            ids, end = document.tokens.tolist(), [tokenizer.eos_token_id] * close
+            assert ids[: document.prompt_length] == tokenizer.encode(prompt)
+            assert ids[document.prompt_length :] == tokenizer.encode(answer) + end
+
+
+def test_the_chat_template_forgets_earlier_thoughts(tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenizer, "chat_template", CHAT_TEMPLATE)
+    turns = [("system", "be kind"), ("user", "hi"), ("assistant", "<think>hm</think>\nhello"), ("user", "bye {x}")]
+    text = render_chat([{"role": role, "content": content} for role, content in turns], tokenizer)
+    assert text == "be kind\n\nUser: hi\n\nAssistant:\nhello<|endoftext|>\nUser: bye {x}\n\nAssistant:\n"
+
+
+def test_whole_prompts_are_held_out() -> None:
+    prompts = [f"{i // 3}" for i in range(300)]
+    held = hold_out(prompts, 20, seed=1)
+    assert len(held) == 18 and held == hold_out(prompts, 20, seed=1) != hold_out(prompts, 20, seed=2)
+    assert not {prompts[i] for i in held} & {prompt for i, prompt in enumerate(prompts) if i not in held}
+    assert len(hold_out(prompts, 256, seed=1)) == 30, "never more than a tenth"
+    assert hold_out(["same"] * 50, 5, seed=1) == hold_out(prompts, 0, seed=1) == []

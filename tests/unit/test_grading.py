@@ -1,0 +1,151 @@
+"""`r1kit grade`: the lines in, the lines out."""
+
+import importlib.util
+import io
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from r1kit.grading import LONGEST_LINE, grade_line, grade_stream
+
+SHARED = Path(__file__).parents[3] / "shared/data"
+needs_data = pytest.mark.skipif(not SHARED.exists(), reason="needs shared data")
+_spec = importlib.util.spec_from_file_location("grade_sweep", Path(__file__).parents[1] / "fuzz/grade_sweep.py")
+grade_sweep = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(grade_sweep)
+
+OPTIONS = ["red", "green", "blue", "grey"]
+QUIZ = "You meet 2 inhabitants: Ann, and Bob. Ann says so. Who is who?"
+CASES = [
+    ({"kind": "math", "gold": "5", "response": "5"}, 1),
+    ({"kind": "math", "gold": 5, "response": "<think>x</think> The answer is \\boxed{5}."}, 1),
+    ({"kind": "math", "gold": "1/2", "response": "```\n0.5\n```"}, 1),
+    ({"kind": "math", "gold": "5", "response": "<think>5"}, 0),
+    ({"kind": "math", "gold": "5", "response": ""}, 0),
+    ({"kind": "math", "response": "5"}, None),
+    ({"kind": "choice", "gold": "B", "options": OPTIONS, "response": "B"}, 1),
+    ({"kind": "choice", "gold": 1, "options": OPTIONS, "response": "<think>hm</think>The answer is (B) green."}, 1),
+    ({"kind": "choice", "gold": "green", "options": dict(zip("ABCD", OPTIONS, strict=True)), "response": "<answer>b</answer>"}, 1),
+    ({"kind": "choice", "gold": "B", "options": OPTIONS, "response": "A or B"}, 0),
+    ({"kind": "choice", "gold": "Q", "options": OPTIONS, "response": "B"}, None),
+    ({"kind": "countdown", "problem": "Using the numbers [1, 2, 3], make an equation that equals 9.", "response": "<answer>(1+2)*3</answer>"}, 1),
+    ({"kind": "countdown", "problem": {"numbers": [1, 2, 3], "target": 9}, "response": "(1+2)*3"}, 1),
+    ({"kind": "countdown", "problem": "with the numbers 1, 2 and 3", "gold": "9", "response": "3*3"}, 0),
+    ({"kind": "countdown", "gold": "9", "response": "3*3"}, None),
+    ({"kind": "knights", "gold": {"Ann": True, "Bob": "knave"}, "response": "Bob is a knave and Ann is a knight."}, 1),
+    ({"kind": "knights", "problem": QUIZ, "gold": [True, False], "response": "<answer>(1) Ann is a knight (2) Bob is a knave</answer>"}, 1),
+    ({"kind": "knights", "gold": "Ann is a knight, and Bob is a knave.", "response": "Ann: knave, Bob: knave"}, 0),
+    ({"kind": "knights", "gold": [True], "response": "Ann: knave"}, None),
+    ({"kind": "ifeval", "constraints": ["punctuation:no_comma"], "response": "no comma"}, 1),
+    ({"kind": "ifeval", "constraints": [{"id": "keywords:existence", "kwargs": {"keywords": ["a"]}}, "punctuation:no_comma"], "response": "a, b"}, 0.5),
+    ({"kind": "ifeval", "constraints": ["punctuation:comma"], "response": "a"}, None),
+    ({"kind": "json", "constraints": {"required": ["a"]}, "response": '```json\n{"a": 1}\n```'}, 1),
+    ({"kind": "json", "gold": {"type": "array"}, "response": "{}"}, 0),
+    ({"kind": "json", "gold": '{"a": [1, 2]}', "response": '{"a": [1, 2.0]}'}, 1),
+    ({"kind": "json", "response": "{"}, 0),
+    ({"kind": "format", "response": "<think>r</think>x"}, 1),
+    ({"kind": "format", "response": "x"}, 0),
+    ({"kind": "language", "gold": "English", "response": "<think>Let us think about it for a while.</think> 好"}, 1),
+    ({"kind": "language", "gold": "zh", "response": "Let us think about it for a while."}, 0),
+    ({"kind": "language", "gold": "Klingon", "response": "Qapla"}, None),
+    ({"kind": "exact", "gold": ["Paris", "the city"], "response": "paris."}, 1),
+    ({"kind": "exact", "gold": "Paris", "response": "The answer is Rome."}, 0),
+    ({"kind": "fuzzy", "gold": "the big red fox", "response": "big red fox, the"}, 1),
+    ({"kind": "judge", "problem": "q", "gold": "5", "response": "5"}, None),
+    ({"kind": "nope", "response": "x"}, None),
+    ({"kind": ["math"], "gold": "5", "response": "x"}, None),
+    ({"kind": "math", "gold": "5", "response": None}, None),
+    ({"response": "x"}, None),
+]  # fmt: skip
+BROKEN = [
+    b"",
+    b"not json",
+    b"[1]",
+    b'{"kind": "math"',
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b'{"kind": "math", "gold": "5", "response": "5"} x',
+    b"null",
+]
+
+
+@pytest.mark.parametrize(("row", "score"), CASES)
+def test_lines_of_every_kind(row, score):
+    verdict = grade_line(json.dumps(row))
+    assert verdict["score"] == score and verdict["correct"] == (None if score is None else score == 1), verdict
+    assert (
+        verdict["reason"] and verdict["ms"] >= 0 and set(verdict) == {"score", "correct", "extracted", "reason", "ms"}
+    )
+
+
+def run(lines: list[bytes], *options: str) -> list[dict]:
+    command = [sys.executable, "-m", "r1kit", "grade", *options]
+    done = subprocess.run(command, input=b"\n".join(lines) + b"\n", capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr.decode()
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_one_verdict_a_line_in_order_whatever_the_lines_hold():
+    lines = [
+        part for pair in zip([json.dumps(row).encode() for row, _ in CASES], BROKEN * 5, strict=False) for part in pair
+    ]
+    verdicts = run(lines, "--workers", "2")
+    expected = [part for (_, score), _ in zip(CASES, BROKEN * 5, strict=False) for part in (score, None)]
+    assert [verdict["score"] for verdict in verdicts] == expected
+    assert all(verdict["correct"] is None and verdict["reason"] for verdict in verdicts[1::2])
+
+
+def test_a_line_too_long_is_one_verdict_and_the_next_line_is_whole():
+    good = b'{"kind": "math", "gold": "5", "response": "5"}'
+    out = io.BytesIO()
+    counts = grade_stream(io.BytesIO(b'{"a": "' + b"x" * (LONGEST_LINE + 9) + b'"}\n' + good), out, 1)
+    assert [json.loads(line)["correct"] for line in out.getvalue().splitlines()] == [None, True]
+    assert counts == {"not graded": 1, "right": 1}
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    path.write_text('{"kind": "math", "gold": "5", "response": "5"}\n' * 3000)
+    command = f"{sys.executable} -m r1kit grade {path} --workers 1 | head -n 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=300)
+    assert json.loads(done.stdout)["correct"] and "Traceback" not in done.stderr, done.stderr
+
+
+def test_mutated_answers_crash_nothing_and_take_no_second():
+    for line in grade_sweep.mutants(1500, seed=1):
+        started = time.process_time()
+        verdict = grade_line(line)
+        assert time.process_time() - started < 1, line
+        assert verdict["score"] is None or 0 <= verdict["score"] <= 1
+        assert "failed on problem" not in verdict["reason"], (verdict, line)
+        json.dumps(verdict, allow_nan=False)
+
+
+@needs_data
+def test_published_references_of_three_kinds_grade_correct():
+    def rows(path):
+        return list(map(json.loads, (SHARED / path).open(encoding="utf-8")))[::25]
+
+    for row in rows("mmlu_pro/sample.jsonl"):
+        line = {
+            "kind": "choice",
+            "gold": row["answer"],
+            "options": row["options"],
+            "response": f"The answer is ({row['answer']}).",
+        }
+        assert grade_line(json.dumps(line))["correct"], row
+    for row in rows("knights_knaves/7ppl_test.jsonl"):
+        for gold in (row["solution"], row["solution_text"], row["solution_text_format"]):
+            line = {"kind": "knights", "problem": row["quiz"], "gold": gold, "response": row["solution_text"]}
+            assert grade_line(json.dumps(line))["correct"], row
+    for row in rows("countdown/verifier_cases.jsonl"):
+        line = {
+            "kind": "countdown",
+            "problem": {key: row[key] for key in ("numbers", "target")},
+            "response": f"<answer>{row['answer']}</answer>",
+        }
+        assert grade_line(json.dumps(line))["correct"] == row["valid"], row
