@@ -4,7 +4,7 @@ N ?= 100
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: help venv install demo test crashtest attacks sprout-base
+.PHONY: help venv install demo test crashtest attacks fuzz-grade sprout-base
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ crashtest: $(VENV)/.installed-test  ## kill a run at N random instants, run it a
 
 attacks: $(VENV)/.installed-test  ## attack every sandbox tier with every program, as this user and (when root) as nobody
 	$(BIN)/python tests/security/attack_sweep.py
+
+fuzz-grade: $(VENV)/.installed-test  ## send 100,000 mutated answers through `r1kit grade`
+	$(BIN)/python tests/fuzz/grade_sweep.py
 
 sprout-base: install  ## train the bundled base model again from its recipe, and install it
 	$(BIN)/r1kit run sprout-base

@@ -42,8 +42,9 @@ def in_subprocess(prefix: list[str]) -> Callable[[], str]:
 
 
 def resident_mb(pid: int) -> float:
+    """Between tasks: what a task itself takes is up to its limit."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
 def main() -> None:
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("tier", nargs="?", default="wasm")
     parser.add_argument("executions", nargs="?", type=int, default=1000)
     asked = parser.parse_args()
+    machine = describe()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # this process and all it starts
     peer_name = "bwrap" if shutil.which("bwrap") else "python -I -S"
@@ -62,7 +64,7 @@ def main() -> None:
     finally:
         sandbox.close()
     peer = milliseconds(in_subprocess(BWRAP if peer_name == "bwrap" else []), max(asked.executions // 10, 20))
-    machine = f"{describe()}; peer: {peer_name}"
+    machine += f"; peer: {peer_name}"
 
     def show(name: str, unit: str, mine: float, theirs: float | None, ratio: float | None) -> None:
         line = {"bench": f"sandbox_{asked.tier}_{name}", "ours": round(mine, 3), "peer": theirs and round(theirs, 3)}
@@ -74,7 +76,7 @@ def main() -> None:
     rates = [1e3 * len(times) / sum(times) for times in (ours, peer)]
     show("rate", "executions/s/core", *rates, rates[0] / rates[1])
     if resident is not None:
-        show("resident", "MB a worker, at most", resident, None, None)
+        show("resident", "MB a worker", resident, None, None)
 
 
 if __name__ == "__main__":

@@ -140,6 +140,13 @@ class Preference(Supervised):
         return max(self.context_length * (2 if self.objective == "pairwise" else 1), super().row_tokens)
 
 
+class General(Strict):
+    """Prompts that no rule can check, and what answers to them earn (paper eq. 10)."""
+
+    prompts: list[PromptSource] = Field(min_length=1)
+    rewards: dict[str, float]  # as in RL; the name of an earlier preference stage is a reward too
+
+
 class RL(Optimizer, Sampling):
     """GRPO on verifiable problems (paper: R1-Zero and both later RL stages)."""
 
@@ -148,6 +155,9 @@ class RL(Optimizer, Sampling):
     prompts: list[PromptSource] = Field(min_length=1)
     template: Template = "r1-zero"
     rewards: dict[str, float] = {"accuracy": 1.0, "format": 1.0}  # paper eq. 4: same weight
+    general: list[General] = []  # paper: helpful and harmless prompts, in the last RL stage only
+    general_steps: int = Field(400, gt=0)  # paper: the last 400 steps of 1,700; before them no general prompts
+    general_share: float = Field(0.5, gt=0, lt=1)  # of the prompts in those steps; undisclosed
     steps: int = Field(10_400, gt=0)  # paper: 10,400
     prompts_per_step: int = Field(32, gt=0)  # paper: 32
     num_generations: int = Field(16, gt=1)  # paper: G = 16
@@ -193,6 +203,11 @@ class RL(Optimizer, Sampling):
             raise ValueError("temperature 0 makes every answer of a group the same: RL needs > 0")
         return self
 
+    @property
+    def reward_names(self) -> list[str]:
+        """Every reward that any prompt earns."""
+        return list(dict.fromkeys([*self.rewards, *(name for general in self.general for name in general.rewards)]))
+
     def completion_cap(self, step: int) -> int:
         """Longest completion allowed at `step`, in tokens."""
         return self.max_completion_length[max(s for s in self.max_completion_length if s <= step)]
@@ -212,7 +227,50 @@ class Evaluate(Sampling):
     seed: int | None = None
 
 
-Stage = Annotated[Pretrain | SFT | Preference | RL | Evaluate, Field(discriminator="kind")]
+class Service(Strict):
+    """A model behind an OpenAI-compatible endpoint, where the paper asks DeepSeek-V3."""
+
+    base_url: str = Field(pattern="^https?://")  # up to and without /chat/completions
+    model: str
+    api_key_env: str = "OPENAI_API_KEY"  # the variable that holds the key
+
+
+class Curate(Sampling):
+    """Answers sampled from a model, filtered, perhaps rewritten, mixed with other data (paper: cold start, 800k set).
+
+    records: prompt and response, for sft. pairs: chosen and rejected; labels: safe or not, for preference.
+    """
+
+    kind: Literal["curate"]
+    model: str  # paper: R1-Zero for the cold start, the RL checkpoint for the second SFT
+    prompts: list[PromptSource] = Field(min_length=1)
+    makes: Literal["records", "pairs", "labels"] = "records"
+    template: Template = "chat"
+    samples: int = Field(4, gt=0)  # answers to each prompt; undisclosed
+    keep: int = Field(1, gt=0)  # records of one prompt at most; undisclosed
+    max_completion_length: int = Field(32_768, gt=0)  # paper: 32,768
+    token_budget: int | None = Field(None, gt=0)  # sampled tokens after which no further prompts are asked
+    rewriter: Literal["oracle:sprout"] | Service | None = None  # to the readable format (paper: DeepSeek-V3)
+    judge: Literal["oracle:sprout"] | Service | None = None  # where no rule decides (paper: DeepSeek-V3)
+    data: list[str] = []  # other records to mix in: world:talk, earlier stages, files, hub datasets
+    data_share: float = Field(0.25, gt=0, lt=1)  # of all records; paper: 200k of 800k
+    benchmarks: dict[str, list[PromptSource]] = {}  # what no record may have in common with
+    ngram: int = Field(10, gt=0)  # words in a row that count as having in common; paper: 10
+    seed: int | None = None
+
+    @model_validator(mode="after")
+    def _judged(self) -> Curate:
+        if self.makes != "records":
+            if self.judge is None:
+                raise ValueError(f'{self.makes} need a judge: "oracle:sprout" or base_url and model of an endpoint')
+            if self.rewriter or self.data:
+                raise ValueError(f"rewriter and data are for records, not for {self.makes}: leave them out")
+        if self.makes == "pairs" and self.samples < 2:
+            raise ValueError("pairs need samples of at least 2")
+        return self
+
+
+Stage = Annotated[Pretrain | SFT | Preference | RL | Evaluate | Curate, Field(discriminator="kind")]
 
 
 class Recipe(Strict):

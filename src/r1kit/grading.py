@@ -79,7 +79,7 @@ def grade_line(line: str) -> dict[str, Any]:
 def verdict_of(row: Mapping[str, Any]) -> Verdict:
     """What one request comes to. Ungradable says what it lacks."""
     kind, response = row.get("kind"), row.get("response")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise Ungradable(f"unknown kind {kind!r}: use one of {', '.join(KINDS)}")
     if not isinstance(response, str):
         raise Ungradable(f"response must be a text, this one is {type(response).__name__}")

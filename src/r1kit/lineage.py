@@ -21,7 +21,7 @@ from r1kit import artifact, doctor
 from r1kit.artifact import UserError, derive_seed
 from r1kit.config import Recipe, Stage
 from r1kit.log import say
-from r1kit.recipe import dump_toml, sources
+from r1kit.recipe import dump_toml, models_of, sources
 
 GIT_SECONDS = 10.0  # for git to say which commit this is
 
@@ -64,9 +64,9 @@ def plan_steps(recipe: Recipe, dtype: str) -> list[Step]:
 
 def _parents(config: Stage, earlier: Mapping[str, Step]) -> dict[str, str]:
     parents: dict[str, str] = {}
-    if config.model is not None:
-        directory = None if config.model in earlier else artifact.local_model(config.model)
-        parents[config.model] = _parent(config.model, directory, earlier)
+    for model in models_of(config, earlier):
+        directory = None if model in earlier else artifact.local_model(model)
+        parents[model] = _parent(model, directory, earlier)
     for source in getattr(config, "data", ()):
         parents[source] = _parent(source, Path(source).expanduser(), earlier)
     for _, prompts in sources(config):

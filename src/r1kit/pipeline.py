@@ -22,7 +22,7 @@ from r1kit.artifact import Interrupted, StageContext, UserError
 from r1kit.config import Recipe
 from r1kit.explain import legend
 from r1kit.lineage import Step, fork, now, open_lineage, plan_steps, refuse_changes
-from r1kit.recipe import RecipeError, cross_checks
+from r1kit.recipe import RecipeError, cross_checks, models_of
 
 STAGES: dict[str, str] = {  # kind -> module with `run(config, context) -> summary`
     "pretrain": "r1kit.stages.pretrain",
@@ -30,11 +30,12 @@ STAGES: dict[str, str] = {  # kind -> module with `run(config, context) -> summa
     "preference": "r1kit.stages.preference",
     "rl": "r1kit.stages.rl",
     "evaluate": "r1kit.stages.evaluate",
+    "curate": "r1kit.stages.curate",
 }
 OUTPUTS = ("model", "data")  # what a stage hands on, hashed file by file in its artifact.json
-RECORDS = "records.jsonl"  # in data/: what a stage that makes data hands on
+RECORDS = "kept.jsonl"  # in data/: what a stage that makes data hands on
 RESULTS = "data/results.json"  # what an evaluate stage found
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))  # as text: all that libraries in Rust report
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +64,18 @@ def run(
     named = Path(run_dir) if run_dir is not None else Path("runs") / recipe.name
     here, forked_from = (named, None) if fork_to is None else (Path(fork_to), named)
     start = time.monotonic()
-    with _locked(here), interrupt.heeded():
-        try:
+    try:
+        with _locked(here), interrupt.heeded():
             _run_stages(recipe, here, forked_from, until)
-        except KeyboardInterrupt:  # between stages
-            raise Interrupted("interrupted; run the same command again to continue") from None
-        except OSError as error:
-            if error.errno not in DISK_FULL:
-                raise
-            raise UserError(
-                f"{here}: {error.strerror}, so no more can be written. Free some space, then run the same command "
-                "again: it goes on where it was"
-            ) from error
+    except KeyboardInterrupt:  # between stages
+        raise Interrupted("interrupted; run the same command again to continue") from None
+    except Exception as error:
+        if isinstance(error, UserError) or not any(full in str(error) for full in DISK_FULL):
+            raise
+        raise UserError(
+            f"{here}: no more can be written ({error}). Free some space, then run the same command again: it goes on "
+            "where it was"
+        ) from error
     found = {name: here / "stages" / name / RESULTS for name in recipe.stage}
     evals = {name: artifact.read_json(path) for name, path in found.items() if path.is_file()}
     return RunResult(here, time.monotonic() - start, evals)
@@ -107,8 +108,7 @@ def _run_stage(step: Step, recipe: Recipe, run_dir: Path, device: str, lineage: 
     failure = directory / "error.txt"
     failure.unlink(missing_ok=True)
     record = {"started": now(), **lineage["stages"].get(step.name, {}), **step.record()}
-    reference = step.config.model
-    models = {} if reference is None else {reference: _model(reference, recipe, run_dir)}
+    models = {name: _model(name, recipe, run_dir) for name in models_of(step.config, recipe.stage)}
     made = [source for source in getattr(step.config, "data", ()) if source in recipe.stage]
     data = {source: _published(source, "data", run_dir) / RECORDS for source in made}
     record["revisions"] = {name: path.name for name, path in models.items() if path.parent.name == "snapshots"}  # hub's

@@ -24,7 +24,7 @@ from typing import Any
 
 from r1kit import artifact
 from r1kit.artifact import UserError
-from r1kit.config import RL, Evaluate, Pretrain, PromptSource, Recipe, Stage, Supervised
+from r1kit.config import RL, Curate, Evaluate, Pretrain, PromptSource, Recipe, Stage, Supervised
 from r1kit.data.store import READERS
 from r1kit.model.config import ModelConfig
 from r1kit.model.hf_config import read_config
@@ -148,14 +148,17 @@ def _plan_stage(recipe: Recipe, name: str, stage: Stage, shape: ModelConfig | No
         if shape is not None:
             memory = _supervised_memory(shape, bytes_each, stage.row_tokens)
     elif isinstance(stage, RL):
-        inputs = (stage.model, *map(_source, stage.prompts))
+        prompts = [*stage.prompts, *(source for general in stage.general for source in general.prompts)]
+        inputs = (stage.model, *map(_source, prompts))
         counts = _rl_counts(stage)
         if shape is not None:
             memory = _training_memory(shape, bytes_each, stage.micro_batch_tokens, reference=stage.beta > 0)
             concurrent = min(recipe.max_concurrent, counts["completions_per_rollout"])
             memory["kv_cache"] = _kv_bytes(shape, bytes_each) * concurrent * (PROMPT_TOKENS + _longest(stage))
     else:
-        inputs = (stage.model, *(f"{key}: {_source(s)}" for key, sources in stage.benchmarks.items() for s in sources))
+        asked = [*map(_source, stage.prompts), *stage.data] if isinstance(stage, Curate) else []
+        asked += [f"{key}: {_source(s)}" for key, sources in stage.benchmarks.items() for s in sources]
+        inputs = (stage.model, *asked)
         counts = {"samples_per_problem": stage.samples}
         if shape is not None:
             tokens = PROMPT_TOKENS + stage.max_completion_length
@@ -247,7 +250,7 @@ def _warnings(stage: Stage, shape: ModelConfig | None) -> list[str]:
     return [text for wrong, text in checks if wrong]
 
 
-def _longest_text(stage: Supervised | RL | Evaluate) -> tuple[str, int]:
+def _longest_text(stage: Supervised | RL | Evaluate | Curate) -> tuple[str, int]:
     """The key that bounds how many positions a stage uses, and its value."""
     if isinstance(stage, Supervised):
         return "context_length", stage.context_length
@@ -322,4 +325,5 @@ _RENDER_COUNTS: dict[str, Callable[[Mapping[str, int]], str]] = {
     "preference": _render_supervised,
     "rl": _render_rl,
     "evaluate": lambda c: f"{c['samples_per_problem']} samples per problem",
+    "curate": lambda c: f"{c['samples_per_problem']} samples per prompt, filtered",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -208,12 +208,7 @@ def cross_checks(recipe: Recipe, folder: Path | None = None) -> list[tuple[Locat
             if (mistake := _data_mistake(source, earlier, list(recipe.stage))) is not None:
                 mistakes.append((("stage", name, "data", i), mistake))
         if isinstance(stage, RL):
-            from r1kit.rewards.base import check_reward_names
-
-            try:
-                check_reward_names(stage.rewards, folder)
-            except ValueError as error:
-                mistakes.append((("stage", name, "rewards"), str(error)))
+            mistakes += [(("stage", name, *at), text) for at, text in _reward_mistakes(stage, earlier, folder)]
             for given in set(stage.watchdogs) - set(WATCHDOGS):
                 mistake = _unknown(given, list(WATCHDOGS), noun="no such watchdog")
                 mistakes.append((("stage", name, "watchdogs", given), mistake))
@@ -224,23 +219,48 @@ def cross_checks(recipe: Recipe, folder: Path | None = None) -> list[tuple[Locat
     return mistakes
 
 
+def _reward_mistakes(stage: RL, earlier: Mapping[str, str], folder: Path | None) -> list[tuple[Location, str]]:
+    from r1kit.rewards.base import check_reward_names
+
+    mistakes: list[tuple[Location, str]] = []
+    groups: list[tuple[Location, Mapping[str, float]]] = [(("rewards",), stage.rewards)]
+    groups += [(("general", i, "rewards"), general.rewards) for i, general in enumerate(stage.general)]
+    for at, rewards in groups:
+        models = {name for name in rewards if earlier.get(name) == "preference"}
+        if models and at == ("rewards",):
+            mistakes.append((at, f"{', '.join(models)}: a reward model is for prompts under general (paper eq. 9)"))
+        try:
+            check_reward_names({name: weight for name, weight in rewards.items() if name not in models}, folder)
+        except ValueError as error:
+            mistakes.append((at, str(error)))
+    return mistakes
+
+
+def models_of(stage: BaseModel, stages: Container[str]) -> list[str]:
+    """Every model that a stage reads: the one it starts from, and reward models among `stages`."""
+    found = [] if stage.model is None else [stage.model]
+    return found + [name for general in getattr(stage, "general", ()) for name in general.rewards if name in stages]
+
+
 def sources(stage: BaseModel) -> list[tuple[Location, PromptSource]]:
     """Every prompt source of a stage with its key path."""
     found: list[tuple[Location, PromptSource]] = []
     found += [(("prompts", i), source) for i, source in enumerate(getattr(stage, "prompts", ()))]
+    for i, general in enumerate(getattr(stage, "general", ())):
+        found += [(("general", i, "prompts", j), source) for j, source in enumerate(general.prompts)]
     for name, group in getattr(stage, "benchmarks", {}).items():
         found += [(("benchmarks", name, i), source) for i, source in enumerate(group)]
     return found
 
 
 def _world_mistake(source: PromptSource) -> str | None:
-    from r1kit.data.worlds import DEFAULT_LIMIT, FAMILIES
+    from r1kit.data.worlds import DEFAULT_LIMIT, WORLDS
 
     kind, _, world = source.source.partition(":")
     if kind != "world":
         return None
-    if world not in FAMILIES:
-        return _unknown(world, FAMILIES, noun="no such world")
+    if world not in WORLDS:
+        return _unknown(world, WORLDS, noun="no such world")
     if source.split not in DEFAULT_LIMIT:
         return _unknown(source.split, DEFAULT_LIMIT, noun="no such split of a world")
     return None
@@ -248,13 +268,18 @@ def _world_mistake(source: PromptSource) -> str | None:
 
 def _data_mistake(source: str, earlier: Mapping[str, str], stages: Sequence[str]) -> str | None:
     from r1kit.data.store import READERS
+    from r1kit.data.worlds.general import WORLDS
 
+    kind, _, world = source.partition(":")
+    if kind == "world":
+        return None if world in WORLDS else _unknown(world, WORLDS, noun="no world that has records")
     if source in earlier:
-        kind = earlier[source]
-        return None if kind in MAKES_DATA else f"{source} is a stage of kind {kind}, which makes no records"
+        return None if earlier[source] in MAKES_DATA else (
+            f"{source} is a stage of kind {earlier[source]}, which makes no records"
+        )
     if source in stages:
         return f"stage {source} does not come earlier; stages run as written"
-    if Path(source).suffix in READERS or artifact.is_hub_id(source.partition(":")[0]):
+    if Path(source).suffix in READERS or artifact.is_hub_id(kind):
         return None
     known = [name for name, kind in earlier.items() if kind in MAKES_DATA]
     return _unknown(source, known, noun=f"no earlier stage, file ({', '.join(READERS)}) or dataset (org/name)")

@@ -78,10 +78,13 @@ def verdict(server, said, **changes):
 
 @pytest.mark.parametrize(
     ("said", "status"),
-    [("It is.\nVerdict: correct", "right"), ("No.\n**Verdict: incorrect**", "wrong"), ("Verdict: correct\nwait\nVerdict: incorrect", "wrong"),
-     ("<think>Verdict: correct</think> Verdict: incorrect", "wrong"), ("I cannot say", "infra_error"), ("", "infra_error"),
+    [("It is.\nVerdict: correct", "right"), ("No.\n**Verdict: incorrect**", "wrong"),
+     ("Verdict: correct\nwait\nVerdict: incorrect", "wrong"),
+     ("<think>Verdict: correct</think> Verdict: incorrect", "wrong"), ("I cannot say", "infra_error"),
+      ("", "infra_error"),
      (["garbage", "empty", "null", 500, 429, "Verdict: correct"], "right"), (["hang up", "Verdict: correct"], "right"),
-     ("garbage", "infra_error"), (500, "infra_error"), (401, "infra_error"), (302, "infra_error"), ("drip", "infra_error")],
+     ("garbage", "infra_error"), (500, "infra_error"), (401, "infra_error"), (302, "infra_error"),
+      ("drip", "infra_error")],
 )  # fmt: skip
 def test_the_judge_says_right_or_wrong_and_its_failures_say_nothing(server, said, status):
     started = time.monotonic()

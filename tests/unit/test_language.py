@@ -11,7 +11,7 @@ from r1kit.rewards.language import code_of, consistency, dominant
 from r1kit.types import Problem
 
 THOUGHTS = {
-    "en": "Let us add the two numbers first. Wait, the second one is negative, so the sum gets smaller. We check again.",
+    "en": "Let us add the two numbers first. Wait, the second one is negative, so the sum gets smaller. Check again.",
     "zh": "首先把两个数加起来。等一下，第二个数是负数，所以和会变小。我们再检查一遍。",
     "de": "Zuerst addieren wir die beiden Zahlen. Moment, die zweite ist negativ, also wird die Summe kleiner.",
     "fr": "Additionnons d'abord les deux nombres. Attention, le second est négatif, donc la somme devient plus petite.",
@@ -58,7 +58,8 @@ def test_a_thought_in_one_language_is_wholly_in_it(code):
 
 def test_code_formulas_numbers_and_names_belong_to_no_language():
     plain = THOUGHTS["zh"]
-    extra = "```python\nfor word in words: print(word)\n``` `value` $\\text{so we get } x$ \\(alpha\\) https://a.example/b x1 42 GPU n"
+    extra = "```python\nfor word in words: print(word)\n``` `value` $\\text{so we get } x$ \\(alpha\\) "
+    extra += "https://a.example/b x1 42 GPU n"
     assert consistency(plain + extra + "，王小明和 Alice 说好。", "zh") == 1
     assert consistency("Alice pays $5 and Bob pays $6 for it, that is all they pay.", "fr") == 0
     assert consistency("3 + 4 = 7", "en") == 1 and consistency("我们 so we get 首先", "zh") == pytest.approx(4 / 7)

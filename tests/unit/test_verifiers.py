@@ -28,7 +28,8 @@ OPTIONS = ["a planet", "Demand for a necessity", "gravity", "either A or B", "no
 
 @pytest.mark.parametrize(
     "answer",
-    ["B", "b", "(B)", "[B]", "B.", "B)", "**B**", "\\text{B}", "（Ｂ）", "option B", "The correct answer is (B).", "答案是B", "选B",
+    ["B", "b", "(B)", "[B]", "B.", "B)", "**B**", "\\text{B}", "（Ｂ）", "option B", "The correct answer is (B).",
+     "答案是B", "选B",
      "(B) Demand for a necessity", "B: demand for a Necessity.", "Demand for a necessity", "B, because it is needed"],
 )  # fmt: skip
 def test_a_choice_is_a_letter_or_a_text(answer):
@@ -37,7 +38,8 @@ def test_a_choice_is_a_letter_or_a_text(answer):
 
 @pytest.mark.parametrize(
     "answer",
-    ["A or B", "B or A", "A, B", "(A) (B)", "A/B", "B and C", "A B C D E", "AB", "B. gravity", "a planet or B", "B (or C)", "not B",
+    ["A or B", "B or A", "A, B", "(A) (B)", "A/B", "B and C", "A B C D E", "AB", "B. gravity", "a planet or B",
+     "B (or C)", "not B",
      "E", "Z", "", "Banana", "None", "gravity", "B\nC"],
 )  # fmt: skip
 def test_two_choices_are_none(answer):
@@ -67,11 +69,13 @@ PEOPLE = {"Ann": True, "Bob": False, "Cy": False}
 
 @pytest.mark.parametrize(
     "reply",
-    ["Ann is a knight, Bob is a knave, and Cy is a knave.", "(1) Ann is a knight\n(2) Bob is a knave\n(3) Cy is a knave",
+    ["Ann is a knight, Bob is a knave, and Cy is a knave.",
+     "(1) Ann is a knight\n(2) Bob is a knave\n(3) Cy is a knave",
      "Cy: knave\nBob: knave\nAnn: knight", "Bob and Cy are knaves. Ann is a knight.", "Knights: Ann\nKnaves: Bob, Cy",
      "**Ann** is a **knight**; **Bob** = knave; Cy - knave", "| Ann | knight |\n| Bob | knave |\n| Cy | knave |",
      '{"Ann": "knight", "Bob": "knave", "Cy": "knave"}', "Ann is not a knave, Bob isn't a knight, Cy is not a knight",
-     "ann (KNIGHT), bob (knave), cy (knave)", "Ann是骑士，Bob是无赖，Cy是无赖", "The knight is Ann. The knaves are Bob and Cy."],
+     "ann (KNIGHT), bob (knave), cy (knave)", "Ann是骑士，Bob是无赖，Cy是无赖",
+     "The knight is Ann. The knaves are Bob and Cy."],
 )  # fmt: skip
 def test_an_assignment_may_be_told_in_many_ways(reply):
     assert knights.refute(PEOPLE, reply) is None
@@ -82,8 +86,10 @@ def test_an_assignment_may_be_told_in_many_ways(reply):
     [("", "does not say what Ann, Bob, Cy are"), ("Ann is a knight, Bob is a knave", "what Cy is"),
      ("Ann is a knight, Bob is a knave, Cy is a knight", "wrong about Cy"),
      ("Ann is a knight. Bob is a knave. Cy is a knave. Ann is a knave.", "calls Ann both"),
-     ("Knights: Ann, Bob, Cy\nKnaves: Ann, Bob, Cy", "both"), ("Ann is a knight/knave, Bob is a knave, Cy is a knave", "Ann is"),
-     ("Ann is a knight or a knave, Bob is a knave, Cy is a knave", "what Ann is"), ("knight knave knave", "does not say"),
+     ("Knights: Ann, Bob, Cy\nKnaves: Ann, Bob, Cy", "both"),
+      ("Ann is a knight/knave, Bob is a knave, Cy is a knave", "Ann is"),
+     ("Ann is a knight or a knave, Bob is a knave, Cy is a knave", "what Ann is"),
+      ("knight knave knave", "does not say"),
      ("Annie is a knight, Bob is a knave, Cy is a knave", "what Ann is")],
 )  # fmt: skip
 def test_half_or_contradicting_assignments_earn_nothing(reply, fault):
@@ -113,25 +119,31 @@ KEPT_AND_BROKEN = [
     ("keywords:frequency", {"keyword": "so", "frequency": 2, "relation": "less than"}, "So.", "So so."),
     ("keywords:forbidden_words", {"forbidden_words": ["rock"]}, "Rocky rocks", "a ROCK."),
     ("keywords:letter_frequency", {"letter": "e", "let_frequency": 2, "let_relation": "at least"}, "Eve", "vex"),
-    ("language:response_language", {"language": "de"}, "Das ist ein guter und langer Satz.", "This is a long sentence."),
-    ("length_constraints:number_sentences", {"num_sentences": 3, "relation": "less than"}, "I met Dr. Who at 3.5 p.m. today. Fine!", "A b. C d. E f."),
-    ("length_constraints:number_sentences", {"num_sentences": 3, "relation": "at least"}, "1. One!\n2. Two?\n3. Three", "One... two."),
+    ("language:response_language", {"language": "de"}, "Das ist ein guter und langer Satz.",
+     "This is a long sentence."),
+    ("length_constraints:number_sentences", {"num_sentences": 3, "relation": "less than"},
+     "I met Dr. Who at 3.5 p.m. today. Fine!", "A b. C d. E f."),
+    ("length_constraints:number_sentences", {"num_sentences": 3, "relation": "at least"},
+     "1. One!\n2. Two?\n3. Three", "One... two."),
     ("length_constraints:number_words", {"num_words": 3, "relation": "at least"}, "one two three", "one two"),
     ("length_constraints:number_paragraphs", {"num_paragraphs": 2}, "one\n***\ntwo", "one\n***\n***\ntwo"),
-    ("length_constraints:nth_paragraph_first_word", {"num_paragraphs": 2, "nth_paragraph": 2, "first_word": "it"}, "a\n\n\"It, is", "a\n\nb it"),
+    ("length_constraints:nth_paragraph_first_word", {"num_paragraphs": 2, "nth_paragraph": 2, "first_word": "it"},
+     "a\n\n\"It, is", "a\n\nb it"),
     ("detectable_content:number_placeholders", {"num_placeholders": 2}, "[name] at [address]", "[name]"),
     ("detectable_content:postscript", {"postscript_marker": "P.P.S"}, "Bye\nP. P.S. more", "Bye\nP.S. more"),
     ("detectable_format:number_bullet_lists", {"num_bullets": 2}, "* a\n - b\n**bold**", "* a\n* b\n* c"),
     ("detectable_format:constrained_response", {}, "Well, my answer is maybe.", "maybe"),
     ("detectable_format:number_highlighted_sections", {"num_highlights": 2}, "*a* and **b c**", "*a* and ** **"),
-    ("detectable_format:multiple_sections", {"section_spliter": "SECTION", "num_sections": 2}, "SECTION 1 a SECTION 2", "SECTION 1"),
+    ("detectable_format:multiple_sections", {"section_spliter": "SECTION", "num_sections": 2},
+     "SECTION 1 a SECTION 2", "SECTION 1"),
     ("detectable_format:json_format", {}, '```json\n{"a": 1}\n```', "{'a': 1}"),
     ("detectable_format:title", {}, "<<A song>>\nla", "<< >> la"),
     ("combination:two_responses", {}, "one\n******\ntwo", "one\n******\none"),
     ("combination:repeat_prompt", {"prompt_to_repeat": "Sing."}, "sing. La la", "La la sing."),
     ("startend:end_checker", {"end_phrase": "Peace!"}, 'So: "peace!"', "Peace! Bye"),
     ("startend:quotation", {}, '"so it is"', '"so" it is'),
-    ("change_case:capital_word_frequency", {"capital_frequency": 2, "capital_relation": "less than"}, "NO way", "NO WAY"),
+    ("change_case:capital_word_frequency", {"capital_frequency": 2, "capital_relation": "less than"}, "NO way",
+     "NO WAY"),
     ("change_case:english_capital", {}, "THIS IS ALL IN CAPITALS, YOU SEE", "This is not all of it"),
     ("change_case:english_lowercase", {}, "this is all in small letters, you see", "This is not"),
     ("punctuation:no_comma", {}, "no commas here", "one, two"),
@@ -147,8 +159,10 @@ def test_each_kind_of_instruction(name, arguments, keeps, breaks):
 def test_all_kinds_are_known_and_bad_ones_are_named():
     assert {name for name, *_ in KEPT_AND_BROKEN} == set(instructions.CHECKERS) and len(instructions.CHECKERS) == 25
     for name, arguments in [("keywords:nope", {}), ("keywords:existence", {}), ("startend:quotation", {"x": 1}),
-                            ("keywords:existence", {"keywords": "mom"}), ("length_constraints:number_words", {"num_words": "9", "relation": "at least"}),
-                            ("length_constraints:number_words", {"num_words": 9, "relation": "more than"})]:  # fmt: skip
+                            ("keywords:existence", {"keywords": "mom"}),
+                             ("length_constraints:number_words", {"num_words": "9", "relation": "at least"}),
+                            ("length_constraints:number_words",
+                             {"num_words": 9, "relation": "more than"})]:  # fmt: skip
         with pytest.raises(instructions.BadConstraint, match=name):
             instructions.check("a b", name, arguments)
 
@@ -178,9 +192,12 @@ PERSON = {"type": "object", "properties": {"age": {"type": "integer", "minimum":
 
 @pytest.mark.parametrize(
     ("reply", "status"),
-    [('{"age": 3}', "right"), ('```json\n{"age": 3.0}\n```', "right"), ('{"age": -3}', "wrong"), ("[]", "wrong"), ("{'age': 3}", "unparseable"),
-     ('{"age": 3, "age": 4}', "unparseable"), ('{"age": NaN}', "unparseable"), ('{"age": 1e999}', "unparseable"), ('{"a": "\\ud800"}', "unparseable"),
-     ("```\n1\n```\n```\n2\n```", "unparseable"), ("[" * 90_000, "unparseable"), ("1" * 5000, "unparseable"), ('Here: {"age": 3}', "unparseable")],
+    [('{"age": 3}', "right"), ('```json\n{"age": 3.0}\n```', "right"), ('{"age": -3}', "wrong"), ("[]", "wrong"),
+     ("{'age': 3}", "unparseable"),
+     ('{"age": 3, "age": 4}', "unparseable"), ('{"age": NaN}', "unparseable"), ('{"age": 1e999}', "unparseable"),
+      ('{"a": "\\ud800"}', "unparseable"),
+     ("```\n1\n```\n```\n2\n```", "unparseable"), ("[" * 90_000, "unparseable"), ("1" * 5000, "unparseable"),
+      ('Here: {"age": 3}', "unparseable")],
 )  # fmt: skip
 def test_json_is_strict_and_bounded(reply, status):
     verdict = grade(Problem("p", "", "", "json", extra={"schema": PERSON}), reply)
@@ -220,7 +237,8 @@ PROBLEMS = [
     Problem("e", "", "Paris", "exact"),
     Problem("f", "", "Paris", "fuzzy"),
 ]
-PIECES = st.sampled_from(["\\boxed{", "}", "<answer>", "</answer>", "</think>", "```", "\n", "B", "(C)", " or ", "Ann is a knight", "Bib", "knıght", "{", '"', "***"])  # fmt: skip
+PIECES = st.sampled_from(["\\boxed{", "}", "<answer>", "</answer>", "</think>", "```", "\n", "B", "(C)", " or ",
+"Ann is a knight", "Bib", "knıght", "{", '"', "***"])  # fmt: skip
 
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.verifier)
@@ -243,7 +261,8 @@ def test_no_long_text_takes_long(problem, unit):
 
 
 def test_a_problem_that_cannot_be_graded_masks_its_answers():
-    for verifier, extra in [("choice", {}), ("choice", {"options": ["x"]}), ("knights", {}), ("ifeval", {}), ("ifeval", {"constraints": ["x:y"]}),
+    for verifier, extra in [("choice", {}), ("choice", {"options": ["x"]}), ("knights", {}), ("ifeval", {}),
+    ("ifeval", {"constraints": ["x:y"]}),
                             ("countdown", {"numbers": [1]}), ("math", {}), ("code", {})]:  # fmt: skip
         verdict = grade(Problem("p", "", "", verifier, extra=extra), "\\boxed{1}")
         assert verdict.masked and verifier in verdict.reason, verdict

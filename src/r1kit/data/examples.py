@@ -16,6 +16,7 @@ from r1kit.data.chat import opens_think, render_chat, render_prompt, split_respo
 from r1kit.data.pack import Document
 from r1kit.data.prompts import QUESTION_FIELDS, hub_rows
 from r1kit.data.store import READERS, DataError, read_rows
+from r1kit.data.worlds.general import general_records
 
 RESPONSE_FIELDS = ("response", "completion")
 AT_ONCE = 4096  # texts handed to the tokenizer in one call: it works on them in parallel
@@ -26,11 +27,16 @@ Message = Mapping[str, str]
 
 
 def read_sources(sources: Iterable[str | Path]) -> Iterator[tuple[str, Row]]:
-    """(where it stands, row) of every record of files (JSONL, JSON, Parquet) and hub datasets, in order."""
+    """(where it stands, row) of every record of files (JSONL, JSON, Parquet), worlds and hub datasets, in order."""
     for source in map(str, sources):
-        path = Path(source).expanduser()
-        rows: Iterable[Row] = read_rows(path) if path.suffix in READERS else hub_rows(PromptSource(source=source))
-        yield from ((f"{source}, row {number}", row) for number, row in enumerate(rows, start=1))
+        yield from ((f"{source}, row {number}", row) for number, row in enumerate(_rows(source), start=1))
+
+
+def _rows(source: str) -> Iterable[Row]:
+    if source.startswith("world:"):
+        return general_records(source.removeprefix("world:"))
+    path = Path(source).expanduser()
+    return read_rows(path) if path.suffix in READERS else hub_rows(PromptSource(source=source))
 
 
 def conversation(row: Row, where: str) -> tuple[list[Message], str]:

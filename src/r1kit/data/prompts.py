@@ -32,11 +32,14 @@ COUNTDOWN_QUESTION = (
 )
 
 
-def load_problems(sources: Sequence[PromptSource]) -> list[Problem]:
-    """All problems of all sources in order, without duplicates. DataError when a source yields none."""
+def load_problems(sources: Sequence[PromptSource], *, answered: bool = True) -> list[Problem]:
+    """All problems of all sources in order, without duplicates. DataError when a source yields none.
+
+    Without `answered`, prompts that have no final answer count too: no rule is to check what is said to them.
+    """
     problems: dict[str, Problem] = {}
     for source in sources:
-        for problem in _load(source):
+        for problem in _load(source, answered):
             problems.setdefault(problem.id, problem)
     return list(problems.values())
 
@@ -63,7 +66,7 @@ class PromptStream:
         return self._order[index]
 
 
-def _load(source: PromptSource) -> list[Problem]:
+def _load(source: PromptSource, answered: bool) -> list[Problem]:
     kind, _, world = source.source.partition(":")
     if kind == "world":
         from r1kit.data.worlds import world_problems
@@ -79,7 +82,7 @@ def _load(source: PromptSource) -> list[Problem]:
     found: dict[str, Problem] = {}
     unanswered = []
     for number, row in enumerate(rows, start=1):
-        problem = to_problem(row, f"{source.source}, row {number}", family)
+        problem = to_problem(row, f"{source.source}, row {number}", family, answered)
         if problem is None:
             unanswered.append(number)
         elif source.min_level <= problem.level <= source.max_level:
@@ -111,8 +114,8 @@ def hub_rows(source: PromptSource) -> Iterable[Mapping[str, Any]]:
         ) from error
 
 
-def to_problem(row: Mapping[str, Any], where: str, family: str) -> Problem | None:
-    """A row of any common shape as a Problem; None when its question or final answer is blank.
+def to_problem(row: Mapping[str, Any], where: str, family: str, answered: bool = True) -> Problem | None:
+    """A row of any common shape as a Problem; None when its question is blank, or its final answer if it needs one.
 
     DataError says where the row is and what it lacks when a field is missing or is no text.
     """
@@ -124,7 +127,8 @@ def to_problem(row: Mapping[str, Any], where: str, family: str) -> Problem | Non
         verifier, extra = "countdown", {"numbers": numbers, "target": fields["target"]}
         answer = fields["target"]
         question = question or COUNTDOWN_QUESTION.format(target=answer, numbers=", ".join(map(str, numbers)))
-    absent = not question and fields.keys().isdisjoint(QUESTION_FIELDS) or fields.keys().isdisjoint(ANSWER_FIELDS)
+    absent = not question and fields.keys().isdisjoint(QUESTION_FIELDS)
+    absent = absent or (answered and fields.keys().isdisjoint(ANSWER_FIELDS))
     if absent or not isinstance(question, str | None) or not isinstance(answer, str | int | float | None):
         raise DataError(
             f"{where}: found the fields {', '.join(row) or '(none)'}; wanted a question as text in one of "
@@ -134,7 +138,7 @@ def to_problem(row: Mapping[str, Any], where: str, family: str) -> Problem | Non
     if isinstance(options, list) and isinstance(answer, int):  # multiple choice: a letter, or counted from 0
         answer = ascii_uppercase[answer] if 0 <= answer < len(options) else None
     final = "" if answer is None else final_answer(str(answer))
-    if not final or not question or not question.strip():
+    if (answered and not final) or not question or not question.strip():
         return None
     if isinstance(fields.get("body"), str):  # SVAMP tells the story apart from its question
         question = f"{fields['body']} {question}"
@@ -147,7 +151,7 @@ def to_problem(row: Mapping[str, Any], where: str, family: str) -> Problem | Non
         verifier=verifier,
         level=_level(_first(fields, LEVEL_FIELDS)),
         family=str(_first(fields, FAMILY_FIELDS) or family),
-        language="zh" if re.search("[\u4e00-\u9fff]", question) else "en",
+        language=str(fields.get("target_language") or ("zh" if re.search("[\u4e00-\u9fff]", question) else "en")),
         extra=extra,
     )
 

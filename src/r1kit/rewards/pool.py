@@ -23,7 +23,8 @@ from typing import Any, Self
 from r1kit.rewards.services import Settings
 
 TRIES = 2  # of a request whose process dies
-TIMEOUT = 60.0  # seconds for one request; a last resort, for verifiers have limits that do not depend on the clock
+TIMEOUT = 300.0  # seconds for one request; a last resort, for verifiers have limits that do not depend on the clock
+STARTUP = 900.0  # seconds until a new process takes requests; it yields to the learner, so a busy machine takes long
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
 
 
@@ -107,6 +108,7 @@ class _Process:
     """A running worker and the pipes to it."""
 
     def __init__(self, command: list[str]) -> None:
+        self._ready = False
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -117,21 +119,27 @@ class _Process:
 
     def ask(self, request: bytes, timeout: float) -> bytes:
         """One line out, one line in. TimeoutError after `timeout` seconds, _Died when the pipe breaks."""
-        deadline = time.monotonic() + timeout
+        if not self._ready:
+            self._line(STARTUP)
+            self._ready = True
         try:
             self._process.stdin.write(request)
             self._process.stdin.flush()
         except BrokenPipeError:
             raise self._death() from None
-        answer, waits = b"", select.poll()
+        return self._line(timeout)
+
+    def _line(self, timeout: float) -> bytes:
+        deadline = time.monotonic() + timeout
+        line, waits = b"", select.poll()
         waits.register(self._process.stdout, select.POLLIN)
-        while not answer.endswith(b"\n"):
+        while not line.endswith(b"\n"):
             if not waits.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 raise TimeoutError(f"the grading process was still busy after {timeout:g} seconds and was killed")
             if not (piece := os.read(self._process.stdout.fileno(), 1 << 16)):
                 raise self._death()
-            answer += piece
-        return answer
+            line += piece
+        return line
 
     def _death(self) -> _Died:
         return _Died(f"the grading process died (exit code {self._process.wait()}) on both tries")

@@ -176,6 +176,7 @@ VERIFIERS: dict[str, Verifier[Any]] = {
     ),
     "ifeval": Verifier(_constraints, _instructions),
     "json": Verifier(_schema, _json),
+    "told": Verifier(_golds, _by_focus(lambda golds, told: Ruling.of(text.refute(golds, told))), text.normalise),
     "exact": Verifier(_golds, _by_answer(lambda gold, answer: Ruling.of(text.refute(gold, answer))), text.normalise),
     "fuzzy": Verifier(_golds, _fuzzy, text.normalise),
     "code": Verifier(_code, _run),

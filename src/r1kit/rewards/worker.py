@@ -2,6 +2,7 @@
 
     python -m r1kit.rewards.worker MODULE:FUNCTION SETTINGS
 
+The first line out says that it is ready: a busy machine may take long to start it, which no request should pay for.
 Imports no torch. What a user's reward prints goes to stderr. It runs at low priority, and ends with its parent.
 """
 
@@ -34,6 +35,8 @@ def main(target: str, settings: str) -> None:
     work = getattr(importlib.import_module(module), function)
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests, lines), daemon=True).start()
+    answers.write(b"ready\n")
+    answers.flush()
     while line := lines.get():
         answers.write(json.dumps(work(json.loads(line))).encode() + b"\n")
         answers.flush()

@@ -17,7 +17,6 @@ import torch
 
 from r1kit.artifact import StageContext, derive_seed
 from r1kit.config import RL
-from r1kit.data.prompts import PromptStream, load_problems
 from r1kit.data.store import write_jsonl
 from r1kit.engine.base import Engine
 from r1kit.engine.native import NativeEngine
@@ -31,6 +30,7 @@ from r1kit.learn.loss import UNSCALED
 from r1kit.log import progress, read_metrics
 from r1kit.model.hf import load_model, load_tokenizer, publish_model
 from r1kit.stages.rollout import Group, Rollout, collect, describe, pack, rows, unpack
+from r1kit.stages.scenarios import Scenarios
 from r1kit.stages.watch import WatchedLog
 
 
@@ -59,7 +59,7 @@ class Trainer:
         model = load_model(context.models[config.model], getattr(torch, context.dtype), context.device)
         self.learner = Learner(model, config)
         self.engine: Engine = NativeEngine(model, self.tokenizer, context.max_concurrent)
-        self.prompts = PromptStream(load_problems(config.prompts), derive_seed(context.seed, "prompts"))
+        self.scenarios = Scenarios(config, context)
         self.benchmarks = load_benchmarks(config.benchmarks)
         self.log = WatchedLog(context.dir / "metrics.jsonl", context.name, context.dtype, config.watchdogs)
         self.checkpoints = Checkpoints(context.dir / "checkpoints", self.log.files)
@@ -88,11 +88,11 @@ class Trainer:
 
     def advance(self) -> dict[str, Any]:
         """One update, with a rollout before it when none is under way; returns the row that was logged."""
-        start, phases = time.monotonic(), self.seconds_saving
+        start, phases = time.monotonic(), dict(self.seconds_saving)
         if self.rollout is None:
             self.rollout = self._roll_out()
             phases |= {"time/rollout": self.rollout.seconds_generating, "time/grade": self.rollout.seconds_grading}
-        shown = describe(self.rollout, list(self.config.rewards)) | {"tokens": self.tokens}
+        shown = describe(self.rollout, self.config.reward_names) | {"tokens": self.tokens}
         minibatches = self._minibatches(self.rollout)
         index = self.step - self.rollout.step
         row = {**shown, **self._update(minibatches[index], on_policy=index == 0), **phases, **self._evaluate()}
@@ -106,7 +106,7 @@ class Trainer:
         rollout = collect(
             self.engine,
             self.tokenizer,
-            self.prompts,
+            self.scenarios,
             self.config,
             seed=self.context.seed,
             cursor=self.cursor,

@@ -15,11 +15,11 @@ from transformers import PreTrainedTokenizerBase
 
 from r1kit.artifact import derive_seed
 from r1kit.config import RL
-from r1kit.data.prompts import PromptStream
 from r1kit.engine.base import Engine
-from r1kit.evals.runner import ask, grade_group, sampling_params
+from r1kit.evals.runner import ask, sampling_params
 from r1kit.evals.style import other_language_share, reflective_words, repetition
 from r1kit.learn.advantage import has_variance, overlong_penalty
+from r1kit.stages.scenarios import Scenarios
 from r1kit.types import Completion, Problem, Score
 
 # Rounds of drawing prompts after which dynamic sampling learns from the groups with variance that it has.
@@ -67,7 +67,7 @@ class Rollout:
 def collect(
     engine: Engine,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: PromptStream,
+    scenarios: Scenarios,
     config: RL,
     *,
     seed: int,
@@ -78,12 +78,12 @@ def collect(
     wanted = config.prompts_per_step * config.steps_per_rollout
     rollout = Rollout(step)
     for round_ in range(MAX_ROUNDS if config.dynamic_sampling else 1):
-        problems = prompts.take(cursor + len(rollout.drawn), wanted)
+        problems = scenarios.take(cursor + len(rollout.drawn), wanted, step)
         params = sampling_params(config, derive_seed(seed, "rollout", step, round_), config.completion_cap(step))
         start = time.monotonic()
         answers = ask(engine, tokenizer, problems, config.template, config.num_generations, params)
         generated = time.monotonic()
-        groups = [_grade(*pair, tokenizer, config, step) for pair in zip(problems, answers, strict=True)]
+        groups = [_grade(*pair, tokenizer, scenarios, step) for pair in zip(problems, answers, strict=True)]
         rollout.seconds_generating += generated - start
         rollout.seconds_grading += time.monotonic() - generated
         rollout.drawn += groups
@@ -111,9 +111,13 @@ def unpack(packed: Mapping[str, Any], config: RL) -> Rollout:
 
 
 def _grade(
-    problem: Problem, completions: Sequence[Completion], tokenizer: PreTrainedTokenizerBase, config: RL, step: int
+    problem: Problem,
+    completions: Sequence[Completion],
+    tokenizer: PreTrainedTokenizerBase,
+    scenarios: Scenarios,
+    step: int,
 ) -> Group:
-    scores = grade_group(problem, completions, config.template, tokenizer, config.rewards)
+    config, scores = scenarios.config, scenarios.grade(problem, completions, tokenizer)
     rewards = [score.total for score in scores]
     if config.overlong_buffer:
         lengths = torch.tensor([len(c.token_ids) for c in completions])
@@ -134,7 +138,7 @@ def describe(rollout: Rollout, reward_names: Sequence[str]) -> dict[str, float |
     return {
         "reward": _mean([reward for group in rewards for reward in group]),
         "reward_std": _mean([pstdev(group) for group in rewards if group]),
-        **{f"rewards/{name}/mean": _mean([score.parts[name] for score in graded]) for name in reward_names},
+        **_parts(graded, reward_names),
         "completions/mean_length": fmean(lengths),
         "completions/max_length": max(lengths),
         "completions/clipped_ratio": fmean(c.finish_reason == "length" for c in completions),
@@ -148,6 +152,12 @@ def describe(rollout: Rollout, reward_names: Sequence[str]) -> dict[str, float |
         "sampling/weights_lag": max(abs(rollout.step - c.weights_version) for c in completions),
         **_failures([score for score in scores if score.masked], len(scores)),
     }
+
+
+def _parts(graded: Sequence[Score], reward_names: Sequence[str]) -> dict[str, float]:
+    """Mean of every reward over the answers that it was for. Without any there is none, unless nothing was graded."""
+    values = {name: [score.parts[name] for score in graded if name in score.parts] for name in reward_names}
+    return {f"rewards/{name}/mean": _mean(found) for name, found in values.items() if found or not graded}
 
 
 def _mean(values: Sequence[float]) -> float:

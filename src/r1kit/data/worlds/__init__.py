@@ -9,12 +9,13 @@ import hashlib
 from random import Random
 
 from r1kit.artifact import UserError
-from r1kit.data.worlds import arithmetic, countdown, logic
+from r1kit.data.worlds import arithmetic, countdown, general, logic
 from r1kit.data.worlds.task import LEVELS, Family, Task, sorted_facts
 from r1kit.types import Problem
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (arithmetic, countdown, logic)}
 CHINESE_SHARE = 0.2
+WORLDS = (*FAMILIES, *general.WORLDS)
 DEFAULT_LIMIT = {"train": 5_000, "held_out": 150}
 EXHAUSTED = 5_000  # draws in a row without a new task: a small level has no more to give
 
@@ -24,12 +25,15 @@ def world_problems(
 ) -> list[Problem]:
     """Distinct problems of one family, levels in equal shares; the same list on every call.
 
-    `split` is "train" or "held_out". Fewer than `limit` come back when the family has no more to give.
+    `split` is "train" or "held_out". Fewer than `limit` come back when the family has no more to give. The general
+    worlds, talk and safety, have no levels.
     """
-    if name not in FAMILIES:
-        raise UserError(f"unknown world '{name}': the worlds are {', '.join(sorted(FAMILIES))}")
+    if name not in WORLDS:
+        raise UserError(f"unknown world '{name}': the worlds are {', '.join(sorted(WORLDS))}")
     if split not in DEFAULT_LIMIT:
         raise UserError(f"unknown split '{split}' of world:{name}: use 'train' or 'held_out'")
+    if name in general.WORLDS:
+        return general.general_problems(name, split, limit)
     levels = [level for level in LEVELS if min_level <= level <= max_level]
     if not levels:
         raise UserError(f"world:{name} has levels 1 to 5, none of them in {min_level}..{max_level}")

@@ -59,6 +59,8 @@ def _build(target: Path, sources: dict[str, str]) -> None:
 
     from r1kit.rewards.sandbox.wasm_engine import new_engine
 
+    for abandoned in target.parent.glob(".build-*"):  # by a builder that was killed; this one has the lock
+        shutil.rmtree(abandoned)
     print("building the sandbox, once: about half a minute ...", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as name:
         stage, made = Path(name) / "stage", Path(name) / "made"

@@ -1,0 +1,67 @@
+"""Which sampled answers are fit to be learned from, and why the others are not. Pure functions.
+
+Each gives the first reason there is, "" when there is none. The paper names the reasons (2.3.3 and supplement B.3);
+where it gives no number the constant says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Literal, get_args
+
+from r1kit.data.chat import split_response
+from r1kit.evals.style import repetition
+from r1kit.rewards.language import consistency
+from r1kit.types import Completion, Score
+
+Reason = Literal[
+    "contaminated",  # has something in common with an evaluation set
+    "truncated",  # cut off by the length cap
+    "ungraded",  # the grader failed, through no fault of the answer
+    "wrong",
+    "format",  # not the form that the prompt asks for
+    "repetition",
+    "rewriter",  # the rewriter gave no answer, or spoiled a right one
+    "mixed language",
+    "long paragraph",
+    "code block",  # in the thought
+    "duplicate",
+    "surplus",  # fit, but another record was preferred
+    "unclear",  # a pair: the judge sees too little difference
+    "length",  # a pair: left out to match the lengths of chosen and rejected
+]
+REASONS: tuple[str, ...] = get_args(Reason)
+REPEATED = 0.5  # share of 4-grams of tokens at the end that have come before; undisclosed
+ONE_LANGUAGE = 0.9  # share of words in the language of the question; undisclosed
+PARAGRAPH = 1_500  # characters, about 250 words; undisclosed
+
+
+def unusable(completion: Completion, score: Score) -> Reason | Literal[""]:
+    """What is wrong with an answer whatever it looks like. `score` has the parts accuracy and format."""
+    if completion.finish_reason == "length":
+        return "truncated"
+    if score.masked:
+        return "ungraded"
+    if score.parts["accuracy"] < 1:
+        return "wrong"
+    if score.parts["format"] < 1:
+        return "format"
+    return "repetition" if repeats(completion.token_ids) else ""
+
+
+def repeats(token_ids: Sequence[int]) -> bool:
+    return repetition(token_ids) > REPEATED
+
+
+def unreadable(response: str, language: str, among: Collection[str] = ()) -> Reason | Literal[""]:
+    """What keeps a record from being read with pleasure; `response` opens its own think tag.
+
+    `among`: the only languages that occur, when that is known (see `rewards.language`): then not one word may stray.
+    """
+    parts = split_response(response, think_open=False)
+    thinking = parts.thinking or ""
+    if consistency(thinking, language, among) < (1.0 if among else ONE_LANGUAGE):
+        return "mixed language"
+    if any(len(paragraph) > PARAGRAPH for paragraph in f"{thinking}\n{parts.summary}".splitlines()):
+        return "long paragraph"
+    return "code block" if "```" in thinking else ""

@@ -1,0 +1,76 @@
+"""Which prompts an RL stage draws when, and what answers to each of them earn (paper eq. 8 to 10).
+
+    reasoning prompts   rule rewards                              from the first step on
+    general prompts     a reward model, format, language, ...     in the last `general_steps`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import floor
+
+from transformers import PreTrainedTokenizerBase
+
+from r1kit.artifact import StageContext, derive_seed
+from r1kit.config import RL
+from r1kit.data.chat import opens_think, render_prompt
+from r1kit.data.prompts import PromptStream, load_problems
+from r1kit.evals.runner import grade_group
+from r1kit.stages.reward_model import RewardScorer
+from r1kit.types import Completion, Problem, Score
+
+
+class Scenarios:
+    """The prompts and rewards of one RL stage."""
+
+    def __init__(self, config: RL, context: StageContext) -> None:
+        self.config = config
+        self.reasoning = PromptStream(load_problems(config.prompts), derive_seed(context.seed, "prompts"))
+        general = [(load_problems(group.prompts, answered=False), group.rewards) for group in config.general]
+        self.rewards = {problem.id: rewards for problems, rewards in general for problem in problems}
+        prompts = [problem for problems, _ in general for problem in problems]
+        self.general = PromptStream(prompts, derive_seed(context.seed, "general")) if prompts else None
+        models = [name for name in config.reward_names if name in context.models and name != config.model]
+        self.scorers = {
+            name: RewardScorer(context.models[name], context.device, context.dtype) for name in models
+        }
+
+    def take(self, cursor: int, count: int, step: int) -> list[Problem]:
+        """Prompts number `cursor` to `cursor + count` for a rollout at `step`: a pure function of its arguments.
+
+        Where the turn is a general prompt's, the reasoning prompt of that number is left out, and the other way round:
+        the order within each stream is random, so nobody is favoured by that.
+        """
+        return [
+            (self.general if self._is_general(n, step) else self.reasoning).take(n, 1)[0]
+            for n in range(cursor, cursor + count)
+        ]
+
+    def _is_general(self, number: int, step: int) -> bool:
+        share = self.config.general_share  # as evenly as can be
+        its_turn = floor((number + 1) * share) > floor(number * share)
+        return self.general is not None and step >= self.config.steps - self.config.general_steps and its_turn
+
+    def grade(
+        self, problem: Problem, completions: Sequence[Completion], tokenizer: PreTrainedTokenizerBase
+    ) -> list[Score]:
+        """What every completion of one problem earns."""
+        weights = self.rewards.get(problem.id, self.config.rewards)
+        rules = {name: weight for name, weight in weights.items() if name not in self.scorers}
+        scores = grade_group(problem, completions, self.config.template, tokenizer, rules)
+        asked = {name: weight for name, weight in weights.items() if name in self.scorers}
+        if not asked:
+            return scores
+        opened = opens_think(render_prompt(problem.question, self.config.template, tokenizer))
+        answers = [(problem.question, f"<think>{one.text}" if opened else one.text) for one in completions]
+        found = {name: self.scorers[name](answers) for name in asked}
+        return [
+            _with(score, {name: found[name][i] for name in asked}, asked) for i, score in enumerate(scores)
+        ]
+
+
+def _with(score: Score, parts: Mapping[str, float], weights: Mapping[str, float]) -> Score:
+    """The score with more parts."""
+    total = score.total + sum(weights[name] * part for name, part in parts.items())
+    return replace(score, total=total, parts={**score.parts, **parts})
