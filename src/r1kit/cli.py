@@ -221,10 +221,13 @@ def grade(
 
     judge = Endpoint(judge_url, judge_model) if judge_url else None
     source = sys.stdin.buffer if answers is None else answers.open("rb")
+    settings = Settings(sandbox, judge=judge)
     with source:
-        found = grading.grade_stream(
-            source, sys.stdout.buffer, workers or os.cpu_count() or 1, Settings(sandbox, judge=judge)
-        )
+        try:
+            found = grading.grade_stream(source, sys.stdout.buffer, workers or os.cpu_count() or 1, settings)
+        except BrokenPipeError:  # whoever read the verdicts has seen enough, as in `r1kit grade FILE | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
     say(", ".join(f"{number} {outcome}" for outcome, number in sorted(found.items())) or "no line to grade")
 
 

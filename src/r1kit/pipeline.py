@@ -122,12 +122,12 @@ def _run_stage(step: Step, recipe: Recipe, run_dir: Path, device: str, lineage: 
         raise Interrupted(f"interrupted in stage {step.name}; {_advice(directory)}") from None
     except Exception as error:
         error.add_note(f"stage {step.name} failed; the traceback is in {failure}")
-        with _as_far_as_possible():
+        with _as_far_as_possible(failure):
             artifact.write_bytes(failure, traceback.format_exc().encode())
         raise
     finally:
         record["seconds"] = before + time.monotonic() - start
-        with _as_far_as_possible():
+        with _as_far_as_possible(run_dir / "lineage.json"):
             artifact.write_json(run_dir / "lineage.json", lineage)
     _finish(step, directory, record, summary)
     artifact.write_json(run_dir / "lineage.json", lineage)
@@ -150,12 +150,12 @@ def _advice(directory: Path) -> str:
 
 
 @contextmanager
-def _as_far_as_possible() -> Iterator[None]:
+def _as_far_as_possible(path: Path) -> Iterator[None]:
     """What is noted in passing must not hide the error that is on its way."""
     try:
         yield
     except OSError as error:
-        log.say(f"warning: {error}")
+        log.say(f"warning: {path} could not be written ({error.strerror})")
 
 
 # -- what stages read ---------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ PHASES = {  # what a run is doing while it is in one of these functions
     "grading": ("r1kit.stages.rollout:_grade",),
     "update": ("r1kit.learn.learner:Learner.step", "r1kit.stages.loop:_backward"),
     "save": ("r1kit.learn.checkpoint:Checkpoints._write",),
-    "publish": ("r1kit.model.hf:publish_model", "r1kit.model.hf:save_model"),
+    "publish": ("r1kit.model.hf:publish_model",),
     "evaluation": ("r1kit.evals.runner:evaluate",),
     "between stages": ("r1kit.pipeline:_finish",),
 }

@@ -144,6 +144,7 @@ def to_problem(row: Mapping[str, Any], where: str, family: str, answered: bool =
         question = f"{fields['body']} {question}"
     if isinstance(options, list):
         question = "\n".join([question, *map("{}. {}".format, ascii_uppercase, options)])
+        verifier, extra = fields.get("verifier") or "choice", {"options": options, **extra}
     return Problem(
         id=hashlib.sha256(f"{question}\0{final}".encode()).hexdigest()[:16],
         question=question,

@@ -66,10 +66,10 @@ def score(
     problem: Problem, text: str, weights: Mapping[str, float], *, think_open: bool, answer_tags: bool, truncated: bool
 ) -> Score:
     """What a completion earns; see `Request`. Masked when the accuracy that it asks for could not be found."""
-    return judge(Request(problem, text, weights, think_open, answer_tags, truncated))[0]
+    return assess(Request(problem, text, weights, think_open, answer_tags, truncated))[0]
 
 
-def judge(request: Request) -> tuple[Score, Verdict | None]:
+def assess(request: Request) -> tuple[Score, Verdict | None]:
     """The score of a completion, and the verdict on its accuracy where that is asked for."""
     verdict = None
     if "accuracy" in request.weights:

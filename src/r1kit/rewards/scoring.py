@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple, Self
 
 from r1kit.rewards import services
-from r1kit.rewards.base import Request, RewardError, judge
+from r1kit.rewards.base import Request, RewardError, assess
 from r1kit.rewards.pool import TIMEOUT, Lost, Pool
 from r1kit.rewards.services import Settings
 from r1kit.types import Problem, Score
@@ -95,7 +95,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     """What a grading process does with one request."""
     start = time.perf_counter()
     try:
-        score, verdict = judge(Request(**{**request, "problem": Problem(**request["problem"])}))
+        score, verdict = assess(Request(**{**request, "problem": Problem(**request["problem"])}))
     except RewardError as error:
         trace = "".join(traceback.format_exception(error.__cause__ or error))
         return {"status": "infra_error", "seconds": time.perf_counter() - start, "failure": f"{trace}{error}"}

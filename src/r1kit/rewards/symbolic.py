@@ -50,7 +50,8 @@ def _in_exponentials(difference: sympy.Expr) -> sympy.Expr:
 
 def _taken_apart(difference: sympy.Expr) -> sympy.Expr:
     """With logarithms of products and factorials of sums taken apart."""
-    return sympy.expand(sympy.gammasimp(sympy.expand_log(difference, force=True).rewrite(sympy.gamma)))
+    gammas = sympy.expand_log(difference, force=True).rewrite(sympy.gamma)
+    return sympy.expand(sympy.gammasimp(sympy.expand_func(gammas)))
 
 
 def expression(formula: Formula, signed: bool) -> sympy.Expr:

@@ -39,7 +39,7 @@ class Mixture:
 
 CORPORA = {
     "sprout-textbook": Mixture(bare=0.40, clean=0.32, careless=0.16, rechecked=0.12, bare_wrong=1 / 3),
-    "sprout-web": Mixture(bare=0.86, clean=0.05, careless=0.05, rechecked=0.04, bare_wrong=0.6),
+    "sprout-web": Mixture(bare=0.82, clean=0.08, careless=0.06, rechecked=0.04, bare_wrong=0.75),
 }
 # In which language the steps are: the question's, the other, or both mixed line by line.
 STEP_LANGUAGES = {"same": 0.80, "other": 0.08, "mixed": 0.12}

@@ -21,13 +21,9 @@ OPENING = {
 CLOSING = {"en": "So I get \\boxed{{{}}}.", "zh": "所以我得到\\boxed{{{}}}。"}
 NOBODY = {"en": "none", "zh": "没有"}
 _KEYS = {form: key for words in WORDS.values() for key, form in words.items()}
-# The longest first: "不对" holds "对". A Latin word ends where its letters do.
-_FORM = re.compile(
-    "|".join(
-        re.escape(form) if not form.isascii() else rf"(?<![A-Za-z]){re.escape(form)}(?![A-Za-z])"
-        for form in sorted(_KEYS, key=len, reverse=True)
-    )
-)
+# The longest first: "不对" holds "对". A Latin word begins and ends where its letters do.
+_LONGEST_FIRST = map(re.escape, sorted(_KEYS, key=len, reverse=True))
+_FORM = re.compile(rf"(?<![A-Za-z](?=[A-Za-z]))(?:{'|'.join(_LONGEST_FIRST)})(?!(?<=[A-Za-z])[A-Za-z])")
 
 
 def rewrite(problem: Problem, response: str, answer: str) -> str:

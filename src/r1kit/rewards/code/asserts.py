@@ -24,6 +24,10 @@ class TestsError(ValueError):
     __test__ = False  # not a test class of pytest's
 
 
+class NoEntryPoint(TestsError):
+    """Only the program can say which of its functions is meant."""
+
+
 @dataclass(frozen=True)
 class Call:
     """One call of the program's and what it must return."""
@@ -52,9 +56,14 @@ def parsed(tests: tuple[str, ...], entry_point: str | None) -> tuple[ast.Module,
     for tree in trees:
         if any(map(_is_check, tree.body)) and not any(map(_calls_check, tree.body)):
             if entry_point is None:
-                raise TestsError("the tests define check(candidate) but never call it, and no entry point is given")
+                raise NoEntryPoint("the tests define check(candidate) but never call it, and no function is given")
             tree.body.extend(ast.parse(f"check({entry_point})").body)
     return trees
+
+
+def reserved(name: str) -> bool:
+    """Whether tests may use the name for what is not the program's."""
+    return name in KNOWN or name in vars(builtins)
 
 
 def plain_calls(tests: tuple[str, ...], entry_point: str | None = None) -> tuple[Call, ...] | None:

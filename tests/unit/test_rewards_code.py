@@ -1,0 +1,229 @@
+"""Code rewards: what is taken for the program, what counts as equal, and how tests are taken apart."""
+
+from __future__ import annotations
+
+import pytest
+
+from r1kit.rewards import code, cruxeval
+from r1kit.rewards.code.asserts import Call, TestsError, plain_calls, split
+from r1kit.rewards.code.compare import same_json, same_output, shown
+from r1kit.rewards.code.program import LEETCODE, entry_point, extract, runnable
+from r1kit.rewards.code.testcases import TestCase, propose_inputs, select_tests, smallest_cover, valid_tests
+from r1kit.rewards.sandbox import codec
+from r1kit.rewards.sandbox.base import Limits
+from r1kit.rewards.sandbox.guest import remote
+
+DRAFT = "```python\ndraft = 1\n```"
+
+
+@pytest.mark.parametrize(
+    "response, program",
+    [
+        ("x = 1", "x = 1\n"),
+        ("Sure:\n```python\nx = 1\n```\nDone.", "x = 1\n"),
+        (f"{DRAFT}\nbetter:\n```py\nx = 2\n```", "x = 2\n"),
+        (f"<think>{DRAFT}</think>\n```\nx = 3\n```\n", "x = 3\n"),
+        (f"<think>{DRAFT}</think>x = 4", "x = 4\n"),
+        (f"{DRAFT}<answer>```python\nx = 5\n```</answer>", "x = 5\n"),
+        ("<answer>x = 6</answer>", "x = 6\n"),
+        ("```python\nx = 7\n```\nwhich prints\n```\n7\n```", "x = 7\n"),
+        ("```python\nx = 8", "x = 8\n"),
+        ("```python\r\nx = 9\r\n```", "x = 9\r\n"),
+        ('```python\nx = """\n  ``` inside\n"""  # ```\n```', 'x = """\n'),
+        ("1. so\n   ```python\n   if x:\n       y\n   ```", "if x:\n    y\n"),
+        ("```cpp\nint x;\n```", None),
+        (f"<think>{DRAFT}", None),
+        ("", None),
+        ("```python\n```", None),
+    ],
+)
+def test_the_program_of_a_response(response, program):
+    assert extract(response) == program
+
+
+def test_an_open_think_tag_of_the_prompt_holds_no_program():
+    assert extract(DRAFT, think_open=True) is None
+    assert extract("draft</think>x = 1", think_open=True) == "x = 1\n"
+
+
+def test_the_function_that_is_meant():
+    helpers = "def helper(x): ...\ndef area(r): ...\ndef main(): ...\n"
+    assert entry_point(helpers) == "area"
+    assert entry_point(helpers, "Write helper(x), used by others") == "helper"
+    assert entry_point("f = lambda x: x") == "f" and entry_point("x = 1") is None
+    solution = "class Solution:\n    def __init__(self): ...\n    def two(self): ...\n    def _own(self): ...\n"
+    assert entry_point(solution) == "Solution().two"
+
+
+def test_leetcode_programs_get_their_names_after_imports_from_the_future():
+    assert runnable("def f(): ...") == "def f(): ..."
+    assert runnable("from __future__ import annotations\nclass Solution: ...").split("\n")[1] + "\n" == LEETCODE
+
+
+@pytest.mark.parametrize(
+    "expected, got, same",
+    [
+        (3, 3, True), (3, 3.0, True), (3, True, False), (1, True, False), (True, True, True), (True, 1, False),
+        (0.3, 0.1 + 0.2, True), (0.3, 0.3001, False), (3, 3.0000000001, False), (float("nan"), float("nan"), False),
+        ([1, 2], (1, 2), True), ([[1], [2]], [(1,), (2,)], True), ([1, 2], {1, 2}, False), ([1], [1, 1], False),
+        ({"1": 2}, {1: 2}, True), ({"a": [1]}, {"a": (1,)}, True), ({"a": 1}, {"b": 1}, False), ({}, [], False),
+        ("a", "a", True), ("1", 1, False), (None, None, True), (None, 0, False), (10**40, 10**40, True),
+    ],
+)  # fmt: skip
+def test_equal_as_json(expected, got, same):
+    assert same_json(expected, got) is same
+
+
+@pytest.mark.parametrize(
+    "expected, got, same",
+    [
+        ("1 2\n3", "1 2 \n3\n\n", True), ("1 2", "1\n2", False), ("a\n\nb", "a\nb", True), ("a b", "ab", False),
+        ("0.5", ".50", True), ("0.3333333", "0.33333334", True), ("0.33", "0.34", False), ("3", "3.0", False),
+        ("3.0", "3", True), ("1e3", "1000", True), ("nan", "nan", True), ("0.5", "nan", False), ("1.0", "inf", False),
+        ("1.5", "1_.5", False), ("1.5", "１.5", False), ("", "", True), ("Yes", "yes", False),
+        ("1.0", "1" + "0" * 500, False), ("a\r\nb\r\n", "a\nb", True),
+    ],
+)  # fmt: skip
+def test_equal_as_printed(expected, got, same):
+    assert same_output(expected, got) is same
+
+
+def test_any_value_can_be_shown():
+    assert "too long to show" in shown([1 << 100_000]) and len(shown(list(range(10**6)))) < 200
+    assert shown("x" * 10**6) == repr("x" * 120)[:117] + "..."
+
+
+def test_plain_assertions_become_calls():
+    assert plain_calls(("assert f(1, k='x') == [2]", "assert Solution().g(-1) == (1,)")) == (
+        Call("f", (1,), {"k": "x"}, [2]),
+        Call("Solution().g", (-1,), {}, (1,)),
+    )
+    check = '"""doc"""\nMETADATA = {}\ndef check(candidate):\n    assert True\n    assert candidate(2) == 4, "no"\n'
+    assert plain_calls((check,), "double") == plain_calls((check + "check(double)",)) == (Call("double", (2,), {}, 4),)
+    for other in (
+        "assert f(1)",
+        "assert f(1) is True",
+        "assert f(x) == 1",
+        "x = 1\nassert f(1) == 1",
+        "assert 1 == f(1)",
+    ):
+        assert plain_calls((other,)) is None
+
+
+def test_tests_say_which_names_are_the_programs():
+    assert split(("assert abs(f(2) - math.pi) < 1e-6 and isclose(f(1), 1)",)).names == ("f",)
+    assert split(("def g(x): return x", "assert sorted(f(g(1))) == [h]")).names == ("f", "h")
+    assert split(("assert not gcd(3, 4) != 1",)).names == ("gcd",)
+    assert split(("assert abs(-3) == 3", "assert sum(1, 2) == 3")).names == ("abs", "sum")
+    assert split(("def check(c):\n    assert max(c(1), 2) == 2",), "max").names == ("max",)
+    for useless in ("assert 1", "def f(:"):
+        with pytest.raises(TestsError):
+            split((useless,))
+
+
+def test_values_cross_as_what_they_are_made_of():
+    class Odd(int):
+        __pos__ = __int__ = __index__ = lambda self: 12
+
+    class Text(str):
+        __str__ = lambda self: "other"  # noqa: E731
+
+    for value, packed in ((Odd(3), 3), (Text("a"), "a"), ([Odd(1)], [1])):
+        crossed = remote.pack(value, lambda other: pytest.fail(f"{other} has no value"))
+        assert codec.same(packed, crossed)
+    for value in (b"\xff", 1 + 2j, range(3), bytearray(b"a"), {"k": (b"v", {1.5, None})}):
+        packed = remote.pack(value, lambda other: pytest.fail(f"{other} has no value"))
+        assert codec.same(codec.decode(codec.encode(packed)), packed)
+        again = remote.unpack(packed, lambda *tag: pytest.fail(f"{tag} is unknown"))
+        assert again == value and type(again) is type(value)
+
+
+def test_partial_results_and_statuses(sandbox):
+    def verdict(program, tests, **given):
+        return code.grade(program, tests, None, sandbox, **given)
+
+    tests = ["assert f(1) == 1", "assert f(2) == 4", "assert f(3) == 9", "assert f(4) == 16"]
+    half = verdict("def f(x): return {1: 1, 2: 4}[x]", tests)
+    assert (half.value, half.status) == (0.5, "wrong") and "KeyError" in half.reason
+    assert verdict("def f(x): return x * x", tests).status == "right"
+    assert verdict("def f(x) return x", tests).status == "unparseable"
+    assert verdict("I do not know.", tests).status == "unparseable"
+    assert verdict("x = '" + "a" * 200_000 + "'", tests).status == "over_limit"
+    assert verdict("x = '\ud800'", tests).status == "unparseable"
+    assert verdict("def f(x): return x", ["assert f(", "assert f(1) == 1"]).masked
+    assert verdict("def f(x): return x", ["assert 1 == 1"]).masked and verdict("def f(x): return x", []).masked
+    assert verdict("def f(x): return x", [{"input": "1"}]).masked
+    lines = [{"input": "2", "output": "4"}, {"input": "3", "output": "9"}]
+    assert verdict("x = int(input())\nprint(4)", lines).value == 0.5
+    assert verdict("print(int(input()) ** 2)", {"inputs": ["2", "3"], "outputs": ["4", "9"]}).status == "right"
+    assert verdict("def f(x): return x", {"inputs": [[1]], "outputs": [1], "fn_name": "f"}).status == "right"
+    assert (
+        verdict("def f(x): return x * x", {"test": "def check(c):\n    assert c(3) == 9", "entry_point": "f"}).value
+        == 1
+    )
+    assert verdict("def f(x): return x * x", "def check(c):\n    assert abs(c(3) - 9) < 1e-6").status == "right"
+    assert verdict("def abs(x): return 0", "def check(c):\n    assert abs(c(3) - 9) < 1e-6").status == "unparseable"
+    livecodebench = [{"input": "1\n[2]", "output": "[1, [2]]"}]
+    assert code.grade("f = lambda a, b: [a, b]", livecodebench, "call", sandbox).status == "right"
+
+
+def test_a_program_over_its_limits_fails_the_rest(sandbox):
+    slow = "x = int(input())\nwhile x > 1: pass\nprint(x)"
+    tests = [{"input": str(x), "output": str(x)} for x in (0, 1, 2, 3)]
+    verdict = code.grade(slow, tests, "stdin", sandbox, limits=Limits(fuel=500_000_000, cpu_seconds=0.5))
+    assert (verdict.value, verdict.status) == (0.5, "over_limit")
+
+
+def test_a_few_tests_that_catch_all_that_can_be_caught(sandbox):
+    right = ["print(abs(int(input())))", "x = int(input())\nprint(x if x > 0 else -x)"]
+    wrong = ["print(int(input()))", "print(-int(input()))", "print(abs(int(input())) if 1 else 0)", "print(0)"]
+    inputs = propose_inputs(["print(5)", "print(-7)", "print(0)", "print('many')", "print(5)", "1/0"], sandbox)
+    assert inputs == ["5\n", "-7\n", "0\n", "many\n"]
+    assert valid_tests(inputs, right, sandbox) == [
+        TestCase("5\n", "5\n"),
+        TestCase("-7\n", "7\n"),
+        TestCase("0\n", "0\n"),
+    ]
+    selection = select_tests(inputs, right, wrong, sandbox)
+    assert [test.input for test in selection.tests] == ["5\n", "-7\n"] and selection.uncaught == (2,)
+
+
+def test_the_cover_is_small():
+    assert smallest_cover([frozenset(c) for c in ("ab", "cd", "ac", "", "abcd")]) == [4]
+    assert smallest_cover([frozenset(c) for c in ("abc", "abd", "ce", "df")]) in ([0, 2, 3], [1, 2, 3])
+    assert smallest_cover([]) == [] == smallest_cover([frozenset()])
+
+
+@pytest.mark.parametrize(
+    "response, output, status",
+    [
+        ("[ANSWER]f([1]) == [2, 'a'][/ANSWER]", "[2, 'a']", "right"),
+        ("<think>[3]</think>\\boxed{\\{'a': 1\\}}", "{'a': 1}", "right"),
+        ("The answer is: (1, 2)", "(1, 2)", "right"),
+        ("```\n{3, 1}\n```", "{1, 3}", "right"), ("b'a'", "b'a'", "right"),
+        ("[1, 2]", "(1, 2)", "wrong"), ("True", "1", "wrong"), ("1.0", "1", "wrong"), ("f(x)", "1", "unparseable"),
+        ("a", "'a'", "unparseable"), ("__import__('os')", "1", "unparseable"), ("-" * 9000 + "1", "1", "unparseable"),
+        ("(" * 9000, "1", "unparseable"), ("1" * 9000, "1", "unparseable"), ("0x" + "f" * 9000, "1", "wrong"),
+        ("[" + "1, " * 9000 + "]", "1", "over_limit"), ("[ANSWER]1[/ANSWER] or [ANSWER]2[/ANSWER]", "2", "unparseable"),
+        ("<think>1", "1", "unparseable"), ("1", "open('x')", "infra_error"),
+    ],
+)  # fmt: skip
+def test_a_predicted_output(response, output, status):
+    assert cruxeval.grade(response, "output", output).status == status
+
+
+@pytest.mark.parametrize(
+    "answer, status",
+    [
+        ("2, [1]", "right"), ("f(2, [1])", "right"), ("assert f(2, [1]) == [1, 1]", "right"),
+        ("x=2, y=list('1')", "wrong"),
+        ("1, [1, 1]", "right"), ("2, [int(c) for c in '1']", "right"), ("2, KNOWN[:1]", "right"), ("2", "wrong"),
+        ("10**9, [1]", "over_limit"), ("f, [1]", "unparseable"), ("2, open('x')", "unparseable"),
+        ("2, (lambda: 0).__code__", "unparseable"), ("2, [1]) or ([1, 1]", "unparseable"), ("print", "unparseable"),
+        ("2, setattr(f, 'x', 1)", "unparseable"), ("2, [y := [1]]", "unparseable"), ("2, f'{f}'", "unparseable"),
+    ],
+)  # fmt: skip
+def test_a_predicted_input(answer, status, sandbox):
+    program = "KNOWN = [1, 9]\ndef f(x, y):\n    return y * x"
+    given = {"program": program, "sandbox": sandbox, "limits": Limits(memory_bytes=128 << 20)}
+    assert cruxeval.grade(f"[ANSWER]{answer}[/ANSWER]", "input", "[1, 1]", **given).status == status

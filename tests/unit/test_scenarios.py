@@ -1,0 +1,95 @@
+"""RL for all scenarios: general prompts come late, earn what their group says, and reward models speak of them only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from r1kit.artifact import StageContext
+from r1kit.config import RL
+from r1kit.recipe import RecipeError, load_recipe, models_of
+from r1kit.stages.rollout import Group, Rollout, describe
+from r1kit.stages.scenarios import Scenarios
+from r1kit.types import Completion
+
+GENERAL = [
+    {"prompts": ["world:talk"], "rewards": {"helpful": 0.5, "format": 1.0, "language": 1.0}},
+    {"prompts": ["world:safety"], "rewards": {"format": 2.0}},
+]
+KEYS = {"kind": "rl", "model": "m", "prompts": [{"source": "world:logic", "limit": 40}], "template": "none"}
+CONFIG = RL(**KEYS, rewards={"accuracy": 1.0, "language": 1.0}, general=GENERAL, steps=17, general_steps=4)
+
+
+@pytest.fixture
+def scenarios(tmp_path: Path) -> Scenarios:
+    made = Scenarios(CONFIG, StageContext("r1", tmp_path, 3, "float32", "cpu", 8, {"m": tmp_path}))
+
+    def helpful(answers: Sequence[tuple[str, str]]) -> list[float]:
+        return [float(len(response)) for _, response in answers]
+
+    made.scorers = {"helpful": helpful}
+    return made
+
+
+def test_general_prompts_come_in_the_last_steps_only(scenarios: Scenarios) -> None:
+    general = set(scenarios.rewards)
+    assert not any(problem.id in general for problem in scenarios.take(0, 200, step=12))
+    late = scenarios.take(0, 200, step=13)
+    assert sum(problem.id in general for problem in late) == 100
+    assert {problem.family for problem in late} > {"logic", "safety", "factual QA"}
+    assert late[50:90] == scenarios.take(50, 40, step=16), "a pure function of the number"
+
+
+def test_every_prompt_earns_by_its_own_rewards(scenarios: Scenarios) -> None:
+    by_family = {problem.family: problem for problem in scenarios.take(0, 300, step=16)}
+    said = "<think> I see. </think> No."
+    completion = Completion("p", 0, (1,), (0.0,), said, "stop")
+    parts = {}
+    for family in ("logic", "factual QA", "safety"):
+        (score,) = scenarios.grade(by_family[family], [completion], tokenizer=None)
+        parts[family] = (dict(score.parts), score.total)
+        groups = [Group(by_family[family], [completion], [score], [score.total])]
+        names = [key for key in describe(Rollout(0, groups, groups), CONFIG.reward_names) if key.startswith("rewards/")]
+        assert names == [f"rewards/{name}/mean" for name in CONFIG.reward_names if name in score.parts]
+    spoken = float(by_family["logic"].language == "en")
+    assert parts["logic"] == ({"accuracy": 0.0, "language": spoken}, spoken)
+    spoken = float(by_family["factual QA"].language == "en")
+    assert parts["factual QA"] == (
+        {"helpful": len(said), "format": 1.0, "language": spoken},
+        0.5 * len(said) + 1 + spoken,
+    )
+    assert parts["safety"] == ({"format": 1.0}, 2.0)
+
+
+RECIPE = """
+name = "g"
+[stage.helpful]
+kind = "preference"
+model = "sprout-base"
+data = ["org/pairs"]
+[stage.r1]
+kind = "rl"
+model = "sprout-base"
+prompts = ["world:logic"]
+general = [{ prompts = ["world:talk"], rewards = { helpful = 1.0, format = 1.0 } }]
+"""
+
+
+def test_a_reward_may_be_an_earlier_stage(tmp_path: Path) -> None:
+    path = tmp_path / "g.toml"
+    path.write_text(RECIPE)
+    recipe = load_recipe(str(path))
+    assert models_of(recipe.stage["r1"], recipe.stage) == ["sprout-base", "helpful"]
+    assert recipe.stage["r1"].general_steps == 400  # paper: of 1,700
+    for change, mistake in (
+        ("stage.r1.rewards={accuracy=1, helpful=1}", "stage.r1.rewards: helpful: a reward model is for prompts under"),
+        (
+            'stage.r1.general=[{prompts=["world:talk"], rewards={helpfull=1.0}}]',
+            "stage.r1.general[0].rewards: unknown reward 'helpfull'",
+        ),
+    ):
+        with pytest.raises(RecipeError) as caught:
+            load_recipe(str(path), [change])
+        assert mistake in str(caught.value)
