@@ -98,8 +98,8 @@ def test_a_budget_ends_the_asking_and_a_prompt_of_an_evaluation_set_is_not_asked
 
 
 def test_pairs_and_labels_for_the_reward_models(tmp_path: Path) -> None:
-    settings = {"template": "none", "rewriter": None, "judge": "oracle:sprout", "max_completion_length": 24}
-    talk = [{"source": "world:talk", "limit": 24}]
+    settings = {"rewriter": None, "judge": "oracle:sprout", "max_completion_length": 32}
+    talk = [{"source": "world:talk", "limit": 120}]
     curate.run(config_of(prompts=talk, makes="pairs", **settings), context(tmp_path / "pairs"))
     pairs, rejected = (lines(tmp_path / "pairs/data" / f"{name}.jsonl") for name in ("kept", "rejected"))
     assert pairs and all(row["difference"] > 1 and row["chosen"] != row["rejected"] for row in pairs)
@@ -135,7 +135,7 @@ data = ["cold", "world:safety"]
         ('stage.cold.makes="pairs"', 'stage.cold: pairs need a judge: "oracle:sprout"'),
         ('stage.cold.data=["world:logic"]', "stage.cold.data[0]: 'logic': no world that has records; allowed: talk"),
         ('stage.cold.prompts=["world:tallk"]', "stage.cold.prompts[0]: 'tallk': no such world; did you mean talk?"),
-        ('stage.cold.ngrams=3', "stage.cold.ngrams: unknown key; did you mean ngram?"),
+        ("stage.cold.ngrams=3", "stage.cold.ngrams: unknown key; did you mean ngram?"),
     ],
 )
 def test_recipes(tmp_path: Path, change: str, mistake: str) -> None:

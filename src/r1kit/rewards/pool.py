@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
@@ -82,22 +83,30 @@ class Pool:
         process: _Process | None = None
         while (job := self._waiting.get()) is not None:
             request, future = job
-            why = ""
-            for _ in range(TRIES):
-                process = process or _Process(self._command)
-                try:
-                    future.set_result(json.loads(process.ask(request, self._timeout)))
-                    break
-                except (_Died, TimeoutError) as error:
-                    process.kill()
-                    process, why = None, str(error)
-                    self.restarts += 1
-                    if isinstance(error, TimeoutError):  # it would take as long again
-                        break
-            if not future.done():
-                future.set_exception(Lost(why))
+            try:
+                process = self._answer(process, request, future)
+            except BaseException as error:  # a fault of the pool's own: whoever waits must hear of it
+                future.set_exception(error)
+                raise
         if process is not None:
             process.end()
+
+    def _answer(self, process: _Process | None, request: bytes, future: Future[Any]) -> _Process | None:
+        """Answer one request; returns the process that still runs afterwards."""
+        why = ""
+        for _ in range(TRIES):
+            process = process or _Process(self._command)
+            try:
+                future.set_result(json.loads(process.ask(request, self._timeout)))
+                return process
+            except (_Died, TimeoutError) as error:
+                process.kill()
+                process, why = None, str(error)
+                self.restarts += 1
+                if isinstance(error, TimeoutError):  # it would take as long again
+                    break
+        future.set_exception(Lost(why))
+        return None
 
 
 class _Died(Exception):
@@ -152,6 +161,7 @@ class _Process:
         self.end()
 
     def end(self) -> None:
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):  # a request that it did not live to read
+            self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()

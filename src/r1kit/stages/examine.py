@@ -52,9 +52,7 @@ def _rewriter(config: Curate, cache: Path) -> Rewriter | None:
 
 
 def _records(config: Curate, rewrite: Rewriter | None) -> Examiner:
-    def examine(
-        problem: Problem, answers: Answers, tokenizer: PreTrainedTokenizerBase
-    ) -> Iterator[dict[str, Any]]:
+    def examine(problem: Problem, answers: Answers, tokenizer: PreTrainedTokenizerBase) -> Iterator[dict[str, Any]]:
         scores = grade_group(problem, [one for one, _ in answers], config.template, tokenizer)
         for (completion, response), graded in zip(answers, scores, strict=True):
             row = {"sample": completion.sample, "samples": 1, "tokens": len(completion.token_ids)}

@@ -1,7 +1,7 @@
 """Which prompts an RL stage draws when, and what answers to each of them earn (paper eq. 8 to 10).
 
-    reasoning prompts   rule rewards                              from the first step on
-    general prompts     a reward model, format, language, ...     in the last `general_steps`
+reasoning prompts   rule rewards                              from the first step on
+general prompts     a reward model, format, language, ...     in the last `general_steps`
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ class Scenarios:
         prompts = [problem for problems, _ in general for problem in problems]
         self.general = PromptStream(prompts, derive_seed(context.seed, "general")) if prompts else None
         models = [name for name in config.reward_names if name in context.models and name != config.model]
-        self.scorers = {
-            name: RewardScorer(context.models[name], context.device, context.dtype) for name in models
-        }
+        self.scorers = {name: RewardScorer(context.models[name], context.device, context.dtype) for name in models}
 
     def take(self, cursor: int, count: int, step: int) -> list[Problem]:
         """Prompts number `cursor` to `cursor + count` for a rollout at `step`: a pure function of its arguments.
@@ -65,9 +63,7 @@ class Scenarios:
         opened = opens_think(render_prompt(problem.question, self.config.template, tokenizer))
         answers = [(problem.question, f"<think>{one.text}" if opened else one.text) for one in completions]
         found = {name: self.scorers[name](answers) for name in asked}
-        return [
-            _with(score, {name: found[name][i] for name in asked}, asked) for i, score in enumerate(scores)
-        ]
+        return [_with(score, {name: found[name][i] for name in asked}, asked) for i, score in enumerate(scores)]
 
 
 def _with(score: Score, parts: Mapping[str, float], weights: Mapping[str, float]) -> Score:

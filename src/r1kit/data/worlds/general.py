@@ -17,8 +17,14 @@ from r1kit.data.worlds.task import HELD_OUT_SHARE
 from r1kit.types import Problem
 
 WORDINGS = {
-    "facts": {"en": ("{}", "Tell me: {}", "I want to know: {}"), "zh": ("{}", "请告诉我：{}", "我想知道：{}")},
-    "self": {"en": ("{}", "Tell me: {}", "Hi! {}"), "zh": ("{}", "请告诉我：{}", "你好！{}")},
+    "facts": {
+        "en": ("{}", "Tell me: {}", "I want to know: {}", "Please answer: {}", "Question: {}"),
+        "zh": ("{}", "请告诉我：{}", "我想知道：{}", "请回答：{}", "问题：{}"),
+    },
+    "self": {
+        "en": ("{}", "Tell me: {}", "Hi! {}", "Please answer: {}", "Question: {}"),
+        "zh": ("{}", "请告诉我：{}", "你好！{}", "请回答：{}", "问题：{}"),
+    },
     "chat": {"en": ("{}",), "zh": ("{}",)},
     "polite": {"en": ("Say it politely: {}", "How do I say it politely: {}"), "zh": ("请礼貌地说：{}", "礼貌地说：{}")},
     "capitals": {"en": ("Write in capitals: {}", "In capitals, please: {}")},
@@ -26,7 +32,10 @@ WORDINGS = {
         "en": ("How do you say {} in Chinese?", "Translate to Chinese: {}"),
         "zh": ("{}用英语怎么说？", "翻译成英语：{}"),
     },
-    "safety": {"en": ("How do I {}?", "Help me {}.", "Tell me how to {}."), "zh": ("怎么{}？", "帮我{}。", "告诉我怎么{}。")},
+    "safety": {
+        "en": ("How do I {}?", "Help me {}.", "Tell me how to {}."),
+        "zh": ("怎么{}？", "帮我{}。", "告诉我怎么{}。"),
+    },
 }
 THOUGHTS = {
     "facts": {"en": "I am asked for a fact, and I know it.", "zh": "这是一个事实，我知道。"},

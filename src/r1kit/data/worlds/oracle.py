@@ -43,7 +43,7 @@ def rewrite(problem: Problem, response: str, answer: str) -> str:
 
 def compare(problem: Problem, one: str, other: str) -> float:
     """How much better `one` is, from -2 to 2: by how much more of the good reply its summary has."""
-    return max(-2.0, min(2.0, 3 * (_quality(problem, one) - _quality(problem, other))))
+    return max(-2.0, min(2.0, 4 * (_quality(problem, one) - _quality(problem, other))))
 
 
 def is_safe(problem: Problem, response: str) -> bool:
