@@ -43,6 +43,8 @@ class StageContext:
     max_concurrent: int  # sequences generated at once
     models: Mapping[str, Path]  # a reference as the recipe writes it -> a Hugging Face checkpoint directory
     data: Mapping[str, Path] = field(default_factory=dict)  # the name of an earlier stage -> the records it made
+    reward_workers: int = 1  # processes that grade what is not a plain rule
+    grading: Mapping[str, Any] = field(default_factory=dict)  # rewards.services.Settings, as plain values
 
 
 def _canonical(value: Any) -> bytes:

@@ -10,9 +10,10 @@ Names follow TRL and the paper. One vocabulary for batch sizes:
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 Objective = Literal["grpo", "grpo_sequence", "dr_grpo", "dapo", "gspo", "cispo"]
 Template = Literal["r1-zero", "chat", "none"]
@@ -281,4 +282,18 @@ class Recipe(Strict):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: what `r1kit doctor` finds best
     device: Literal["auto", "cpu", "cuda"] = "auto"
     max_concurrent: int = Field(512, gt=0)  # sequences generated at once
+    sandbox: Literal["auto", "wasm", "namespaces", "landlock", "none"] = "auto"  # "none": programs run unprotected
+    reward_workers: int = Field(2, gt=0)  # processes that grade what is not a plain rule
     stage: dict[str, Stage] = Field(min_length=1)
+
+    _folder: Path | None = PrivateAttr(None)  # where its file lies: rewards beside it can be imported
+
+    @property
+    def folder(self) -> Path | None:
+        return self._folder
+
+    def found_in(self, folder: Path) -> Recipe:
+        """The same recipe, knowing where it was read from."""
+        recipe = self.model_copy()
+        recipe._folder = folder
+        return recipe

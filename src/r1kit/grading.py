@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from typing import Any, BinaryIO
 
 from r1kit.rewards.base import RewardError, grade
+from r1kit.rewards.code.program import extract
 from r1kit.rewards.format import is_well_formed
 from r1kit.rewards.knights import names_in
 from r1kit.rewards.language import code_of, consistency
@@ -180,6 +181,16 @@ SCHEMA_WORDS = {
 }
 
 
+def _cruxeval(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The output under `gold`, as a literal or a JSON value; to predict an input, the program too, or in `problem`."""
+    gold, problem = row.get("gold"), row.get("problem")
+    row = {**row, **gold} if isinstance(gold, Mapping) and {"code", "output"} <= gold.keys() else row
+    output = row["output"] if "output" in row else row["gold"]
+    program = row.get("program") or row.get("code") or (extract(problem) if isinstance(problem, str) else None)
+    predict = row.get("predict") or row.get("mode")
+    return {"predict": predict, "output": output if isinstance(output, str) else repr(output), "program": program}
+
+
 def _text(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"answers": row["gold"]} if isinstance(row.get("gold"), list) else {}
 
@@ -214,8 +225,14 @@ def _language(row: Mapping[str, Any], response: str) -> Verdict:
 KINDS: dict[str, Callable[[Mapping[str, Any], str], Verdict]] = {
     "math": _by_verifier("math", _some()),
     "code": _by_verifier(
-        "code", lambda row: {**_some("mode", "function")(row), "tests": row.get("tests", row.get("gold"))}
+        "code",
+        lambda row: {
+            "mode": row.get("mode"),
+            "function": row.get("function") or row.get("entry_point"),
+            "tests": row.get("tests", row.get("gold")),
+        },
     ),
+    "cruxeval": _by_verifier("cruxeval", _cruxeval),
     "choice": _by_verifier("choice", _some("options", "gold")),
     "countdown": _by_verifier("countdown", numbers_and_target),
     "knights": _by_verifier("knights", _knights),

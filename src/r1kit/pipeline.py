@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from r1kit.config import Recipe
 from r1kit.explain import legend
 from r1kit.lineage import Step, fork, now, open_lineage, plan_steps, refuse_changes
 from r1kit.recipe import RecipeError, cross_checks, models_of
+from r1kit.rewards import services
+from r1kit.rewards.services import Settings
 
 STAGES: dict[str, str] = {  # kind -> module with `run(config, context) -> summary`
     "pretrain": "r1kit.stages.pretrain",
@@ -114,7 +116,12 @@ def _run_stage(step: Step, recipe: Recipe, run_dir: Path, device: str, lineage: 
     record["revisions"] = {name: path.name for name, path in models.items() if path.parent.name == "snapshots"}  # hub's
     lineage["stages"][step.name] = record
     artifact.write_json(run_dir / "lineage.json", lineage)
-    context = StageContext(step.name, directory, step.seed, step.dtype, device, recipe.max_concurrent, models, data)
+    grading = Settings(recipe.sandbox, recipe.folder and str(recipe.folder))
+    services.configure(grading)
+    shared = {"reward_workers": recipe.reward_workers, "grading": asdict(grading)}
+    context = StageContext(
+        step.name, directory, step.seed, step.dtype, device, recipe.max_concurrent, models, data, **shared
+    )
     start, before = time.monotonic(), record.get("seconds", 0.0)
     try:
         summary = importlib.import_module(STAGES[step.config.kind]).run(step.config, context)

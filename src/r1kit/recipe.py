@@ -54,11 +54,11 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
         return "--set" if any(location[: len(key)] == key for key in overridden) else path.name
 
     try:
-        recipe = Recipe.model_validate(data)
+        recipe = Recipe.model_validate(data).found_in(path.parent.resolve())
     except ValidationError as error:
         lines = [_explain(data, item) for item in error.errors(include_url=False)]
         raise RecipeError("\n".join(f"{where(at)}: {_dotted(at)}: {text}" for at, text in lines)) from None
-    mistakes = cross_checks(recipe, path.parent)
+    mistakes = cross_checks(recipe)
     if mistakes:
         raise RecipeError("\n".join(f"{where(at)}: {_dotted(at)}: {text}" for at, text in mistakes))
     return recipe
@@ -193,8 +193,8 @@ def _literals_at(model: type[BaseModel], path: Location) -> list[str]:
 # -- what one stage says about another ----------------------------------------------------------------------------
 
 
-def cross_checks(recipe: Recipe, folder: Path | None = None) -> list[tuple[Location, str]]:
-    """Mistakes no single key shows: (key path, what to do about it). Rewards may lie in `folder`, beside the recipe."""
+def cross_checks(recipe: Recipe) -> list[tuple[Location, str]]:
+    """Mistakes no single key shows: (key path, what to do about it)."""
     mistakes: list[tuple[Location, str]] = []
     earlier: dict[str, str] = {}
     for name, stage in recipe.stage.items():
@@ -208,7 +208,7 @@ def cross_checks(recipe: Recipe, folder: Path | None = None) -> list[tuple[Locat
             if (mistake := _data_mistake(source, earlier, list(recipe.stage))) is not None:
                 mistakes.append((("stage", name, "data", i), mistake))
         if isinstance(stage, RL):
-            mistakes += [(("stage", name, *at), text) for at, text in _reward_mistakes(stage, earlier, folder)]
+            mistakes += [(("stage", name, *at), text) for at, text in _reward_mistakes(stage, earlier, recipe.folder)]
             for given in set(stage.watchdogs) - set(WATCHDOGS):
                 mistake = _unknown(given, list(WATCHDOGS), noun="no such watchdog")
                 mistakes.append((("stage", name, "watchdogs", given), mistake))

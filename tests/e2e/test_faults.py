@@ -18,9 +18,8 @@ from r1kit.data.prompts import load_problems
 from r1kit.data.store import DataError
 from r1kit.log import read_metrics
 from r1kit.model.hf import publish_model
-from r1kit.rewards.base import Request
 from r1kit.rewards.scoring import RewardPool
-from r1kit.stages import rl, rollout
+from r1kit.stages import rl, scenarios
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(rl.__file__).parents[2])}
 
@@ -226,8 +225,7 @@ def sound(problem, text): return float(len(text) % 7)
 def train(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """train(name, reward, **watchdogs): a short RL stage whose completions are graded in processes of their own."""
     (tmp_path / "faulty_rewards.py").write_text(REWARDS)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ENVIRONMENT['PYTHONPATH']}")
+    grading = {"folder": str(tmp_path)}
 
     def run(name: str, reward: str, **watchdogs: str) -> Path:
         off = dict.fromkeys("never_ends always_cut_off constant_reward".split(), "off")
@@ -236,19 +234,13 @@ def train(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             num_generations=3, steps_per_rollout=1, max_completion_length=24, beta=0.0, save_every=1,
             rewards={f"faulty_rewards:{reward}": 1.0}, watchdogs=off | watchdogs, learning_rate=1e-3,
         )  # fmt: skip
-        with RewardPool(1, timeout=3.0 if reward == "hangs" else 60.0) as pool:
-            monkeypatch.setattr(rollout, "grade_group", partial(grade_in, pool))
-            rl.run(config, StageContext(name, tmp_path / name, 5, "float32", "cpu", 8, {"m": model_dir}))
-        return tmp_path / name
+        if reward == "hangs":  # nobody waits five minutes for a test
+            monkeypatch.setattr(scenarios, "RewardPool", partial(RewardPool, timeout=3.0))
+        directory = tmp_path / name
+        rl.run(config, StageContext(name, directory, 5, "float32", "cpu", 8, {"m": model_dir}, grading=grading))
+        return directory
 
     return run
-
-
-def grade_in(pool: RewardPool, problem, group, template, tokenizer, weights):
-    cut = [completion.finish_reason == "length" for completion in group]
-    return pool.score_many(
-        [Request(problem, c.text, weights, False, True, over) for c, over in zip(group, cut, strict=True)]
-    )
 
 
 def test_a_reward_that_raises_now_and_then_is_masked_counted_and_shown(train, capfd) -> None:

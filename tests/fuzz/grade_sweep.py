@@ -29,26 +29,33 @@ SEEDS: list[dict[str, Any]] = [
     {"kind": "choice", "gold": "B", "options": ["red", "green", "blue", "12"], "response": "Answer: (B) green"},
     {"kind": "countdown", "numbers": [3, 4, 7], "target": 84, "response": "<answer>(3*4)*7</answer>"},
     {"kind": "knights", "gold": {"Ann": True, "Bob": False}, "response": "Ann is a knight, and Bob is a knave."},
-    {"kind": "ifeval", "constraints": [{"id": "length_constraints:number_sentences", "relation": "at least", "num_sentences": 2},
-                                       {"id": "detectable_format:title"}, {"id": "detectable_format:number_highlighted_sections", "num_highlights": 1}],
+    {"kind": "ifeval", "constraints": [{"id": "length_constraints:number_sentences", "relation": "at least",
+     "num_sentences": 2},
+                                       {"id": "detectable_format:title"},
+                                        {"id": "detectable_format:number_highlighted_sections", "num_highlights": 1}],
      "response": "<<Song>>\n*La* la. So it is!"},
-    {"kind": "json", "constraints": {"type": "object", "properties": {"a": {"type": "array", "items": {"pattern": "^(a+)+$"}}}},
+    {"kind": "json", "constraints": {"type": "object", "properties": {"a": {"type": "array",
+     "items": {"pattern": "^(a+)+$"}}}},
      "response": '```json\n{"a": ["aaaa", "b"]}\n```'},
     {"kind": "format", "response": "<think>why</think> because"},
-    {"kind": "language", "gold": "en", "response": "<think>Let us think about this. 首先我们想一想。 Alors on pense.</think> $x$"},
+    {"kind": "language", "gold": "en",
+     "response": "<think>Let us think about this. 首先我们想一想。 Alors on pense.</think> $x$"},
     {"kind": "exact", "gold": "Paris", "response": "The answer is **Paris**."},
     {"kind": "fuzzy", "gold": "a big red fox", "response": "\\boxed{the big red fox}"},
 ]  # fmt: skip
 CODE_SEEDS: list[dict[str, Any]] = [
-    {"kind": "code", "mode": "assert", "tests": ["assert add(1, 2) == 3", "assert add('a', 'b') == 'ab'"], "response": PROGRAM},
+    {"kind": "code", "mode": "assert", "tests": ["assert add(1, 2) == 3", "assert add('a', 'b') == 'ab'"],
+     "response": PROGRAM},
     {"kind": "code", "mode": "call", "tests": [[[1, 2], 3], [[[1], [2]], [1, 2]]], "response": PROGRAM},
     {"kind": "code", "mode": "stdin", "tests": [{"input": "2 3\n", "output": "6"}],
      "response": "```python\na, b = map(int, input().split())\nprint(a * b)\n```"},
 ]  # fmt: skip
 PIECES = [
     *"{}[]()<>\\$^_+-*/=!,.;:|\"'`#%&~ \n\t0123456789aexπ∞½五，。（）\u200b\u202e\ud800\0",
-    *("\\boxed{", "\\frac{", "\\sqrt{", "\\left(", "</think>", "<think>", "<answer>", "</answer>", "```", "```json", "####", "10^{99}", "9**9**9"),
-    *("Ann is a knave", " or ", "(C)", "the answer is ", "答案是", "NaN", "1e999", "null", "<<", ">>", "***", "\\begin{pmatrix}", "\\cup", "import os\n"),
+    *("\\boxed{", "\\frac{", "\\sqrt{", "\\left(", "</think>", "<think>", "<answer>", "</answer>", "```", "```json",
+    "####", "10^{99}", "9**9**9"),
+    *("Ann is a knave", " or ", "(C)", "the answer is ", "答案是", "NaN", "1e999", "null", "<<", ">>", "***",
+    "\\begin{pmatrix}", "\\cup", "import os\n"),
 ]  # fmt: skip
 
 
@@ -73,7 +80,8 @@ def mutate(text: str, rng: Random) -> str:
         end = min(len(text), start + rng.choice((0, 1, 3, 10, 40)))
         piece = rng.choice(PIECES)
         middle = rng.choice(
-            (piece, "", text[start:end] * 2, text[start:end][::-1], piece * rng.choice((2, 30, 3_000)), text[start:end] * rng.choice((3, 400)))
+            (piece, "", text[start:end] * 2, text[start:end][::-1], piece * rng.choice((2, 30, 3_000)),
+             text[start:end] * rng.choice((3, 400)))
         )  # fmt: skip
         text = (text[:start] + middle + text[end:])[:30_000]
     return text

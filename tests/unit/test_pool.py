@@ -67,13 +67,13 @@ def test_scores_do_not_depend_on_how_many_work_or_on_who_dies(folder, tmp_path):
             assert (
                 report["grading/math/right"] == 2
                 and report["grading/math/unparseable"] == 3
-                and not report["grading/failed"]
+                and not report["time/grading/failed"]
             )
-            assert report["grading/math/seconds"] > 0 and pool.take_report()["grading/restarts"] == 0
+            assert report["time/grading/math"] > 0 and pool.take_report()["time/grading/restarts"] == 0
     assert results[0] == results[1]
     with RewardPool(2, settings=folder) as pool:
         assert totals(pool.score_many(requests("deadly", "abcdef"))) == [1.0] * 6, "asked once more, not lost"
-        assert pool.take_report()["grading/restarts"] == 6
+        assert pool.take_report()["time/grading/restarts"] == 6
 
 
 def test_what_dies_twice_or_hangs_is_masked_and_the_rest_goes_on(folder):
@@ -82,7 +82,7 @@ def test_what_dies_twice_or_hangs_is_masked_and_the_rest_goes_on(folder):
         [lost] = pool.score_many(requests("always_deadly", ["x"]))
         assert lost.masked and "died (exit code -9) on both tries" in lost.reason
         report = pool.take_report()
-        assert report["grading/math/infra_error"] == 2 and report["grading/restarts"] == 3
+        assert report["grading/math/infra_error"] == 2 and report["time/grading/restarts"] == 3
 
 
 def test_a_reward_that_fails_is_counted_and_stops_the_run_when_it_fails_often(folder):

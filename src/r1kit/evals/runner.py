@@ -17,7 +17,9 @@ from r1kit.data.prompts import load_problems
 from r1kit.engine.base import Engine, Request, SamplingParams
 from r1kit.evals.metrics import ProblemResult, summarise
 from r1kit.log import progress
-from r1kit.rewards.base import canonical_answer, score
+from r1kit.rewards.base import Request as Grading
+from r1kit.rewards.base import canonical_answer
+from r1kit.rewards.scoring import Scorer, score_here
 from r1kit.types import Completion, Problem, Score
 
 FORMAT_AND_ACCURACY = {"accuracy": 1.0, "format": 1.0}
@@ -95,20 +97,17 @@ def grade_group(
     template: Template,
     tokenizer: PreTrainedTokenizerBase,
     weights: Mapping[str, float] = FORMAT_AND_ACCURACY,
+    score_many: Scorer = score_here,
 ) -> list[Score]:
     """What every completion of one problem earns."""
     think_open = opens_think(render_prompt(problem.question, template, tokenizer))
-    return [
-        score(
-            problem,
-            completion.text,
-            weights,
-            think_open=think_open,
-            answer_tags=template == "r1-zero",
-            truncated=completion.finish_reason == "length",
-        )
-        for completion in group
-    ]
+    answer_tags = template == "r1-zero"
+    return score_many(
+        [
+            Grading(problem, completion.text, weights, think_open, answer_tags, completion.finish_reason == "length")
+            for completion in group
+        ]
+    )
 
 
 def _result(problem: Problem, group: Sequence[Completion], scores: Sequence[Score]) -> ProblemResult:

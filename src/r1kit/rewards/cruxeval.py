@@ -58,7 +58,7 @@ def grade(
     if len(answer) > LONGEST:
         return Verdict(0.0, answer, f"the answer has {len(answer)} characters, allowed are {LONGEST}", "over_limit")
     try:
-        gold, defined = _literal(output), _assigned(program)
+        gold, defined = _literal(output), _assigned(program) if predict == "input" else set()
     except (_NoValue, SyntaxError) as error:
         return Verdict(0.0, answer, f"cannot be graded: {error}", "infra_error")
     try:

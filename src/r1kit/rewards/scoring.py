@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
 from typing import Any, NamedTuple, Self
@@ -16,8 +16,22 @@ from r1kit.rewards.pool import TIMEOUT, Lost, Pool
 from r1kit.rewards.services import Settings
 from r1kit.types import Problem, Score
 
+FOREIGN = {"code", "cruxeval", "judge"}  # verifiers that run programs or ask an endpoint
 MOST_FAILED = 0.1  # the share of completions that may stay without a score
 FEWEST_FAILED = 8  # failures below which a share says nothing
+
+
+Scorer = Callable[[Sequence[Request]], list[Score]]
+
+
+def score_here(requests: Sequence[Request]) -> list[Score]:
+    """The scores of all requests, found in this process: for plain rules, which neither hang nor run what is foreign."""
+    return [assess(request)[0] for request in requests]
+
+
+def needs_processes(reward_names: Iterable[str], verifiers: Iterable[str]) -> bool:
+    """Whether scoring by these runs code that is not r1kit's, or waits for somebody."""
+    return any(":" in name for name in reward_names) or not FOREIGN.isdisjoint(verifiers)
 
 
 class Ticket(NamedTuple):
@@ -71,11 +85,14 @@ class RewardPool:
         return [self.result(ticket) for ticket in tickets]
 
     def take_report(self) -> dict[str, float]:
-        """Counts and seconds by kind since the last report, as metrics: grading/math/right, grading/math/seconds."""
+        """Counts and seconds by kind since the last report, as metrics: grading/math/right, time/grading/math.
+
+        What is under time/ may differ from run to run: seconds, processes that died, what was asked of a judge.
+        """
         report = {f"grading/{verifier}/{status}": float(n) for (verifier, status), n in sorted(self._outcomes.items())}
-        report |= {f"grading/{verifier}/seconds": spent for verifier, spent in sorted(self._seconds.items())}
-        report |= {f"judge/{name}": float(amount) for name, amount in sorted(self._used.items())}
-        report["grading/failed"], report["grading/restarts"] = float(self._failed), float(self._pool.restarts)
+        report |= {f"time/grading/{verifier}": spent for verifier, spent in sorted(self._seconds.items())}
+        report |= {f"time/judge/{name}": float(amount) for name, amount in sorted(self._used.items())}
+        report["time/grading/failed"], report["time/grading/restarts"] = float(self._failed), float(self._pool.restarts)
         self._outcomes.clear()
         self._seconds.clear()
         self._used.clear()

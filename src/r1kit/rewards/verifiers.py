@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from r1kit.rewards import choice, countdown, instructions, judge, knights, math, names, schema, services, text
+from r1kit.rewards import choice, countdown, cruxeval, instructions, judge, knights, math, names, schema, services, text
 from r1kit.rewards.extract import rule_on
 from r1kit.rewards.reply import Reply
 from r1kit.rewards.verdict import Ruling, Verdict
@@ -153,6 +153,19 @@ def _run(gold: dict[str, Any], reply: Reply) -> Verdict:
     return code.grade(reply.text, **gold, sandbox=services.sandbox(), think_open=reply.think_open)
 
 
+def _cruxeval(problem: Problem) -> dict[str, Any]:
+    given = problem.extra
+    predict, program = given.get("predict", "output"), given.get("program", "")
+    if predict not in ("output", "input") or (predict == "input" and not program):
+        raise ValueError('predict is "output", or "input" and then the program is needed')
+    return {"predict": predict, "output": given.get("output") or _answer(problem), "program": program}
+
+
+def _predict(gold: dict[str, Any], reply: Reply) -> Verdict:
+    sandbox = services.sandbox() if gold["predict"] == "input" else None
+    return cruxeval.grade(reply.text, **gold, sandbox=sandbox, think_open=reply.think_open)
+
+
 def _ask_judge(gold: tuple[str, str], reply: Reply) -> Verdict:
     return judge.ask(services.judge(), *gold, reply.body) if reply.body else reply.silent()
 
@@ -180,5 +193,6 @@ VERIFIERS: dict[str, Verifier[Any]] = {
     "exact": Verifier(_golds, _by_answer(lambda gold, answer: Ruling.of(text.refute(gold, answer))), text.normalise),
     "fuzzy": Verifier(_golds, _fuzzy, text.normalise),
     "code": Verifier(_code, _run),
+    "cruxeval": Verifier(_cruxeval, _predict),
     "judge": Verifier(lambda problem: (problem.question, _answer(problem)), _ask_judge),
 }

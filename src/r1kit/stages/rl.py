@@ -38,7 +38,12 @@ def run(config: RL, context: StageContext) -> dict[str, Any]:
     """Train from the last checkpoint, or from the start, and publish model/. The summary is the totals."""
     trainer = Trainer(config, context)
     trainer.restore()
-    with trainer.checkpoints, progress(context.name, config.steps) as bar, finishing_steps() as stop_asked:
+    with (
+        trainer.scenarios,
+        trainer.checkpoints,
+        progress(context.name, config.steps) as bar,
+        finishing_steps() as stop_asked,
+    ):
         bar.advance(trainer.step)
         stopping = False
         while trainer.step < config.steps and not stopping:
@@ -92,6 +97,7 @@ class Trainer:
         if self.rollout is None:
             self.rollout = self._roll_out()
             phases |= {"time/rollout": self.rollout.seconds_generating, "time/grade": self.rollout.seconds_grading}
+            phases |= self.scenarios.take_report()
         shown = describe(self.rollout, self.config.reward_names) | {"tokens": self.tokens}
         minibatches = self._minibatches(self.rollout)
         index = self.step - self.rollout.step

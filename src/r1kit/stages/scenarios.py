@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import floor
+from typing import Any, Self
 
 from transformers import PreTrainedTokenizerBase
 
@@ -17,6 +18,8 @@ from r1kit.config import RL
 from r1kit.data.chat import opens_think, render_prompt
 from r1kit.data.prompts import PromptStream, load_problems
 from r1kit.evals.runner import grade_group
+from r1kit.rewards.scoring import RewardPool, needs_processes, score_here
+from r1kit.rewards.services import Settings
 from r1kit.stages.reward_model import RewardScorer
 from r1kit.types import Completion, Problem, Score
 
@@ -26,12 +29,17 @@ class Scenarios:
 
     def __init__(self, config: RL, context: StageContext) -> None:
         self.config = config
-        self.reasoning = PromptStream(load_problems(config.prompts), derive_seed(context.seed, "prompts"))
+        reasoning = load_problems(config.prompts)
+        self.reasoning = PromptStream(reasoning, derive_seed(context.seed, "prompts"))
         general = [(load_problems(group.prompts, answered=False), group.rewards) for group in config.general]
         self.rewards = {problem.id: rewards for problems, rewards in general for problem in problems}
         prompts = [problem for problems, _ in general for problem in problems]
         self.general = PromptStream(prompts, derive_seed(context.seed, "general")) if prompts else None
         models = [name for name in config.reward_names if name in context.models and name != config.model]
+        everything = {problem.verifier for problem in [*reasoning, *prompts]}
+        self.pool: RewardPool | None = None
+        if needs_processes(config.reward_names, everything):
+            self.pool = RewardPool(context.reward_workers, settings=Settings(**context.grading))
         self.scorers = {name: RewardScorer(context.models[name], context.device, context.dtype) for name in models}
 
     def take(self, cursor: int, count: int, step: int) -> list[Problem]:
@@ -50,13 +58,25 @@ class Scenarios:
         its_turn = floor((number + 1) * share) > floor(number * share)
         return self.general is not None and step >= self.config.steps - self.config.general_steps and its_turn
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self.pool is not None:
+            self.pool.__exit__(*error)
+
+    def take_report(self) -> dict[str, float]:
+        """What grading processes did since this was last asked; nothing where plain rules are enough."""
+        return self.pool.take_report() if self.pool is not None else {}
+
     def grade(
         self, problem: Problem, completions: Sequence[Completion], tokenizer: PreTrainedTokenizerBase
     ) -> list[Score]:
         """What every completion of one problem earns."""
         weights = self.rewards.get(problem.id, self.config.rewards)
         rules = {name: weight for name, weight in weights.items() if name not in self.scorers}
-        scores = grade_group(problem, completions, self.config.template, tokenizer, rules)
+        score_many = self.pool.score_many if self.pool is not None else score_here
+        scores = grade_group(problem, completions, self.config.template, tokenizer, rules, score_many)
         asked = {name: weight for name, weight in weights.items() if name in self.scorers}
         if not asked:
             return scores

@@ -13,6 +13,7 @@ from r1kit.rewards.code.compare import same_json
 from r1kit.rewards.code.program import LONGEST, entry_point, extract
 from r1kit.rewards.code.trials import Trial
 from r1kit.rewards.sandbox.base import Limits, Sandbox
+from r1kit.rewards.sandbox.codec import CodecError
 from r1kit.rewards.verdict import Verdict
 
 Mode = Literal["assert", "call", "stdin"]
@@ -46,7 +47,7 @@ def grade(
         return Verdict(0.0, program, "the program holds half a surrogate pair", "unparseable")
     try:
         return _verdict(program, _trials(program, tests, mode, sandbox, problem, function, limits))
-    except TestsError as error:
+    except (TestsError, CodecError) as error:  # the latter: a test's own values are too deep or too many
         return Verdict(0.0, program, f"cannot be graded: {error}", "infra_error")
 
 

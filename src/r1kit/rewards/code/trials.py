@@ -14,7 +14,7 @@ from r1kit.rewards.sandbox import codec
 from r1kit.rewards.sandbox.base import Limits, Outcome, Sandbox, Task
 from r1kit.rewards.sandbox.guest.remote import CHANGED, pack
 
-ROUNDS = 20  # of tests and program, until the tests ask nothing new
+ROUNDS = 12  # of tests and program, until the tests ask nothing new
 SYNTAX = ("SyntaxError", "IndentationError", "TabError")
 
 
@@ -77,14 +77,24 @@ def by_replay(sandbox: Sandbox, program: str, split: Split, limits: Limits) -> l
                 raise TestsError("the tests assert nothing about the program")
             failed = _worst(record)
             return [Trial("passed" if passed else failed, note) for passed, note in judged]
+        for entry in record:
+            if entry["status"] == "over_limit":  # and it is asked yet more
+                return [Trial("over_limit", entry["detail"])]
         outcomes = _carry_out(sandbox, program, operations, limits)
-        if broken := [outcome for outcome in outcomes if outcome.status == "infra_error"]:
-            return [Trial("infra_error", broken[0].detail)]
-        record = [
-            {"operation": op, "status": o.status, "value": codec.encode(o.value), "detail": o.detail}
-            for op, o in zip(operations, outcomes, strict=True)
-        ]
+        for outcome in outcomes:
+            if outcome.status == "infra_error":
+                return [Trial("infra_error", outcome.detail)]
+        record = list(map(_entry, operations, outcomes))
     return [Trial("failed", f"the program's answers still changed after {ROUNDS} rounds")]
+
+
+def _entry(operation: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
+    """What `guest.testing` is told of an operation."""
+    try:
+        value = codec.encode(outcome.value)
+    except codec.CodecError as error:  # too many items
+        return {"operation": operation, "status": "error", "value": None, "detail": str(error)}
+    return {"operation": operation, "status": outcome.status, "value": value, "detail": outcome.detail}
 
 
 def _carry_out(sandbox: Sandbox, program: str, operations: Iterable[dict], limits: Limits) -> tuple[Outcome, ...]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from r1kit.rewards.sandbox.base import Execution, Limits, Outcome, Task
-from r1kit.rewards.sandbox.guest.runner import Program
+from r1kit.rewards.sandbox.guest.runner import Program, prepare
 from r1kit.rewards.sandbox.wire import DETAIL, longest_reply, outcome
 
 READY = b"ready"
@@ -59,6 +59,7 @@ def answer(descriptor: int) -> None:
         while chunk := read(descriptor, CHUNK):
             chunks.append(chunk)
         task = json.loads(b"".join(chunks))
+        prepare()
         program = Program(task["mode"], task["source"], task["output_bytes"])
         for text in task["inputs"]:
             reply = memoryview(program.answer(text).encode() + b"\n")

@@ -47,7 +47,7 @@ class Guests:
         if self.component.type.imports(self.engine):
             raise ValueError(f"{path} has imports")
         self.linker = component.Linker(self.engine)
-        self.load, self.answer = map(self.component.get_export_index, ("load", "answer"))
+        self.answer = self.component.get_export_index("answer")
 
     def run(self, request: dict[str, Any], emit: Callable[[str], None]) -> dict[str, Any]:
         """Give each reply to `emit`; how the task ended, when it ended before its last input, and the fuel it used."""
@@ -64,10 +64,10 @@ class Guests:
         longest = longest_reply(request["task"]["output_bytes"])
         try:
             instance = self.linker.instantiate(store, self.component)
-            instance.get_func(store, self.load)(store, json.dumps(request["task"]))
             answer = instance.get_func(store, self.answer)
+            task = json.dumps(request["task"])
             for text in request["inputs"]:
-                reply = answer(store, text)
+                reply, task = answer(store, task, text), ""
                 if len(reply) > longest:
                     return "over_limit", "output"
                 emit(reply)

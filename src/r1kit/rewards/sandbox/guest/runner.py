@@ -37,8 +37,8 @@ class _Input(io.BytesIO):
 class _Output(io.BytesIO):
     """What is printed; at most `room` bytes. Closing it does nothing, so that it can be read at the end."""
 
-    def __init__(self, room: int, descriptor: int) -> None:
-        self.room, self.descriptor, self.full = room, descriptor, False
+    def __init__(self, descriptor: int) -> None:
+        self.room, self.descriptor, self.full = 0, descriptor, False
         super().__init__()
 
     def write(self, data: Any) -> int:
@@ -59,12 +59,23 @@ class _Console:
     """Standard input, output and error as a program finds them: text, `.buffer`, and descriptors 0, 1 and 2."""
 
     current: _Console
+    spares: list[_Console] = []  # made ahead, because making one takes as long as running a small program
 
-    def __init__(self, text: str, room: int) -> None:
-        _Console.current = self
-        self.files = _Input(text.encode("utf-8", "surrogateescape")), _Output(room, 1), _Output(room, 2)
+    def __init__(self) -> None:
+        self.files = _Input(), _Output(1), _Output(2)
         self.streams = [io.TextIOWrapper(file, encoding="utf-8", errors="strict") for file in self.files]
-        sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = self.streams
+
+    @classmethod
+    def install(cls, text: str, room: int) -> _Console:
+        """A new console, with `text` to be read and room for so many bytes to be printed."""
+        console = cls.current = cls.spares.pop() if cls.spares else cls()
+        given, *printed = console.files
+        given.write(text.encode("utf-8", "surrogateescape"))
+        given.seek(0)
+        for file in printed:
+            file.room = room
+        sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = console.streams
+        return console
 
     def printed(self) -> str:
         self.streams[1].flush()
@@ -102,7 +113,7 @@ def _exit(code: object = 0) -> None:
 
 
 def prepare() -> None:
-    """Make this interpreter what a program expects, without threads, descriptors or a site module. Once."""
+    """Make this interpreter what a program expects, without threads, descriptors or a site module."""
     builtins.input, builtins.open, io.open = _input, _open, _open
     os.read, os.write, os._exit = _read, _write, _exit
     builtins.exit = builtins.quit = _exit
@@ -111,13 +122,14 @@ def prepare() -> None:
     threading.Thread.join = lambda self, timeout=None: None
     threading.Thread.is_alive = lambda self: False
     sys.argv = ["main.py"]
+    _Console.spares[:] = _Console(), _Console()  # a program that is loaded and called once needs two
 
 
 class Program:
     """One task in a fresh interpreter: `answer` each of its inputs in order."""
 
     def __init__(self, mode: str, source: str, output_bytes: int) -> None:
-        prepare()
+        """In an interpreter that is prepared."""
         self.mode, self.source, self.room = mode, source, output_bytes
         self.fault: str | None = None  # the reply to every input, when the program itself does not load
         self.globals: dict[str, Any] = {}
@@ -137,7 +149,7 @@ class Program:
         return self._attempt("", lambda console: action(text))
 
     def _attempt(self, stdin: str, action: Callable[[_Console], Any]) -> str:
-        console = _Console(stdin, self.room)
+        console = _Console.install(stdin, self.room)
         status, detail = "ok", ""
         try:
             value = codec.encode(action(console))
