@@ -36,8 +36,13 @@ def deadly(problem, text):  # kills its process the first time it sees a text
 
 def always_deadly(problem, text): os.kill(os.getpid(), signal.SIGKILL)
 def slow(problem, text): time.sleep(60 if text == "hang" else 0); return 1.0
-def odd(problem, text): return {"raise": lambda: 1 / 0, "none": lambda: None, "nan": lambda: float("nan")}.get(text, lambda: 2)()
-def state(problem, text): return float(os.nice(0) * 2 + ("torch" in sys.modules)) + 0.25 * (os.environ["OMP_NUM_THREADS"] == "1")
+def state(problem, text):
+    return os.nice(0) * 2 + ("torch" in sys.modules) + 0.25 * (os.environ["OMP_NUM_THREADS"] == "1")
+
+def odd(problem, text):
+    does = {"raise": lambda: 1 / 0, "none": lambda: None, "nan": lambda: float("nan")}
+    return does.get(text, lambda: 2)()
+
 def one_argument(text): return 1
 """
 
@@ -123,8 +128,9 @@ def test_workers_end_with_their_parent(tmp_path):
     code = (
         "import os, sys\nfrom r1kit.rewards.pool import Pool\nfrom r1kit.rewards.services import Settings\n"
         "pool = Pool('r1kit.rewards.scoring:answer', 1, settings=Settings(folder=sys.argv[1]))\n"
-        "ask = lambda name, text: pool.submit({'problem': {'id': 'p', 'question': '', 'answer': ''}, 'text': text, 'weights': {name: 1}})\n"
-        "ask('beside:slow', 'a').result(); ask('beside:slow', 'hang'); os.kill(os.getpid(), 9)\n"
+        "problem = {'id': 'p', 'question': '', 'answer': ''}\n"
+        "ask = lambda text: pool.submit({'problem': problem, 'text': text, 'weights': {'beside:slow': 1}})\n"
+        "ask('a').result(); ask('hang'); os.kill(os.getpid(), 9)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path], timeout=120)
     assert done.returncode == -9
@@ -157,7 +163,8 @@ def test_modules_beside_the_recipe_need_no_path(tmp_path):
         with pytest.raises(RewardError, match=message):
             check_reward_names({name: 1.0}, tmp_path)
     recipe = tmp_path / "own.toml"
-    text = 'name = "own"\n[stage.zero]\nkind = "rl"\nmodel = "sprout-base"\nprompts = ["world:arithmetic"]\nrewards = {{ "{}" = 1.0 }}\n'
+    text = 'name = "own"\n[stage.zero]\nkind = "rl"\nmodel = "sprout-base"\nprompts = ["world:arithmetic"]\n'
+    text += 'rewards = {{ "{}" = 1.0 }}\n'
     recipe.write_text(text.format("beside_it:fine"))
     load_recipe(str(recipe))
     recipe.write_text(text.format("beside_it:missing"))

@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
-
 from r1kit.artifact import StageContext, derive_seed, write_bytes, write_json
 from r1kit.config import Curate
 from r1kit.data.chat import opens_think, render_prompt
@@ -20,7 +18,6 @@ from r1kit.data.examples import conversation, read_sources
 from r1kit.data.pairs import Pair, match_lengths
 from r1kit.data.prompts import load_problems
 from r1kit.data.store import DataError, read_rows, write_jsonl
-from r1kit.engine.base import Engine
 from r1kit.evals.contamination import Contamination, squeeze
 from r1kit.evals.curation import Row, card_of, card_text, choose, mix
 from r1kit.evals.runner import ask, load_benchmarks, load_engine, sampling_params
@@ -33,10 +30,10 @@ BLOCK = 64  # prompts whose answers are sampled, judged and saved together
 
 def run(config: Curate, context: StageContext) -> dict[str, Any]:
     """Sample, judge and choose; publish data/. The summary is the card's counts."""
-    examine = examiner(config, context.dir / "endpoint")
     problems = load_problems(config.prompts, answered=config.makes == "records")
     known = Contamination(load_benchmarks(config.benchmarks), config.ngram)
-    rows = list(_sampled(config, context, problems, known, examine))
+    with examiner(config, context, problems) as examine:
+        rows = list(_sampled(config, context, problems, known, examine))
     mixed: list[Row] = []
     if config.makes == "records":
         rows = choose(rows, config.keep, context.seed)
@@ -76,10 +73,8 @@ class _Asking:
 
     def __init__(self, config: Curate, context: StageContext) -> None:
         self.config = config
-        where = context.models[config.model], context.device, context.dtype, context.max_concurrent
-        self.engine: Engine
-        self.tokenizer: PreTrainedTokenizerBase
-        self.engine, self.tokenizer = load_engine(*where)
+        model, concurrent = context.models[config.model], context.max_concurrent
+        self.engine, self.tokenizer = load_engine(model, context.device, context.dtype, concurrent)
         seed = derive_seed(context.seed, "curate")
         self.params = sampling_params(config, seed, config.max_completion_length)
 
@@ -150,7 +145,7 @@ def _publish(config: Curate, context: StageContext, rows: Sequence[Row], mixed: 
         reasons = ", ".join(f"{count} {reason}" for reason, count in card["rejected"].items())
         raise DataError(
             f"{context.name}: not one of {card['sampled']} answers can be used ({reasons}). Give it a model that "
-            "answers better, more samples, or other prompts; data/rejected.jsonl would have been all there is"
+            f"answers better, more samples, or other prompts. They are in {context.dir / 'checkpoints'}"
         )
     data = context.dir / "data"
     write_jsonl(data / "kept.jsonl", [_record(row) for row in [*rows, *mixed] if not row["reason"]])

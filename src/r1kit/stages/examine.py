@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from r1kit.artifact import StageContext
 from r1kit.config import Curate, Service
 from r1kit.data.pairs import ask_judge, clear_pair
 from r1kit.data.worlds import oracle
 from r1kit.evals.filters import repeats, unreadable, unusable
-from r1kit.evals.runner import grade_group
+from r1kit.evals.runner import FORMAT_AND_ACCURACY, grade_group
 from r1kit.log import say
 from r1kit.rewards import service, services
-from r1kit.rewards.base import score
+from r1kit.rewards.base import Request
 from r1kit.rewards.endpoint import Client, Endpoint, EndpointError
+from r1kit.rewards.scoring import RewardPool, Scorer, needs_processes, score_here
 from r1kit.types import Completion, Problem
-
-RIGHT = {"accuracy": 1.0, "format": 1.0}
 
 # (completion, the same as a response that opens its own think tag) of one prompt -> rows, see evals.curation.
 Answers = Sequence[tuple[Completion, str]]
@@ -28,13 +30,20 @@ Examiner = Callable[[Problem, Answers, PreTrainedTokenizerBase], Iterator[dict[s
 Rewriter = Callable[[Problem, str, str], str]
 
 
-def examiner(config: Curate, cache: Path) -> Examiner:
-    """The examination that a recipe asks for. What an endpoint says is kept in `cache`, and asked for once."""
-    if config.makes == "records":
-        if isinstance(config.judge, Service):  # for problems whose verifier is "judge"
-            services.configure(services.Settings(judge=_endpoint(config.judge, cache)))
-        return _records(config, _rewriter(config, cache))
-    return _pairs(config, cache) if config.makes == "pairs" else _labels(config, cache)
+@contextmanager
+def examiner(config: Curate, context: StageContext, problems: Sequence[Problem]) -> Iterator[Examiner]:
+    """The examination that a recipe asks for. What an endpoint says is kept beside the stage, and asked for once."""
+    cache = context.dir / "endpoint"
+    judge = _endpoint(config.judge, cache) if isinstance(config.judge, Service) else None
+    if config.makes != "records":
+        client = Client(judge) if judge else None
+        yield _pairs(client) if config.makes == "pairs" else _labels(client)
+    elif needs_processes((), {problem.verifier for problem in problems}):  # programs, or what only a judge can tell
+        settings = replace(services.Settings(**context.grading), judge=judge)
+        with RewardPool(context.reward_workers, settings=settings) as pool:
+            yield _records(config, _rewriter(config, cache), pool.score_many)
+    else:
+        yield _records(config, _rewriter(config, cache), score_here)
 
 
 def _endpoint(place: Service, cache: Path) -> Endpoint:
@@ -51,16 +60,17 @@ def _rewriter(config: Curate, cache: Path) -> Rewriter | None:
 # -- records ------------------------------------------------------------------------------------------------------
 
 
-def _records(config: Curate, rewrite: Rewriter | None) -> Examiner:
+def _records(config: Curate, rewrite: Rewriter | None, score_many: Scorer) -> Examiner:
     def examine(problem: Problem, answers: Answers, tokenizer: PreTrainedTokenizerBase) -> Iterator[dict[str, Any]]:
-        scores = grade_group(problem, [one for one, _ in answers], config.template, tokenizer)
+        completions = [one for one, _ in answers]
+        scores = grade_group(problem, completions, config.template, tokenizer, score_many=score_many)
         for (completion, response), graded in zip(answers, scores, strict=True):
             row = {"sample": completion.sample, "samples": 1, "tokens": len(completion.token_ids)}
             row |= {"response": response, "reason": unusable(completion, graded)}
             if row["reason"]:
                 row["why"] = graded.reason
             elif rewrite is not None:
-                row |= _rewritten(problem, response, graded.extracted or "", rewrite)
+                row |= _rewritten(problem, response, graded.extracted or "", rewrite, score_many)
             if not row["reason"]:
                 row["reason"] = unreadable(row["response"], problem.language, problem.extra.get("languages", ()))
             yield row
@@ -68,14 +78,14 @@ def _records(config: Curate, rewrite: Rewriter | None) -> Examiner:
     return examine
 
 
-def _rewritten(problem: Problem, response: str, answer: str, rewrite: Rewriter) -> dict[str, Any]:
+def _rewritten(problem: Problem, response: str, answer: str, rewrite: Rewriter, score_many: Scorer) -> dict[str, Any]:
     """The row's new response beside its original, or why there is none. What was right must still be right."""
     try:
         text = rewrite(problem, response, answer)
     except EndpointError as error:
         say(f"warning: {error}")
         return {"reason": "rewriter", "why": str(error)}
-    again = score(problem, text, RIGHT, think_open=False, answer_tags=False, truncated=False)
+    (again,) = score_many([Request(problem, text, FORMAT_AND_ACCURACY)])
     if again.masked or min(again.parts.values()) < 1:
         return {"reason": "rewriter", "why": f"spoiled: {again.reason or 'format'}", "rewritten": text}
     return {"response": text, "original": response}
@@ -84,9 +94,8 @@ def _rewritten(problem: Problem, response: str, answer: str, rewrite: Rewriter) 
 # -- pairs and labels ---------------------------------------------------------------------------------------------
 
 
-def _pairs(config: Curate, cache: Path) -> Examiner:
-    """Answers two by two, in the order they were sampled; see data.pairs."""
-    client = Client(_endpoint(config.judge, cache)) if isinstance(config.judge, Service) else None
+def _pairs(client: Client | None) -> Examiner:
+    """Answers two by two, in the order they were sampled; see data.pairs. Without a client the oracle judges."""
 
     def examine(problem: Problem, answers: Answers, _: PreTrainedTokenizerBase) -> Iterator[dict[str, Any]]:
         def judge(question: str, one: str, other: str, query: int) -> float:
@@ -117,8 +126,8 @@ def _pairs(config: Curate, cache: Path) -> Examiner:
     return examine
 
 
-def _labels(config: Curate, cache: Path) -> Examiner:
-    client = Client(_endpoint(config.judge, cache)) if isinstance(config.judge, Service) else None
+def _labels(client: Client | None) -> Examiner:
+    """Every answer by itself: safe or not."""
 
     def examine(problem: Problem, answers: Answers, _: PreTrainedTokenizerBase) -> Iterator[dict[str, Any]]:
         for completion, response in answers:
