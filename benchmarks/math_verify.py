@@ -1,9 +1,9 @@
-"""How long a maths verdict takes here and in math-verify, case by case in turn, and how often each agrees with the labels.
+"""How long a maths verdict takes here and in math-verify, case by case in turn, and how often each is right.
 
 pip install "math-verify>=0.9,<1" && python benchmarks/math_verify.py ../shared/data/vectors/math_equivalence.jsonl
 
-Cases: JSON lines with `gold`, `pred` and `expected`. Each is judged once by each, cold, sympy's sandbox already open. The
-last line is the result; the lines before it give agreement, and the slowest case.
+Cases: JSON lines with `gold`, `pred` and `expected`. Each is judged once by each, cold, with sympy's sandbox open. The
+last line is the result; the lines before it give the agreement with the labels, and the slowest case.
 """
 
 from __future__ import annotations

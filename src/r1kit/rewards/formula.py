@@ -20,7 +20,7 @@ FUNCTIONS = (
     *("arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "coth", "sin", "cos", "tan", "cot", "sec", "csc"),
     *("exp", "log", "ln", "lg", "gcd", "lcm", "max", "min", "abs", "floor", "ceil", "erf"),
 )
-FUNCTION_LETTERS = frozenset("fghFGHOPW") | {"Gamma", "zeta"}  # f(0) is no product; x(x+1) is one
+FUNCTION_LETTERS = frozenset("fghFGHO") | {"Gamma", "zeta"}  # f(0) is no product; x(x+1) is one
 SYMBOLS = frozenset(
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi pi rho sigma tau "
     "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell hbar infty".split()

@@ -37,7 +37,7 @@ LONGEST_JOINT = 20  # characters between two boxes of one gold answer
 NO_ANSWER = Ruling("unparseable", "no answer found")
 UNORDERED = ("list", "set", "union")
 
-_LABEL = re.compile(r"(?:option|choice|answer|选项?|答案)? ?\(?([A-J])(?:\)|[.:)]|$)", re.IGNORECASE)
+_LABEL = re.compile(r"(?i:option|choice|选项?)? ?\(?([A-J])(?:[.:)]|$)")
 _MODULO = re.compile(r" ?(?:\\p?mod(?![a-z])|\(mod) ?\{?(\w+)\}?\)?$")
 _COMMA_DECIMAL = re.compile(r"-?\d+,(?:\d{1,2}|\d{4,})")
 _LEAD = re.compile(
@@ -70,7 +70,7 @@ def check_prose(gold: str, text: str) -> tuple[Ruling, str | None]:
     choice = re.fullmatch(r"\(?[A-J]\)?", _gold(gold).replace(TEXT, "")) is not None
     statement = last_statement(text, choice)
     whole = check(gold, text)
-    if whole.status in ("wrong", "unparseable") and statement is not None:
+    if whole.status in ("wrong", "unparseable", "over_limit") and statement is not None:
         return check(gold, statement), statement
     return whole, text
 
@@ -152,13 +152,9 @@ def _final(text: str, trusted: bool) -> str:
 
 
 def _same(gold: str, answer: str) -> bool:
-    if gold == answer:
+    """Whether two normalised answers are the same. Raises Undecided."""
+    if gold == answer or _same_label(gold, answer) or _same_but_for_comma(gold, answer):
         return True
-    if _same_label(gold, answer):
-        return True
-    if _COMMA_DECIMAL.fullmatch(gold) or _COMMA_DECIMAL.fullmatch(answer):  # 1,22 as the decimal 1.22
-        if gold.replace(",", ".") == answer.replace(",", "."):
-            return True
     gold, answer = _same_modulus(condition(gold), condition(answer))
     (name, value), (answer_name, answer_value) = named_value(interval(gold)), named_value(interval(answer))
     if None not in (name, answer_name) and (name == answer_name or "" in (name, answer_name)):
@@ -166,6 +162,8 @@ def _same(gold: str, answer: str) -> bool:
     wanted, given = shape(gold), shape(answer)
     if len(given.parts) > MOST_PARTS:
         raise Undecided("over_limit", f"the answer has {len(given.parts)} parts, allowed are {MOST_PARTS}")
+    if given.kind == "[]" and len(given.parts) > 2:  # a list as Python writes it, and no interval
+        given = Shape("list", given.parts)
     if wanted.kind == given.kind == "leaf":
         return _same_relation(wanted.parts[0], given.parts[0])
     if wanted.kind == "list" or given.kind == "list":
@@ -182,6 +180,12 @@ def _same(gold: str, answer: str) -> bool:
     if wanted.kind != given.kind and {wanted.kind, given.kind} != {"list", "()"}:
         return False
     return len(wanted.parts) == len(given.parts) and all(map(_same, wanted.parts, given.parts))
+
+
+def _same_but_for_comma(gold: str, answer: str) -> bool:
+    """1,22 as the decimal 1.22."""
+    written = _COMMA_DECIMAL.fullmatch(gold) or _COMMA_DECIMAL.fullmatch(answer)
+    return bool(written) and gold.replace(",", ".") == answer.replace(",", ".")
 
 
 def _is_region(found: Shape) -> bool:
@@ -248,7 +252,7 @@ def _same_label(gold: str, answer: str) -> bool:
         return len(gold_rest) > 1 and plain_text(gold_rest) == plain_text(answer)
     answer_rest = answer.replace(TEXT, "")[given.end() :]
     one = not re.search(r"(?<![A-Za-z])[A-J](?![A-Za-z])|[,;]|\bor\b", answer_rest)
-    return wanted[1].upper() == given[1].upper() and one and (not gold_rest or not answer_rest)
+    return wanted[1] == given[1] and one and (not gold_rest or not answer_rest)
 
 
 def _same_modulus(gold: str, answer: str) -> tuple[str, str]:

@@ -101,4 +101,4 @@ def normalise(text: str) -> str:
 def plain_text(text: str) -> str:
     """Words without case, spaces, hyphens and quotation marks. Anything else stays as it is: x is not X."""
     letters = re.sub(r"[\s\"'`-]|" + TEXT, "", text)
-    return letters.casefold() if letters.isalpha() and len(letters) > 1 else text
+    return letters.casefold() if letters.isalpha() and (len(letters) > 2 or letters.lower() == "no") else text

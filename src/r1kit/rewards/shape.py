@@ -12,9 +12,10 @@ _UNION = re.compile("∪")
 RELATION = re.compile("[=<>≤≥≠∈≈]")
 FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
 _MATRIX = re.compile(r"\\begin\{([pbBv]?(?:small)?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\1\}")
-# What can stand before "=" and be left out: x, a_{37}, f(x), (p,q,r), |AB|, \angle ABC, AB/CD, Total cost
+# What can stand before "=" and be left out: x, a_{37}, f(x), (p,q,r), |AB|, \angle ABC, AB/CD, Total cost; not xy
 _NAME = re.compile(
-    r"(?:m ?)?(?:\\(?:angle|triangle) ?)?\\?[A-Za-z][A-Za-z ]*'*(?:_(?:\w|\{[^{}]*\}))?(?:\([A-Za-z0-9, ]+\))?"
+    r"(?:(?:m ?)?\\(?:angle|triangle) ?)?(?:\\[A-Za-z]+|[A-Za-z]|[A-Z]{2,4}|[A-Za-z][a-z]*[aeiou][a-z]+(?: [A-Za-z]+)*)"
+    r"'*(?:_(?:\w|\{[^{}]*\}))?(?:\([A-Za-z0-9, ]+\))?"
     r"|\([A-Za-z](?:,[A-Za-z])+\)|\|[A-Z]+\||\\frac\{[A-Z]{2}\}\{[A-Z]{2}\}|[A-Z]{2}[/:][A-Z]{2}"
 )
 
@@ -52,7 +53,7 @@ def shape(text: str) -> Shape:
         if opening == "[" and all(row[0] == "[" for row in rows):  # [[1,2],[3,4]]
             cells = [split(row[1], _COMMA)[0] for row in rows]
             return Shape(f"matrix {[len(row) for row in cells]}", [cell for row in cells for cell in row])
-        return Shape("list" if opening + closing == "[]" and len(pieces) > 2 else opening + closing, pieces)
+        return Shape(opening + closing, pieces)
     return shape(inside) if opening + closing in ("()", "[]") and inside else Shape("leaf", [text])
 
 

@@ -36,9 +36,11 @@ def equal(gold: str, answer: str) -> bool | None:
     if agree(left, right) is False:
         return False
     signed = sign_matters(left, right)
-    difference = expression(left, signed) - expression(right, signed)
+    value, other = expression(left, signed), expression(right, signed)
+    difference = value - other
     if not difference.free_symbols:
-        return bool(abs(sympy.N(difference, DIGITS, maxn=4 * DIGITS)) < sympy.Float(10) ** (20 - DIGITS))
+        gap, size = (abs(sympy.N(number, DIGITS, maxn=4 * DIGITS)) for number in (difference, value))
+        return bool(gap <= size * sympy.Float(10) ** (20 - DIGITS))
     rewrites = (sympy.expand, sympy.sqrtdenest, _in_exponentials, _taken_apart, sympy.simplify)  # cheapest first
     return True if any(rewrite(difference).is_zero for rewrite in rewrites) else None
 

@@ -26,8 +26,6 @@ _TABLE = {  # dimension: {factor to its base: names}
     "force": {"1": "N newton 牛"},
     "energy": {"1": "J joule 焦", "1e3": "kJ"},
 }
-
-
 _SHORT = {"mph": "mi/h", "kph": "km/h", "kmph": "km/h"}
 
 
@@ -70,7 +68,7 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
     turned = behind and behind[0] == "°" and _ANGLE_INSIDE.search(text)
     if behind and not turned and re.search(r"[\d}]", text[: behind.start()]):
         found, words = _unit(behind[0]), behind[0].replace(TEXT, "").strip()
-        in_text = behind[0].startswith(TEXT) and len(words) > 1
+        in_text = behind[0].startswith(TEXT) and len(words) > 1 and not re.search(r"(?<![A-Za-z^-])\d", words)
         drop = in_text or (behind[0][0] == " " and _WORD.fullmatch(words)) or re.fullmatch("[\u4e00-\u9fff]+", words)
         if found or (drop and not _NO_UNIT.search(words.lower())):
             unit, text = found or unit, text[: behind.start()]
