@@ -6,6 +6,7 @@ that judges, and a line in VERIFIERS. docs/verifiers.md lists the fields.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -18,6 +19,7 @@ from r1kit.types import Problem
 
 Gold = TypeVar("Gold")
 _ABSENT = object()
+LONGEST_GOLD = 20_000  # characters
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,13 @@ def _answer(problem: Problem) -> str:
     if not problem.answer.strip():
         raise ValueError("the gold answer is empty")
     return problem.answer
+
+
+def _math_gold(problem: Problem) -> str:
+    gold = _answer(problem)  # may be a whole solution that ends in a box, so only what is slow to compare is refused
+    if len(gold) > LONGEST_GOLD or re.search(rf"\d{{{math.MOST_DIGITS + 1}}}", gold):
+        raise ValueError(f"the gold answer has over {LONGEST_GOLD} characters or {math.MOST_DIGITS} digits in a row")
+    return gold
 
 
 def _countdown(problem: Problem) -> tuple[list[int], float]:
@@ -171,7 +180,7 @@ def _ask_judge(gold: tuple[str, str], reply: Reply) -> Verdict:
 
 
 VERIFIERS: dict[str, Verifier[Any]] = {
-    "math": Verifier(_answer, _math, math.canonical),
+    "math": Verifier(_math_gold, _math, math.canonical),
     "countdown": Verifier(
         _countdown, _by_answer(lambda gold, answer: Ruling.of(countdown.refute(answer, *gold))), countdown.canonical
     ),
