@@ -10,8 +10,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
+from functools import lru_cache
 from typing import Any, BinaryIO
 
+from r1kit.artifact import UserError
+from r1kit.rewards import schema, services
 from r1kit.rewards.base import RewardError, grade
 from r1kit.rewards.code.program import extract
 from r1kit.rewards.format import is_well_formed
@@ -63,7 +67,10 @@ def grade_line(line: str) -> dict[str, Any]:
     """The verdict on one line of JSON. Never raises on account of what the line holds."""
     start = time.perf_counter()
     try:
-        verdict = verdict_of(_row(line))
+        row = _row(line)
+        _load(str(row.get("kind")))
+        start = time.perf_counter()
+        verdict = verdict_of(row)
     except (Ungradable, RewardError) as error:
         return _ungraded(str(error), time.perf_counter() - start)
     if verdict.masked:
@@ -75,6 +82,18 @@ def grade_line(line: str) -> dict[str, Any]:
         "reason": _short(verdict.reason),
         "ms": round((time.perf_counter() - start) * 1000, 3),
     }
+
+
+@lru_cache
+def _load(kind: str) -> None:
+    """Open what a kind needs, once, so that no line pays for it in its time."""
+    if kind in ("language", "ifeval"):
+        consistency("all of this is in one language", "en")
+    if kind == "json":
+        schema.refute(True, None)
+    if kind in ("code", "cruxeval"):
+        with suppress(UserError):  # the line itself will say so
+            services.sandbox()
 
 
 def verdict_of(row: Mapping[str, Any]) -> Verdict:

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from r1kit.data.chat import split_response
 from r1kit.evals.style import repetition
-from r1kit.rewards.language import consistency
+from r1kit.rewards.language import code_of, consistency, word_counts
 from r1kit.types import Completion, Score
 
 Reason = Literal[
@@ -33,6 +33,7 @@ Reason = Literal[
 REASONS: tuple[str, ...] = get_args(Reason)
 REPEATED = 0.5  # share of 4-grams of tokens at the end that have come before; undisclosed
 ONE_LANGUAGE = 0.9  # share of words in the language of the question; undisclosed
+FEW_WORDS = 20  # too few to tell languages of one script apart: then only another script is another language
 PARAGRAPH = 1_500  # characters, about 250 words; undisclosed
 
 
@@ -60,8 +61,17 @@ def unreadable(response: str, language: str, among: Collection[str] = ()) -> Rea
     """
     parts = split_response(response, think_open=False)
     thinking = parts.thinking or ""
-    if consistency(thinking, language, among) < (1.0 if among else ONE_LANGUAGE):
+    if _is_mixed(thinking, code_of(language), among):
         return "mixed language"
     if any(len(paragraph) > PARAGRAPH for paragraph in f"{thinking}\n{parts.summary}".splitlines()):
         return "long paragraph"
     return "code block" if "```" in thinking else ""
+
+
+def _is_mixed(text: str, language: str, among: Collection[str]) -> bool:
+    if among:
+        return consistency(text, language, among) < 1
+    by_script = word_counts(text, language, (language,))
+    if by_script.total() < FEW_WORDS:
+        return bool(by_script) and by_script[language] / by_script.total() < ONE_LANGUAGE
+    return consistency(text, language) < ONE_LANGUAGE
