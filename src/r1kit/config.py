@@ -288,6 +288,10 @@ class Recipe(Strict):
 
     _folder: Path | None = PrivateAttr(None)  # where its file lies: rewards beside it can be imported
 
+    def __eq__(self, other: object) -> bool:
+        """Two recipes are equal when they say the same, wherever they lie."""
+        return isinstance(other, Recipe) and self.model_dump() == other.model_dump()
+
     @property
     def folder(self) -> Path | None:
         return self._folder

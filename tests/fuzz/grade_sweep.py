@@ -71,7 +71,9 @@ def mutants(count: int, seed: int = 0, code: bool = False) -> Iterator[str]:
         field = "gold" if isinstance(row.get("gold"), str) and rng.random() < 0.1 else "response"
         row[field] = mutate(row[field], rng)
         line = json.dumps(row)
-        yield mutate(line, rng).replace("\n", " ").replace("\r", " ") if rng.random() < 0.03 else line
+        if rng.random() < 0.03:  # one line still, and of characters that UTF-8 can write
+            line = mutate(line, rng).replace("\n", " ").replace("\r", " ").encode(errors="replace").decode()
+        yield line
 
 
 def mutate(text: str, rng: Random) -> str:
@@ -99,7 +101,7 @@ def sweep(count: int, workers: int, seed: int) -> int:
     for number in range(0, count, block):
         lines = list(mutants(min(block, count - number), seed + number, code=True))
         out = io.BytesIO()
-        grade_stream(io.BytesIO("".join(line + "\n" for line in lines).encode(errors="surrogatepass")), out, workers)
+        grade_stream(io.BytesIO("".join(line + "\n" for line in lines).encode()), out, workers)
         verdicts = [json.loads(line) for line in out.getvalue().splitlines()]
         here: list[dict[str, Any]] = []
         thread = threading.Thread(target=lambda lines=lines, here=here: here.extend(map(grade_line, lines)))

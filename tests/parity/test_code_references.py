@@ -12,17 +12,21 @@ from r1kit.rewards.sandbox.base import Limits
 
 # MBPP 123 sums divisors for two seconds of native time.
 LIMITS = Limits(fuel=100_000_000_000, cpu_seconds=10)
-# In place of the function `{name}`, one that returns something else.
+# In place of the function `{name}`, one that returns something else; not where it calls itself, as that can cancel out.
 SPOILED = """
 def _spoiled(right):
     def wrong(*args, **kwargs):
+        if wrong.inside: return right(*args, **kwargs)
+        wrong.inside = True
         value = right(*args, **kwargs)
+        wrong.inside = False
         kind = type(value)
         if kind is bool: return not value
         if kind in (int, float): return value + 1
         if kind is str: return value + "x"
         if kind in (list, tuple): return kind([*value, 7])
         return 7 if value is None or not hasattr(value, "val") else type(value)(value.val + 1)
+    wrong.inside = False
     return wrong
 {name} = _spoiled({name})
 """

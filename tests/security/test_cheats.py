@@ -14,7 +14,7 @@ import pytest
 from r1kit.rewards import code
 from r1kit.rewards.sandbox.base import Limits
 
-LIMITS = Limits(fuel=2_000_000_000, cpu_seconds=1.0, memory_bytes=256 << 20, output_bytes=1 << 20)
+LIMITS = Limits(fuel=2_000_000_000, cpu_seconds=0.5, memory_bytes=256 << 20, output_bytes=1 << 20)
 ADDED = [([1, 2], 3), ([5, 7], 12), ([-4, 9], 5)]
 FUNCTION_TESTS = {
     "call": [[args, result] for args, result in ADDED],

@@ -140,7 +140,7 @@ def test_tags_promise_nothing(documents):
     for kind, quality in enumerate(("right", "worked", "rechecked")):
         inside, outside = (sum(row[kind] for row in rows) / len(rows) for rows in (tagged, plain))
         assert abs(inside - outside) < 0.03, quality
-    assert 0.4 < sum(right for right, *_ in plain) / len(plain) < 0.9
+    assert 0.3 < sum(right for right, *_ in plain) / len(plain) < 0.9
 
 
 def test_documents_are_a_pure_function_of_corpus_and_seed(name):

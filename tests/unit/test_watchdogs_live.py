@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -18,7 +17,6 @@ from r1kit.engine.native import NativeEngine
 from r1kit.engine.scripted import ScriptedEngine
 from r1kit.log import read_metrics
 from r1kit.model.hf import publish_model
-from r1kit.rewards import own as own_functions
 from r1kit.stages import rl
 from r1kit.watchdogs import WATCHDOGS
 
@@ -61,9 +59,7 @@ def train(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
 
     Gives {"rows", "first": watchdog -> the first step it barked at, "stopped": the error}."""
     (tmp_path / "own_rewards.py").write_text(OWN_REWARDS)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "own_rewards", raising=False)  # its count of calls starts anew
-    own_functions.load.cache_clear()
+    beside = {"folder": str(tmp_path)}
 
     def run(steps: int, engine: Callable[..., Any] = NativeEngine, on: str = "", **changes: Any) -> dict[str, Any]:
         monkeypatch.setattr(rl, "NativeEngine", engine)
@@ -71,7 +67,7 @@ def train(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
         given |= dict(steps_per_rollout=1, max_completion_length=16, learning_rate=1e-4, rewards={"accuracy": 1.0})
         given |= dict(watchdogs={name: "off" for name in USUAL if name not in on.split()}, beta=0.0, save_every=1)
         config = RL(kind="rl", model="tiny", steps=steps, **{**given, **changes})
-        context = StageContext("zero", tmp_path / "zero", 7, "float32", "cpu", 64, {"tiny": model_dir})
+        context = StageContext("zero", tmp_path / "zero", 7, "float32", "cpu", 64, {"tiny": model_dir}, grading=beside)
         stopped = ""
         try:
             rl.run(config, context)

@@ -51,6 +51,12 @@ def rational(value: Value) -> Fraction | None:
     return None
 
 
+def is_settled(value: Value) -> bool:
+    """Whether only symbols, numbers and i occur: such values are equal exactly when cross-multiplication says so."""
+    atoms = {name for poly in value for monomial in poly for name, _ in monomial} - {f"{ROOT}2:-1"}
+    return not any(ROOT in name or "(" in name for name in atoms)
+
+
 def key(value: Value) -> str:
     """A name of bounded length for a value inside an atom. Equal names mean equal values; the converse can fail."""
     lead = value.den[max(value.den)]

@@ -10,7 +10,7 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
-from r1kit.rewards.algebra import Arithmetic, Value, rational
+from r1kit.rewards.algebra import Arithmetic, Value, is_settled, rational
 from r1kit.rewards.formula import Unreadable, parse
 from r1kit.rewards.notation import plain_text
 from r1kit.rewards.numerals import chinese_number
@@ -137,8 +137,8 @@ def _same_value(gold: str, answer: str) -> bool:
     try:
         if left and right and Arithmetic().equal(left, right):
             return True
-        numbers = left and right and rational(left) is not None and rational(right) is not None
-        if numbers or not agree(parse(gold), parse(answer)):
+        settled = left and right and is_settled(left) and is_settled(right)
+        if settled or not agree(parse(gold), parse(answer)):
             return False
     except Unreadable:
         return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import lru_cache
 
 from r1kit.data.chat import find_boxes
@@ -37,6 +38,7 @@ LONGEST_JOINT = 20  # characters between two boxes of one gold answer
 NO_ANSWER = Ruling("unparseable", "no answer found")
 UNORDERED = ("list", "set", "union")
 
+_PLAIN_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _LABEL = re.compile(r"(?i:option|choice|选项?)? ?\(?([A-J])(?:[.:)]|$)")
 _MODULO = re.compile(r" ?(?:\\p?mod(?![a-z])|\(mod) ?\{?(\w+)\}?\)?$")
 _COMMA_DECIMAL = re.compile(r"-?\d+,(?:\d{1,2}|\d{4,})")
@@ -68,9 +70,9 @@ def check_prose(gold: str, text: str) -> tuple[Ruling, str | None]:
         ruling = rule_on(answers, lambda answer: check(gold, answer)) if answers else NO_ANSWER
         return ruling, answers[-1] if answers else None
     choice = re.fullmatch(r"\(?[A-J]\)?", _gold(gold).replace(TEXT, "")) is not None
-    statement = last_statement(text, choice)
     whole = check(gold, text)
-    if whole.status in ("wrong", "unparseable", "over_limit") and statement is not None:
+    refused = whole.status in ("wrong", "unparseable", "over_limit")
+    if refused and (statement := last_statement(text, choice)) is not None:
         return check(gold, statement), statement
     return whole, text
 
@@ -87,7 +89,7 @@ def _beyond_limits(answer: str) -> Ruling | None:
         return Ruling("over_limit", f"the answer has {len(answer)} characters, allowed are {LONGEST}")
     if re.search(rf"\d{{{MOST_DIGITS + 1}}}", answer):
         return Ruling("over_limit", f"the answer has a number of more than {MOST_DIGITS} digits")
-    if max(depths(answer)) > MAX_DEPTH:
+    if len(answer) > MAX_DEPTH and max(depths(answer)) > MAX_DEPTH:
         return Ruling("over_limit", f"the answer nests deeper than {MAX_DEPTH} brackets")
     return None
 
@@ -153,7 +155,11 @@ def _final(text: str, trusted: bool) -> str:
 
 def _same(gold: str, answer: str) -> bool:
     """Whether two normalised answers are the same. Raises Undecided."""
-    if gold == answer or _same_label(gold, answer) or _same_but_for_comma(gold, answer):
+    if gold == answer:
+        return True
+    if _PLAIN_NUMBER.fullmatch(gold) and _PLAIN_NUMBER.fullmatch(answer):
+        return Fraction(gold) == Fraction(answer)
+    if _same_label(gold, answer) or _same_but_for_comma(gold, answer):
         return True
     gold, answer = _same_modulus(condition(gold), condition(answer))
     (name, value), (answer_name, answer_value) = named_value(interval(gold)), named_value(interval(answer))

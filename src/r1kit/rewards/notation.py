@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 # Private characters: the end of a matrix row, and both ends of what stood in \text{}.
 ROW, TEXT = "\ue000", "\ue001"
@@ -24,7 +25,7 @@ def _rows_as_list(match: re.Match[str]) -> str:
     return ",".join(row.strip(" ,") for row in match[1].split(ROW) if row.strip())
 
 
-_REWRITES = [
+_COMMANDS = [  # of LaTeX
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\\\\", ROW),
@@ -35,32 +36,45 @@ _REWRITES = [
         (r"\\(?:left|right|[bB]igg?[lrm]?|middle|displaystyle|limits|mathopen|mathclose|rm|bf|it)(?![a-zA-Z])\.?", ""),
         (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
         (r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
-        (r"\^\s*\{?\s*(?:\\circ|°)\s*\}?|\\degree(?![a-zA-Z])|\\textdegree", "°"),
-        (rf"°\s*{TEXT}?\s*([CF]){TEXT}?(?![a-z])", r"°\1"),
+        (r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?![a-zA-Z])|\\textdegree", "°"),
         (r"\^\s*\{?\s*\\prime\s*\}?|\\prime(?![a-zA-Z])", "'"),
-        (r"\\[()\[\]]|(?<!\\)\$", ""),
-        (r"\\?\$", "¤"),
-        (r"\{,\}|,\\!\s*", ","),
-        (r"\\[,;:! ]|~|\\q?quad(?![a-zA-Z])|\\[hv]space\*?\{[^{}]*\}", " "),
-        (r"\\%| ?\bpercent\b", "%"),
-        (r"\\cup(?![a-zA-Z])|(?<=[)\]}]) ?U ?(?=[(\[{])", "∪"),
+        (r"\\[()\[\]]", ""),
+        (r"\\\$", "¤"),
+        (r",\\!\s*", ","),
+        (r"\\[,;:! ]|\\q?quad(?![a-zA-Z])|\\[hv]space\*?\{[^{}]*\}", " "),
+        (r"\\%", "%"),
+        (r"\\cup(?![a-zA-Z])", "∪"),
         (r"\\in(?![a-zA-Z])", "∈"),
         (r"\\(?:mid|vert|lvert|rvert)(?![a-zA-Z])", "|"),
-        (r"\\(?:langle)(?![a-zA-Z])", "("),
-        (r"\\(?:rangle)(?![a-zA-Z])", ")"),
+        (r"\\langle(?![a-zA-Z])", "("),
+        (r"\\rangle(?![a-zA-Z])", ")"),
         (r"\\(?:emptyset|varnothing)(?![a-zA-Z])|\\\{\s*\\\}", r"\\emptyset"),
         (r"\\(?:lt(?![a-zA-Z])|<)", "<"),
         (r"\\(?:gt(?![a-zA-Z])|>)", ">"),
-        (r"\\(?:leqslant|leq|le)(?=[a-zA-Z]?(?![a-zA-Z]))|<=", "≤"),  # also \lex, which some models write
-        (r"\\(?:geqslant|geq|ge)(?=[a-zA-Z]?(?![a-zA-Z]))|>=|=>", "≥"),
-        (r"\\neq?(?![a-zA-Z])|!=|\\not\s*=", "≠"),
+        (r"\\(?:leqslant|leq|le)(?=[a-zA-Z]?(?![a-zA-Z]))", "≤"),  # also \lex, which some models write
+        (r"\\(?:geqslant|geq|ge)(?=[a-zA-Z]?(?![a-zA-Z]))", "≥"),
+        (r"\\neq?(?![a-zA-Z])|\\not\s*=", "≠"),
         (r"\\(?:approx|thickapprox|simeq|doteq)(?![a-zA-Z])", "≈"),
         (r"\\(?:ldots|dots|cdots)(?![a-zA-Z])", "..."),
         (r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}", r"\\frac{\1}{\2}"),
         (r"\{([^{}]*)\\choose(?![a-zA-Z])([^{}]*)\}", r"\\binom{\1}{\2}"),
+    )
+]
+_SIGNS = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"\$", ""),
+        (r"\{,\}", ","),
+        (r"\^\s*\{?\s*°\s*\}?", "°"),
+        (rf"°\s*{TEXT}?\s*([CF]){TEXT}?(?![a-z])", r"°\1"),
+        (r"<=", "≤"),
+        (r">=|=>", "≥"),
+        (r"!=", "≠"),
+        (r" ?\bpercent\b", "%"),
+        (r"(?<=[)\]}]) ?U ?(?=[(\[{])", "∪"),
         (r"([A-Za-z])\^(\w|\{[^{}]*\})_(\w|\{[^{}]*\})", r"\1_\3^\2"),
         (r"([\^_])\{(\w)\}(?!\w)", r"\1\2"),
-        (r"\s+", " "),
+        (r"[\s~]+", " "),
         (r"(?<=\d) (?=\d{3}(?![\d/]))(?<![./]\d )", ""),  # 12 345 678
         (r"(?<=\d)_(?=\d{3})", ""),
         (r"(?<=[\w)])\*\*(?=[\w(])", "^"),
@@ -77,19 +91,24 @@ _POWERS = [
 ]
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _LOOSE_SPACE = re.compile(r" (?!\w)|(?<!\w) ")  # a space only matters between two words or numbers
+_SIMPLE = re.compile(r"-?\d+(?:\.\d+)?|[A-Za-z]+")  # nothing to do
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z{}%$,;!()\[\]])")
 
 
+@lru_cache(maxsize=4096)
 def normalise(text: str) -> str:
     """The answer in normal form. Units stay: they are a matter of single values (see `units`)."""
+    if _SIMPLE.fullmatch(text):
+        return text
     if r"\begin" not in text:  # no rows to end, so a command that was escaped twice, as JSON in JSON
         text = _DOUBLED.sub(r"\\", text)
     if len(re.findall(r"(?<!\\)\$", text)) % 2:  # a dollar sign that opens no formula is money
         text = re.sub(r"(?<!\\)\$(?=\d)", r"\\$", text, count=1)
-    for pattern, replacement in _POWERS:
-        text = pattern.sub(replacement, text)
-    text = text.translate(_CHARACTERS)
-    for pattern, replacement in _REWRITES:
+    if not text.isascii():
+        for pattern, replacement in _POWERS:
+            text = pattern.sub(replacement, text)
+        text = text.translate(_CHARACTERS)
+    for pattern, replacement in (_COMMANDS if "\\" in text else []) + _SIGNS:
         text = pattern.sub(replacement, text)
     if not re.search(r"[(\[]|\\\{", text):  # (1,234) is a pair
         text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)

@@ -14,6 +14,7 @@ from fractions import Fraction
 from r1kit.rewards.formula import Apply, Formula, Unreadable, parts
 
 POINTS = 4
+LARGEST = 1e6  # argument of a function: beyond, floating point says nothing of a sine
 TOLERANCE = 1e-11  # of the largest number met on the way
 # Where these occur the sign of a variable matters; elsewhere variables are lengths, counts and the like, so positive.
 SIGNED = {"abs", "floor", "ceil", "max", "min"}
@@ -108,6 +109,8 @@ def _root(radicand: complex, degree: complex) -> complex:
 
 
 def _apply(formula: Apply, args: Sequence[complex]) -> complex:
+    if any(abs(arg) > LARGEST for arg in args):
+        raise Unreadable("too large for floating point")
     if formula.head in _PLAIN:
         return _PLAIN[formula.head](*args)
     if any(arg.imag for arg in args):

@@ -80,6 +80,8 @@ def depths(text: str) -> list[int]:
 
 def split(text: str, separator: re.Pattern[str]) -> tuple[list[str], list[str]]:
     """Pieces and the separators between them, cut only outside all brackets."""
+    if not separator.search(text):
+        return [text.strip()], []
     found = depths(text)
     cuts = [match for match in separator.finditer(text) if found[match.start()] == 0]
     starts, ends = [0, *(cut.end() for cut in cuts)], [*(cut.start() for cut in cuts), len(text)]
