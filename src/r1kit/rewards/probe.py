@@ -36,6 +36,8 @@ def agree(a: Formula, b: Formula) -> bool | None:
         try:
             difference = abs(left.value(a) - right.value(b))
         except (ArithmeticError, ValueError, TypeError, Unreadable):
+            difference = None  # one of them has no value at this point
+        if difference is None:
             continue
         if not difference <= TOLERANCE * max(left.largest, right.largest):
             return False
