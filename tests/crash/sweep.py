@@ -43,6 +43,7 @@ PHASES = {  # what a run is doing while it is in one of these functions
     "save": ("r1kit.learn.checkpoint:Checkpoints._write",),
     "publish": ("r1kit.model.hf:publish_model",),
     "evaluation": ("r1kit.evals.runner:evaluate",),
+    "curation": ("r1kit.stages.curate:run",),
     "between stages": ("r1kit.pipeline:_finish",),
 }
 MARKS = {phase: chr(ord("A") + i).encode() for i, phase in enumerate(PHASES)}
@@ -67,10 +68,11 @@ def prepare(world: Path) -> None:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast  # noqa: F401
 
     from r1kit import cli, pipeline
-    from r1kit.stages import pretrain
+    from r1kit.stages import curate, pretrain
 
     for module in pipeline.STAGES.values():
         importlib.import_module(module)
+    curate.BLOCK = 4
     pretrain.TOKENIZER_DOCUMENTS, pretrain.LOG_EVERY, pretrain.SAVE_EVERY = 200, 1, 2
     cli._write_report = cli._print_table = lambda run_dir: None  # reads the run only
     for phase, functions in PHASES.items():

@@ -211,7 +211,7 @@ def hangs(problem, text): time.sleep(3600)
 def dies(problem, text): os.kill(os.getpid(), signal.SIGKILL)
 
 def dies_once(problem, text):
-    mark = Path(__file__).with_name(f"died-{problem.id}-{len(text)}")
+    mark = Path(__file__).with_name(f"mark-{problem.id}-{len(text)}")
     if not mark.exists():
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -227,7 +227,7 @@ def train(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "faulty_rewards.py").write_text(REWARDS)
     grading = {"folder": str(tmp_path)}
 
-    def run(name: str, reward: str, **watchdogs: str) -> Path:
+    def run(name: str, reward: str, workers: int = 1, **watchdogs: str) -> Path:
         off = dict.fromkeys("never_ends always_cut_off constant_reward".split(), "off")
         config = RL(
             kind="rl", model="m", prompts=[{"source": "world:arithmetic", "limit": 4}], steps=2, prompts_per_step=2,
@@ -237,7 +237,8 @@ def train(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         if reward == "hangs":  # nobody waits five minutes for a test
             monkeypatch.setattr(scenarios, "RewardPool", partial(RewardPool, timeout=3.0))
         directory = tmp_path / name
-        rl.run(config, StageContext(name, directory, 5, "float32", "cpu", 8, {"m": model_dir}, grading=grading))
+        context = StageContext(name, directory, 5, "float32", "cpu", 8, {"m": model_dir}, {}, workers, grading)
+        rl.run(config, context)
         return directory
 
     return run
@@ -271,6 +272,10 @@ def test_a_reward_that_never_works_stops_the_run_and_is_never_zero(train, reward
 
 
 def test_a_reward_process_that_dies_is_replaced_and_nothing_changes(train) -> None:
-    died, sound = train("died", "dies_once"), train("sound", "sound")
-    assert (died / "model/model.safetensors").read_bytes() == (sound / "model/model.safetensors").read_bytes()
-    assert all("completions/ungraded" not in row for row in read_metrics(died / "metrics.jsonl"))
+    sound = (train("sound", "sound") / "model/model.safetensors").read_bytes()
+    for workers in (1, 2, 4):
+        died = train(f"died-{workers}", "dies_once", workers)
+        assert (died / "model/model.safetensors").read_bytes() == sound
+        assert all("completions/ungraded" not in row for row in read_metrics(died / "metrics.jsonl"))
+        for mark in died.parent.glob("mark-*"):
+            mark.unlink()  # every process dies again

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
+from math import prod
 from typing import NamedTuple
 
 LONGEST = 4_000  # characters
@@ -36,6 +37,7 @@ _NAME = re.compile(r"\\?[A-Za-z]+")
 _SUBSCRIPT = re.compile(r"_(?:\{([^{}]*)\}|(\\[A-Za-z]+|\w))")
 _TIMES = re.compile(r"(?:\*|\\cdot(?![a-z])|\\times(?![a-z])|\\ast(?![a-z])) ?| ")
 _OVER = re.compile(r"/|\\div(?![a-z]) ?")
+_OPENING = re.compile(r"[(\[{|]|\\\{|\\lfloor|\\lceil")
 _PAIRS = {"(": ")", "[": "]", "{": "}", r"\{": r"\}", r"\lfloor": r"\rfloor", r"\lceil": r"\rceil", "|": "|"}
 _ROUNDED = {r"\lfloor": "floor", r"\lceil": "ceil", "|": "abs"}
 
@@ -87,6 +89,18 @@ def power(base: Formula, exponent: Formula) -> Formula:
     return Apply("^", (base, exponent))
 
 
+def inverse(formula: Formula) -> Formula:
+    return 1 / formula if isinstance(formula, Fraction) and formula else power(formula, Fraction(-1))
+
+
+def product(factors: list[Formula]) -> Formula:
+    """With the numbers multiplied out."""
+    numbers = [factor for factor in factors if isinstance(factor, Fraction)]
+    if len(numbers) > 1:
+        factors = [prod(numbers), *(factor for factor in factors if not isinstance(factor, Fraction))]
+    return factors[0] if len(factors) == 1 else Apply("*", tuple(factors))
+
+
 def _starts_function(name: str, spare: int) -> str | None:
     """The function `name` begins with, when at most `spare` letters follow: sinx is sin of x."""
     return next((f for f in FUNCTIONS if name.startswith(f) and len(name) <= len(f) + spare), None)
@@ -130,13 +144,13 @@ class _Reader:
         factors = [self.factor()]
         while True:
             if self.take(_OVER):
-                factors.append(power(self.signed_factor(), Fraction(-1)))
+                factors.append(inverse(self.signed_factor()))
             elif self.take(_TIMES):
                 factors.append(self.signed_factor())
             elif self.starts_factor():
                 factors.append(self.factor())
             else:
-                return factors[0] if len(factors) == 1 else Apply("*", tuple(factors))
+                return product(factors)
 
     def starts_factor(self) -> bool:
         if self.peek() == "|":
@@ -163,8 +177,8 @@ class _Reader:
             exponent = tower.pop()
             tower[-1] = power(tower[-1], exponent)
         if self.take("°"):
-            return Apply("*", (tower[0], "pi", Fraction(1, 180)))
-        return Apply("*", (tower[0], Fraction(1, 100))) if self.take("%") else tower[0]
+            return product([tower[0], "pi", Fraction(1, 180)])
+        return product([tower[0], Fraction(1, 100)]) if self.take("%") else tower[0]
 
     def exponent(self) -> Formula:
         minus = self.sign()
@@ -176,14 +190,15 @@ class _Reader:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise Unreadable("nested too deeply")
-        value = self.number()
-        if value is None:
+        if self.peek().isdecimal() or self.peek() == ".":
+            value = self.number()
+        else:
             arguments = self.group()
             value = self.named() if arguments is None else self.only(arguments)
         self.depth -= 1
         return value
 
-    def number(self) -> Formula | None:
+    def number(self) -> Formula:
         if mixed := self.take(_MIXED):  # "1 4/5" and "1\frac{4}{5}" are sums
             whole, over, under = int(mixed[1]), *(int(part) for part in mixed.groups()[1:] if part)
             if not under:
@@ -195,7 +210,7 @@ class _Reader:
             tail = Fraction(int(period), 10 ** len(period) - 1) / 10 ** len(start)
             return Fraction(f"{whole or 0}.{start}0") + tail
         if not (match := self.take(_NUMBER)):
-            return None
+            raise Unreadable(self.text[self.at :])
         if base := self.take(_SUBSCRIPT):  # 52_8: a numeral in another base is not computed with
             return f"{match[0]}_{base[1] or base[2]}"
         if self.take(re.compile(r" ?\d")):
@@ -204,9 +219,10 @@ class _Reader:
 
     def group(self) -> tuple[Formula, ...] | None:
         """What stands in brackets: one formula, or a function's arguments between commas."""
-        opening = next((opening for opening in _PAIRS if self.take(opening)), None)
-        if opening is None:
+        match = self.take(_OPENING)
+        if not match:
             return None
+        opening = match[0]
         outer, self.bars = self.bars, opening == "|"
         values = [self.sum()]
         while self.take(","):
@@ -229,7 +245,7 @@ class _Reader:
         name, command = match[0].lstrip("\\"), match[0][0] == "\\"
         if name == "frac" and command:
             over = self.argument()
-            return Apply("*", (over, power(self.argument(), Fraction(-1))))
+            return product([over, inverse(self.argument())])
         if name == "binom" and command:
             upper = self.argument()
             return Apply("choose", (upper, self.argument()))
@@ -277,7 +293,7 @@ class _Reader:
             factors = [self.factor()]
             while self.peek().isalpha() or self.text.startswith(("\\pi", "\\theta"), self.at):
                 factors.append(self.factor())
-            arguments = (Apply("*", tuple(factors)) if len(factors) > 1 else factors[0],)
+            arguments = (product(factors),)
         if name in ("ln", "lg", "log"):
             base_text = (base[1] or base[2]) if base else {"lg": "10"}.get(name)
             value: Formula = Apply("log", (self.only(arguments), *((parse(base_text),) if base_text else ())))

@@ -52,7 +52,8 @@ def check(gold: str, answer: str) -> Ruling:
     if fault := _beyond_limits(answer):
         return fault
     try:
-        if _same(_final(_gold(gold), trusted=True), _final(_plain(answer), trusted=False)):
+        wanted, given = _gold(gold), _plain(answer)
+        if wanted == given or _same(_final(wanted, trusted=True), _final(given, trusted=False)):
             return Ruling("right", "right")
     except Undecided as reason:
         return reason.ruling

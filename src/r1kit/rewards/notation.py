@@ -21,11 +21,36 @@ _WORDS = r"\\(?:text(?:bf|it|rm|normal|sf|tt)?|mbox|hbox|mathrm|operatorname)(?!
 _LETTERS = r"\\(?:math(?:bf|it|sf|bb|cal)|boldsymbol|bm|overrightarrow|vec|(?:wide)?hat|underline)(?![a-zA-Z])\s*"
 
 
+def _renamed(match: re.Match[str]) -> str:
+    name = match[1]
+    if len(name) == 3 and name[:2] in ("le", "ge") and name not in _NAMES:  # \lex, which some models write
+        return _NAMES[name[:2]] + name[2]
+    return _NAMES.get(name, match[0])
+
+
 def _rows_as_list(match: re.Match[str]) -> str:
     return ",".join(row.strip(" ,") for row in match[1].split(ROW) if row.strip())
 
 
-_COMMANDS = [  # of LaTeX
+_NAMES = {  # commands that are written otherwise
+    **dict.fromkeys(
+        "left right middle displaystyle limits mathopen mathclose rm bf it big Big bigl bigr Bigl Bigr".split(), ""
+    ),
+    **dict.fromkeys("bigg Bigg biggl biggr Biggl Biggr".split(), ""),
+    **dict.fromkeys("dfrac tfrac cfrac".split(), r"\frac"),
+    **dict.fromkeys("dbinom tbinom".split(), r"\binom"),
+    **dict.fromkeys("quad qquad".split(), " "),
+    **dict.fromkeys("mid vert lvert rvert".split(), "|"),
+    **dict.fromkeys("le leq leqslant".split(), "≤"),
+    **dict.fromkeys("ge geq geqslant".split(), "≥"),
+    **dict.fromkeys("ne neq".split(), "≠"),
+    **dict.fromkeys("approx thickapprox simeq doteq".split(), "≈"),
+    **dict.fromkeys("ldots dots cdots".split(), "..."),
+    **dict.fromkeys("emptyset varnothing".split(), r"\emptyset"),
+    **dict.fromkeys("degree textdegree circ".split(), "°"),
+    **{"cup": "∪", "in": "∈", "langle": "(", "rangle": ")", "lt": "<", "gt": ">", "prime": "'"},
+}
+_COMMANDS = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\\\\", ROW),
@@ -33,29 +58,15 @@ _COMMANDS = [  # of LaTeX
         (_WORDS + r"\{([^{}]*)\}", rf"{TEXT}\1{TEXT}"),
         (_LETTERS + r"(?:\{([^{}]*)\}|([A-Za-z])(?![A-Za-z]))", r" \1\2"),
         (r"\\begin\{(?:cases|aligned|gathered)\}([^&]*?)\\end\{(?:cases|aligned|gathered)\}", _rows_as_list),
-        (r"\\(?:left|right|[bB]igg?[lrm]?|middle|displaystyle|limits|mathopen|mathclose|rm|bf|it)(?![a-zA-Z])\.?", ""),
-        (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
-        (r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
-        (r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?![a-zA-Z])|\\textdegree", "°"),
-        (r"\^\s*\{?\s*\\prime\s*\}?|\\prime(?![a-zA-Z])", "'"),
+        (r"\\(?:left|right)\.", ""),
+        (r"\\not\s*=", "≠"),
+        (r"\\([A-Za-z]+)", _renamed),
         (r"\\[()\[\]]", ""),
         (r"\\\$", "¤"),
         (r",\\!\s*", ","),
-        (r"\\[,;:! ]|\\q?quad(?![a-zA-Z])|\\[hv]space\*?\{[^{}]*\}", " "),
-        (r"\\%", "%"),
-        (r"\\cup(?![a-zA-Z])", "∪"),
-        (r"\\in(?![a-zA-Z])", "∈"),
-        (r"\\(?:mid|vert|lvert|rvert)(?![a-zA-Z])", "|"),
-        (r"\\langle(?![a-zA-Z])", "("),
-        (r"\\rangle(?![a-zA-Z])", ")"),
-        (r"\\(?:emptyset|varnothing)(?![a-zA-Z])|\\\{\s*\\\}", r"\\emptyset"),
-        (r"\\(?:lt(?![a-zA-Z])|<)", "<"),
-        (r"\\(?:gt(?![a-zA-Z])|>)", ">"),
-        (r"\\(?:leqslant|leq|le)(?=[a-zA-Z]?(?![a-zA-Z]))", "≤"),  # also \lex, which some models write
-        (r"\\(?:geqslant|geq|ge)(?=[a-zA-Z]?(?![a-zA-Z]))", "≥"),
-        (r"\\neq?(?![a-zA-Z])|\\not\s*=", "≠"),
-        (r"\\(?:approx|thickapprox|simeq|doteq)(?![a-zA-Z])", "≈"),
-        (r"\\(?:ldots|dots|cdots)(?![a-zA-Z])", "..."),
+        (r"\\[,;:! ]|\\[hv]space\*?\{[^{}]*\}", " "),
+        (r"\\([%<>])", r"\1"),
+        (r"\\\{\s*\\\}", r"\\emptyset"),
         (r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}", r"\\frac{\1}{\2}"),
         (r"\{([^{}]*)\\choose(?![a-zA-Z])([^{}]*)\}", r"\\binom{\1}{\2}"),
     )
@@ -65,7 +76,7 @@ _SIGNS = [
     for pattern, replacement in (
         (r"\$", ""),
         (r"\{,\}", ","),
-        (r"\^\s*\{?\s*°\s*\}?", "°"),
+        (r"\^\s*\{?\s*([°'])\s*\}?", r"\1"),
         (rf"°\s*{TEXT}?\s*([CF]){TEXT}?(?![a-z])", r"°\1"),
         (r"<=", "≤"),
         (r">=|=>", "≥"),
