@@ -5,6 +5,8 @@ Shapes: N positions, D model width, V vocabulary.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,12 +21,15 @@ def token_logprobs(
 ) -> tuple[Tensor, Tensor]:
     """(logp_N, entropy_N) of the tempered distribution softmax(logits / temperature), in nats, fp32.
 
-    Each chunk's logits are computed again in the backward pass, so memory is O(chunk * V) instead of O(N * V).
+    Where there are several chunks, each one's logits are computed again in the backward pass, so memory is O(chunk * V)
+    instead of O(N * V). A single one is what that needs anyway, and is kept.
     The entropy carries no gradient.
     """
     rows = max(1, CHUNK_ELEMENTS // head_VD.shape[0])
+    again = partial(checkpoint, _chunk, use_reentrant=False, preserve_rng_state=False)
+    run = _chunk if len(targets_N) <= rows else again
     pieces = [
-        checkpoint(_chunk, hidden, head_VD, targets, temperature, use_reentrant=False, preserve_rng_state=False)
+        run(hidden, head_VD, targets, temperature)
         for hidden, targets in zip(hidden_ND.split(rows), targets_N.split(rows), strict=True)
     ]
     logp_N, entropy_N = (torch.cat(parts) for parts in zip(*pieces, strict=True))
