@@ -22,8 +22,9 @@ from r1kit.watchdogs import WATCHDOGS
 
 GOOD = "<think>1</think><answer>1</answer>"
 LONG = "so it goes on and on, as nobody has told it to come to an end at all, and it never will " * 2
-# What a random model and a scripted engine do all the time; off where it is not the point.
+# What a random model and a scripted engine do all the time, or a busy machine; off where it is not the point.
 USUAL = "constant_reward never_ends always_cut_off cut_off no_variance sampling_gap sampling_wrong repetition".split()
+USUAL += ["starved"]
 PROVOKED: set[str] = set()
 
 OWN_REWARDS = """
@@ -231,7 +232,7 @@ def test_a_gradient_far_above_the_usual(train) -> None:
 
 
 def test_a_run_that_waits_for_its_grades(train) -> None:
-    done = train(5, rewards=own("slow"))
+    done = train(5, on="starved", rewards=own("slow"))
     assert done["first"] == {"starved": 5} and "alerts" not in done["rows"][-1], "the clock's findings stay apart"
     assert "starved" in done["rows"][-1]["time/alerts"]
 
