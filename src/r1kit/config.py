@@ -169,6 +169,7 @@ class RL(Optimizer, Sampling):
     epsilon_high: float | None = Field(None, gt=0)  # None: epsilon; 0.28 in DAPO
     ref_refresh_steps: int = Field(400, ge=0)  # paper: 400; 0 never refreshes
     dynamic_sampling: bool = False  # DAPO: draw again what has no variance
+    skip_zero_variance: bool = False  # spare groups without variance the update, in which they feel nothing but the KL
     overlong_buffer: int = Field(0, ge=0)  # DAPO: tokens before the cap over which the reward falls to -1
     mask_truncated_completions: bool = False  # leave cut-off answers out of the loss
     max_completion_length: dict[int, int] = {0: 32_768, 8_200: 65_536}  # paper: from step -> cap

@@ -147,6 +147,26 @@ def test_cutting_the_work_up_never_changes_the_gradient(learner, objective):
         assert sums == pytest.approx(whole_sums, rel=1e-4, abs=1e-6)
 
 
+def test_skipping_groups_without_variance_leaves_out_their_kl_and_nothing_else(learner):
+    kept, skipping = learner(beta=0.0), learner(beta=0.0, skip_zero_variance=True)
+    batch = make_inputs(kept.model)
+    flat = torch.arange(len(LENGTHS)) // G == 1
+    batch = replace(batch, advantages_B=batch.advantages_B.masked_fill(flat, 0.0))
+    sums, found = gradient(skipping, batch)
+    assert relative(found, gradient(kept, batch)[1]) < 1e-6
+    assert sums["tokens"] == batch.completion_mask_BT[~flat].sum()
+    with_kl, expected = learner(skip_zero_variance=True), learner()
+    masked = replace(batch, completion_mask_BT=batch.completion_mask_BT & ~flat[:, None])
+    assert relative(gradient(with_kl, batch)[1], gradient(expected, masked)[1]) < 1e-6
+
+
+def test_when_no_group_varies_none_is_skipped(learner):
+    made, plain = learner(skip_zero_variance=True), learner()
+    batch = make_inputs(made.model)
+    batch = replace(batch, advantages_B=torch.zeros_like(batch.advantages_B))
+    assert relative(gradient(made, batch)[1], gradient(plain, batch)[1]) == 0
+
+
 def test_padding_of_prompts_and_completions_is_never_seen(learner):
     made = learner()
     batch = make_inputs(made.model)

@@ -59,10 +59,16 @@ def _pad(rows: Sequence[Sequence[float]], dtype: torch.dtype) -> tuple[Tensor, T
     return padded, mask
 
 
-def prompt_blocks(batch: TrainBatch, micro_batch_tokens: int) -> Iterator[Tensor]:
-    """Runs of prompt indices whose padded tokens fit; always at least one prompt."""
+def prompt_blocks(batch: TrainBatch, micro_batch_tokens: int, skip_zero_variance: bool) -> Iterator[Tensor]:
+    """Runs of prompt indices whose padded tokens fit; always at least one prompt.
+
+    Groups without any advantage can be skipped, unless there are no others.
+    """
     prompts, length = batch.prompt_PL.shape
-    yield from torch.arange(prompts).split(max(1, micro_batch_tokens // length))
+    wanted_P = batch.advantages_B.view(prompts, -1).any(1)
+    if not (skip_zero_variance and wanted_P.any()):
+        wanted_P = torch.ones_like(wanted_P)
+    yield from wanted_P.nonzero().squeeze(1).split(max(1, micro_batch_tokens // length))
 
 
 def micro_batches(lengths_B: Tensor, micro_batch_tokens: int) -> Iterator[Tensor]:

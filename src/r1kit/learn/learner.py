@@ -112,7 +112,7 @@ class Learner:
         refresh = self.config.ref_refresh_steps
         if self.reference is not None and refresh and (step + 1) % refresh == 0:
             self.refresh_reference()
-        tokens = max(1, int(batch.completion_mask_BT.sum()))
+        tokens = max(1, sums["tokens"])
         halved = self.micro_batch_tokens < self.config.micro_batch_tokens
         return {
             "loss": sums["loss"],
@@ -159,21 +159,19 @@ class Learner:
                 parameter.grad = None
 
     def _accumulate(self, batch: TrainBatch, max_tokens: int) -> dict[str, float]:
-        sums = dict.fromkeys(("loss", "kl", "entropy", "clipped", "gap", "gap_max"), 0.0)
+        sums = dict.fromkeys(("loss", "tokens", "kl", "entropy", "clipped", "gap", "gap_max"), 0.0)
         norm = Norm(max(1, int(batch.graded_B.sum())), max(1, int(batch.completion_mask_BT.sum())), max_tokens)
         group = len(batch.advantages_B) // len(batch.prompt_PL)
         lengths_B = batch.completion_mask_BT.sum(1)
-        for prompts in prompt_blocks(batch, self.micro_batch_tokens):
+        for prompts in prompt_blocks(batch, self.micro_batch_tokens, self.config.skip_zero_variance):
             prompt_PL, mask_PL = batch.prompt_PL[prompts], batch.prompt_mask_PL[prompts]
             prefix = Prefix.of(self.model, prompt_PL, mask_PL)
             leaves = prefix.as_leaves()
             with torch.no_grad():
                 frozen = Prefix.of(self.reference, prompt_PL, mask_PL) if self.reference else None
-            first, last = int(prompts[0]) * group, (int(prompts[-1]) + 1) * group
-            for rows in micro_batches(lengths_B[first:last], self.micro_batch_tokens):
-                self._backward_rows(
-                    batch, rows + first, (rows + first) // group - int(prompts[0]), leaves, frozen, norm, sums
-                )
+            rows_B = (prompts[:, None] * group + torch.arange(group, device=prompts.device)).flatten()
+            for rows in micro_batches(lengths_B[rows_B], self.micro_batch_tokens):
+                self._backward_rows(batch, rows_B[rows], rows // group, leaves, frozen, norm, sums)
             given = [
                 (x, leaf.grad) for x, leaf in zip(prefix.tensors, leaves.tensors, strict=True) if leaf.grad is not None
             ]
@@ -205,6 +203,7 @@ class Learner:
         with torch.no_grad():
             gap_BT = (logp_BT - old_logp_BT).abs() * mask_BT
             sums["loss"] += float(loss)
+            sums["tokens"] += int(mask_BT.sum())
             sums["entropy"] += float(entropy_BT.sum())
             clipped = is_clipped(self.ratio(terms), terms.advantages_B[:, None], self.clip)
             sums["clipped"] += float((clipped & mask_BT).sum())
