@@ -50,17 +50,23 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"{path.name}: not valid TOML: {error}") from None
     overridden = [_override(data, text) for text in overrides]
 
-    def where(location: Location) -> str:
-        return "--set" if any(location[: len(key)] == key for key in overridden) else path.name
+    def told(mistakes: Sequence[tuple[Location, str]]) -> str:
+        """One line for every mistake, where it was written; one in the defaults shows in many stages."""
+        written = dict.fromkeys((_written_at(data, at), text) for at, text in mistakes)
+        return "\n".join(
+            f"{'--set' if any(at[: len(key)] == key for key in overridden) else path.name}: {_dotted(at)}: {text}"
+            for at, text in written
+        )
 
     try:
-        recipe = Recipe.model_validate(data).found_in(path.parent.resolve())
+        recipe = Recipe.model_validate(_with_defaults(data)).found_in(path.parent.resolve())
     except ValidationError as error:
-        lines = [_explain(data, item) for item in error.errors(include_url=False)]
-        raise RecipeError("\n".join(f"{where(at)}: {_dotted(at)}: {text}" for at, text in lines)) from None
+        raise RecipeError(told([_explain(data, item) for item in error.errors(include_url=False)])) from None
+    except RecipeError as error:
+        raise RecipeError(f"{path.name}: {error}") from None
     mistakes = cross_checks(recipe)
     if mistakes:
-        raise RecipeError("\n".join(f"{where(at)}: {_dotted(at)}: {text}" for at, text in mistakes))
+        raise RecipeError(told(mistakes))
     return recipe
 
 
@@ -83,6 +89,36 @@ def _find(name_or_path: str) -> Path:
     raise RecipeError(
         f"{name_or_path}: no such recipe, neither a file nor a bundled name; {hint}bundled: {', '.join(bundled)}"
     )
+
+
+# -- defaults -----------------------------------------------------------------------------------------------------
+
+
+def _with_defaults(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Every stage with the keys of [defaults.KIND] that it does not set itself; a key is taken whole or not at all."""
+    defaults, stages = data.get("defaults", {}), data.get("stage")
+    if not isinstance(defaults, dict) or not all(isinstance(table, dict) for table in defaults.values()):
+        raise RecipeError("defaults holds one table for each kind of stage, such as [defaults.rl]")
+    for kind in defaults:
+        if kind not in KINDS:
+            raise RecipeError(f"defaults.{kind}: {_unknown(kind, KINDS, noun='unknown kind of stage')}")
+    rest = {key: value for key, value in data.items() if key != "defaults"}
+    if not isinstance(stages, dict):
+        return rest
+    filled = {
+        name: {**defaults.get(str(stage.get("kind")), {}), **stage} if isinstance(stage, dict) else stage
+        for name, stage in stages.items()
+    }
+    return {**rest, "stage": filled}
+
+
+def _written_at(data: Mapping[str, Any], at: Location) -> Location:
+    """Where a stage's key stands in the file: with the stage, or in its kind's defaults."""
+    stage = data["stage"].get(at[1], {}) if len(at) > 2 and at[0] == "stage" else None
+    if not isinstance(stage, dict) or at[2] in stage:
+        return at
+    kind = str(stage.get("kind"))
+    return ("defaults", kind, *at[2:]) if at[2] in data.get("defaults", {}).get(kind, {}) else at
 
 
 # -- overrides ----------------------------------------------------------------------------------------------------
@@ -274,8 +310,10 @@ def _data_mistake(source: str, earlier: Mapping[str, str], stages: Sequence[str]
     if kind == "world":
         return None if world in WORLDS else _unknown(world, WORLDS, noun="no world that has records")
     if source in earlier:
-        return None if earlier[source] in MAKES_DATA else (
-            f"{source} is a stage of kind {earlier[source]}, which makes no records"
+        return (
+            None
+            if earlier[source] in MAKES_DATA
+            else (f"{source} is a stage of kind {earlier[source]}, which makes no records")
         )
     if source in stages:
         return f"stage {source} does not come earlier; stages run as written"

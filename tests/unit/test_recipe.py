@@ -138,6 +138,21 @@ def test_an_evaluate_stage_makes_no_model(good: Path) -> None:
     assert "stage.last.model: eval is a stage of kind evaluate, which makes no model" in mistakes()
 
 
+def test_defaults_of_a_kind_hold_where_its_stages_say_nothing(good: Path) -> None:
+    good.write_text(GOOD + "[defaults.rl]\nsteps = 7\nbeta = 0.5\n")
+    stage = load_recipe("good.toml", ["defaults.rl.epsilon=0.3"]).stage["zero"]
+    assert (stage.steps, stage.beta, stage.epsilon) == (20, 0.5, 0.3)
+    assert mistakes("defaults.rl.bta=1") == "--set: defaults.rl.bta: unknown key; did you mean beta?"
+    good.write_text(
+        GOOD + '[stage.more]\nkind = "rl"\nmodel = "base"\nprompts = ["world:logic"]\n[defaults.rl]\nbta = 1\n'
+    )
+    assert mistakes() == "good.toml: defaults.rl.bta: unknown key; did you mean beta?", (
+        "once, though two stages have it"
+    )
+    assert "defaults.lr: 'lr': unknown kind of stage" in mistakes("defaults.lr.steps=1")
+    assert "one table for each kind" in mistakes("defaults=1")
+
+
 def test_toml_errors_name_the_line(good: Path) -> None:
     good.write_text("name = 'x'\nseed == 1\n")
     assert "line 2" in mistakes()
