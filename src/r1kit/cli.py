@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ import r1kit
 from r1kit import doctor as machine
 from r1kit.artifact import Interrupted, UserError
 from r1kit.log import say
+
+if TYPE_CHECKING:
+    from r1kit.config import Recipe
 
 app = typer.Typer(
     name="r1kit",
@@ -71,6 +74,10 @@ def run(
     overrides: Overrides = None,
     seed: Annotated[int | None, typer.Option(help="the recipe's seed")] = None,
     until: Annotated[str | None, typer.Option(metavar="STAGE", help="stop after this stage")] = None,
+    redo_from: Annotated[
+        str | None, typer.Option("--from", metavar="STAGE", help="do this stage and all that depends on it again")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only show what would be reused, resumed or run")] = False,
     fork: Annotated[
         Path | None,
         typer.Option(
@@ -86,13 +93,28 @@ def run(
     from r1kit import pipeline
     from r1kit.recipe import load_recipe
 
-    result = pipeline.run(load_recipe(recipe, _with_seed(overrides, seed)), run_dir, until=until, fork_to=fork)
+    loaded = load_recipe(recipe, _with_seed(overrides, seed))
+    if dry_run:
+        return _show_preview(loaded, run_dir or Path("runs") / loaded.name, until, redo_from, json_output)
+    result = pipeline.run(loaded, run_dir, until=until, redo_from=redo_from, fork_to=fork)
     page = _write_report(result.dir)
     if json_output:
         _emit({"run": str(result.dir), "seconds": round(result.seconds, 1), "evals": result.evals})
     else:
         _print_table(result.dir)
         print(f"report: {page}")
+
+
+def _show_preview(recipe: Recipe, run_dir: Path, until: str | None, redo_from: str | None, json_output: bool) -> None:
+    from dataclasses import asdict
+
+    from r1kit import preview
+
+    ahead = preview.preview(recipe, run_dir, until, redo_from)
+    if json_output:
+        _emit({"run": str(run_dir), "stages": [asdict(stage) for stage in ahead]})
+    else:
+        print(preview.render(run_dir, ahead))
 
 
 def _write_report(run_dir: Path) -> Path:
@@ -102,7 +124,7 @@ def _write_report(run_dir: Path) -> Path:
 
 
 def _print_table(run_dir: Path) -> None:
-    from r1kit.report.table import render_text
+    from r1kit.report.terminal import render_text
 
     print(render_text(run_dir, width=shutil.get_terminal_size((120, 24)).columns))
 
@@ -201,6 +223,22 @@ def report(run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="the 
     page = _write_report(run_dir)
     _print_table(run_dir)
     print(f"report: {page}")
+
+
+@app.command()
+def lineage(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="the directory of a run")],
+    stage: Annotated[str | None, typer.Argument(metavar="STAGE", help="one stage; default: all")] = None,
+    json_output: Json = False,
+) -> None:
+    """Show which data, which models and which code made a run, or one stage of it, back to the roots."""
+    from r1kit.report import ancestry
+
+    found = ancestry.trace(run_dir, stage)
+    if json_output:
+        _emit(found)
+    else:
+        print(ancestry.render(found))
 
 
 @app.command()

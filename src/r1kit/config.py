@@ -285,6 +285,7 @@ class Recipe(Strict):
     max_concurrent: int = Field(512, gt=0)  # sequences generated at once
     sandbox: Literal["auto", "wasm", "namespaces", "landlock", "none"] = "auto"  # "none": programs run unprotected
     reward_workers: int = Field(2, gt=0)  # processes that grade what is not a plain rule
+    reward_timeout: float = Field(300.0, gt=0)  # seconds there for one completion, which is masked if it takes longer
     stage: dict[str, Stage] = Field(min_length=1)
 
     _folder: Path | None = PrivateAttr(None)  # where its file lies: rewards beside it can be imported

@@ -25,6 +25,14 @@ EXPLAIN: dict[str, str] = {
         "learnt."
     ),
     "format_rate": "Share of answers that keep to the demanded form, <think>...</think><answer>...</answer>.",
+    "readable": (
+        "Share of answers that can be read with pleasure: not cut off, no running in circles, one language, no "
+        "overlong paragraph, no code in the thought. The same filters choose what the second SFT learns from."
+    ),
+    "language": (
+        "Language consistency: the share of a thought's words that are in the language of the question. Answers "
+        "without a thought do not count."
+    ),
     "mean_tokens": "Mean length of an answer in tokens.",
     "truncated": (
         "Share of answers that were cut off by the length limit. They count as wrong: above a few per cent, raise "

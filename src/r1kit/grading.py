@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import lru_cache
+from math import isfinite
 from typing import Any, BinaryIO
 
 from r1kit.artifact import UserError
@@ -143,6 +144,8 @@ def _by_verifier(verifier: str, extra: Callable[[Mapping[str, Any]], dict[str, A
             given = {key: value for key, value in extra(row).items() if value is not None}
         except (KeyError, TypeError, ValueError) as error:
             raise Ungradable(f"kind {verifier}: {error}") from error
+        if isinstance(gold, float) and not isfinite(gold):
+            raise Ungradable(f"kind {verifier}: gold is {gold}, which is no answer")
         problem = Problem(
             id="of this line",
             question=question if isinstance(question, str) else "",

@@ -10,7 +10,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from r1kit.log import say
 from r1kit.recipe import dump_toml, models_of, sources
 
 GIT_SECONDS = 10.0  # for git to say which commit this is
+REPLACED = "replaced"  # in a run: what stages had made that are being done again
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +85,13 @@ def _parent(reference: str, path: Path | None, earlier: Mapping[str, Step]) -> s
 
 def refuse_changes(steps: Sequence[Step], run_dir: Path) -> None:
     """UserError when a stage that was started is no longer the one the recipe describes."""
-    lines = []
+    lines, first = [], ""
     names = {f"parents.{step.name}" for step in steps}  # what changed there is told there
     for step in steps:
         before = _started(run_dir, step.name)
         if before is None or before["identity"] == step.identity:
             continue
+        first = first or step.name
         old, new = _flatten(before), _flatten(step.record())
         keys = [key for key in {**old, **new} if key != "identity" and old.get(key) != new.get(key)]
         for key in [key for key in keys if key not in names] or keys:
@@ -98,8 +100,9 @@ def refuse_changes(steps: Sequence[Step], run_dir: Path) -> None:
     if lines:
         raise UserError(
             f"{run_dir}: this run was started with other settings:\n" + "\n".join(lines) + "\nGive the changed recipe "
-            "another --run-dir, or add --fork NEWDIR to begin there with the finished stages that it leaves as they "
-            f"are, or run it as it was: r1kit run {run_dir / 'recipe.toml'} --run-dir {run_dir}"
+            f"another --run-dir, or add --from {first} to do that and what depends on it again here, or --fork NEWDIR "
+            "to begin there with the finished stages that it leaves as they are, or run it as it was: r1kit run "
+            f"{run_dir / 'recipe.toml'} --run-dir {run_dir}"
         )
 
 
@@ -127,6 +130,60 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+# -- doing stages again -------------------------------------------------------------------------------------------
+
+
+def to_redo(name: str, steps: Sequence[Step], run_dir: Path) -> list[Step]:
+    """The stage and all that stands on it, in order; none when they are being done again already, by the same recipe.
+
+    UserError when there is no such stage.
+    """
+    require_stage("from", name, [step.name for step in steps])
+    found: dict[str, Step] = {}
+    for step in steps:
+        if step.name == name or not found.keys().isdisjoint(step.parents):
+            found[step.name] = step
+    before = _started(run_dir, name)
+    same = before is None or before["identity"] == found[name].identity
+    return [] if (run_dir / REPLACED / name).is_dir() and same else list(found.values())
+
+
+def require_stage(option: str, name: str, names: Collection[str]) -> None:
+    if name not in names:
+        raise UserError(f"{option} {name}: no such stage; stages: {', '.join(names)}")
+
+
+def set_aside(redone: Sequence[Step], run_dir: Path) -> None:
+    """Move what these stages have made to REPLACED, so that they run again.
+
+    The last ones go first: wherever this is stopped, no stage is left standing on one that is gone.
+    """
+    moved = []
+    for step in reversed(redone):
+        made, kept = run_dir / "stages" / step.name, run_dir / REPLACED / step.name
+        kept.parent.mkdir(exist_ok=True)
+        if not made.is_dir():
+            kept.mkdir(exist_ok=True)
+        elif kept.is_dir():  # an unfinished second attempt: it is the first whose place it was to take
+            shutil.rmtree(made)
+        else:
+            os.rename(made, kept)
+            artifact.fsync(made.parent)
+            moved.append(step.name)
+        artifact.fsync(kept.parent)
+    if moved:
+        say(f"done again: {', '.join(reversed(moved))}. What they had made stays in {run_dir / REPLACED} until all are")
+
+
+def drop_replaced(run_dir: Path) -> None:
+    """Delete what was set aside, once every stage of it has finished again."""
+    aside, names = run_dir / f".{REPLACED}", [path.name for path in (run_dir / REPLACED).glob("*")]
+    if names and all((run_dir / "stages" / name / "artifact.json").is_file() for name in names):
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(run_dir / REPLACED, aside)
+        shutil.rmtree(aside)
+
+
 # -- lineage.json -------------------------------------------------------------------------------------------------
 
 
@@ -139,7 +196,9 @@ def open_lineage(recipe: Recipe, run_dir: Path, device: str, dtype: str) -> dict
     path = run_dir / "lineage.json"
     before = artifact.read_json(path) if path.is_file() else {}
     here = environment(device, dtype)
-    lineage = {"stages": {}, "changes": [], **before, "recipe": recipe.name, "seed": recipe.seed, **here}
+    folder = recipe.folder and str(recipe.folder)  # rewards beside the recipe; `load_recipe` finds them again
+    about = {"recipe": recipe.name, "seed": recipe.seed, "folder": folder}
+    lineage = {"stages": {}, "changes": [], **before, **about, **here}
     if before and (changed := _differences(_flatten(before), _flatten(here))):
         lineage["changes"] = [*lineage["changes"], {"at": now(), "changed": changed}]
         told = "; ".join(f"{key}: {old} then, {new} now" for key, (old, new) in changed.items())

@@ -79,8 +79,8 @@ def benchmarks_from(
     """One benchmark a source, named after it. Without `split`, what the source holds out."""
     found: dict[str, list[PromptSource]] = {}
     for source in sources:
-        is_world = source.startswith("world:")
-        name = source.removeprefix("world:") if is_world else Path(source.partition(":")[0]).stem
+        is_world = source.startswith(("world:", "reasoning_gym:"))
+        name = source.partition(":")[2] if is_world else Path(source.partition(":")[0]).stem
         part = split or ("held_out" if is_world else "test")
         found.setdefault(name, []).append(PromptSource(source=source, split=part, limit=limit))
     return found

@@ -21,7 +21,20 @@ from r1kit import artifact, doctor, interrupt, log
 from r1kit.artifact import Interrupted, StageContext, UserError
 from r1kit.config import Recipe
 from r1kit.explain import legend
-from r1kit.lineage import Step, fork, now, open_lineage, plan_steps, refuse_changes
+from r1kit.forecast import forecast, told
+from r1kit.lineage import (
+    Step,
+    drop_replaced,
+    fork,
+    now,
+    open_lineage,
+    plan_steps,
+    refuse_changes,
+    require_stage,
+    set_aside,
+    to_redo,
+)
+from r1kit.plan import Plan, plan
 from r1kit.recipe import RecipeError, cross_checks, models_of
 from r1kit.rewards import services
 from r1kit.rewards.services import Settings
@@ -50,25 +63,33 @@ class RunResult:
 
 
 def run(
-    recipe: Recipe, run_dir: Path | str | None = None, *, until: str | None = None, fork_to: Path | str | None = None
+    recipe: Recipe,
+    run_dir: Path | str | None = None,
+    *,
+    until: str | None = None,
+    redo_from: str | None = None,
+    fork_to: Path | str | None = None,
 ) -> RunResult:
     """Run `recipe` in `run_dir` (default runs/NAME), up to and including stage `until`.
 
-    The same call again continues where it stopped. With `fork_to` it runs there instead, and takes from `run_dir` the
-    finished stages that are what the recipe asks for. UserError if the recipe has changed under the run, the directory
-    holds something else, another process is at work in it or the disk is full; Interrupted on ^C and SIGTERM.
+    The same call again continues where it stopped. With `redo_from`, that stage and all that depends on it are done
+    again. With `fork_to` it runs there instead, and takes from `run_dir` the finished stages that are what the recipe
+    asks for. UserError if the recipe has changed under the run, the directory holds something else, another process is
+    at work in it or the disk is full; Interrupted on ^C and SIGTERM.
     """
     doctor.tune_allocator()
     if mistakes := cross_checks(recipe):
         raise RecipeError("\n".join(f"{'.'.join(map(str, at))}: {text}" for at, text in mistakes))
-    if until is not None and until not in recipe.stage:
-        raise UserError(f"until {until}: no such stage; stages: {', '.join(recipe.stage)}")
+    if until is not None:
+        require_stage("until", until, recipe.stage)
+    if redo_from is not None and fork_to is not None:
+        raise UserError("--from does stages again where they are, and --fork begins elsewhere: give one of them")
     named = Path(run_dir) if run_dir is not None else Path("runs") / recipe.name
     here, forked_from = (named, None) if fork_to is None else (Path(fork_to), named)
     start = time.monotonic()
     try:
         with _locked(here), interrupt.heeded():
-            _run_stages(recipe, here, forked_from, until)
+            _run_stages(recipe, here, forked_from, until, redo_from)
     except KeyboardInterrupt:  # between stages
         raise Interrupted("interrupted; run the same command again to continue") from None
     except Exception as error:
@@ -83,40 +104,58 @@ def run(
     return RunResult(here, time.monotonic() - start, evals)
 
 
-def _run_stages(recipe: Recipe, run_dir: Path, forked_from: Path | None, until: str | None) -> None:
+def _run_stages(
+    recipe: Recipe, run_dir: Path, forked_from: Path | None, until: str | None, redo_from: str | None
+) -> None:
     device = doctor.choose_device(recipe.device)
     dtype = recipe.dtype if recipe.dtype != "auto" else doctor.choose_dtype(device)
     steps = plan_steps(recipe, dtype)
     if forked_from is not None:
         fork(steps, forked_from, run_dir)
-    refuse_changes(steps, run_dir)
+    redone = to_redo(redo_from, steps, run_dir) if redo_from else []
+    refuse_changes([step for step in steps if step not in redone], run_dir)
+    if redone:
+        set_aside(redone, run_dir)
     lineage = open_lineage(recipe, run_dir, device, dtype)
+    planned = plan(recipe)
     for i, step in enumerate(steps, start=1):
         title = f"stage {i}/{len(steps)} {step.name} ({step.config.kind})"
         if (run_dir / "stages" / step.name / "artifact.json").is_file():
             log.say(f"{title}: finished already, skipped")
         else:
-            log.say("\n".join([title, *legend(step.config.kind)]))
+            log.say("\n".join([title + _times(planned, run_dir, until), *legend(step.config.kind)]))
             _run_stage(step, recipe, run_dir, device, lineage)
         if step.name == until:
-            return
+            break
+    drop_replaced(run_dir)
+
+
+def _times(planned: Plan, run_dir: Path, until: str | None) -> str:
+    """How long the finished stages took and what is left may take, for the line that begins a stage."""
+    names = [stage.name for stage in planned.stages]
+    wanted = names if until is None else names[: names.index(until) + 1]
+    made = {name: run_dir / "stages" / name / "artifact.json" for name in names}
+    took = {name: artifact.read_json(path).get("seconds", 0.0) for name, path in made.items() if path.is_file()}
+    left = {name: seconds for name, seconds in forecast(planned, took).items() if name in wanted}
+    return f", {log.duration(sum(took.values()))} so far, to go {told(left)}" if took else ""
 
 
 def _run_stage(step: Step, recipe: Recipe, run_dir: Path, device: str, lineage: dict[str, Any]) -> None:
     directory = run_dir / "stages" / step.name
+    begun = lineage["stages"].get(step.name, {}) if directory.is_dir() else {}
     directory.mkdir(parents=True, exist_ok=True)
     for parent in (directory.parent, run_dir, run_dir.parent):
         artifact.fsync(parent)
     failure = directory / "error.txt"
     failure.unlink(missing_ok=True)
-    record = {"started": now(), **lineage["stages"].get(step.name, {}), **step.record()}
+    record = {"started": now(), **begun, **step.record()}
     models = {name: _model(name, recipe, run_dir) for name in models_of(step.config, recipe.stage)}
     made = [source for source in getattr(step.config, "data", ()) if source in recipe.stage]
     data = {source: _published(source, "data", run_dir) / RECORDS for source in made}
     record["revisions"] = {name: path.name for name, path in models.items() if path.parent.name == "snapshots"}  # hub's
     lineage["stages"][step.name] = record
     artifact.write_json(run_dir / "lineage.json", lineage)
-    grading = Settings(recipe.sandbox, recipe.folder and str(recipe.folder))
+    grading = Settings(recipe.sandbox, recipe.folder and str(recipe.folder), timeout=recipe.reward_timeout)
     services.configure(grading)
     shared = {"reward_workers": recipe.reward_workers, "grading": asdict(grading)}
     context = StageContext(
@@ -134,6 +173,7 @@ def _run_stage(step: Step, recipe: Recipe, run_dir: Path, device: str, lineage: 
         raise
     finally:
         record["seconds"] = before + time.monotonic() - start
+        record |= {"sandbox": tier} if (tier := services.tier()) else {}
         with _as_far_as_possible(run_dir / "lineage.json"):
             artifact.write_json(run_dir / "lineage.json", lineage)
     _finish(step, directory, record, summary)

@@ -286,7 +286,8 @@ def size(number: int) -> str:
     return str(number)
 
 
-def _bytes(number: int) -> str:
+def show_bytes(number: int) -> str:
+    """2.1 GB, 30.4 MB (decimal)."""
     return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
 
 
@@ -299,9 +300,9 @@ def render(found: Plan) -> str:
         lines.append(f"   from     {', '.join(stage.inputs)}")
         lines.append(f"   does     {_RENDER_COUNTS[stage.kind](stage.counts)}")
         if stage.memory:
-            parts = {name.replace("_", " "): _bytes(n) for name, n in stage.memory.items() if n and name != "peak"}
+            parts = {name.replace("_", " "): show_bytes(n) for name, n in stage.memory.items() if n and name != "peak"}
             shown = ", ".join(f"{name} {n}" for name, n in parts.items())
-            lines.append(f"   memory   about {_bytes(stage.memory['peak'])} at peak: {shown}")
+            lines.append(f"   memory   about {show_bytes(stage.memory['peak'])} at peak: {shown}")
     return "\n".join(lines + [f"\nwarning: {text}" for text in found.warnings])
 
 

@@ -59,7 +59,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
         )
 
     try:
-        recipe = Recipe.model_validate(_with_defaults(data)).found_in(path.parent.resolve())
+        recipe = Recipe.model_validate(_with_defaults(data)).found_in(_folder(path))
     except ValidationError as error:
         raise RecipeError(told([_explain(data, item) for item in error.errors(include_url=False)])) from None
     except RecipeError as error:
@@ -119,6 +119,13 @@ def _written_at(data: Mapping[str, Any], at: Location) -> Location:
         return at
     kind = str(stage.get("kind"))
     return ("defaults", kind, *at[2:]) if at[2] in data.get("defaults", {}).get(kind, {}) else at
+
+
+def _folder(path: Path) -> Path:
+    """Where a recipe's own rewards lie: beside it; for one that a run has resolved, beside the one it was."""
+    lineage = path.parent / "lineage.json"
+    folder = artifact.read_json(lineage).get("folder") if lineage.is_file() else None
+    return Path(folder) if folder else path.parent.resolve()
 
 
 # -- overrides ----------------------------------------------------------------------------------------------------

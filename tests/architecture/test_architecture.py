@@ -28,12 +28,13 @@ LEVELS = {
     "stages": 4,
     "grading": 3,  # needs the rewards and nothing above; its grading processes load no more than that
     **dict.fromkeys(("recipe", "plan", "measure", "report"), 5),  # a report reads files: no module above it is needed
-    "lineage": 6,  # writes the recipe as resolved
-    "pipeline": 7,
+    **dict.fromkeys(("lineage", "forecast"), 6),  # writes the recipe as resolved; judges what a plan will take
+    **dict.fromkeys(("pipeline", "preview"), 7),
     "cli": 8,
     "__main__": 9,
 }
 TORCH_FREE = "grading rewards.scoring rewards.worker cli plan recipe lineage pipeline measure doctor report.render report.table".split()
+TORCH_FREE += ["forecast", "preview", "report.terminal", "report.ancestry"]
 TORCH_FREE += [name for name, level in LEVELS.items() if level == 0]
 HEAVY = ("torch", "transformers", "datasets")
 

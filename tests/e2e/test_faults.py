@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,8 +17,7 @@ from r1kit.data.prompts import load_problems
 from r1kit.data.store import DataError
 from r1kit.log import read_metrics
 from r1kit.model.hf import publish_model
-from r1kit.rewards.scoring import RewardPool
-from r1kit.stages import rl, scenarios
+from r1kit.stages import rl
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(rl.__file__).parents[2])}
 
@@ -222,10 +220,9 @@ def sound(problem, text): return float(len(text) % 7)
 
 
 @pytest.fixture
-def train(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def train(model_dir: Path, tmp_path: Path):
     """train(name, reward, **watchdogs): a short RL stage whose completions are graded in processes of their own."""
     (tmp_path / "faulty_rewards.py").write_text(REWARDS)
-    grading = {"folder": str(tmp_path)}
 
     def run(name: str, reward: str, workers: int = 1, **watchdogs: str) -> Path:
         off = dict.fromkeys("never_ends always_cut_off constant_reward".split(), "off")
@@ -234,9 +231,8 @@ def train(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             num_generations=3, steps_per_rollout=1, max_completion_length=24, beta=0.0, save_every=1,
             rewards={f"faulty_rewards:{reward}": 1.0}, watchdogs=off | watchdogs, learning_rate=1e-3,
         )  # fmt: skip
-        if reward == "hangs":  # nobody waits five minutes for a test
-            monkeypatch.setattr(scenarios, "RewardPool", partial(RewardPool, timeout=3.0))
         directory = tmp_path / name
+        grading = {"folder": str(tmp_path), "timeout": 3.0 if reward == "hangs" else 300.0}
         context = StageContext(name, directory, 5, "float32", "cpu", 8, {"m": model_dir}, {}, workers, grading)
         rl.run(config, context)
         return directory

@@ -35,7 +35,7 @@ NOBODY = 65534
 GRACE = 0.5  # seconds a run may take beyond its limit, besides waiting for a processor
 
 
-def fault(sandbox: Sandbox, attack: Attack, host: Host, clean: str) -> str | None:
+def fault(sandbox: Sandbox, attack: Attack, host: Host, clean: str, grace: float = GRACE) -> str | None:
     """What the attack achieved, if anything."""
     before = host.state()
     start = time.monotonic()
@@ -53,14 +53,14 @@ def fault(sandbox: Sandbox, attack: Attack, host: Host, clean: str) -> str | Non
         return f"changed the host: {[(name, before[name], after[name]) for name in changed]}"[:600]
     if len(outcomes) != 1 or outcomes[0].status == "infra_error":
         return f"broke the sandbox: {outcomes[:2]}"[:300]
-    if seconds > (allowed := LIMITS.cpu_seconds + GRACE + waits.seconds):
+    if seconds > (allowed := LIMITS.cpu_seconds + grace + waits.seconds):
         return f"took {seconds:.2f} s, allowed are {allowed:.2f}"
     if later.value != clean:
         return f"spoilt the next run: {later}"
     return None
 
 
-def sweep(tier: type[Sandbox], attacks: list[Attack]) -> dict[Attack, str | None]:
+def sweep(tier: type[Sandbox], attacks: list[Attack], grace: float) -> dict[Attack, str | None]:
     """Every attack on one fresh sandbox of the tier, as the present user."""
     with tempfile.TemporaryDirectory(prefix="r1kit-besieged-") as directory:
         host = Host(Path(directory))
@@ -68,7 +68,7 @@ def sweep(tier: type[Sandbox], attacks: list[Attack]) -> dict[Attack, str | None
             sandbox = tier()
             clean = honest(sandbox, host.secrets["planted"])
             assert clean.status == "ok" and str(clean.value).startswith("42 "), clean
-            results = {attack: fault(sandbox, attack, host, str(clean.value)) for attack in attacks}
+            results = {attack: fault(sandbox, attack, host, str(clean.value), grace) for attack in attacks}
             sandbox.close()
             return results
         finally:
@@ -91,6 +91,7 @@ def main() -> int:
     parser.add_argument("--tiers", default=",".join(TIERS))
     parser.add_argument("--sample", action="store_true", help="the first attack of each category")
     parser.add_argument("--only", default="", help="attacks with this in their category or name")
+    parser.add_argument("--grace", type=float, default=GRACE, help="seconds a run may take beyond its limit")
     options = parser.parse_args()
     attacks = [attack for attack in load() if options.only in f"{attack.category}: {attack.name}"]
     attacks = sample(attacks) if options.sample else attacks
@@ -98,7 +99,7 @@ def main() -> int:
     failures, found = 0, []
     for tier in options.tiers.split(","):
         try:
-            results = sweep(TIERS[tier], attacks)
+            results = sweep(TIERS[tier], attacks, options.grace)
         except (UserError, Broken) as error:
             print(f"{tier:10} as {user:9} not available: {error}", flush=True)
             continue

@@ -25,7 +25,7 @@ SWEEP = Path(__file__).with_name("attack_sweep.py")
 @linux
 @pytest.mark.parametrize("tier", ["wasm", "namespaces", "landlock"])
 def test_no_attack_escapes(tier: str) -> None:
-    command = [sys.executable, SWEEP, "--sample", "--tiers", tier]
+    command = [sys.executable, SWEEP, "--sample", "--tiers", tier, "--grace", "5"]  # `make attacks` is strict
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     if "contained" not in done.stdout:
@@ -39,8 +39,9 @@ def test_the_collection_is_large_and_varied() -> None:
 
 
 @linux
-def test_without_a_sandbox_the_attacks_succeed(tmp_path: Path) -> None:
-    """The canaries see what they are there to see."""
+def test_without_a_sandbox_the_attacks_succeed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The canaries see what they are there to see. What an honest run leaves lying about is cleared away."""
+    monkeypatch.chdir(tmp_path)
     expected = {
         "open the secret": "read the secret: file",
         "overwrite the canary": "changed the host: [('files'",
@@ -57,6 +58,7 @@ def test_without_a_sandbox_the_attacks_succeed(tmp_path: Path) -> None:
         assert {name: (why or "")[: len(expected[name])] for name, why in found.items()} == expected
     finally:
         host.close()
+        Path("/tmp/planted").unlink(missing_ok=True)
 
 
 @linux

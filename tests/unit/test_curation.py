@@ -76,6 +76,7 @@ def test_unusable(one: Completion, score: Score, reason: str) -> None:
         ("I add 7 and 6. 等等，是13。", "en", "mixed language"),
         ("I add 7 and 6.", "zh", "mixed language"),
         ("I add. " * 300, "en", "long paragraph"),
+        ("I add 7 an\ufffd 6.", "en", "garbled"),
         ("I add.\n" * 300, "en", ""),
         ("I run\n```python\n7 + 6\n```\n", "en", "code block"),
     ],

@@ -97,6 +97,13 @@ def test_how_many_run_at_once_changes_nothing(model, tokenizer, requests, expect
     assert_same(engine.generate(requests, PARAMS), expected)
 
 
+def test_completions_are_told_of_as_they_are_finished(model, tokenizer, requests, expected):
+    told: list[Completion] = []
+    found = NativeEngine(model, tokenizer, 10).generate(requests, PARAMS, told.append)
+    assert_same(found, expected)
+    assert sorted(map(id, told)) == sorted(map(id, found)) and told != found, "each once, and not in their order"
+
+
 def test_company_and_order_change_nothing(model, tokenizer, requests, expected):
     engine = NativeEngine(model, tokenizer)
     by_prompt = {r.prompt_id: [c for c in expected if c.prompt_id == r.prompt_id] for r in requests}
@@ -201,7 +208,9 @@ def test_generation_keeps_no_graph_and_no_global_randomness(model, tokenizer, re
 def engine(request, model, tokenizer):
     if request.param == "native":
         return NativeEngine(model, tokenizer, max_concurrent=6)
-    return ScriptedEngine(tokenizer, lambda prompt, index: f"{prompt} says {'so ' * (index * 7 % 11)}and 答案是{index}.")
+    return ScriptedEngine(
+        tokenizer, lambda prompt, index: f"{prompt} says {'so ' * (index * 7 % 11)}and 答案是{index}."
+    )
 
 
 def test_the_contract_of_every_engine(engine, tokenizer, requests):

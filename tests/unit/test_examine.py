@@ -91,6 +91,8 @@ def test_pairs(server: Any, tmp_path: Path) -> None:
     assert [row["reason"] for row in examine(server, tmp_path, ["a", "b"], lambda _: "?", makes="pairs")] == [
         "ungraded"
     ]
+    silent = examine(server, tmp_path, ["<think>a</think>", "<think>b", "c"], better, makes="pairs", samples=3)
+    assert [row["reason"] for row in silent] == ["format", "format", "surplus"], "a summary is what is compared"
 
 
 def test_labels(server: Any, tmp_path: Path) -> None:

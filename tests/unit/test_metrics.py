@@ -186,6 +186,17 @@ def test_summary_by_hand():
     assert json.loads(json.dumps(summary)) == summary
 
 
+def test_what_could_not_be_graded_counts_in_no_mean():
+    results = [problem(["1", "2", "2"], ungraded=1), problem(["1"] * 4), problem([], ungraded=4, level=2)]
+    summary = summarise(results, 4)
+    assert summary["pass@1"] == pytest.approx((1 / 3 + 1) / 2) and summary["ungraded"] == 5
+    assert (summary["cons@4"], summary["pass@4"], summary["format_rate"]) == (0.5, 1, 1)
+    assert (summary["problems"], summary["samples"]) == (3, 4) and list(summary["by_level"]) == ["1"]
+    assert "ungraded" in summarise([problem(["1"])], 1)
+    with pytest.raises(ValueError, match="could be graded"):
+        summarise(results[2:], 4)
+
+
 @given(st.lists(st.lists(st.sampled_from(["1", "2", None]), min_size=4, max_size=4), min_size=1, max_size=6))
 def test_summary_invariants(answers):
     results = [problem(a, level=1 + i % 3) for i, a in enumerate(answers)]

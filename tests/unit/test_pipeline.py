@@ -14,10 +14,13 @@ from pathlib import Path
 import pytest
 
 import r1kit
-from r1kit import artifact, pipeline
+from r1kit import artifact, pipeline, preview
 from r1kit.artifact import UserError
 from r1kit.config import Recipe
+from r1kit.forecast import forecast
+from r1kit.plan import Plan, StagePlan
 from r1kit.recipe import dump_toml, load_recipe
+from r1kit.report import ancestry
 
 # A stage like the real ones in all that concerns the pipeline: it trains step by step, checkpoints, logs, resumes
 # from its last checkpoint, and publishes. Its model depends on its seed, its config and the model it reads.
@@ -115,9 +118,11 @@ def test_a_run_leaves_its_recipe_its_lineage_and_its_results(recipe: Recipe, cap
     result = pipeline.run(recipe)
     assert result.dir == Path("runs/tiny") and list(result.evals) == ["eval"] and result.seconds > 0
     said = capsys.readouterr().err
-    assert [line for line in said.splitlines() if line.startswith("stage")] == [
+    titles = [line for line in said.splitlines() if line.startswith("stage")]
+    assert [title.partition(",")[0] for title in titles] == [
         "stage 1/3 zero (rl)", "stage 2/3 more (rl)", "stage 3/3 eval (evaluate)"
     ]  # fmt: skip
+    assert " so far, to go about " in titles[1] and titles[1].endswith(" and 1 stage of a kind not timed yet")
     assert load_recipe("runs/tiny/recipe.toml").model_dump() == recipe.model_dump()
     lineage = artifact.read_json(result.dir / "lineage.json")
     assert {"r1kit", "source", "commit", "python", "versions", "platform", "stages"} <= set(lineage)
@@ -324,3 +329,89 @@ def test_json_output_is_the_last_line_of_stdout(recipe: Recipe) -> None:
     assert process.returncode == 0, errors
     found = json.loads(out.splitlines()[-1])
     assert found["run"] == "run" and list(found["evals"]) == ["eval"] and len(out.splitlines()) == 1
+
+
+# -- doing stages again, looking ahead, looking back --------------------------------------------------------------
+
+
+def actions(recipe: Recipe, **options: str) -> list[str]:
+    return [stage.action for stage in preview.preview(recipe, Path("run"), **options)]
+
+
+def test_from_does_a_stage_and_what_stands_on_it_again_and_keeps_the_rest(
+    recipe: Recipe, capsys: pytest.CaptureFixture
+) -> None:
+    pipeline.run(recipe, "run")
+    before, zero = contents(Path("run")), Path("run/stages/zero/artifact.json").stat().st_mtime_ns
+    first = artifact.read_json(Path("run/stages/more/artifact.json"))
+    changed = load_recipe("tiny.toml", ["stage.more.steps=5"])
+    assert actions(changed, redo_from="more") == ["reuse", "redo", "redo"] and contents(Path("run")) == before
+    broken = load_recipe("tiny.toml", ["stage.more.steps=5", "stage.more.template=chat", "stage.more.save_every=2"])
+    capsys.readouterr()
+    with pytest.raises(RuntimeError, match="under way"):
+        pipeline.run(broken, "run", redo_from="more")
+    assert "done again: more, eval. What they had made stays in run/replaced" in capsys.readouterr().err
+    kept = contents(Path("run/replaced"))
+    old = {name.removeprefix("stages/"): data for name, data in before.items()}
+    assert kept == {name: old[name] for name in old if name.startswith(("more/", "eval/"))} != {}
+    assert actions(broken, redo_from="more") == ["reuse", "resume", "run"], "the same command goes on"
+    assert actions(changed, redo_from="more") == ["reuse", "redo", "run"], "another recipe begins anew"
+    pipeline.run(changed, "run", redo_from="more", until="more")
+    assert contents(Path("run/replaced")) == kept
+    pipeline.run(changed, "run", redo_from="more")
+    assert not Path("run/replaced").exists() and Path("run/stages/zero/artifact.json").stat().st_mtime_ns == zero
+    pipeline.run(changed, "afresh")
+    assert contents(Path("run/stages")) == contents(Path("afresh/stages")) != before
+    again = artifact.read_json(Path("run/stages/more/artifact.json"))
+    assert again["started"] >= first["finished"] and again["seconds"] < 60
+    assert actions(changed) == ["reuse"] * 3 and actions(changed, redo_from="zero") == ["redo"] * 3
+
+
+def test_from_refuses_what_it_cannot_do(recipe: Recipe) -> None:
+    with pytest.raises(UserError, match="from mor: no such stage; stages: zero, more, eval"):
+        pipeline.run(recipe, "run", redo_from="mor")
+    with pytest.raises(UserError, match="give one of them"):
+        pipeline.run(recipe, "run", redo_from="more", fork_to="new")
+    pipeline.run(recipe, "kept", until="zero")
+    with pytest.raises(UserError, match="stage.zero.steps: 12 then, 13 now"):
+        pipeline.run(load_recipe("tiny.toml", ["stage.zero.steps=13"]), "kept", redo_from="more")
+
+
+def test_a_forecast_goes_by_the_stages_of_a_kind() -> None:
+    def stage(name: str, kind: str, parameters: int, **counts: int) -> StagePlan:
+        return StagePlan(name, kind, (), counts, parameters, {})
+
+    rl = [stage(name, "rl", 10, completions=n, steps=7) for name, n in (("a", 100), ("b", 200), ("c", 400))]
+    planned = Plan("p", 0, (*rl, stage("d", "sft", 10, epochs=2)))
+    assert forecast(planned, {"a": 1.0, "b": 5.0}) == {"c": pytest.approx(8.0), "d": None}
+    assert forecast(planned, {}) == dict.fromkeys("abcd")
+
+
+def test_lineage_leads_back_to_the_roots(recipe: Recipe) -> None:
+    pipeline.run(recipe, "run", until="more")
+    found = ancestry.trace(Path("run"), "more")
+    assert [stage["name"] for stage in found["stages"]] == ["zero", "more"]
+    zero, more = found["stages"]
+    assert more["reads"]["model"] == ["zero"] and more["parents"]["zero"] == zero["identity"]
+    roots = {root["name"]: root for root in found["roots"]}
+    assert set(roots) == {"base", "problems.jsonl", "world:arithmetic"}
+    assert roots["problems.jsonl"]["identity"] == artifact.fingerprint(Path("problems.jsonl"))
+    assert found["code"]["r1kit"] == r1kit.__version__ and found["seed"] == 0 and json.dumps(found)
+    text = ancestry.render(ancestry.trace(Path("run")))
+    assert "eval (evaluate), not started" in text and f"({zero['identity'][:12]})" in text
+    assert "world:arithmetic  made by the code" in text
+    with pytest.raises(UserError, match="did you mean zero"):
+        ancestry.trace(Path("run"), "zeroo")
+    with pytest.raises(UserError, match="is not a run directory"):
+        ancestry.trace(Path("base"))
+
+
+def test_a_resolved_recipe_finds_the_rewards_beside_the_one_it_was(tmp_path: Path, recipe: Recipe) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far/beside_this_recipe.py").write_text("def brevity(problem, text):\n    return 1.0\n")
+    rewards = 'rewards = { accuracy = 1.0, "beside_this_recipe:brevity" = 0.1 }\n'
+    (tmp_path / "far/own.toml").write_text(RECIPE.replace("steps = 12\n", "steps = 12\n" + rewards))
+    pipeline.run(load_recipe("far/own.toml"), "run", until="zero")
+    again = load_recipe("run/recipe.toml")
+    assert again.folder == tmp_path / "far"
+    pipeline.run(again, "run")

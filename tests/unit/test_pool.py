@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -81,8 +82,17 @@ def test_scores_do_not_depend_on_how_many_work_or_on_who_dies(folder, tmp_path):
         assert pool.take_report()["time/grading/restarts"] == 6
 
 
+def test_what_was_begun_is_only_waited_for(folder):
+    asked = [*requests("length", ["abc", "abc", "d"]), *requests("deadly", ["abc"])]
+    with RewardPool(2, settings=folder) as pool:
+        for request in reversed(asked[:3]):
+            pool.begin(request)
+        assert totals(pool.score_many(asked)) == [3.0, 3.0, 1.0, 1.0]
+        assert sum(count for name, count in pool.take_report().items() if name.startswith("grading/")) == 4, "each once"
+
+
 def test_what_dies_twice_or_hangs_is_masked_and_the_rest_goes_on(folder):
-    with RewardPool(2, settings=folder, timeout=4.0) as pool:
+    with RewardPool(2, settings=replace(folder, timeout=4.0)) as pool:
         assert totals(pool.score_many(requests("slow", ["a", "hang", "b", "c"]))) == [1.0, None, 1.0, 1.0]
         [lost] = pool.score_many(requests("always_deadly", ["x"]))
         assert lost.masked and "died (exit code -9) on both tries" in lost.reason

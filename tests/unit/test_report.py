@@ -25,7 +25,8 @@ from r1kit.report.collect import TEXT_HEAD, TEXT_TAIL, Stage, collect
 from r1kit.report.excerpts import fit_rollouts, shared_questions, to_json
 from r1kit.report.plots import MAX_POINTS, charts
 from r1kit.report.render import write_report
-from r1kit.report.table import comparison_rows, comparison_table, render_text
+from r1kit.report.table import comparison_rows, comparison_table
+from r1kit.report.terminal import render_text
 
 VOID = {"meta", "hr", "br", "link", "img"}
 
@@ -85,7 +86,7 @@ def test_finished_run_is_shown_whole(page, finished):
     for title in ("Held-out accuracy", "Reward", "KL to the reference", "Entropy", "Time by phase", "Learning rate"):
         assert title in page.text
     assert explain("loss", "rl") in page.text and explain("loss", "pretrain") in page.text
-    assert page.tags.count("svg") == len(page.data["plots"]) > 15
+    assert page.tags.count("svg") == len(page.data["plots"]) + 1 > 15  # and the lineage
     assert "Not on this page" not in page.text
     assert len(page.ids) == len(set(page.ids))
 

@@ -77,6 +77,20 @@ a_{n} = 2n + 1 | 2n+1
 |AB|=3 | 3
 \frac{AB}{CD}=3 | 3
 \int_0^1 f(x) dx | \int_0^{1} f(x)\,dx
+\$5 million | 5000000 | 5,000,000 | 5 \text{ million} | \$5 million dollars | 0.005 billion
+121 | one hundred twenty-one | one hundred and twenty-one | \text{One hundred twenty-one}
+3:4 | 6:8 | 3/4 | 0.75 | \frac{3}{4}
+3 \times 10^5 | 3 x 10^5 | 300000 | 3e5 | 3 × 10⁵
+2 m^3 | 2000 L | 2000 liters | 2000000 mL
+-\$5 | -5 | \$-5 | -5 dollars
+8:15 \text{ a.m.} | 8:15 am | 8:15 AM
+\infty | inf | +\infty | infinity
+(-\infty, 3) | (-inf, 3) | x < 3
+\mathbb{R} | \text{all real numbers} | (-\infty, \infty)
+\begin{pmatrix} 1 \\ 3 \end{pmatrix} | (1, 3) | \langle 1, 3 \rangle
+\{(0,1)\} | (0,1)
+\text{circle} | a circle | A Circle
+5 | \boxed{5}
 """
 DIFFERENT = r"""
 xy=1 | 1
@@ -125,6 +139,15 @@ x^2-4 | x^2+4 | (x-2)^2 | x^2-4=0
 52_8 | 52 | 42 | 52_9
 5 \pmod{7} | 5 \pmod{8} | 6 \pmod 7
 3^{2025} | 2^{2025}
+5 | 5 hundredths | five six | \boxed{5} \boxed{6}
+2 | 2 million | two hundred
+3:30 | 1:10 | 7:60 | 3/30
+2 m^3 | 2 L | 2 m^2
+-\$5 | \$5 | 5
+\infty | -inf | info
+(1,3) | \begin{pmatrix} 3 \\ 1 \end{pmatrix}
+\{(0,1),(1,0)\} | (0,1)
+a | the a
 12:00 | 1:00
 A | B | A, B | A or B | (A)(B) | A. or B. | ABCD
 (C) Cecile | A | (A) Cecile | (D) Cecile | Bob
@@ -312,6 +335,19 @@ def test_spelling_does_not_matter_and_every_coefficient_does(coefficients, chang
         ("1, 2", "\\boxed{1} and \\boxed{2}", "right"),
         ("5", "\\boxed{5} or \\boxed{6}", "wrong"),
         ("5", "5, or perhaps 6", "wrong"),
+        ("43", "The answer is 42 or 43.", "wrong"),
+        ("5", "It could be 3, 4 or 5.", "wrong"),
+        ("3, 4, 5", "It is 3, 4 or 5.", "right"),
+        ("D", "C or D", "wrong"),
+        ("C", "The answer is C or D.", "wrong"),
+        ("B", "The correct option is B because A is wrong.", "right"),
+        ("5", "The answer is 5 and not 6.", "right"),
+        ("6", "The answer is 5, not 6.", "wrong"),
+        ("5", "The answer is not 6 but 5.", "right"),
+        ("blue", "The answer is **blue**.", "right"),
+        ("Room 5", "The answer is Room 5.", "right"),
+        ("12", "答案是 12，不是 13。", "right"),
+        ("15", "一共有15个。", "right"),
         ("5", "\\boxed{5", "unparseable"),
         ("5", "", "unparseable"),
     ],

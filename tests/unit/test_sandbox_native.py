@@ -81,7 +81,7 @@ def test_a_server_that_dies_is_replaced_and_its_task_repeated() -> None:
         sandbox = LandlockSandbox()
     except Broken as error:
         pytest.skip(str(error))
-    sandbox._servers[False].process.send_signal(signal.SIGKILL)
+    sandbox._servers[""].process.send_signal(signal.SIGKILL)
     assert run(sandbox, "print(1)").outcomes[0].value == "1\n"
     sandbox.close()
 
@@ -90,7 +90,7 @@ def test_nothing_outlives_its_host() -> None:
     """A host that is killed in the middle of a run takes server and candidate along."""
     code = (
         "from r1kit.rewards.sandbox.native import *\nfrom r1kit.rewards.sandbox.base import *\n"
-        "sandbox = LandlockSandbox(); print(sandbox._servers[False].process.pid, flush=True)\n"
+        "sandbox = LandlockSandbox(); print(sandbox._servers[''].process.pid, flush=True)\n"
         "sandbox.run(Task('stdin', 'while True: pass', ('',)), Limits(cpu_seconds=100.0))"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as host:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from r1kit.artifact import StageContext
 from r1kit.config import RL
+from r1kit.engine.base import SamplingParams
+from r1kit.engine.scripted import ScriptedEngine
+from r1kit.evals.runner import ask, evaluate
 from r1kit.recipe import RecipeError, load_recipe, models_of
+from r1kit.rewards.base import RewardError
+from r1kit.rewards.services import Settings
 from r1kit.stages.rollout import Group, Rollout, describe
 from r1kit.stages.scenarios import Scenarios
-from r1kit.types import Completion
+from r1kit.types import Completion, Problem
 
 GENERAL = [
     {"prompts": ["world:talk"], "rewards": {"helpful": 0.5, "format": 1.0, "language": 1.0}},
@@ -61,6 +67,37 @@ def test_every_prompt_earns_by_its_own_rewards(scenarios: Scenarios) -> None:
         0.5 * len(said) + 1 + spoken,
     )
     assert parts["safety"] == ({"format": 1.0}, 2.0)
+
+
+def test_grading_beside_generation_changes_no_score(tmp_path: Path, tokenizer) -> None:
+    (tmp_path / "beside.py").write_text("def length(problem, text): return float(len(text))")
+    config = RL(**KEYS, rewards={"beside:length": 1.0, "accuracy": 1.0}, steps=1, num_generations=3)
+    context = StageContext("r1", tmp_path, 3, "float32", "cpu", 8, {"m": tmp_path}, reward_workers=2)
+    context = replace(context, grading=asdict(Settings(folder=str(tmp_path))))
+    engine = ScriptedEngine(tokenizer, lambda prompt_id, sample: f"<think> {prompt_id}{'!' * sample}")
+    params = SamplingParams(0, 500)
+    with Scenarios(config, context) as scenarios:
+        problems = scenarios.take(0, 4, step=0)
+        answers = ask(engine, tokenizer, problems, "none", 3, params, scenarios.beside(problems, tokenizer))
+        assert sum(map(len, scenarios.pool._begun.values())) == 12, "all are on their way before any is asked for"
+        beside, after = (
+            [scenarios.grade(*pair, tokenizer) for pair in zip(problems, answers, strict=True)] for _ in range(2)
+        )
+        assert beside == after and not scenarios.pool._begun
+        assert [[score.parts["beside:length"] for score in group] for group in beside] == [[24.0, 25.0, 26.0]] * 4
+
+
+def test_answers_that_cannot_be_graded_are_left_out_of_an_evaluation(tokenizer) -> None:
+    good, bad = Problem("good", "1+1?", "2"), Problem("bad", "Which?", "B", verifier="choice")  # no options
+    engine = ScriptedEngine(tokenizer, lambda prompt_id, sample: f"<think>so</think> \\boxed{{{2 + sample}}}")
+    ways = {"template": "none", "samples": 2, "params": SamplingParams(0, 500)}
+    found = evaluate(engine, tokenizer, {"both": [good, bad]}, **ways)
+    summary = found.benchmarks["both"]
+    assert (summary["pass@1"], summary["ungraded"], summary["format_rate"]) == (0.5, 2, 1.0)
+    assert [row["correct"] for row in found.samples] == [True, False, None, None]
+    assert "options" in found.samples[2]["reason"]
+    with pytest.raises(RewardError, match="benchmark none: .*options"):
+        evaluate(engine, tokenizer, {"none": [bad]}, **ways)
 
 
 RECIPE = """

@@ -30,7 +30,8 @@ OPTIONS = ["a planet", "Demand for a necessity", "gravity", "either A or B", "no
     "answer",
     ["B", "b", "(B)", "[B]", "B.", "B)", "**B**", "\\text{B}", "（Ｂ）", "option B", "The correct answer is (B).",
      "答案是B", "选B",
-     "(B) Demand for a necessity", "B: demand for a Necessity.", "Demand for a necessity", "B, because it is needed"],
+     "(B) Demand for a necessity", "B: demand for a Necessity.", "Demand for a necessity", "B, because it is needed",
+     "I think it's B.", "So the best choice is B because the others are wrong.", "B is correct."],
 )  # fmt: skip
 def test_a_choice_is_a_letter_or_a_text(answer):
     assert choice.refute(1, OPTIONS, answer) is None
@@ -75,7 +76,8 @@ PEOPLE = {"Ann": True, "Bob": False, "Cy": False}
      "**Ann** is a **knight**; **Bob** = knave; Cy - knave", "| Ann | knight |\n| Bob | knave |\n| Cy | knave |",
      '{"Ann": "knight", "Bob": "knave", "Cy": "knave"}', "Ann is not a knave, Bob isn't a knight, Cy is not a knight",
      "ann (KNIGHT), bob (knave), cy (knave)", "Ann是骑士，Bob是无赖，Cy是无赖",
-     "The knight is Ann. The knaves are Bob and Cy."],
+     "The knight is Ann. The knaves are Bob and Cy.",
+     "Suppose Ann is a knave. Then she lies. So Ann is a knight; Bob is a knave and Cy is a knave."],
 )  # fmt: skip
 def test_an_assignment_may_be_told_in_many_ways(reply):
     assert knights.refute(PEOPLE, reply) is None
@@ -90,6 +92,7 @@ def test_an_assignment_may_be_told_in_many_ways(reply):
       ("Ann is a knight/knave, Bob is a knave, Cy is a knave", "Ann is"),
      ("Ann is a knight or a knave, Bob is a knave, Cy is a knave", "what Ann is"),
       ("knight knave knave", "does not say"),
+     ("If Ann is a knight, then Bob is a knave and Cy is a knave.", "what Ann, Bob, Cy are"),
      ("Annie is a knight, Bob is a knave, Cy is a knave", "what Ann is")],
 )  # fmt: skip
 def test_half_or_contradicting_assignments_earn_nothing(reply, fault):

@@ -72,6 +72,10 @@ def _load(source: PromptSource, answered: bool) -> list[Problem]:
         from r1kit.data.worlds import world_problems
 
         return world_problems(world, source.split, source.min_level, source.max_level, source.limit)
+    if kind == "reasoning_gym":
+        from r1kit.data.reasoning_gym import gym_problems
+
+        return gym_problems(world, source.split, source.limit)
     path = Path(source.source).expanduser()
     if path.suffix in READERS or path.exists():
         family = path.parent.name if path.stem in ("train", "test", "validation") else path.stem

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,12 +39,18 @@ class Delta:
     token_ids: list[int]
 
 
+Finished = Callable[[Completion], None]
+
+
 class Engine(Protocol):
     """Native, vLLM or scripted."""
 
-    def generate(self, requests: Sequence[Request], params: SamplingParams) -> list[Completion]:
+    def generate(
+        self, requests: Sequence[Request], params: SamplingParams, finished: Finished | None = None
+    ) -> list[Completion]:
         """All completions, in the order of the requests and then of their samples.
 
+        `finished` is told of each as soon as it is whole, while others are being written, in whatever order that is.
         Log-probabilities are of the tempered distribution before top-p and top-k cut it, as the learner computes them.
         """
         ...

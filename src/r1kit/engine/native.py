@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.engine.base import Delta, Request, SamplingParams
+from r1kit.engine.base import Delta, Finished, Request, SamplingParams
 from r1kit.engine.cache import Cache, aligned
 from r1kit.engine.sampler import row_key, sample
 from r1kit.model.attention import Recorded
@@ -63,17 +63,25 @@ class NativeEngine:
     def __init__(self, model: Decoder, tokenizer: PreTrainedTokenizerBase, max_concurrent: int = 512):
         self.model, self.tokenizer, self.max_concurrent = model, tokenizer, max_concurrent
         self.version = 0
-        stop_ids = set(model.config.eos_token_ids) | {tokenizer.eos_token_id} - {None}
-        self.stop_ids = torch.tensor(sorted(stop_ids), device=model.embed.weight.device)
+        self.stops = set(model.config.eos_token_ids) | {tokenizer.eos_token_id} - {None}
+        self.stop_ids = torch.tensor(sorted(self.stops), device=model.embed.weight.device)
 
     def load_weights(self, model: Decoder, version: int) -> None:
         self.model, self.version = model, version
 
-    def generate(self, requests: Sequence[Request], params: SamplingParams) -> list[Completion]:
+    def generate(
+        self, requests: Sequence[Request], params: SamplingParams, finished: Finished | None = None
+    ) -> list[Completion]:
         """See `Engine.generate`."""
-        rows = {id(row): row for written in self._blocks(requests, params, BLOCK) for row, _ in written}
-        ordered = sorted(rows.values(), key=lambda row: (row.request, row.sample))
-        return [self._completion(row) for row in ordered]
+        whole: dict[tuple[int, int], Completion] = {}  # (request, sample) -> completion
+        for written in self._blocks(requests, params, BLOCK):
+            for row, _ in written:
+                if len(row.token_ids) < params.max_tokens and not self._stopped(row):
+                    continue
+                whole[row.request, row.sample] = completion = self._completion(row)
+                if finished is not None:
+                    finished(completion)
+        return [whole[place] for place in sorted(whole)]
 
     def stream(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Delta]:
         """See `Engine.stream`."""
@@ -170,8 +178,11 @@ class NativeEngine:
                 grown.append((row, count))
         return grown
 
+    def _stopped(self, row: Row) -> bool:
+        return row.token_ids[-1] in self.stops
+
     def _completion(self, row: Row) -> Completion:
-        stopped = row.token_ids[-1] in self.stop_ids.tolist()
+        stopped = self._stopped(row)
         text = self.tokenizer.decode(row.token_ids[:-1] if stopped else row.token_ids, skip_special_tokens=True)
         return Completion(
             prompt_id=row.prompt_id,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.engine.base import Delta, Request, SamplingParams
+from r1kit.engine.base import Delta, Finished, Request, SamplingParams
 from r1kit.types import Completion
 
 
@@ -19,7 +19,9 @@ class ScriptedEngine:
     def load_weights(self, model: object, version: int) -> None:
         self.version = version
 
-    def generate(self, requests: Sequence[Request], params: SamplingParams) -> list[Completion]:
+    def generate(
+        self, requests: Sequence[Request], params: SamplingParams, finished: Finished | None = None
+    ) -> list[Completion]:
         """See `Engine.generate`. An answer longer than max_tokens is cut off."""
         completions = []
         for request in requests:
@@ -33,6 +35,8 @@ class ScriptedEngine:
                 completions.append(
                     Completion(request.prompt_id, index, tuple(ids), (0.0,) * len(ids), text, finish, self.version)
                 )
+                if finished is not None:
+                    finished(completions[-1])
         return completions
 
     def stream(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Delta]:

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from r1kit.data.chat import split_response
 from r1kit.evals.style import repetition
 from r1kit.rewards.language import code_of, consistency, word_counts
-from r1kit.types import Completion, Score
+from r1kit.types import Completion, Problem, Score
 
 Reason = Literal[
     "contaminated",  # has something in common with an evaluation set
@@ -23,6 +23,7 @@ Reason = Literal[
     "repetition",
     "rewriter",  # the rewriter gave no answer, or spoiled a right one
     "mixed language",
+    "garbled",  # bytes that are no character
     "long paragraph",
     "code block",  # in the thought
     "duplicate",
@@ -63,9 +64,24 @@ def unreadable(response: str, language: str, among: Collection[str] = ()) -> Rea
     thinking = parts.thinking or ""
     if _is_mixed(thinking, code_of(language), among):
         return "mixed language"
+    if "\ufffd" in response:
+        return "garbled"
     if any(len(paragraph) > PARAGRAPH for paragraph in f"{thinking}\n{parts.summary}".splitlines()):
         return "long paragraph"
     return "code block" if "```" in thinking else ""
+
+
+def reading(problem: Problem, completion: Completion, think_open: bool) -> tuple[bool, float | None]:
+    """Whether an answer can be read, right or wrong, and how much of its thought is in the question's language.
+
+    The second is None for an answer without a thought. `think_open`: the prompt ended in `<think>`.
+    """
+    response = f"<think>{completion.text}" if think_open else completion.text
+    among = problem.extra.get("languages", ())
+    whole = completion.finish_reason != "length" and not repeats(completion.token_ids)
+    thinking = split_response(response, think_open=False).thinking
+    share = consistency(thinking, code_of(problem.language), among) if thinking else None
+    return whole and not unreadable(response, problem.language, among), share
 
 
 def _is_mixed(text: str, language: str, among: Collection[str]) -> bool:

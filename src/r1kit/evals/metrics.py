@@ -6,11 +6,11 @@ n samples of a problem, c of them right, k the size of the vote or of the retry 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import comb, sqrt
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 Z95 = 1.959963984540054  # the normal deviate that leaves 2.5 % on each side
@@ -18,7 +18,7 @@ Z95 = 1.959963984540054  # the normal deviate that leaves 2.5 % on each side
 
 @dataclass(frozen=True, slots=True)
 class ProblemResult:
-    """One problem of a benchmark with all its samples: the tuples run over samples."""
+    """One problem of a benchmark with all its samples: the tuples run over those that could be graded."""
 
     problem_id: str
     level: int  # 0: the source gives none
@@ -29,10 +29,13 @@ class ProblemResult:
     well_formed: tuple[bool, ...]
     lengths: tuple[int, ...]  # tokens
     truncated: tuple[bool, ...]  # cut off by the cap
+    ungraded: int = 0  # samples whose grading failed, through no fault of theirs: they count in no mean
+    readable: tuple[bool, ...] = ()  # fit to be read, whether right or not; see evals.filters
+    consistency: tuple[float, ...] = ()  # of each sample that thinks: the share of its words in the question's language
 
     def __post_init__(self) -> None:
         sizes = {len(x) for x in (self.correct, self.answers, self.well_formed, self.lengths, self.truncated)}
-        if len(sizes) != 1 or sizes == {0}:
+        if len(sizes) != 1 or (sizes == {0} and not self.ungraded):
             raise ValueError(f"problem {self.problem_id}: needs one entry a sample in every tuple, got sizes {sizes}")
 
 
@@ -110,11 +113,13 @@ def summarise(results: Sequence[ProblemResult], k: int) -> dict[str, Any]:
     """One benchmark as the JSON of DESIGN "Machine output", with the same keys by level, family and language.
 
     `samples` is per problem, the same for all. Problems without a level (0), family or language ("") are left out of
-    the table that needs it.
+    the table that needs it. Where samples could not be graded, `ungraded` says how many of all, and their problems have
+    only the others: cons@k and pass@k are of as many as there are. `ci95` is pass@1's; `intervals` has those of the
+    other numbers, and of cons@k - pass@1 as cons_gain.
     """
-    if not results:
-        raise ValueError("no problem to summarise: the benchmark is empty")
-    sizes = sorted({len(r.correct) for r in results})
+    if not any(r.correct for r in results):
+        raise ValueError("no problem to summarise: the benchmark is empty, or nothing of it could be graded")
+    sizes = sorted({len(r.correct) + r.ungraded for r in results})
     if len(sizes) != 1 or not 1 <= k <= sizes[0]:
         raise ValueError(f"cons@{k} needs the same number of samples for every problem, at least {k}; got {sizes}")
     return {
@@ -126,22 +131,42 @@ def summarise(results: Sequence[ProblemResult], k: int) -> dict[str, Any]:
 
 
 def _numbers(results: Sequence[ProblemResult], k: int) -> dict[str, Any]:
-    mean, low, high = mean_ci95([fmean(r.correct) for r in results])
+    graded = [r for r in results if r.correct]
+    singles = [fmean(r.correct) for r in graded]
+    votes = [cons_at_k(r.answers, r.correct, min(k, len(r.correct))) for r in graded]
+    mean, low, high = mean_ci95(singles)
+    shares = {  # one value a problem
+        f"cons@{k}": votes,
+        f"pass@{k}": [pass_at_k(len(r.correct), sum(r.correct), min(k, len(r.correct))) for r in graded],
+        "format_rate": [fmean(r.well_formed) for r in graded],
+        "readable": [fmean(r.readable) for r in graded if r.readable],
+        "language": [fmean(r.consistency) for r in graded if r.consistency],
+        "truncated": [fmean(r.truncated) for r in graded],
+    }
+    found = {name: mean_ci95(values) for name, values in shares.items() if values}
+    # From -1..1 to 0..1 and back. The votes are of the same samples, so this is narrower than either's own interval.
+    gain = mean_ci95([(vote - single + 1) / 2 for vote, single in zip(votes, singles, strict=True)])
+    lengths = [fmean(r.lengths) for r in graded]
+    intervals = {name: list(bounds) for name, (_, *bounds) in found.items()}
+    intervals |= {"cons_gain": [2 * end - 1 for end in gain[1:]], "mean_tokens": _normal_ci95(lengths)}
     return {
         "pass@1": mean,
         "ci95": [low, high],
-        f"cons@{k}": fmean(cons_at_k(r.answers, r.correct, k) for r in results),
-        f"pass@{k}": fmean(pass_at_k(len(r.correct), sum(r.correct), k) for r in results),
-        "format_rate": _mean_over_samples(r.well_formed for r in results),
-        "mean_tokens": _mean_over_samples(r.lengths for r in results),
-        "truncated": _mean_over_samples(r.truncated for r in results),
+        **{name: value for name, (value, *_) in found.items()},
+        "mean_tokens": fmean(lengths),
+        "intervals": intervals,
         "problems": len(results),
-        "samples": len(results[0].correct),
+        "samples": len(results[0].correct) + results[0].ungraded,
+        "ungraded": sum(r.ungraded for r in results),
     }
 
 
-def _mean_over_samples(rows: Iterable[Sequence[float]]) -> float:
-    return fmean(x for row in rows for x in row)
+def _normal_ci95(values: Sequence[float]) -> list[float] | None:
+    """Mean +- 1.96 standard errors, for what has no upper end; None for a single value."""
+    if len(values) < 2:
+        return None
+    half = Z95 * stdev(values) / sqrt(len(values))
+    return [fmean(values) - half, fmean(values) + half]
 
 
 def _grouped(results: Sequence[ProblemResult], k: int, key: Callable[[ProblemResult], Any]) -> dict[str, Any]:
@@ -149,4 +174,4 @@ def _grouped(results: Sequence[ProblemResult], k: int, key: Callable[[ProblemRes
     for result in results:
         if key(result):
             groups[key(result)].append(result)
-    return {str(name): _numbers(groups[name], k) for name in sorted(groups)}
+    return {str(name): _numbers(group, k) for name, group in sorted(groups.items()) if any(r.correct for r in group)}

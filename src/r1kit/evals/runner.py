@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,13 @@ from r1kit.artifact import derive_seed
 from r1kit.config import Evaluate, PromptSource, Sampling, Template
 from r1kit.data.chat import opens_think, render_prompt
 from r1kit.data.prompts import load_problems
-from r1kit.engine.base import Engine, Request, SamplingParams
+from r1kit.engine.base import Engine, Finished, Request, SamplingParams
+from r1kit.evals.filters import reading
 from r1kit.evals.metrics import ProblemResult, summarise
 from r1kit.log import progress
 from r1kit.rewards.base import Request as Grading
-from r1kit.rewards.base import canonical_answer
-from r1kit.rewards.scoring import Scorer, score_here
+from r1kit.rewards.base import RewardError, canonical_answer
+from r1kit.rewards.scoring import Scorer, open_sandbox_for, score_here
 from r1kit.types import Completion, Problem, Score
 
 FORMAT_AND_ACCURACY = {"accuracy": 1.0, "format": 1.0}
@@ -59,9 +60,13 @@ def evaluate(
                 asked = problems[start : start + chunk]
                 for problem, group in zip(asked, ask(engine, tokenizer, asked, template, samples, params), strict=True):
                     scores = grade_group(problem, group, template, tokenizer)
-                    results.append(_result(problem, group, scores))
+                    think_open = opens_think(render_prompt(problem.question, template, tokenizer))
+                    results.append(_result(problem, group, scores, think_open))
                     rows += [_row(name, problem, *pair) for pair in zip(group, scores, strict=True)]
                 bar.advance(len(asked))
+            if not any(result.correct for result in results):
+                why = next((row["reason"] for row in rows if row["benchmark"] == name), "it has no problem")
+                raise RewardError(f"benchmark {name}: not one answer could be graded; the first time it was: {why}")
             summaries[name] = summarise(results, samples)
     return Evaluation(summaries, rows)
 
@@ -73,15 +78,19 @@ def ask(
     template: Template,
     samples: int,
     params: SamplingParams,
+    finished: Finished | None = None,
 ) -> list[list[Completion]]:
-    """`samples` completions of every problem, grouped by problem. A problem asked twice is answered anew."""
+    """`samples` completions of every problem, grouped by problem. A problem asked twice is answered anew.
+
+    finished: told of each completion once it is whole.
+    """
     asked: Counter[str] = Counter()
     requests = []
     for problem in problems:
         first_sample = asked[problem.id] * samples
         requests.append(Request(problem.id, prompt_ids(problem, template, tokenizer), samples, first_sample))
         asked[problem.id] += 1
-    flat = engine.generate(requests, params)
+    flat = engine.generate(requests, params, finished)
     return [flat[i : i + samples] for i in range(0, len(flat), samples)]
 
 
@@ -100,27 +109,38 @@ def grade_group(
     score_many: Scorer = score_here,
 ) -> list[Score]:
     """What every completion of one problem earns."""
+    asked = grading(problem, template, tokenizer, weights)
+    return score_many([asked(completion) for completion in group])
+
+
+def grading(
+    problem: Problem, template: Template, tokenizer: PreTrainedTokenizerBase, weights: Mapping[str, float]
+) -> Callable[[Completion], Grading]:
+    """What is to be asked of the rewards about each completion of one problem."""
     think_open = opens_think(render_prompt(problem.question, template, tokenizer))
     answer_tags = template == "r1-zero"
-    return score_many(
-        [
-            Grading(problem, completion.text, weights, think_open, answer_tags, completion.finish_reason == "length")
-            for completion in group
-        ]
+    return lambda one: Grading(
+        problem, one.text, weights, think_open, answer_tags, truncated=one.finish_reason == "length"
     )
 
 
-def _result(problem: Problem, group: Sequence[Completion], scores: Sequence[Score]) -> ProblemResult:
+def _result(problem: Problem, group: Sequence[Completion], scores: Sequence[Score], think_open: bool) -> ProblemResult:
+    """What the samples of one problem came to. One whose grading failed says nothing about the model."""
+    graded = [(c, s) for c, s in zip(group, scores, strict=True) if not s.masked]
+    read = [reading(problem, c, think_open) for c, _ in graded]
     return ProblemResult(
         problem_id=problem.id,
         level=problem.level,
         family=problem.family,
         language=problem.language,
-        correct=tuple(s.parts["accuracy"] == 1 for s in scores),
-        answers=tuple(canonical_answer(problem, s.extracted) for s in scores),
-        well_formed=tuple(s.parts["format"] == 1 for s in scores),
-        lengths=tuple(len(c.token_ids) for c in group),
-        truncated=tuple(c.finish_reason == "length" for c in group),
+        correct=tuple(s.parts["accuracy"] == 1 for _, s in graded),
+        answers=tuple(canonical_answer(problem, s.extracted) for _, s in graded),
+        well_formed=tuple(s.parts["format"] == 1 for _, s in graded),
+        lengths=tuple(len(c.token_ids) for c, _ in graded),
+        truncated=tuple(c.finish_reason == "length" for c, _ in graded),
+        ungraded=len(scores) - len(graded),
+        readable=tuple(readable for readable, _ in read),
+        consistency=tuple(share for _, share in read if share is not None),
     )
 
 
@@ -133,8 +153,9 @@ def _row(benchmark: str, problem: Problem, completion: Completion, score: Score)
         "answer": problem.answer,
         "completion": completion.text,
         "extracted": score.extracted,
-        "correct": score.parts["accuracy"] == 1,
-        "format": score.parts["format"] == 1,
+        "correct": None if score.masked else score.parts["accuracy"] == 1,
+        "format": None if score.masked else score.parts["format"] == 1,
+        "reason": score.reason,
         "tokens": len(completion.token_ids),
         "level": problem.level,
         "family": problem.family,
@@ -152,6 +173,7 @@ def evaluate_model(
 ) -> Evaluation:
     """Load a checkpoint and evaluate it by an evaluate stage's settings."""
     benchmarks = load_benchmarks(config.benchmarks)
+    open_sandbox_for(problem for problems in benchmarks.values() for problem in problems)
     engine, tokenizer = load_engine(model_dir, device, dtype, max_concurrent)
     params = sampling_params(config, derive_seed(seed, "evaluate"), config.max_completion_length)
     return evaluate(engine, tokenizer, benchmarks, template=config.template, samples=config.samples, params=params)

@@ -8,8 +8,11 @@ from html import escape
 from typing import Any
 
 from r1kit.explain import explain
+from r1kit.report import stage_views
 from r1kit.report.collect import Row, Run, Stage, is_number
+from r1kit.report.graph import lineage_graph
 from r1kit.report.plots import Chart, charts, compact
+from r1kit.report.stage_table import columns_of, stage_table
 from r1kit.report.table import Cell, ComparisonRow, comparison_rows, metric_label, row_label, show
 from r1kit.watchdogs import WATCHDOGS
 
@@ -55,8 +58,10 @@ def header(run: Run) -> str:
 def _headline(run: Run) -> str:
     """pass@1 of the first and of the last evaluate stage, large."""
     tiles = []
+    students = {column.stage for column in columns_of(run) if column.role.startswith("student")}
     for row in comparison_rows(run.evals):
         known = [(stage, c) for stage, c in zip(run.evals, row.cells, strict=True) if c.value is not None]
+        known = [pair for pair in known if pair[0] not in students] or known
         if row.metric == "pass@1" and not row.section and len(known) > 1:
             (first, before), (last, after) = known[0], known[-1]
             tiles.append(
@@ -134,7 +139,9 @@ def comparison(run: Run) -> str:
     metrics = dict.fromkeys(row.metric for row in rows)
     meanings = "".join(f"<div><dt>{escape(metric_label(m))}</dt><dd>{escape(explain(m))}</dd></div>" for m in metrics)
     words = f'<details class="words"><summary>What the numbers mean</summary><dl>{meanings}</dl></details>'
-    return section("compare", "Before and after", tables + words)
+    stages = stage_table(run)
+    every = stage_views.html(stages) if stage_views.has_several(stages) else ""
+    return section("compare", "Before and after", every + tables + words)
 
 
 def _table(run: Run, rows: list[ComparisonRow]) -> str:
@@ -206,6 +213,7 @@ def _figure(chart: Chart, anchor: str, kind: str) -> str:
 
 
 def sources(run: Run) -> str:
+    """The lineage drawn, and every file that says what made what."""
     blocks = [("recipe.toml, as resolved", run.recipe_text)]
     blocks += [("lineage.json", json.dumps(run.lineage, indent=2, ensure_ascii=False))] if run.lineage else []
     blocks += [
@@ -214,7 +222,7 @@ def sources(run: Run) -> str:
         if stage.artifact
     ]
     blocks = [(f"{stage.name}: error.txt", stage.error) for stage in run.stages] + blocks
-    return "".join(
+    return lineage_graph(run) + "".join(
         f"<details><summary>{escape(title)}</summary><pre>{escape(_cut(text))}</pre></details>"
         for title, text in blocks
         if text

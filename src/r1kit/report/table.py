@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from r1kit.report.collect import Run, collect, is_number
+from r1kit.report.collect import Run, is_number
 from r1kit.report.excerpts import shared_questions
 
-METRICS = ("pass@1", "cons@*", "pass@*", "format_rate", "mean_tokens", "truncated")
+METRICS = ("pass@1", "cons@*", "pass@*", "format_rate", "readable", "language", "mean_tokens", "truncated")
 SECTIONS = {"by_level": "level", "by_family": "family", "by_language": "language"}
 IN_TERMINAL = ("pass@1", "cons@*", "format_rate", "mean_tokens")
 SAMPLES_IN_TERMINAL, LINES_IN_TERMINAL = 2, 8  # questions, and lines of each answer
@@ -72,7 +69,8 @@ def _natural(name: str) -> tuple[bool, int, str]:
 
 
 def _cell(summary: Mapping[str, Any], metric: str) -> Cell:
-    value, interval = summary.get(metric), summary.get("ci95") if metric == "pass@1" else None
+    value, intervals = summary.get(metric), _as_mapping(summary.get("intervals"))
+    interval = summary.get("ci95") if metric == "pass@1" else intervals.get(metric)
     if not is_number(value):
         return Cell(None)
     if isinstance(interval, list) and len(interval) == 2 and all(map(is_number, interval)):
@@ -84,9 +82,10 @@ def show(metric: str, cell: Cell) -> tuple[str, str]:
     """The number and its interval as people read them: ("76.2 %", "73-79"), ("212", "")."""
     if cell.value is None:
         return "-", ""
-    if metric == "mean_tokens":
-        return f"{cell.value:,.0f}" if cell.value >= 100 else f"{cell.value:.1f}", ""
-    interval = "" if cell.low is None or cell.high is None else f"{100 * cell.low:.0f}-{100 * cell.high:.0f}"
+    tokens, known = metric == "mean_tokens", cell.low is not None and cell.high is not None
+    interval = "-".join(f"{end if tokens else 100 * end:,.0f}" for end in (cell.low, cell.high)) if known else ""
+    if tokens:
+        return f"{cell.value:,.0f}" if cell.value >= 100 else f"{cell.value:.1f}", interval
     return f"{100 * cell.value:.1f} %", interval
 
 
@@ -99,7 +98,8 @@ def row_label(row: ComparisonRow) -> str:
 
 def metric_label(metric: str) -> str:
     """The metric's name for people; pass@1 and its kin stay as they are."""
-    return {"format_rate": "format rate", "mean_tokens": "mean tokens", "truncated": "cut off"}.get(metric, metric)
+    names = {"format_rate": "format rate", "language": "one language", "mean_tokens": "mean tokens"}
+    return {**names, "truncated": "cut off"}.get(metric, metric)
 
 
 def comparison_table(evals: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -119,7 +119,7 @@ def comparison_table(evals: Mapping[str, Mapping[str, Any]]) -> Table:
             table.add_section()
             table.add_row(Text(printable(benchmark), style="bold"))
         name = f"  {row_label(row)}" if row.section else row_label(row)
-        cells = (show(row.metric, cell) for cell in row.cells)
+        cells = (show(row.metric, cell if row.metric == "pass@1" else Cell(cell.value)) for cell in row.cells)
         table.add_row(Text(printable(name)), *(Text.assemble(number, (f"  {ci}", "dim")) for number, ci in cells))
     return table
 
@@ -131,7 +131,7 @@ def sample_answers(run: Run) -> Iterator[Text | Padding]:
         yield Text.assemble(("Answer:   ", "bold"), printable(question.answer))
         for stage, rows in question.answers.items():
             right = rows[0].get("correct")
-            mark = ("right", "green") if right else ("wrong", "red")
+            mark = ("not graded", "yellow") if right is None else ("right", "green") if right else ("wrong", "red")
             yield Text.assemble((f"  {printable(stage)}: ", "bold"), mark)
             yield Padding(Text(_first_lines(str(rows[0].get("completion", "")))), (0, 0, 0, 4))
 
@@ -145,14 +145,3 @@ def _first_lines(text: str) -> str:
 def printable(text: str) -> str:
     """Without the control characters with which a model's text could drive the terminal."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", "\ufffd", text)
-
-
-def render_text(run_dir: Path, width: int = 120) -> str:
-    """The table and sample answers of a run as plain text. UserError if `run_dir` is not a run."""
-    run = collect(run_dir)
-    out = Console(file=io.StringIO(), width=width)
-    if not run.evals:
-        out.print("No evaluate stage has finished yet, so there is nothing to compare.")
-    else:
-        out.print(Group(comparison_table(run.evals), *sample_answers(run)))
-    return out.file.getvalue()

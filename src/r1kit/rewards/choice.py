@@ -13,13 +13,14 @@ LONGEST = 4_000  # characters of an answer
 _LEAD = re.compile(
     r"(?:so|thus|therefore|hence)?[,\s]*(?:the\s+)?(?:(?:correct|best|right|final|most likely)\s+)*"
     r"(?:(?:answer|option|choice|选项|答案)\s*(?:is|must be|would be|应该是|是|为)?"
-    r"|it is|it's|i (?:would )?(?:choose|pick|select|say)|选择?)\s*[:：]?\s*",
+    r"|(?:i (?:think|believe) )?(?:it is|it's)|i (?:would )?(?:choose|pick|select|say)|选择?)\s*[:：]?\s*",
     re.IGNORECASE,
 )
 _MARKUP = re.compile(r"\\(?:text|mathrm|mathbf|textbf|boxed)\s*\{([^{}]*)\}|[*`$]|^_+|_+$")
 # "(B) text", "B. text", "B: text", "B - text", "B": a letter set apart from what follows it
 _LETTER = re.compile(
-    r"(?:\(\s*([A-Za-z])\s*\)|\[\s*([A-Za-z])\s*\]|([A-Za-z])(?=\s*(?:[.:、,;)\-–—]|$)))"
+    r"(?:\(\s*([A-Za-z])\s*\)|\[\s*([A-Za-z])\s*\]|([A-Za-z])(?=\s*(?:[.:、,;)\-–—]|$)"
+    r"|\s+(?:because|since)\b|\s+is (?:the )?(?:correct|right|best)\b))"
     r"(\s*[.:、,;)]\s*|\s+[-–—]+\s+|\s*)"  # a minus sign right before a number belongs to the text
 )
 # a further letter in what follows: in brackets, at the end, or joined by "or", "and", a comma, a slash

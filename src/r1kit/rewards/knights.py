@@ -25,6 +25,7 @@ _IS = (
     rf"(?P<negated>n['’]t\s|not\s|不是)?\s*{_ARTICLE}"
 )
 _SENTENCE = re.compile(_PEOPLE + _IS + _KIND, _FOLD)
+_SUPPOSED = re.compile(rf"(?:\b(?:if|suppose|assum(?:e|ing))(?: that)?|如果|假设)\s*{_PERSON}[^.;。；\n]*", _FOLD)
 _GROUP = re.compile(rf"(?<![a-z0-9_]){_KIND}\s*(?:[:=]|\s(?:are|is)\b|是|为)\s*:?\s*{_PEOPLE}", _FOLD)
 
 
@@ -56,6 +57,7 @@ def statements(names: Sequence[str], reply: str) -> dict[str, set[bool]]:
         text,
         flags=_FOLD,
     )
+    text = _SUPPOSED.sub("", text)
     said: dict[str, set[bool]] = {name: set() for name in names}
     for match in (*_SENTENCE.finditer(text), *_GROUP.finditer(text)):
         for number in re.findall(r"\d+", match["people"]):

@@ -13,7 +13,7 @@ from functools import lru_cache
 from r1kit.rewards.algebra import Arithmetic, Value, is_settled, rational
 from r1kit.rewards.formula import Unreadable, parse
 from r1kit.rewards.notation import plain_text
-from r1kit.rewards.numerals import chinese_number
+from r1kit.rewards.numerals import chinese_number, english_number, scaled
 from r1kit.rewards.probe import agree, free_symbols, real_number
 from r1kit.rewards.proof import proved_equal
 from r1kit.rewards.units import Unit, split_unit
@@ -27,6 +27,8 @@ _PLAIN = r"(?:\{-?\d+\}|\d)"
 _FRACTION = re.compile(rf"-?(?:\d+ ?)?\\frac{_PLAIN}{_PLAIN}|-?\d*\.\d*\\(?:overline|dot|bar)\{{?\d+\}}?|.*\.\.\.")
 _OVER = re.compile(r"-?(?:\d+ ?)?-?\d+/\d+")
 _ROOT = re.compile(r"-?(?:\\sqrt(?:\[\d\])?\{?)+(?:\d+|\\frac(?:\{\d+\}|\d)(?:\{\d+\}|\d))\}*")
+_RATIO, _TIME = re.compile(r"(\d+(?:\.\d+)?):(\d+(?:\.\d+)?)"), re.compile(r"\d{1,2}:\d\d")
+_INFINITE = re.compile(r"([+-]?)(?:inf|infinity)", re.IGNORECASE)
 _COMPUTATION = re.compile(r"\\(?:lim|sum|prod|int|det)(?![a-z])")
 
 
@@ -70,10 +72,16 @@ def same_leaf(gold: str, answer: str) -> bool:
 
 def leaf(text: str) -> tuple[str, Unit | None]:
     """A single value without its unit, and the unit when it is a known one."""
-    text, unit = split_unit(text)
+    text, unit = split_unit(scaled(text))
     number = chinese_number(text)
     if number and re.fullmatch("[\u4e00-\u9fff]{0,2}", number[1]):
         text = str(number[0])
+    elif infinite := _INFINITE.fullmatch(text):
+        text = infinite[1] + r"\infty"
+    elif (spoken := english_number(text)) is not None:
+        text = str(spoken)
+    elif (ratio := _RATIO.fullmatch(text)) and not _TIME.fullmatch(text):
+        text = f"\\frac{{{ratio[1]}}}{{{ratio[2]}}}"
     return text.lstrip("+"), unit
 
 

@@ -26,8 +26,9 @@ from r1kit.rewards.leaf import (
     worked_out,
 )
 from r1kit.rewards.notation import TEXT, normalise, plain_text
+from r1kit.rewards.numerals import english_number
 from r1kit.rewards.proof import Undecided
-from r1kit.rewards.prose import committed, last_statement
+from r1kit.rewards.prose import committed, statements
 from r1kit.rewards.shape import FLIPPED, RELATION, Shape, condition, depths, interval, named_value, region, shape, split
 from r1kit.rewards.verdict import Ruling
 
@@ -40,6 +41,8 @@ UNORDERED = ("list", "set", "union")
 
 _PLAIN_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _LABEL = re.compile(r"(?i:option|choice|选项?)? ?\(?([A-J])(?:[.:)]|$)")
+_VECTOR = re.compile(r"matrix \[(?:\d+|1(?:, 1)*)\]")
+_NESTED_BOX = re.compile(r"\\(?:boxed|fbox) ?\{([^{}]*)\}")
 _MODULO = re.compile(r" ?(?:\\p?mod(?![a-z])|\(mod) ?\{?(\w+)\}?\)?$")
 _COMMA_DECIMAL = re.compile(r"-?\d+,(?:\d{1,2}|\d{4,})")
 _LEAD = re.compile(
@@ -71,11 +74,16 @@ def check_prose(gold: str, text: str) -> tuple[Ruling, str | None]:
         ruling = rule_on(answers, lambda answer: check(gold, answer)) if answers else NO_ANSWER
         return ruling, answers[-1] if answers else None
     choice = re.fullmatch(r"\(?[A-J]\)?", _gold(gold).replace(TEXT, "")) is not None
-    whole = check(gold, text)
-    refused = whole.status in ("wrong", "unparseable", "over_limit")
-    if refused and (statement := last_statement(text, choice)) is not None:
-        return check(gold, statement), statement
-    return whole, text
+    for statement in (text, *statements(text, choice)):
+        ruling = check(gold, statement)
+        if ruling.status in ("right", "infra_error"):
+            break
+    return ruling, statement
+
+
+def is_number(gold: str) -> bool:
+    """Whether a gold answer is one rational number, so that comparing with it does not take an algebra system."""
+    return len(gold) <= LONGEST and rational_value(leaf(_gold(gold))[0]) is not None
 
 
 def canonical(answer: str) -> str:
@@ -110,10 +118,12 @@ def _gold(text: str) -> str:
 
 
 def _plain(text: str) -> str:
+    if box := _NESTED_BOX.fullmatch(text):
+        text = box[1]
     text = normalise(text)
     while (lead := _LEAD.match(text)) and lead.end() < len(text):
         text = text[lead.end() :]
-    return text
+    return text if (number := english_number(text.replace(TEXT, ""))) is None else str(number)
 
 
 def _readable(text: str) -> bool:
@@ -182,11 +192,21 @@ def _same(gold: str, answer: str) -> bool:
             return _same(*regions)
     if len(wanted.parts) == 1 == len(given.parts):  # a set of one is its member
         return _same(wanted.parts[0], given.parts[0])
+    if {wanted.kind, given.kind} == {"set", "()"} and 1 in (len(wanted.parts), len(given.parts)):
+        return _same(
+            *(side.parts[0] if side.kind == "set" else text for side, text in ((wanted, gold), (given, answer)))
+        )
     if wanted.kind in UNORDERED and given.kind in UNORDERED:
         return (wanted.kind == "union") == (given.kind == "union") and _same_members(wanted.parts, given.parts)
-    if wanted.kind != given.kind and {wanted.kind, given.kind} != {"list", "()"}:
+    if wanted.kind != given.kind and not _same_brackets(wanted.kind, given.kind):
         return False
     return len(wanted.parts) == len(given.parts) and all(map(_same, wanted.parts, given.parts))
+
+
+def _same_brackets(one: str, other: str) -> bool:
+    """Whether a row of values may be written either way: (1,2) as 1,2, or as a vector, which is a row or a column."""
+    kinds = {one, other}
+    return kinds == {"list", "()"} or ("()" in kinds and any(map(_VECTOR.fullmatch, kinds)))
 
 
 def _same_but_for_comma(gold: str, answer: str) -> bool:

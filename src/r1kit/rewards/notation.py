@@ -90,6 +90,8 @@ _SIGNS = [
         (r"(?<=\d)_(?=\d{3})", ""),
         (r"(?<=[\w)])\*\*(?=[\w(])", "^"),
         (r"(?<=\d) (?=[十百千万亿])", ""),
+        (r"(?<=\d) ?[xX] ?(?=10\^)", "*"),  # 3 x 10^5
+        (rf"(?<=\d) ?{TEXT}? ?([aApP])\.?[mM]\.?{TEXT}?$", lambda match: f"{match[1].lower()}m"),  # 8:15 a.m.
     )
 ]
 _POWERS = [
@@ -102,6 +104,7 @@ _POWERS = [
 ]
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _LOOSE_SPACE = re.compile(r" (?!\w)|(?<!\w) ")  # a space only matters between two words or numbers
+_ARTICLE = re.compile(rf"^{TEXT}?(?:an?|the) (?=[a-z]{{3}})", re.IGNORECASE)
 _SIMPLE = re.compile(r"-?\d+(?:\.\d+)?|[A-Za-z]+")  # nothing to do
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z{}%$,;!()\[\]])")
 
@@ -130,5 +133,5 @@ def normalise(text: str) -> str:
 
 def plain_text(text: str) -> str:
     """Words without case, spaces, hyphens and quotation marks. Anything else stays as it is: x is not X."""
-    letters = re.sub(r"[\s\"'`-]|" + TEXT, "", text)
+    letters = re.sub(r"[\s\"'`-]|" + TEXT, "", _ARTICLE.sub("", text))
     return letters.casefold() if letters.isalpha() and (len(letters) > 2 or letters.lower() == "no") else text

@@ -1,7 +1,8 @@
 """Grading in processes of their own, beside generation: in order, whatever dies, hangs or finishes first.
 
 One thread here looks after one process there. A process that dies is replaced and its request asked once more; one that
-takes longer than `timeout` is killed. Such a request is lost, which is not a verdict: its sample is masked, never 0.
+takes longer than `Settings.timeout` is killed. Such a request is lost, which is no verdict: its
+sample is masked, never 0.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from typing import Any, Self
 from r1kit.rewards.services import Settings
 
 TRIES = 2  # of a request whose process dies
-TIMEOUT = 300.0  # seconds for one request; a last resort, for verifiers have limits that do not depend on the clock
 STARTUP = 900.0  # seconds until a new process takes requests; it yields to the learner, so a busy machine takes long
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
 
@@ -36,21 +36,20 @@ class Lost(Exception):
 class Pool:
     """`workers` processes that answer requests by `target` ("module:function", JSON value -> JSON value)."""
 
-    def __init__(
-        self, target: str, workers: int, *, settings: Settings | None = None, timeout: float = TIMEOUT
-    ) -> None:
+    def __init__(self, target: str, workers: int, *, settings: Settings | None = None) -> None:
         if workers < 1:
             raise ValueError(f"{workers} grading processes: at least 1 is needed")
         self.workers = workers
         self.restarts = 0  # processes that had to be replaced
+        settings = settings or Settings()
         self._command = [
             sys.executable,
             "-m",
             "r1kit.rewards.worker",
             target,
-            json.dumps(asdict(settings or Settings())),
+            json.dumps(asdict(settings)),
         ]
-        self._timeout = timeout
+        self._timeout = settings.timeout
         self._waiting: queue.SimpleQueue[tuple[bytes, Future[Any]] | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(workers)]
         for thread in self._threads:

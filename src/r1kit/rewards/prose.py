@@ -16,7 +16,10 @@ _FORMULA = re.compile(
     re.DOTALL,
 )
 _LETTER = re.compile(r"(?<![A-Za-z'])([A-J])(?![A-Za-z'])")
-_NUMBER = re.compile(r"(?<![\w.])-?[$€£¥]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+)?(?:\\?%)?")
+_CHOSEN = re.compile(r"\b(?:correct|right|best) (?:option|choice|one) is:? *\(?([A-J])(?![A-Za-z'])", re.IGNORECASE)
+_DENIED = re.compile(r"[,;，；]? *(?:\b(?:and )?not\b|\brather than\b|\binstead of\b|而?不是|而非)")
+_JOINT = re.compile(r" ?(?:[,;，；、]|[,，]? ?(?:\b(?:or|and)\b|或者?|和)) ?| ")  # between candidates that are listed
+_NUMBER = re.compile(r"(?<![A-Za-z0-9_.])-?[$€£¥]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+)?(?:\\?%)?")
 
 
 def committed(text: str) -> list[str] | None:
@@ -25,17 +28,32 @@ def committed(text: str) -> list[str] | None:
     return find_answers(text) if re.search(r"\\boxed|\\fbox|<answer>|####", text) else None
 
 
-def last_statement(text: str, choice: bool) -> str | None:
-    """The last formula or number of a text, after its last "the answer is". choice: a letter is sought."""
+def statements(text: str, choice: bool) -> list[str]:
+    """What may be the answer of a text: what follows its last "the answer is", and the last formula or number there.
+
+    choice: a letter is sought.
+    """
     stated = find_answers(text)
     place = (stated[-1] if stated else text)[-LONGEST:]
-    return _letter(place, first=bool(stated)) if choice else _last_value(place)
+    if choice:
+        value = _letter(place, first=bool(stated))
+    else:
+        value = _last_value(_DENIED.split(place)[0] if stated else place) or _last_value(place)
+    return [*stated[-1:], *([value] if value else [])]
 
 
 def _letter(place: str, first: bool) -> str | None:
-    letters = _LETTER.findall(place)
+    if chosen := _CHOSEN.findall(place):
+        return chosen[-1]
+    found = [*_LETTER.finditer(place)]
     begins = re.match(r"\(?[A-J](?:[).:,]|$)", place.strip())
-    return letters[0 if first or begins else -1] if letters else None
+    if not found:
+        return None
+    at = 0 if first or begins else len(found) - 1
+    beside = found[at - 1 : at + 1] if at else found[:2]
+    if len(beside) == 2 and _JOINT.fullmatch(place[beside[0].end() : beside[1].start()].strip("() ") or "x"):
+        return place[beside[0].start() : beside[1].end()]  # "C or D" chooses neither
+    return found[at][0]
 
 
 def _last_value(place: str) -> str | None:
@@ -43,7 +61,11 @@ def _last_value(place: str) -> str | None:
     if not found:
         return None
     last = max(found, key=lambda match: (match.end(), -match.start()))
-    return _result(next(filter(None, last.groups()), last[0]))
+    before = sorted((match for match in found if match.end() <= last.start()), key=lambda match: match.end())
+    start = last.start()
+    while before and _JOINT.fullmatch(place[before[-1].end() : start]):  # a list is an answer only as a list
+        start = before.pop().start()
+    return place[start : last.end()] if start < last.start() else _result(next(filter(None, last.groups()), last[0]))
 
 
 def _result(formula: str) -> str:

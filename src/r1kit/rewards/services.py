@@ -22,16 +22,18 @@ class Settings:
     sandbox: str = "auto"  # a tier of rewards.sandbox
     folder: str | None = None  # the recipe's: modules beside it can be imported as rewards
     judge: Endpoint | None = None
+    timeout: float = 300.0  # seconds for one request in a grading process: a last resort, limits are not of time
 
 
 _settings = Settings()
 _local = threading.local()
+_tier: str | None = None
 
 
 def configure(settings: Settings) -> None:
     """Set what this process grades with, before it grades."""
-    global _settings, _local
-    _settings, _local = settings, threading.local()
+    global _settings, _local, _tier
+    _settings, _local, _tier = settings, threading.local(), None
 
 
 def settings() -> Settings:
@@ -46,6 +48,29 @@ def sandbox() -> Sandbox:
         _local.sandbox = open_sandbox(_settings.sandbox)
         _local.process = os.getpid()
     return _local.sandbox
+
+
+def native_sandbox() -> Sandbox:
+    """This thread's sandbox of a native tier, for what needs this machine's own Python. UserError when none works."""
+    if _settings.sandbox != "wasm" and sandbox().name != "wasm":
+        return sandbox()
+    if getattr(_local, "native_process", None) != os.getpid():
+        from r1kit.rewards.sandbox import NATIVE, open_sandbox
+
+        _local.native, _local.native_process = open_sandbox("auto", NATIVE), os.getpid()
+    return _local.native
+
+
+def open_early() -> str:
+    """Open this thread's sandbox ahead of need; its tier. UserError when no tier works here."""
+    global _tier
+    _tier = sandbox().name
+    return _tier
+
+
+def tier() -> str | None:
+    """The sandbox that was opened early since `configure`, which every grading process will choose too."""
+    return _tier
 
 
 def judge() -> Client:

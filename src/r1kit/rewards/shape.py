@@ -21,6 +21,7 @@ _NAME = re.compile(
 
 
 _ALL_BUT_ONE = re.compile(r"(?:[a-z]∈)?(?:R|\(-\\infty,\+?\\infty\))(?:\\setminus|\\backslash|-)\\?\{([^,]*?)\\?\}")
+_REALS = re.compile("(?:x ?is ?)?(?:all|any|every) ?real(?:s| ?numbers?)(?: ?x)?")
 _PLUS_MINUS = re.compile(r"\\(?:pm|mp)(?![a-z]) ?")
 _SUCH_THAT = re.compile(r"\\\{\(?[A-Za-z, ]+\)?(?:∈[A-Z])?[|:](.*)\\\}")
 
@@ -120,7 +121,9 @@ def _bare_name(name: str) -> str:
 
 
 def condition(text: str) -> str:
-    r"""{x | x > 0} as x > 0, and \mathbb{R} without {2} as (-∞,2)∪(2,∞)."""
+    r"""{x | x > 0} as x > 0, all real numbers as R, and R without {2} as (-∞,2)∪(2,∞)."""
+    if _REALS.fullmatch(text.replace(TEXT, "")):
+        return "R"
     if hole := _ALL_BUT_ONE.fullmatch(text):
         return _half_line(f"x≠{hole[1]}")
     match = _SUCH_THAT.fullmatch(text)
@@ -141,7 +144,7 @@ def interval(text: str) -> str:
 
 def region(text: str) -> str:
     """Inequalities for one name as a union of intervals: "x < 1 or x >= 5" as (-∞,1)∪[5,∞)."""
-    if text in ("R", "allrealnumbers", "all real numbers"):
+    if text == "R":
         return r"(-\infty,\infty)"
     lines = [_half_line(interval(piece)) for piece in members(text)]
     return "∪".join(lines) if all(line[:1] in "([" and line[-1:] in ")]" for line in lines) else text

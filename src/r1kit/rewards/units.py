@@ -49,13 +49,14 @@ _BEHIND = re.compile(
 # A word by itself, which no product of variables and no function looks like.
 _WORD = re.compile(r"(?!(?:arc|a)?(?:sin|cos|tan|log|ln|exp|sqrt|pi))(?=[^ ]*[aeiouy])[A-Za-z]{3}[A-Za-z./ ]*")
 _ANGLE_INSIDE = re.compile("sin|cos|tan|cot|sec|csc")  # of sin 45° the degrees are no unit
-_BEFORE = re.compile(rf"{TEXT}?(?:US|USD|RMB|CNY)?{TEXT}?[¤¥€£]|{TEXT}?(?:USD|RMB|CNY|EUR){TEXT}?")
+_BEFORE = re.compile(rf"-?{TEXT}?(?:US|USD|RMB|CNY)?{TEXT}?[¤¥€£]|{TEXT}?(?:USD|RMB|CNY|EUR){TEXT}?")
 # Words behind a number that change it or take it back, so that they are no unit.
 _NO_UNIT = re.compile(
     r"\b(?:[ap]\.?m|or|and|not|no|to|point|plus|minus|times|over|half|squared|cubed|factorial|mod|modulo|base|if|else|wait|maybe|"
     r"perhaps|either|but|rather|instead|possibly|alternatively|actually|less|more|than|least|most|percent|"
     r"zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty)\b"
-    r"|\b(?:dozen|hundred|thousand|[mb]illion|trillion|th|third|quarter)s?\b|[十百千万亿或和不半点又至到余多]"
+    r"|\b(?:dozen|hundred|thousand|[mb]illion|trillion|halve|third|quarter)s?\b"
+    r"|\b(?:four|fif|six|seven|eigh|nin|ten|hundred|thousand|[mb]illion|)ths?\b|[十百千万亿或和不半点又至到余多]"
 )
 
 
@@ -63,7 +64,7 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
     """A single value without the unit and other words at its ends, and the unit when it is a known one."""
     unit = None
     if before := _BEFORE.match(text):
-        unit, text = _unit(before[0]), text[before.end() :]
+        unit, text = _unit(before[0].replace("-", "")), "-" * before[0].startswith("-") + text[before.end() :]
     behind = _BEHIND.search(text)
     turned = behind and behind[0] == "°" and _ANGLE_INSIDE.search(text)
     if behind and not turned and re.search(r"[\d}]", text[: behind.start()]):
@@ -84,5 +85,8 @@ def _unit(text: str) -> Unit | None:
     if not known:
         return None
     exponent = 2 if power[1] else 3 if power[2] else int(power[4] or 1)
+    dimension, factor = f"{known.dimension}{exponent}", known.factor**exponent
+    if dimension == "length3":  # a cubic metre is 1000 litres
+        dimension, factor = "volume1", factor * 1000
     below = _unit(under) if per else Unit("", Fraction(1))
-    return below and Unit(f"{known.dimension}{exponent}/{below.dimension}", known.factor**exponent / below.factor)
+    return below and Unit(f"{dimension}/{below.dimension}", factor / below.factor)

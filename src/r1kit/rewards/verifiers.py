@@ -11,7 +11,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from r1kit.rewards import choice, countdown, cruxeval, instructions, judge, knights, math, names, schema, services, text
+from r1kit.rewards import (
+    choice,
+    countdown,
+    cruxeval,
+    instructions,
+    judge,
+    knights,
+    math,
+    names,
+    reasoning_gym,
+    schema,
+    services,
+    text,
+)
 from r1kit.rewards.extract import rule_on
 from r1kit.rewards.reply import Reply
 from r1kit.rewards.verdict import Ruling, Verdict
@@ -175,6 +188,14 @@ def _predict(gold: dict[str, Any], reply: Reply) -> Verdict:
     return cruxeval.grade(reply.text, **gold, sandbox=sandbox, think_open=reply.think_open)
 
 
+def _gym_task(problem: Problem) -> dict[str, Any]:
+    return {name: problem.extra[name] for name in ("family", "seed", "size", "index")} | {"question": problem.question}
+
+
+def _gym(task: dict[str, Any], answer: str) -> Ruling:
+    return reasoning_gym.check(services.native_sandbox(), task, answer)
+
+
 def _ask_judge(gold: tuple[str, str], reply: Reply) -> Verdict:
     return judge.ask(services.judge(), *gold, reply.body) if reply.body else reply.silent()
 
@@ -203,5 +224,6 @@ VERIFIERS: dict[str, Verifier[Any]] = {
     "fuzzy": Verifier(_golds, _fuzzy, text.normalise),
     "code": Verifier(_code, _run),
     "cruxeval": Verifier(_cruxeval, _predict),
+    "reasoning_gym": Verifier(_gym_task, _by_answer(_gym)),
     "judge": Verifier(lambda problem: (problem.question, _answer(problem)), _ask_judge),
 }

@@ -12,15 +12,16 @@ from transformers import PreTrainedTokenizerBase
 
 from r1kit.artifact import StageContext
 from r1kit.config import Curate, Service
+from r1kit.data.examples import scored_parts
 from r1kit.data.pairs import ask_judge, clear_pair
 from r1kit.data.worlds import oracle
 from r1kit.evals.filters import repeats, unreadable, unusable
 from r1kit.evals.runner import FORMAT_AND_ACCURACY, grade_group
 from r1kit.log import say
-from r1kit.rewards import service, services
+from r1kit.rewards import ask_model, services
 from r1kit.rewards.base import Request
 from r1kit.rewards.endpoint import Client, Endpoint, EndpointError
-from r1kit.rewards.scoring import RewardPool, Scorer, needs_processes, score_here
+from r1kit.rewards.scoring import RewardPool, Scorer, needs_processes, open_sandbox_for, score_here
 from r1kit.types import Completion, Problem
 
 # (completion, the same as a response that opens its own think tag) of one prompt -> rows, see evals.curation.
@@ -34,6 +35,8 @@ Rewriter = Callable[[Problem, str, str], str]
 def examiner(config: Curate, context: StageContext, problems: Sequence[Problem]) -> Iterator[Examiner]:
     """The examination that a recipe asks for. What an endpoint says is kept beside the stage, and asked for once."""
     cache = context.dir / "endpoint"
+    if config.makes == "records":
+        open_sandbox_for(problems)
     judge = _endpoint(config.judge, cache) if isinstance(config.judge, Service) else None
     if config.makes != "records":
         client = Client(judge) if judge else None
@@ -54,7 +57,7 @@ def _rewriter(config: Curate, cache: Path) -> Rewriter | None:
     if not isinstance(config.rewriter, Service):
         return oracle.rewrite if config.rewriter else None
     client = Client(_endpoint(config.rewriter, cache))
-    return lambda problem, response, answer: service.rewrite(client, problem, response, answer)
+    return lambda problem, response, answer: ask_model.rewrite(client, problem, response, answer)
 
 
 # -- records ------------------------------------------------------------------------------------------------------
@@ -101,11 +104,11 @@ def _pairs(client: Client | None) -> Examiner:
         def judge(question: str, one: str, other: str, query: int) -> float:
             if client is None:
                 return oracle.compare(problem, one, other)
-            return service.compare(client, question, one, other, query)
+            return ask_model.compare(client, question, one, other, query)
 
         fit = []
         for completion, response in answers:
-            if reason := _unfinished(completion):
+            if reason := _unfinished(completion) or ("" if scored_parts("", response, "summary") else "format"):
                 yield _single(completion, response, reason)
             else:
                 fit.append((completion, response))
@@ -113,7 +116,7 @@ def _pairs(client: Client | None) -> Examiner:
             row = {"sample": first.sample, "samples": 2, "tokens": len(first.token_ids) + len(second.token_ids)}
             try:
                 difference = ask_judge(problem.question, one, other, judge)
-            except (EndpointError, service.NoVerdict) as error:
+            except (EndpointError, ask_model.NoVerdict) as error:
                 yield {**row, "chosen": one, "rejected": other, "reason": "ungraded", "why": str(error)}
                 continue
             pair = clear_pair(problem.question, one, other, difference)
@@ -135,7 +138,7 @@ def _labels(client: Client | None) -> Examiner:
             if not row["reason"]:
                 try:
                     row["safe"] = _is_safe(problem, response, client)
-                except (EndpointError, service.NoVerdict) as error:
+                except (EndpointError, ask_model.NoVerdict) as error:
                     row |= {"reason": "ungraded", "why": str(error)}
             yield row
 
@@ -145,7 +148,7 @@ def _labels(client: Client | None) -> Examiner:
 def _is_safe(problem: Problem, response: str, client: Client | None) -> bool:
     if client is None:
         return oracle.is_safe(problem, response)
-    return service.is_safe(client, problem.question, response)
+    return ask_model.is_safe(client, problem.question, response)
 
 
 def _unfinished(completion: Completion) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import chain
 from random import Random
 from typing import Any
 
@@ -29,6 +30,7 @@ from r1kit.learn.learner import Learner
 from r1kit.learn.loss import UNSCALED
 from r1kit.log import progress, read_metrics
 from r1kit.model.hf import load_model, load_tokenizer, publish_model
+from r1kit.rewards.scoring import open_sandbox_for
 from r1kit.stages.rollout import Group, Rollout, collect, describe, pack, rows, unpack
 from r1kit.stages.scenarios import Scenarios
 from r1kit.stages.watch import WatchedLog
@@ -66,6 +68,7 @@ class Trainer:
         self.engine: Engine = NativeEngine(model, self.tokenizer, context.max_concurrent)
         self.scenarios = Scenarios(config, context)
         self.benchmarks = load_benchmarks(config.benchmarks)
+        open_sandbox_for(chain(self.scenarios.problems, *self.benchmarks.values()))
         self.log = WatchedLog(context.dir / "metrics.jsonl", context.name, context.dtype, config.watchdogs)
         self.checkpoints = Checkpoints(context.dir / "checkpoints", self.log.files)
         self.step, self.cursor, self.tokens = 0, 0, 0  # updates done, prompts drawn, completion tokens generated

@@ -81,7 +81,8 @@ def collect(
         problems = scenarios.take(cursor + len(rollout.drawn), wanted, step)
         params = sampling_params(config, derive_seed(seed, "rollout", step, round_), config.completion_cap(step))
         start = time.monotonic()
-        answers = ask(engine, tokenizer, problems, config.template, config.num_generations, params)
+        beside = scenarios.beside(problems, tokenizer)
+        answers = ask(engine, tokenizer, problems, config.template, config.num_generations, params, beside)
         generated = time.monotonic()
         groups = [_grade(*pair, tokenizer, scenarios, step) for pair in zip(problems, answers, strict=True)]
         rollout.seconds_generating += generated - start

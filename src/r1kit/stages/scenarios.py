@@ -6,8 +6,9 @@ general prompts     a reward model, format, language, ...     in the last `gener
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from math import floor
 from typing import Any, Self
 
@@ -17,7 +18,9 @@ from r1kit.artifact import StageContext, derive_seed
 from r1kit.config import RL
 from r1kit.data.chat import opens_think, render_prompt
 from r1kit.data.prompts import PromptStream, load_problems
-from r1kit.evals.runner import grade_group
+from r1kit.engine.base import Finished
+from r1kit.evals.runner import grade_group, grading
+from r1kit.rewards.base import Request
 from r1kit.rewards.scoring import RewardPool, needs_processes, score_here
 from r1kit.rewards.services import Settings
 from r1kit.stages.reward_model import RewardScorer
@@ -36,9 +39,9 @@ class Scenarios:
         prompts = [problem for problems, _ in general for problem in problems]
         self.general = PromptStream(prompts, derive_seed(context.seed, "general")) if prompts else None
         models = [name for name in config.reward_names if name in context.models and name != config.model]
-        everything = {problem.verifier for problem in [*reasoning, *prompts]}
+        self.problems = [*reasoning, *prompts]
         self.pool: RewardPool | None = None
-        if needs_processes(config.reward_names, everything):
+        if needs_processes(config.reward_names, {problem.verifier for problem in self.problems}):
             self.pool = RewardPool(context.reward_workers, settings=Settings(**context.grading))
         self.scorers = {name: RewardScorer(context.models[name], context.device, context.dtype) for name in models}
 
@@ -69,15 +72,32 @@ class Scenarios:
         """What grading processes did since this was last asked; nothing where plain rules are enough."""
         return self.pool.take_report() if self.pool is not None else {}
 
+    def beside(self, problems: Sequence[Problem], tokenizer: PreTrainedTokenizerBase) -> Finished | None:
+        """What hands answers to these problems to the grading processes, if there are any, as they are finished."""
+        pool, known = self.pool, {problem.id: problem for problem in problems}
+        if pool is None:
+            return None
+
+        @cache
+        def asked(problem_id: str) -> Callable[[Completion], Request]:
+            return grading(known[problem_id], self.config.template, tokenizer, self._rules(known[problem_id]))
+
+        return lambda completion: pool.begin(asked(completion.prompt_id)(completion))
+
+    def _weights(self, problem: Problem) -> Mapping[str, float]:
+        return self.rewards.get(problem.id, self.config.rewards)
+
+    def _rules(self, problem: Problem) -> dict[str, float]:
+        """The rewards that no model gives."""
+        return {name: weight for name, weight in self._weights(problem).items() if name not in self.scorers}
+
     def grade(
         self, problem: Problem, completions: Sequence[Completion], tokenizer: PreTrainedTokenizerBase
     ) -> list[Score]:
         """What every completion of one problem earns."""
-        weights = self.rewards.get(problem.id, self.config.rewards)
-        rules = {name: weight for name, weight in weights.items() if name not in self.scorers}
         score_many = self.pool.score_many if self.pool is not None else score_here
-        scores = grade_group(problem, completions, self.config.template, tokenizer, rules, score_many)
-        asked = {name: weight for name, weight in weights.items() if name in self.scorers}
+        scores = grade_group(problem, completions, self.config.template, tokenizer, self._rules(problem), score_many)
+        asked = {name: weight for name, weight in self._weights(problem).items() if name in self.scorers}
         if not asked:
             return scores
         opened = opens_think(render_prompt(problem.question, self.config.template, tokenizer))

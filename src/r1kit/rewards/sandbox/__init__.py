@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from r1kit.artifact import UserError
@@ -9,10 +10,11 @@ from r1kit.artifact import UserError
 if TYPE_CHECKING:
     from r1kit.rewards.sandbox.base import Sandbox
 
-TIERS = ("wasm", "namespaces", "landlock")  # strongest first
+NATIVE = ("namespaces", "landlock")
+TIERS = ("wasm", *NATIVE)  # strongest first
 
 
-def open_sandbox(tier: str = "auto") -> Sandbox:
+def open_sandbox(tier: str = "auto", among: Sequence[str] = TIERS) -> Sandbox:
     """The named tier, or the first that contains every canary attack. UserError, with the reasons, when none does.
 
     `none` is no sandbox: whoever names it lets every program do what this user can do.
@@ -24,7 +26,7 @@ def open_sandbox(tier: str = "auto") -> Sandbox:
     if tier not in ("auto", *TIERS):
         raise UserError(f"sandbox {tier!r}: use auto, {', '.join(TIERS)}, or none (no protection at all)")
     faults = []
-    for name in TIERS if tier == "auto" else (tier,):
+    for name in among if tier == "auto" else (tier,):
         sandbox, why = _try(name)
         if sandbox is not None:
             return sandbox

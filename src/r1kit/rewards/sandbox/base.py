@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from r1kit.rewards.sandbox.codec import Value
 
-Mode = Literal["call", "stdin", "expression", "symbolic", "tests"]
+Mode = Literal["call", "stdin", "expression", "symbolic", "tests", "gym"]
 Status = Literal["ok", "error", "over_limit", "infra_error"]
 
 
@@ -34,6 +34,7 @@ class Task:
     expression: an input is a Python expression, evaluated in the globals of the executed source.
     symbolic: an input is JSON [gold, answer]; the source is empty.
     tests: an input is JSON for guest/testing.py, trusted tests around recorded results; the source is empty.
+    gym: an input is JSON for guest/gym.py, an answer to a reasoning-gym task; the source is empty. Not in wasm.
     """
 
     mode: Mode

@@ -6,6 +6,7 @@ socket that the host passes in and the fork takes along, so one candidate finds 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import importlib.util
@@ -32,18 +33,18 @@ logging math numbers operator pprint queue random re secrets statistics string s
 time timeit traceback types typing unicodedata unittest uuid zlib zoneinfo""".split()
 GUEST = ["r1kit.rewards.sandbox.guest.leetcode"]
 NUMPY = ["numpy", "numpy.random", "numpy.fft", "numpy.ma", "numpy.polynomial"]
-SYMBOLIC = ["r1kit.rewards.symbolic"]
+OTHER_MODES = {"symbolic": ["r1kit.rewards.symbolic"], "gym": ["reasoning_gym"]}  # what these need instead
 SYSTEM = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo"]
 FILE_BYTES, STACK_BYTES, DESCRIPTORS = 16 << 20, 64 << 20, 64
 CHANNEL = 0  # a candidate's descriptor to the host; 1 and 2 are /dev/null, and there is no other
 
 
-def main(descriptor: int, tier: str, symbolic: bool) -> None:
-    """Serve the host at the other end of `descriptor` until it closes it."""
+def main(descriptor: int, tier: str, mode: str) -> None:
+    """Serve the host at the other end of `descriptor` until it closes it. mode: of OTHER_MODES, or "" for programs."""
     control = socket.socket(fileno=descriptor)
     try:
-        server = Server.start(control, tier == "namespaces", symbolic)
-    except OSError as error:
+        server = Server.start(control, tier == "namespaces", mode)
+    except (OSError, ImportError) as error:
         control.send(json.dumps({"error": str(error)}).encode())
         raise SystemExit(1) from error
     control.send(b"{}")
@@ -58,8 +59,8 @@ class Server:
     own_processes: int | None  # descriptor of the own process namespace; None in the tier without namespaces
 
     @staticmethod
-    def start(control: socket.socket, namespaced: bool, symbolic: bool) -> Server:
-        preload(symbolic)
+    def start(control: socket.socket, namespaced: bool, mode: str) -> Server:
+        preload(mode)
         readable = library()
         with open("/proc/self/statm") as sizes:
             program_bytes = int(sizes.read().split()[0]) * resource.getpagesize()
@@ -81,7 +82,9 @@ class Server:
             if not message:
                 return
             if descriptors:  # none: a wish to stop a candidate that had just ended
-                self.control.send(json.dumps(self.run(descriptors[0], **json.loads(message))).encode())
+                report = self.run(descriptors[0], **json.loads(message))
+                with contextlib.suppress(BrokenPipeError):  # the host is gone: the next read says so too
+                    self.control.send(json.dumps(report).encode())
 
     def run(self, channel: int, cpu_seconds: float, memory_bytes: int) -> dict[str, object]:
         """One candidate from fork to burial. It is killed when the host sends anything or goes away."""
@@ -126,10 +129,10 @@ class Server:
         answer(CHANNEL)
 
 
-def preload(symbolic: bool) -> None:
+def preload(mode: str) -> None:
     """Import what candidates will, then leave only the standard library to be found by name, and no environment."""
-    modules = SYMBOLIC if symbolic else STANDARD + GUEST + NUMPY * (importlib.util.find_spec("numpy") is not None)
-    for name in modules:
+    programs = STANDARD + GUEST + NUMPY * (importlib.util.find_spec("numpy") is not None)
+    for name in OTHER_MODES.get(mode, programs):
         importlib.import_module(name)
     os.environ.clear()
     standard = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
@@ -139,7 +142,8 @@ def preload(symbolic: bool) -> None:
 
 def library() -> tuple[str, ...]:
     """Paths that hold the interpreter's library, the packages loaded now, and the shared libraries of both."""
-    packages = [m.__path__[0] for name, m in [*sys.modules.items()] if "." not in name and hasattr(m, "__path__")]
+    loaded = [module for name, module in [*sys.modules.items()] if "." not in name]
+    packages = [path for module in loaded for path in list(getattr(module, "__path__", ()))[:1]]
     beside = [f"{package}.libs" for package in packages]  # where wheels put their shared libraries
     paths = [f"{sys.base_prefix}/lib", *SYSTEM, *packages, *beside, *guest.__path__]
     own = os.path.dirname(r1kit.__file__)

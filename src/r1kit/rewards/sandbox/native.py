@@ -30,36 +30,37 @@ def interpreter(module: str, name: str, *arguments: object) -> list[str]:
 
 
 class NativeSandbox:
-    """A fork server for programs and, from its first use on, another one with the symbolic algebra loaded."""
+    """A fork server for programs and, from their first use on, others with what OTHER_MODES need loaded."""
 
     name = ""
 
     def __init__(self) -> None:
-        self._servers: dict[bool, _Server] = {}
-        self._server(symbolic=False)
+        self._servers: dict[str, _Server] = {}  # mode, or "" for programs
+        self._server("")
 
     def run(self, task: Task, limits: Limits) -> Execution:
         """Never raises for what a candidate does; infra_error when the server died of the task twice."""
+        mode = task.mode if task.mode in ("symbolic", "gym") else ""
         for _ in range(2):
             try:
-                return self._server(task.mode == "symbolic").run(task, limits)
+                return self._server(mode).run(task, limits)
             except (Broken, OSError) as error:
                 fault = error
-                self._stop(task.mode == "symbolic")
+                self._stop(mode)
         outcome = Outcome("infra_error", detail=f"{type(fault).__name__}: {fault}")
         return Execution((outcome,) * len(task.inputs))
 
     def close(self) -> None:
-        for symbolic in [*self._servers]:
-            self._stop(symbolic)
+        for mode in [*self._servers]:
+            self._stop(mode)
 
-    def _server(self, symbolic: bool) -> _Server:
-        if symbolic not in self._servers:
-            self._servers[symbolic] = _Server(self.name, symbolic)
-        return self._servers[symbolic]
+    def _server(self, mode: str) -> _Server:
+        if mode not in self._servers:
+            self._servers[mode] = _Server(self.name, mode)
+        return self._servers[mode]
 
-    def _stop(self, symbolic: bool) -> None:
-        if server := self._servers.pop(symbolic, None):
+    def _stop(self, mode: str) -> None:
+        if server := self._servers.pop(mode, None):
             server.stop()
 
 
@@ -74,13 +75,13 @@ class LandlockSandbox(NativeSandbox):
 class _Server:
     """The host's end of one fork server."""
 
-    def __init__(self, tier: str, symbolic: bool) -> None:
+    def __init__(self, tier: str, mode: str) -> None:
         if sys.platform != "linux":
             raise Broken(f"the tier {tier!r} needs Linux, this is {sys.platform}")
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self.process = subprocess.Popen(
-                interpreter("forkserver", "main", theirs.fileno(), tier, symbolic),
+                interpreter("forkserver", "main", theirs.fileno(), tier, mode),
                 env=ENVIRONMENT,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

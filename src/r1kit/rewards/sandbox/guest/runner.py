@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from r1kit.rewards.sandbox import codec
+from r1kit.rewards.sandbox.guest import gym
 from r1kit.rewards.sandbox.guest.remote import Objects
 from r1kit.rewards.sandbox.guest.testing import examine
 
@@ -32,6 +33,13 @@ class OutputLimit(Exception):
 class _Input(io.BytesIO):
     def fileno(self) -> int:
         return 0
+
+
+class _Nothing(io.BytesIO):
+    """The null device, which no tier has: nothing comes out, and what goes in is gone."""
+
+    def write(self, data: Any) -> int:
+        return len(data)
 
 
 class _Output(io.BytesIO):
@@ -93,6 +101,8 @@ def _input(prompt: object = "") -> str:
 
 
 def _open(file: Any, mode: str = "r", *rest: Any, **named: Any) -> Any:
+    if file == os.devnull:
+        return _Nothing() if "b" in mode else io.TextIOWrapper(_Nothing(), encoding="utf-8")
     if file in ("/dev/stdin", "/dev/stdout"):
         file = ("/dev/stdin", "/dev/stdout").index(file)
     if type(file) is int and file in (0, 1, 2):
@@ -145,7 +155,7 @@ class Program:
             return self._attempt(text, self._run_main)
         if self.mode == "call":
             return self._attempt("", lambda console: self.objects.call(text))
-        action = {"expression": self._evaluate, "symbolic": _equal, "tests": examine}[self.mode]
+        action = {"expression": self._evaluate, "symbolic": _equal, "tests": examine, "gym": gym.score}[self.mode]
         return self._attempt("", lambda console: action(text))
 
     def _attempt(self, stdin: str, action: Callable[[_Console], Any]) -> str:

@@ -1,0 +1,268 @@
+"""How long is one step of GRPO, and how much memory does it take: TRL's GRPOTrainer and r1kit, on the same work.
+
+make bench NAME=grpo_step
+
+32 prompts x 16 answers x 128 tokens, a 3.2M-parameter Qwen2 of random weights, fp32, KL coefficient 0.001: generation,
+rewards, the reference's log-probabilities, gradients, AdamW. r1kit grades by rule (accuracy, format, language); TRL is
+given a reward that costs nothing. Before, both compute loss and gradient of one and the same batch, which must agree.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from compare import Turns, alternate, arguments, field, finish, medians, say, table, without_vllm, worker
+from models import prepare, prompt_texts
+
+BETA, RATE = 0.001, 1e-5
+PROMPTS = 256
+TOLERANCE = 1e-4  # relative, in fp32: sums of 65,536 tokens in another order
+TRL_BATCH = 64  # completions a pass
+
+
+@dataclass(frozen=True)
+class Size:
+    prompts: int
+    answers: int
+    tokens: int
+
+
+FULL, QUICK = Size(32, 16, 128), Size(4, 4, 16)
+
+
+def rl_config(size: Size) -> Any:
+    from r1kit.config import RL
+    from r1kit.watchdogs import WATCHDOGS
+
+    return RL(
+        kind="rl",
+        model="policy",
+        prompts=["world:arithmetic"],
+        rewards={"accuracy": 1.0, "format": 1.0, "language": 1.0},
+        prompts_per_step=size.prompts,
+        num_generations=size.answers,
+        max_completion_length=size.tokens,
+        steps_per_rollout=1,
+        beta=BETA,
+        learning_rate=RATE,
+        watchdogs=dict.fromkeys(WATCHDOGS, "off"),  # random weights earn nothing
+    )
+
+
+def make_trainer(model: Path, directory: Path, config: Any) -> Any:
+    """r1kit's RL stage, as `r1kit run` makes it."""
+    from r1kit.artifact import StageContext
+    from r1kit.stages.rl import Trainer
+
+    models = {"policy": model}
+    return Trainer(config, StageContext("step", directory, 0, "float32", "cpu", 512, models))
+
+
+def ours(model: Path, size: Size) -> None:
+    turns = Turns()
+    with TemporaryDirectory() as directory:
+        trainer = make_trainer(model, Path(directory), rl_config(size))
+        while True:
+            row = trainer.advance()
+            turns.done(**{name: row[f"time/{name}"] for name in ("step", "rollout", "grade", "update")})
+
+
+def trl_trainer(model: Path, size: Size, callbacks: list, scratch: Path) -> Any:
+    """As TRL's documentation has it; what only costs time (checkpointed activations, logs, bf16) is off."""
+    without_vllm()
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    from r1kit.model.hf import load_tokenizer
+
+    answers = size.prompts * size.answers
+    batch = min(TRL_BATCH, answers)
+    tokenizer = load_tokenizer(model)
+    config = GRPOConfig(
+        output_dir=str(scratch),
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=answers // batch,
+        num_generations=size.answers,
+        max_completion_length=size.tokens,
+        beta=BETA,
+        loss_type="grpo",
+        use_bias_correction_kl=False,  # TRL's own addition to the penalty
+        learning_rate=RATE,
+        lr_scheduler_type="constant",
+        max_steps=10**6,
+        bf16=False,
+        gradient_checkpointing=False,
+        use_cpu=True,
+        dataloader_pin_memory=False,
+        logging_strategy="no",
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+    return GRPOTrainer(
+        model=str(model),
+        reward_funcs=lambda completions, **_: [len(set(text)) / max(1, len(text)) for text in completions],
+        args=config,
+        train_dataset=Dataset.from_list([{"prompt": text} for text in prompt_texts(PROMPTS, tokenizer)]),
+        processing_class=tokenizer,
+        callbacks=callbacks,
+    )
+
+
+def trl(model: Path, size: Size) -> None:
+    from transformers import TrainerCallback
+
+    turns, spent = Turns(), {"rollout": 0.0, "grade": 0.0}
+
+    class Paced(TrainerCallback):
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            self.start, spent["rollout"], spent["grade"] = time.monotonic(), 0.0, 0.0
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            step = time.monotonic() - self.start
+            turns.done(step=step, **spent, update=step - sum(spent.values()))
+
+    trainer = trl_trainer(model, size, [Paced()], model.parent / "trl")
+    trainer._generate_single_turn = _timed(trainer._generate_single_turn, spent, "rollout")
+    trainer._calculate_rewards = _timed(trainer._calculate_rewards, spent, "grade")
+    trainer.train()
+
+
+def _timed(function: Any, spent: dict[str, float], name: str) -> Any:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        start = time.monotonic()
+        result = function(*args, **kwargs)
+        spent[name] += time.monotonic() - start
+        return result
+
+    return run
+
+
+def same_work(model: Path, size: Size) -> None:
+    """Loss and gradient norm of one batch, by both: answers of uneven length, a policy that has moved, a reference."""
+    import torch
+
+    from r1kit.learn.batch import make_batch
+    from r1kit.learn.learner import Learner
+    from r1kit.model.hf import load_model, load_tokenizer
+    from r1kit.types import Completion
+
+    torch.manual_seed(0)
+    turns = Turns()
+    policy, tokenizer = load_model(model, torch.float32, "cpu"), load_tokenizer(model)
+    prompts = [tokenizer.encode(text, add_special_tokens=False) for text in prompt_texts(size.prompts, tokenizer)]
+    groups = []
+    for i in range(size.prompts):
+        lengths = torch.randint(1, size.tokens + 1, (size.answers,)).tolist()
+        ids = [tuple(torch.randint(1, policy.config.vocab_size, (n,)).tolist()) for n in lengths]
+        old = [tuple((torch.randn(len(x)) * 0.1 - 6.6).tolist()) for x in ids]
+        groups.append(
+            [Completion(str(i), s, x, o, "", "length") for s, (x, o) in enumerate(zip(ids, old, strict=True))]
+        )
+    advantages_PG = torch.randn(size.prompts, size.answers)
+    batch = make_batch(prompts, groups, advantages_PG, temperature=1.0, mask_truncated=False)
+    learner = Learner(policy, rl_config(size))
+    noise = [torch.randn_like(p) * 0.02 for p in policy.parameters()]
+    with torch.no_grad():
+        for p, extra in zip(learner.reference.parameters(), noise, strict=True):
+            p += extra
+    loss = learner.backward(batch, size.tokens)["loss"]
+    norm = float(torch.nn.utils.get_total_norm([p.grad for p in learner.master.parameters()]))
+    turns.done(ours_loss=loss, ours_norm=norm, **_trl_loss(model, size, batch, learner.reference))
+
+
+def _trl_loss(model: Path, size: Size, batch: Any, reference: Any) -> dict[str, float]:
+    import torch
+
+    from r1kit.model.hf import save_model
+
+    trainer = trl_trainer(model, size, [], model.parent / "trl")
+    save_model(reference, None, model.parent / "reference")
+    trainer.ref_model = trainer.ref_model.__class__.from_pretrained(model.parent / "reference")
+    trainer.current_gradient_accumulation_steps = 1
+    # TRL wants prompts on the right of their padding.
+    width, lengths_P = batch.prompt_PL.shape[1], batch.prompt_mask_PL.sum(1)
+    prompt_PL = torch.stack([row.roll(width - int(n)) for row, n in zip(batch.prompt_PL, lengths_P, strict=True)])
+    mask_PL = torch.arange(width) >= width - lengths_P[:, None]
+    inputs = {
+        "prompt_ids": prompt_PL.repeat_interleave(size.answers, 0),
+        "prompt_mask": mask_PL.repeat_interleave(size.answers, 0).long(),
+        "completion_ids": batch.completion_BT,
+        "completion_mask": batch.completion_mask_BT.long(),
+        "advantages": batch.advantages_B,
+        "old_per_token_logps": batch.old_logp_BT,
+    }
+    with torch.no_grad():
+        inputs["ref_per_token_logps"] = _reference_logps(trainer, inputs)
+    trainer.model.train()
+    loss = trainer.compute_loss(trainer.model, inputs)
+    loss.backward()
+    norm = torch.nn.utils.get_total_norm([p.grad for p in trainer.model.parameters() if p.grad is not None])
+    return {"trl_loss": float(loss), "trl_norm": float(norm)}
+
+
+def _reference_logps(trainer: Any, inputs: dict[str, Any]) -> Any:
+    """With plain transformers, one more opinion."""
+    import torch
+
+    ids = torch.cat((inputs["prompt_ids"], inputs["completion_ids"]), dim=1)
+    mask = torch.cat((inputs["prompt_mask"], inputs["completion_mask"]), dim=1)
+    kept, rows = inputs["completion_ids"].shape[1], []
+    for some, seen in zip(ids.split(TRL_BATCH), mask.split(TRL_BATCH), strict=True):
+        logits = trainer.ref_model(input_ids=some, attention_mask=seen, logits_to_keep=kept + 1).logits[:, :-1]
+        rows.append(logits.log_softmax(-1).gather(-1, some[:, -kept:, None]).squeeze(-1))
+    return torch.cat(rows)
+
+
+WORKERS = {"r1kit": ours, "TRL": trl, "check": same_work}
+
+
+def check(model: Path, options: list[str]) -> dict[str, float]:
+    """Both must compute the same thing; SystemExit when they do not."""
+    with worker(__file__, "check", "--model", str(model), *options) as checker:
+        found = checker.first
+    for name in ("loss", "norm"):
+        gap = abs(found[f"ours_{name}"] - found[f"trl_{name}"])
+        if gap > TOLERANCE * abs(found[f"trl_{name}"]):
+            raise SystemExit(f"not the same work: {found}")
+    say(f"same batch, same loss and gradient: {found}")
+    return found
+
+
+def contend(model: Path, repeats: int, options: list[str]) -> dict[str, dict[str, float]]:
+    """Medians of r1kit and TRL."""
+    with field(__file__, ("r1kit", "TRL"), "--model", str(model), *options) as started:
+        return {name: medians(turns) for name, turns in alternate(started, repeats).items()}
+
+
+def main() -> None:
+    given = arguments(__doc__).parse_args()
+    size, options = (QUICK, ["--quick"]) if given.quick else (FULL, [])
+    if given.worker:
+        return WORKERS[given.worker](given.model, size)
+    with TemporaryDirectory() as directory:
+        model = prepare("3.2M", Path(directory))
+        agreed = check(model, options)
+        found = contend(model, 1 if given.quick else given.repeats, options)
+    phases = ("step", "rollout", "grade", "update")
+    rows = [[name, *(one[phase] for phase in phases), one["peak_bytes"] / 1e6] for name, one in found.items()]
+    ratios = [found["TRL"][key] / found["r1kit"][key] for key in (*phases, "peak_bytes")]
+    ratios[2] = "-"  # r1kit grades by rule, TRL's reward is free
+    page = table(["seconds", *phases, "peak MB"], [*rows, ["TRL / r1kit", *ratios]])
+    page += (
+        f"\n\nOn one and the same batch: loss {agreed['ours_loss']:.6f} (r1kit), {agreed['trl_loss']:.6f} (TRL); "
+        f"gradient norm {agreed['ours_norm']:.6f} and {agreed['trl_norm']:.6f}."
+    )
+    step = {name: one["step"] for name, one in found.items()}
+    finish(
+        "grpo_step", step["r1kit"], step["TRL"], "s a step", page, {**found, "same_batch": agreed}, given.quick,
+        more_is_better=False,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Models of known shape and random weights, and prompts for them: what the contenders are given.
+
+python benchmarks/models.py 3.2M DIRECTORY
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from r1kit.model.config import ModelConfig
+
+
+def _qwen2(vocabulary: int, width: int, inner: int, layers: int, heads: int, kv_heads: int, head: int) -> ModelConfig:
+    return ModelConfig(
+        model_type="qwen2",
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=inner,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        head_dim=head,
+        qkv_bias=True,
+        pad_token_id=0,
+    )
+
+
+SHAPES = {
+    "3.2M": _qwen2(768, 256, 720, 4, 4, 2, 64),
+    "100M": _qwen2(16_384, 768, 2560, 12, 12, 4, 64),
+    "0.5B": _qwen2(151_936, 896, 4864, 24, 14, 2, 64),  # Qwen2.5-0.5B
+}
+BRIEF = {"0.5B"}  # kept in bfloat16, as such models are released
+
+
+def write(shape: ModelConfig, directory: Path, *, bfloat16: bool = False) -> Path:
+    """A checkpoint with sprout-base's tokenizer, whose end-of-text token no model can write: no answer ends early."""
+    from r1kit.artifact import resolve_model
+    from r1kit.model.decoder import Decoder
+    from r1kit.model.hf import load_tokenizer, save_model
+
+    tokenizer = load_tokenizer(resolve_model("sprout-base"))
+    tokenizer.add_special_tokens({"eos_token": "<|never|>"})
+    model = Decoder(shape)
+    model.initialise(0)
+    save_model(model.bfloat16() if bfloat16 else model, tokenizer, directory)
+    return directory
+
+
+def prepare(name: str, directory: Path) -> Path:
+    """The same in a process of its own: the referee stays without torch."""
+    subprocess.run([sys.executable, __file__, name, str(directory / name)], check=True)
+    return directory / name
+
+
+def problems(count: int) -> list:
+    """Arithmetic of the sprout world."""
+    from r1kit.config import PromptSource
+    from r1kit.data.prompts import load_problems
+
+    return load_problems([PromptSource(source="world:arithmetic", limit=count)])
+
+
+def prompt_texts(count: int, tokenizer) -> list[str]:
+    """In the R1-Zero template."""
+    from r1kit.data.chat import render_prompt
+
+    return [render_prompt(problem.question, "r1-zero", tokenizer) for problem in problems(count)]
+
+
+if __name__ == "__main__":
+    write(SHAPES[sys.argv[1]], Path(sys.argv[2]), bfloat16=sys.argv[1] in BRIEF)

@@ -1,0 +1,183 @@
+"""How fast is supervised training on packed documents: TRL's SFTTrainer and r1kit; and how near the chip's limit.
+
+make bench NAME=sft
+
+3.2M-parameter Qwen2, steps of 16,384 tokens: documents of 32 to 512 tokens packed without padding, none seeing another,
+every token learned. fp32 and bf16 each; the faster of the two counts. Then r1kit alone on a 100M-parameter shape, as a
+share of what one large matrix product reaches.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from compare import Turns, alternate, arguments, field, finish, limits, medians, table, without_vllm
+from models import SHAPES, prepare
+
+SHORTEST, LONGEST = 32, 512
+NAMES = ("r1kit, float32", "r1kit, bfloat16", "TRL, float32", "TRL, bfloat16")
+STEPS = 1000  # more than anybody takes
+EPOCH = 32  # steps of documents: TRL's rows are not all full, and an epoch's last step is short
+TRL_ROW = 1024  # tokens of a pass; longer ones cost TRL more, since its mask is as wide as they are
+
+
+@dataclass(frozen=True)
+class Size:
+    shape: str
+    tokens: int  # a step
+    row: int  # tokens of r1kit's packed rows, and so of a pass
+
+
+SIZES = {"small": Size("3.2M", 16_384, 4096), "large": Size("100M", 4096, 4096), "quick": Size("3.2M", 2048, 1024)}
+
+
+def documents(tokens: int, vocabulary: int) -> list[list[int]]:
+    """Random ones of `tokens` together."""
+    random, found, left = Random(0), [], tokens
+    while left > 0:
+        length = min(left, random.randint(SHORTEST, LONGEST))
+        found.append([random.randrange(1, vocabulary) for _ in range(length)])
+        left -= length
+    return found
+
+
+def ours(model: Path, size: Size, dtype: str) -> None:
+    """The loop of r1kit's sft stage, given rows that are already packed."""
+    import numpy as np
+    import torch
+
+    from r1kit.artifact import StageContext
+    from r1kit.config import SFT
+    from r1kit.data.pack import Document, PackedRow, first_fit, pack
+    from r1kit.learn.next_token import answer_loss
+    from r1kit.model.hf import load_model
+    from r1kit.stages.loop import Rhythm, train
+
+    turns = Turns()
+    policy = load_model(model, torch.float32, "cpu")
+    texts = [Document(np.array(ids, dtype=np.int32), 1) for ids in documents(size.tokens, policy.config.vocab_size)]
+    rows = [pack([texts[i] for i in row]) for row in first_fit([len(text) for text in texts], size.row)]
+
+    def source(done: int) -> Iterator[list[PackedRow]]:
+        for step in range(STEPS):
+            start = time.monotonic()
+            yield rows
+            seconds = time.monotonic() - start
+            if step:  # the first warms up, and is measured by nobody
+                turns.done(rate=size.tokens / seconds)
+
+    with TemporaryDirectory() as directory:
+        context = StageContext("sft", Path(directory), 0, dtype, "cpu", 512, {"policy": model})
+        config = SFT(kind="sft", model="policy", data=["given"])
+        train(policy, config, context, Rhythm(STEPS, 1, STEPS), source, answer_loss)
+
+
+def trl(model: Path, size: Size, dtype: str) -> None:
+    """packing="bfd" is TRL's best-fit packing: padding-free rows, documents apart by their positions."""
+    without_vllm()
+    from datasets import Dataset
+    from transformers import TrainerCallback
+    from trl import SFTConfig, SFTTrainer
+
+    from r1kit.model.hf import load_tokenizer
+
+    turns = Turns()
+
+    class Paced(TrainerCallback):
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            self.start, self.before = time.monotonic(), trainer._total_train_tokens
+
+        def on_step_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+            seconds, tokens = time.monotonic() - self.start, trainer._total_train_tokens - self.before
+            if state.global_step > 1:
+                turns.done(rate=tokens / seconds)
+
+    texts = documents(EPOCH * size.tokens, SHAPES[size.shape].vocab_size)
+    config = SFTConfig(
+        output_dir=str(model.parent / "trl"),
+        packing=True,
+        max_length=TRL_ROW,
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=size.tokens // TRL_ROW,
+        max_steps=STEPS,
+        bf16=dtype == "bfloat16",
+        gradient_checkpointing=False,
+        use_cpu=True,
+        dataloader_pin_memory=False,
+        logging_strategy="no",
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+    trainer = SFTTrainer(
+        model=str(model),
+        args=config,
+        train_dataset=Dataset.from_list([{"input_ids": ids} for ids in texts]),
+        processing_class=load_tokenizer(model),
+        callbacks=[Paced()],
+    )
+    trainer.train()
+
+
+def contend(names: tuple[str, ...], size: str, repeats: int) -> dict[str, dict[str, float]]:
+    """Medians of each."""
+    with TemporaryDirectory() as directory:
+        model = prepare(SIZES[size].shape, Path(directory))
+        with field(__file__, names, "--model", str(model), "--size", size) as started:
+            return {name: medians(turns) for name, turns in alternate(started, repeats).items()}
+
+
+def flop_per_token(size: Size) -> float:
+    """Of matrix products, forward and backward: six a weight, and the attention of documents of average length."""
+    shape = SHAPES[size.shape]
+    lengths = [len(ids) for ids in documents(size.tokens, shape.vocab_size)]
+    seen = sum(n * n for n in lengths) / sum(lengths) / 2  # tokens that a token sees
+    attention = 2 * shape.num_hidden_layers * shape.num_attention_heads * shape.head_dim * seen
+    return 6 * (shape.parameter_count() + attention)
+
+
+def best(found: dict[str, dict[str, float]], who: str) -> tuple[str, float]:
+    return max(((name, one["rate"]) for name, one in found.items() if name.startswith(who)), key=lambda pair: pair[1])
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--size", choices=SIZES)
+    given = parser.parse_args()
+    if given.worker:
+        who, _, dtype = given.worker.partition(", ")
+        return {"r1kit": ours, "TRL": trl}[who](given.model, SIZES[given.size], dtype)
+    repeats = 1 if given.quick else given.repeats
+    found = contend(NAMES, "quick" if given.quick else "small", repeats)
+    rows = [
+        [name, one["rate"], best(found, "r1kit")[1] / one["rate"], one["peak_bytes"] / 1e6]
+        for name, one in found.items()
+    ]
+    page = table(["3.2M parameters", "tokens/s", "best r1kit is", "peak MB"], rows)
+    details: dict[str, Any] = {"small": found}
+    if not given.quick:
+        details["large"] = large = contend(NAMES[:2], "large", max(2, repeats // 2))
+        details["limits"] = limits()
+        page += "\n\n" + _against_limit(large, details["limits"])
+    finish(
+        "sft", best(found, "r1kit")[1], best(found, "TRL")[1], "tokens/s, 3.2M parameters", page, details, given.quick,
+        more_is_better=True,
+    )  # fmt: skip
+
+
+def _against_limit(large: dict[str, dict[str, float]], possible: dict[str, float]) -> str:
+    rows = []
+    for name, one in large.items():
+        reached, limit = one["rate"] * flop_per_token(SIZES["large"]) / 1e9, possible[name.partition(", ")[2]] / 1e9
+        rows.append([name, one["rate"], reached, limit, f"{reached / limit:.0%}", one["peak_bytes"] / 1e6])
+    return table(["100M parameters", "tokens/s", "GFLOP/s", "a matrix product's", "share", "peak MB"], rows)
+
+
+if __name__ == "__main__":
+    main()

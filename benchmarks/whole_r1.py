@@ -1,0 +1,83 @@
+"""Does `r1kit run sprout-r1` go the way the paper's models went? The stage table, mean over seeds, in docs/results/.
+
+python benchmarks/whole_r1.py --seeds 0 1 2           # run (or continue) the recipe with each seed, then the table
+python benchmarks/whole_r1.py RUN_DIR RUN_DIR ...     # the table of finished runs of one recipe
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from machine import describe, today
+
+from r1kit.report.collect import collect
+from r1kit.report.directions import directions, records
+from r1kit.report.stage_table import mean_table, stage_table
+from r1kit.report.stage_views import markdown
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "results"
+
+
+def run_seed(recipe: str, seed: int, runs: Path) -> Path:
+    """One run in a process of its own, continued if it was begun."""
+    directory = runs / f"{recipe}-{seed}"
+    command = [sys.executable, "-m", "r1kit", "run", recipe, "--seed", str(seed), "--run-dir", str(directory), "--json"]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    return directory
+
+
+def about(run_dir: Path) -> dict[str, Any]:
+    """What decided a run, and how long it took."""
+    lineage = json.loads((run_dir / "lineage.json").read_text(encoding="utf-8"))
+    artifacts = [json.loads(path.read_text(encoding="utf-8")) for path in run_dir.glob("stages/*/artifact.json")]
+    kept = {key: lineage[key] for key in ("recipe", "seed", "source", "threads", "dtype")}
+    return {"run": run_dir.name, **kept, "stages": len(artifacts), "seconds": sum(a["seconds"] for a in artifacts)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run_dirs", type=Path, nargs="*", metavar="RUN_DIR")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[])
+    parser.add_argument("--recipe", default="sprout-r1")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "whole-r1", help="where --seeds puts its runs")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where whole-r1.md and whole-r1.json go")
+    arguments = parser.parse_args()
+    run_dirs = [*arguments.run_dirs, *(run_seed(arguments.recipe, s, arguments.runs) for s in arguments.seeds)]
+    if not run_dirs:
+        parser.error("give finished run directories, or --seeds to run the recipe")
+    tables = [stage_table(collect(run_dir)) for run_dir in run_dirs]
+    mean, runs = mean_table(tables), [about(run_dir) for run_dir in run_dirs]
+    took = [f"seed {run['seed']}: {run['seconds'] / 60:.1f} minutes, {run['stages']} stages" for run in runs]
+    seeds, recipe = " ".join(str(run["seed"]) for run in runs), runs[0]["recipe"]
+    page = f"""# The whole R1 on two CPU cores
+
+Command: `python benchmarks/whole_r1.py --seeds {seeds}`; each is `r1kit run {recipe} --seed N`
+Machine: {describe()}
+Date: {today()}
+Runs: {"; ".join(took)}
+
+Mean over the runs, with the mean of their 95 % intervals; in italics what the paper has, on
+other problems and with other models.
+
+{markdown(mean, tables)}
+"""
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "whole-r1.md").write_text(page, encoding="utf-8")
+    content = {"machine": describe(), "date": today(), "runs": runs, "mean": records(mean)}
+    content["of each run"] = [records(table) for table in tables]
+    (arguments.out / "whole-r1.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    print(page)
+    verdicts = [found.verdict for found in directions(mean)]
+    line = {"bench": "whole_r1", "ours": verdicts.count("agrees"), "peer": len(verdicts)}
+    line |= {"ratio": verdicts.count("agrees") / len(verdicts) if verdicts else 0.0}
+    print(json.dumps({**line, "unit": "the paper's findings that show, and all", "machine": describe()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""The lineage of a run as a drawing: stages as boxes, what they are made from as lines, downwards. Plain SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import pairwise
+from statistics import fmean
+
+from r1kit.log import duration
+from r1kit.report.ancestry import reads
+from r1kit.report.collect import Run, Stage
+
+WIDTH, HEIGHT, GAP, ROW = 138.0, 42.0, 12.0, 80.0  # of a box; between boxes; from row to row
+LANE = 10.0  # the width a line takes where it passes a row
+NAME_CHARS = 18
+SWEEPS = 12  # over all rows, to put what belongs together below each other
+LINES = ("model", "data", "rewards")  # the uses that are drawn
+
+Edge = tuple[str, str, str]  # from, to, use
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where everything goes. A line that passes rows has a lane, an invisible box, in each."""
+
+    rows: list[list[str]]  # names of boxes and lanes, from left to right
+    x: Mapping[str, float]  # the centre of each
+    lines: list[tuple[str, list[str]]]  # (use, the boxes and lanes from end to end)
+
+
+def lineage_graph(run: Run) -> str:
+    """The drawing; "" for a run without stages."""
+    if not run.stages:
+        return ""
+    stages = {stage.name: stage for stage in run.stages}
+    edges = edges_of(stages)
+    names = list(dict.fromkeys([*(start for start, _, _ in edges if start not in stages), *stages]))
+    layout = lay_out(_rows_of(names, edges, stages), edges)
+    left = min(x - _width(name) / 2 for name, x in layout.x.items())
+    right = max(x + _width(name) / 2 for name, x in layout.x.items())
+    height = ROW * (len(layout.rows) - 1) + HEIGHT
+    top = {name: ROW * i for i, row in enumerate(layout.rows) for name in row}
+    lines = "".join(f'<path class="{use}" d="{_path(chain, layout.x, top, names)}"/>' for use, chain in layout.lines)
+    boxes = "".join(_box(name, stages.get(name), layout.x[name] - WIDTH / 2, top[name]) for name in names)
+    size = f"{left - 2:.0f} -2 {right - left + 4:.0f} {height + 4:.0f}"
+    return (
+        f'<div class="scroll"><svg class="lineage" role="img" aria-label="What every stage is made from" '
+        f'viewBox="{size}" width="{right - left + 4:.0f}">{lines}{boxes}</svg></div>'
+        '<p class="note">Lines lead from what is read to what is made: solid a model, dashed its data, dotted a '
+        "model that gives rewards. Dashed boxes were not made in this run.</p>"
+    )
+
+
+def edges_of(stages: Mapping[str, Stage]) -> list[Edge]:
+    """What each stage is made from: earlier stages, models and records."""
+    found = {name: reads(stage.config, stages) for name, stage in stages.items()}
+    return [(start, name, use) for name, uses in found.items() for use in LINES for start in uses.get(use, ())]
+
+
+def _rows_of(names: Sequence[str], edges: Sequence[Edge], stages: Mapping[str, Stage]) -> dict[str, int]:
+    """Box -> its row. Each as low as what is made from it allows; evaluations right below what they evaluate."""
+    aside = {name for name, stage in stages.items() if stage.kind == "evaluate"}
+    depth: dict[str, int] = {}
+    for name in names:  # every stage comes after what it reads
+        depth[name] = 1 + max((depth.get(a, -1) for a, b, _ in edges if b == name), default=-1)
+    last = max((depth[name] for name in names if name not in aside), default=0)
+    row: dict[str, int] = {}
+    for name in reversed([name for name in names if name not in aside]):
+        below = [row[b] for a, b, _ in edges if a == name and b in row]
+        row[name] = min(below, default=last + 1) - 1
+    for name in (name for name in names if name in aside):
+        row[name] = 1 + max((row.get(a, -1) for a, b, _ in edges if b == name), default=-1)
+    return row
+
+
+def lay_out(row: Mapping[str, int], edges: Sequence[Edge]) -> Layout:
+    """Order within rows and positions: each box towards the mean of its neighbours, over and over."""
+    rows: list[list[str]] = [[] for _ in range(max(row.values()) + 1)]
+    for name, at in row.items():
+        rows[at].append(name)
+    lines = []
+    for start, end, use in edges:
+        lanes = [f"{start}\0{end}\0{at}" for at in range(row[start] + 1, row[end])]
+        for at, lane in enumerate(lanes, start=row[start] + 1):
+            rows[at].append(lane)
+        lines.append((use, [start, *lanes, end]))
+    near: dict[str, list[str]] = {name: [] for names in rows for name in names}
+    for _, chain in lines:
+        for a, b in pairwise(chain):
+            near[a].append(b)
+            near[b].append(a)
+    x = {name: place for names in rows for name, place in _packed(names, [0.0] * len(names)).items()}
+    for sweep in range(2 * SWEEPS):
+        for names in rows if sweep % 2 else reversed(rows):
+            wanted = {name: fmean(x[other] for other in near[name]) if near[name] else x[name] for name in names}
+            if sweep < SWEEPS:
+                names.sort(key=wanted.__getitem__)
+            x |= _packed(names, [wanted[name] for name in names])
+    return Layout(rows, x, lines)
+
+
+def _packed(names: Sequence[str], wanted: Sequence[float]) -> dict[str, float]:
+    """Positions in the given order, without overlap, on the whole where they are wanted."""
+    place: list[float] = []
+    for i, name in enumerate(names):
+        least = place[-1] + (_width(names[i - 1]) + _width(name)) / 2 + GAP if place else wanted[i]
+        place.append(max(wanted[i], least))
+    shift = fmean(w - p for w, p in zip(wanted, place, strict=True)) if place else 0.0
+    return {name: p + shift for name, p in zip(names, place, strict=True)}
+
+
+def _width(name: str) -> float:
+    return LANE if "\0" in name else WIDTH
+
+
+def _path(chain: Sequence[str], x: Mapping[str, float], top: Mapping[str, float], boxes: Sequence[str]) -> str:
+    parts = [f"M{x[chain[0]]:.0f},{top[chain[0]] + HEIGHT:.0f}"]
+    for a, b in pairwise(chain):
+        middle = (top[a] + HEIGHT + top[b]) / 2
+        parts.append(f"C{x[a]:.0f},{middle:.0f} {x[b]:.0f},{middle:.0f} {x[b]:.0f},{top[b]:.0f}")
+        if b not in boxes:
+            parts.append(f"V{top[b] + HEIGHT:.0f}")
+    return "".join(parts)
+
+
+def _box(name: str, stage: Stage | None, left: float, top: float) -> str:
+    short = name if len(name) <= NAME_CHARS else f"{name[: NAME_CHARS - 1]}\u2026"
+    about = f"{stage.kind}, {duration(stage.seconds) if stage.seconds else stage.state}" if stage else "not made here"
+    kind = stage.state.replace(" ", "-") if stage else "root"
+    return (
+        f'<g class="{kind}" transform="translate({left:.0f},{top:.0f})"><title>{escape(name)}: {escape(about)}</title>'
+        f'<rect width="{WIDTH:.0f}" height="{HEIGHT:.0f}" rx="7"/><text x="10" y="18">{escape(short)}</text>'
+        f'<text class="small" x="10" y="33">{escape(about[:24])}</text></g>'
+    )
