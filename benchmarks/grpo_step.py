@@ -10,7 +10,7 @@ given a reward that costs nothing. Before, both compute loss and gradient of one
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +21,6 @@ from models import prepare, prompt_texts
 BETA, RATE = 0.001, 1e-5
 PROMPTS = 256
 TOLERANCE = 1e-4  # relative, in fp32: sums of 65,536 tokens in another order
-TRL_BATCH = 64  # completions a pass
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,7 @@ class Size:
     prompts: int
     answers: int
     tokens: int
+    trl_batch: int = 64  # completions that TRL takes in one pass
 
 
 FULL, QUICK = Size(32, 16, 128), Size(4, 4, 16)
@@ -80,7 +80,7 @@ def trl_trainer(model: Path, size: Size, callbacks: list, scratch: Path) -> Any:
     from r1kit.model.hf import load_tokenizer
 
     answers = size.prompts * size.answers
-    batch = min(TRL_BATCH, answers)
+    batch = min(size.trl_batch, answers)
     tokenizer = load_tokenizer(model)
     config = GRPOConfig(
         output_dir=str(scratch),
@@ -197,7 +197,7 @@ def _trl_loss(model: Path, size: Size, batch: Any, reference: Any) -> dict[str, 
         "old_per_token_logps": batch.old_logp_BT,
     }
     with torch.no_grad():
-        inputs["ref_per_token_logps"] = _reference_logps(trainer, inputs)
+        inputs["ref_per_token_logps"] = _reference_logps(trainer, inputs, size.trl_batch)
     trainer.model.train()
     loss = trainer.compute_loss(trainer.model, inputs)
     loss.backward()
@@ -205,14 +205,14 @@ def _trl_loss(model: Path, size: Size, batch: Any, reference: Any) -> dict[str, 
     return {"trl_loss": float(loss), "trl_norm": float(norm)}
 
 
-def _reference_logps(trainer: Any, inputs: dict[str, Any]) -> Any:
+def _reference_logps(trainer: Any, inputs: dict[str, Any], rows_a_pass: int) -> Any:
     """With plain transformers, one more opinion."""
     import torch
 
     ids = torch.cat((inputs["prompt_ids"], inputs["completion_ids"]), dim=1)
     mask = torch.cat((inputs["prompt_mask"], inputs["completion_mask"]), dim=1)
     kept, rows = inputs["completion_ids"].shape[1], []
-    for some, seen in zip(ids.split(TRL_BATCH), mask.split(TRL_BATCH), strict=True):
+    for some, seen in zip(ids.split(rows_a_pass), mask.split(rows_a_pass), strict=True):
         logits = trainer.ref_model(input_ids=some, attention_mask=seen, logits_to_keep=kept + 1).logits[:, :-1]
         rows.append(logits.log_softmax(-1).gather(-1, some[:, -kept:, None]).squeeze(-1))
     return torch.cat(rows)
@@ -240,8 +240,11 @@ def contend(model: Path, repeats: int, options: list[str]) -> dict[str, dict[str
 
 
 def main() -> None:
-    given = arguments(__doc__).parse_args()
-    size, options = (QUICK, ["--quick"]) if given.quick else (FULL, [])
+    parser = arguments(__doc__)
+    parser.add_argument("--trl-batch", type=int, default=FULL.trl_batch, help="completions that TRL takes in one pass")
+    given = parser.parse_args()
+    size = replace(QUICK if given.quick else FULL, trl_batch=given.trl_batch)
+    options = ["--trl-batch", str(given.trl_batch), *(["--quick"] if given.quick else [])]
     if given.worker:
         return WORKERS[given.worker](given.model, size)
     with TemporaryDirectory() as directory:
