@@ -76,10 +76,10 @@ def sweep(tier: type[Sandbox], attacks: list[Attack], grace: float) -> dict[Atta
 
 
 def again_as_nobody(with_wasm: bool) -> int:
-    """The same command as uid nobody, with a copy of the built component in a cache of its own."""
+    """The same command as uid nobody, with a copy of the built components in a cache of its own."""
     with tempfile.TemporaryDirectory(prefix="r1kit-nobody-") as cache:
         if with_wasm:
-            shutil.copytree(compiled()[0].parents[1], f"{cache}/r1kit/wasm")
+            shutil.copytree(compiled()[0].parent, f"{cache}/r1kit/wasm")
         for path in (cache, *map(str, Path(cache).rglob("*"))):
             os.chown(path, NOBODY, NOBODY)
         command = [sys.executable, AS_NOBODY, sys.executable, *sys.argv]

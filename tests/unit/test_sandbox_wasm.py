@@ -179,16 +179,16 @@ def test_a_host_that_dies_is_replaced(sandbox: WasmSandbox) -> None:
 def test_a_host_that_cannot_run_is_no_verdict_and_a_changed_component_is_not_loaded(
     sandbox: WasmSandbox, tmp_path: Path
 ) -> None:
-    path, digest = sandbox._component
+    built, digests = sandbox._components
     broken = WasmSandbox()
-    shutil.copy(path, tmp_path / "guest.cwasm")
-    with open(tmp_path / "guest.cwasm", "r+b") as file:
+    shutil.copytree(built, tmp_path / "built")
+    with open(tmp_path / "built" / "plain.cwasm", "r+b") as file:
         file.seek(5000)
         file.write(b"changed")
     broken.close()
-    broken._component = (tmp_path / "guest.cwasm", digest)
+    broken._components = (tmp_path / "built", digests)
     assert {o.status for o in run(broken, "stdin", "print(1)", "", "").outcomes} == {"infra_error"}
-    assert os.stat(path).st_mode & 0o077 == 0 and os.stat(path.parents[1]).st_mode & 0o077 == 0
+    assert all(os.stat(path).st_mode & 0o077 == 0 for path in (built.parent, built, *built.iterdir()))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="landlock and seccomp are Linux's")

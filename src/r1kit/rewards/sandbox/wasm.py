@@ -26,8 +26,8 @@ class WasmSandbox:
     name = "wasm"
 
     def __init__(self) -> None:
-        self._component = compiled()
-        self._host: _Host | None = _Host(*self._component)
+        self._components = compiled()
+        self._host: _Host | None = _Host(*self._components)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -56,18 +56,18 @@ class WasmSandbox:
 
     def _running(self) -> _Host:
         if not self._host:
-            self._host = _Host(*self._component)
+            self._host = _Host(*self._components)
         return self._host
 
 
 class _Host:
     """This side's end of one host process."""
 
-    def __init__(self, path: Path, digest: str) -> None:
+    def __init__(self, directory: Path, digests: str) -> None:
         self.channel, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
-                interpreter("wasm_host", "main", str(path), digest), env=ENVIRONMENT, stdin=theirs, stdout=theirs
+                interpreter("wasm_host", "main", str(directory), digests), env=ENVIRONMENT, stdin=theirs, stdout=theirs
             )
         self.frames = self.channel.makefile("rb")
         self.channel.settimeout(START_SECONDS)

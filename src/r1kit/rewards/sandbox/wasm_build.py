@@ -1,4 +1,4 @@
-"""Builds the guest component into the user's cache: once for each version of its parts, by one process at a time."""
+"""Builds the guest components into the user's cache: once for each version of their parts, by one process at a time."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib import metadata, util
 from pathlib import Path
 
@@ -19,22 +20,27 @@ import r1kit
 from r1kit.artifact import UserError
 
 ROOT = Path(r1kit.__file__).parents[1]
-GUEST = "r1kit.rewards.sandbox.guest.component"
+GUESTS = {  # file of the compiled component: main module, the libraries that it bundles whole, less their tests
+    "plain.cwasm": ("r1kit.rewards.sandbox.guest.component", ()),
+    "sympy.cwasm": ("r1kit.rewards.sandbox.guest.component_sympy", ("sympy", "mpmath")),
+}
 BUILD_SECONDS = 3600.0  # for componentize-py, which takes a quarter of a minute when nothing else runs
 WIT = Path(__file__).parent / "guest" / "world.wit"
 ENGINE = Path(__file__).parent / "wasm_engine.py"
-LIBRARIES = ("sympy", "mpmath")  # bundled whole, less their tests
 TOOLS = ("componentize-py", "wasmtime")
-KEPT = 4  # components in the cache, of this version and others; 100 MB each
+KEPT = 4  # builds in the cache, of this version and others; 180 MB each
 SAFE_WASMTIME = (43, 0, 1)  # earlier ones let a guest out: CVE-2026-34971, CVE-2026-35195
 
 
 def compiled() -> tuple[Path, str]:
-    """The compiled component and its SHA-256, built now if the cache has none. UserError when that cannot be done."""
-    versions = {name: _version(name) for name in (*TOOLS, *LIBRARIES)}
+    """The directory of the compiled components and the JSON of their SHA-256s, built now if the cache has none.
+
+    UserError when that cannot be done.
+    """
+    versions = {name: _version(name) for name in (*TOOLS, *(lib for _, libs in GUESTS.values() for lib in libs))}
     if tuple(map(int, versions["wasmtime"].split("."))) < SAFE_WASMTIME:
         raise UserError(f"wasmtime {versions['wasmtime']} has known escapes; pip install 'wasmtime>=43.0.1'")
-    sources = _sources()
+    sources = {file: _sources(module) for file, (module, _) in GUESTS.items()}
     parts = [
         platform.system(),
         platform.machine(),
@@ -50,49 +56,54 @@ def compiled() -> tuple[Path, str]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (cache / key).is_dir():
             _build(cache / key, sources)
-    return cache / key / "guest.cwasm", (cache / key / "sha256").read_text()
+    return cache / key, (cache / key / "sha256.json").read_text()
 
 
-def _build(target: Path, sources: dict[str, str]) -> None:
-    """Make the component beside `target`, then rename it there: it is complete or absent."""
-    from wasmtime import component  # heavy, and not wanted in a process that finds the component built
+def _build(target: Path, sources: dict[str, dict[str, str]]) -> None:
+    """Make the components beside `target`, then rename them there: they are complete or absent."""
+    from wasmtime import component  # heavy, and not wanted in a process that finds the components built
 
     from r1kit.rewards.sandbox.wasm_engine import new_engine
 
     for abandoned in target.parent.glob(".build-*"):  # by a builder that was killed; this one has the lock
         shutil.rmtree(abandoned)
-    print("building the sandbox, once: about half a minute ...", file=sys.stderr, flush=True)
+    print("building the sandbox, once: about a minute ...", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as name:
-        stage, made = Path(name) / "stage", Path(name) / "made"
+        made, digests = Path(name) / "made", {}
         made.mkdir(mode=0o700)
-        _stage(stage, sources)
-        _componentize(stage, made / "guest.wasm")
-        engine = new_engine()
-        code = component.Component.from_file(engine, made / "guest.wasm").serialize()
-        (made / "guest.wasm").unlink()
-        for file, data in {"guest.cwasm": code, "sha256": hashlib.sha256(code).hexdigest().encode()}.items():
-            with open(os.open(made / file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
-                handle.write(data)
-                handle.flush()
-                os.fsync(handle.fileno())
+        for file, (module, libraries) in GUESTS.items():
+            stage, wasm = Path(name) / f"stage-{file}", Path(name) / f"{file}.wasm"
+            _stage(stage, sources[file], libraries)
+            _componentize(stage, module, wasm)
+            code = component.Component.from_file(new_engine(), wasm).serialize()
+            digests[file] = hashlib.sha256(code).hexdigest()
+            _write(made / file, code)
+        _write(made / "sha256.json", json.dumps(digests).encode())
         made.rename(target)
     for old in sorted(target.parent.glob("[0-9a-f]*/"), key=os.path.getmtime)[:-KEPT]:
         shutil.rmtree(old)
 
 
-def _stage(stage: Path, sources: dict[str, str]) -> None:
-    """A directory that holds all that the guest imports and nothing else. Its packages need no __init__."""
+def _write(path: Path, data: bytes) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
+        handle.write(data)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def _stage(stage: Path, sources: dict[str, str], libraries: Sequence[str]) -> None:
+    """A directory that holds all that a guest imports and nothing else. Its packages need no __init__."""
     for module, text in sources.items():
         path = stage / f"{module.replace('.', '/')}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    for library in LIBRARIES:
+    for library in libraries:
         origin = Path(util.find_spec(library).origin).parent
         shutil.copytree(origin, stage / library, ignore=shutil.ignore_patterns("tests", "__pycache__", "*.so"))
 
 
-def _componentize(stage: Path, output: Path) -> None:
-    arguments = ["-d", WIT, "-w", "guest", "componentize", "--stub-wasi", "-p", stage, GUEST, "-o", output]
+def _componentize(stage: Path, module: str, output: Path) -> None:
+    arguments = ["-d", WIT, "-w", "guest", "componentize", "--stub-wasi", "-p", stage, module, "-o", output]
     run = "import componentize_py; raise SystemExit(componentize_py.script())"
     # An empty environment: it would look for further packages along PATH and VIRTUAL_ENV.
     found = subprocess.run(
@@ -109,10 +120,10 @@ def _componentize(stage: Path, output: Path) -> None:
         )
 
 
-def _sources() -> dict[str, str]:
-    """The modules of this package that the guest imports, itself among them: name -> text."""
+def _sources(guest: str) -> dict[str, str]:
+    """The modules of this package that a guest imports, itself among them: name -> text."""
     found: dict[str, str] = {}
-    wanted = [GUEST]
+    wanted = [guest]
     while wanted:
         module = wanted.pop()
         path = ROOT / f"{module.replace('.', '/')}.py"
