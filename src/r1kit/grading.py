@@ -177,7 +177,9 @@ def _ifeval(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _json(row: Mapping[str, Any]) -> dict[str, Any]:
     """The schema under `constraints`; `gold` is the value to equal, or the schema where there are no constraints."""
-    schema, gold = row.get("constraints", row.get("schema")), row.get("gold")
+    problem = row.get("problem")
+    told = problem.get("schema") if isinstance(problem, Mapping) else None
+    schema, gold = row.get("constraints", row.get("schema", told)), row.get("gold")
     if isinstance(gold, str):
         try:
             gold = json.loads(gold)

@@ -38,6 +38,9 @@ def check_all(reply: str, constraints: Sequence[tuple[str, Mapping[str, Any]]]) 
 
 def check(reply: str, name: str, arguments: Mapping[str, Any]) -> bool:
     if name not in CHECKERS:
+        full = [one for one in CHECKERS if one.partition(":")[2] == name]
+        name = full[0] if len(full) == 1 else name
+    if name not in CHECKERS:
         raise BadConstraint(f"unknown constraint {name!r}: use one of {', '.join(sorted(CHECKERS))}")
     given = {key: value for key, value in arguments.items() if value is not None}
     try:

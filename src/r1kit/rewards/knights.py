@@ -50,12 +50,12 @@ def statements(names: Sequence[str], reply: str) -> dict[str, set[bool]]:
     """What a reply says of each person: True for knight, False for knave; both when it contradicts itself."""
     text = re.sub(r"[^\S\n]+", " ", _MARKUP.sub(" ", reply).replace("|", " is "))  # a table's row is a sentence
     numbers = {name.casefold(): number for number, name in enumerate(names)}
-    known = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    known = "|".join(_spelled(name) for name in sorted(names, key=len, reverse=True))
     text = re.sub(
-        rf"(?<![a-z0-9_])(?:{known})(?![a-z0-9_])",
+        rf"(?<![A-Za-z0-9_])(?:{known})(?![A-Za-z0-9_])",
         lambda found: f"\1{numbers[found[0].casefold()]}\2",
         text,
-        flags=_FOLD,
+        flags=re.ASCII,
     )
     text = _SUPPOSED.sub("", text)
     said: dict[str, set[bool]] = {name: set() for name in names}
@@ -63,6 +63,11 @@ def statements(names: Sequence[str], reply: str) -> dict[str, set[bool]]:
         for number in re.findall(r"\d+", match["people"]):
             said[names[int(number)]].add(KINDS[match["kind"].casefold()] != bool(match.groupdict().get("negated")))
     return said
+
+
+def _spelled(name: str) -> str:
+    """A name in either case, but for those of one letter: "A is a knight" names one person, and once."""
+    return re.escape(name) if len(name) == 1 else f"(?i:{re.escape(name)})"
 
 
 def solution_of(gold: object, names: Sequence[str] = ()) -> dict[str, bool]:
