@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import json
 
-import r1kit.rewards.sandbox.guest.library  # noqa: F401  first: what comes after takes hold of clocks
 import wit_world  # the bindings, generated from world.wit
+
+import r1kit.rewards.sandbox.guest.library  # noqa: F401  first: what comes after takes hold of clocks
 from r1kit.rewards.sandbox.guest import offline, runner
 from r1kit.rewards.sandbox.guest.runner import Program, prepare
 
