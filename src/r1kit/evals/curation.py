@@ -90,12 +90,15 @@ def _reasons(samples: Sequence[Row]) -> dict[str, int]:
 def card_text(card: Mapping[str, Any]) -> str:
     """The card for people, as Markdown."""
     made, reasons = card["made"], list(card["rejected"])
+    mixed = "no other data mixed in"
+    if count := card["mixed_in"]:
+        share = f"{count / card['records']:.0%}; asked for: {made['data_share']:.0%}"
+        mixed = f"{count} records of other data mixed in ({share})"
     lines = [
         f"# {made['stage']}: {card['records']} {made['makes']}",
         "",
         f"{card['sampled']} answers of `{made['model']}` to {card['prompts']} prompts, {made['samples']} each at "
-        f"temperature {made['temperature']}, seed {made['seed']}; {card['kept']} kept, {card['mixed_in']} records of "
-        f"other data mixed in ({card['mixed_in'] / max(1, card['records']):.0%}; asked for: {made['data_share']:.0%}).",
+        f"temperature {made['temperature']}, seed {made['seed']}; {card['kept']} kept, {mixed}.",
         f"Rewritten by: {made['rewriter'] or 'nobody'}. Decontaminated against: "
         f"{', '.join(made['benchmarks']) or 'nothing'} ({made['ngram']} words in a row).",
         "",
