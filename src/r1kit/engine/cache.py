@@ -38,6 +38,7 @@ class Cache:
         starts = counts.cumsum(0) - counts
         self.lanes = int(counts.max())
         self.grid_N = self.row_prompt_N * self.lanes + rows - starts[self.row_prompt_N]
+        self.grid_is_full = len(rows) == len(counts) * self.lanes  # then the rows already stand in its order
 
     def reserve(self, tokens: int) -> None:
         """Make room for `tokens` more in every row, growing by at least half to keep copies rare."""
@@ -51,7 +52,9 @@ class Cache:
         """Fix the masks of the next token. Returns its positions [N, 1]."""
         prompt_positions = torch.arange(self.prompt_k.shape[3], device=self.lengths_N.device)
         self.prompt_mask = _additive(prompt_positions < self.prompt_lengths_P[:, None])[:, None, None]  # [P, 1, 1, L]
-        self.used = aligned(int(self.lengths_N.max()) + 1)
+        shortest, longest = (int(length) for length in self.lengths_N.aminmax())
+        self.used = aligned(longest + 1)
+        self.same_length = longest if shortest == longest else None  # of all rows: a slice is written much faster
         own_positions = torch.arange(self.used, device=self.lengths_N.device)
         self.own_mask = _additive(own_positions <= self.lengths_N[:, None])[:, None, None]  # [N, 1, 1, C]
         self.rows = torch.arange(len(self.lengths_N), device=self.lengths_N.device)
@@ -61,8 +64,11 @@ class Cache:
         """q [N, H, 1, E], k and v [N, K, 1, E] -> [N, H, 1, E]: softmax over the shared prompt and the row's own."""
         rows, heads, _, width = q.shape
         kv_heads = k.shape[1]
-        self.own_k[layer][self.rows, :, self.lengths_N] = k[:, :, 0]
-        self.own_v[layer][self.rows, :, self.lengths_N] = v[:, :, 0]
+        for own, new in ((self.own_k[layer], k), (self.own_v[layer], v)):
+            if self.same_length is None:
+                own[self.rows, :, self.lengths_N] = new[:, :, 0]
+            else:
+                own[:, :, self.same_length] = new[:, :, 0]
         q = (q * width**-0.5).reshape(rows, kv_heads, heads // kv_heads, width)
         own = q @ self.own_k[layer, :, :, : self.used].transpose(-1, -2) + self.own_mask
         prompt_scores = self._to_grid(q) @ self.prompt_k[layer].transpose(-1, -2) + self.prompt_mask
@@ -76,13 +82,16 @@ class Cache:
     def _to_grid(self, x_NKGX: Tensor) -> Tensor:
         """[N, K, H/K, X] -> [P, K, S * H/K, X]; lanes without a row stay zero."""
         _, kv_heads, group, last = x_NKGX.shape
-        grid = x_NKGX.new_zeros(len(self.prompt_lengths_P) * self.lanes, kv_heads, group, last)
-        grid[self.grid_N] = x_NKGX
+        grid = x_NKGX
+        if not self.grid_is_full:
+            grid = x_NKGX.new_zeros(len(self.prompt_lengths_P) * self.lanes, kv_heads, group, last)
+            grid[self.grid_N] = x_NKGX
         return grid.unflatten(0, (-1, self.lanes)).transpose(1, 2).flatten(2, 3)
 
     def _from_grid(self, grid: Tensor, rows: int) -> Tensor:
         """[P, K, S * H/K, X] -> [N, K, H/K, X]"""
-        return grid.unflatten(2, (self.lanes, -1)).transpose(1, 2).flatten(0, 1)[self.grid_N]
+        rows_first = grid.unflatten(2, (self.lanes, -1)).transpose(1, 2).flatten(0, 1)
+        return rows_first if self.grid_is_full else rows_first[self.grid_N]
 
     def end_step(self) -> None:
         self.lengths_N = self.lengths_N + 1
