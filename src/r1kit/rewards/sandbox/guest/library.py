@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import encodings
 import importlib
+import pkgutil
 
 from r1kit.rewards.sandbox.guest import offline
 
@@ -11,11 +14,12 @@ colorsys concurrent.futures contextlib contextvars copy csv dataclasses datetime
 fnmatch fractions functools gc getopt glob graphlib hashlib heapq hmac html inspect io ipaddress itertools keyword
 linecache locale logging math numbers operator pathlib pickle platform pprint queue random re reprlib secrets shlex
 signal socket statistics string struct subprocess tempfile textwrap threading timeit token tokenize traceback types
-typing unicodedata unittest urllib.parse uuid warnings weakref zlib _strptime encodings.ascii encodings.base64_codec
-encodings.cp1252 encodings.hex_codec encodings.idna encodings.latin_1 encodings.raw_unicode_escape encodings.rot_13
-encodings.unicode_escape encodings.utf_16 encodings.utf_32"""
+typing unicodedata unittest urllib.parse uuid warnings weakref zlib _strptime"""
 
 offline.virtual_time()
 for name in STANDARD_LIBRARY.split():
     importlib.import_module(name)
+for module in pkgutil.iter_modules(encodings.__path__, "encodings."):
+    with contextlib.suppress(ImportError):  # some are other systems'
+        importlib.import_module(module.name)
 offline.seeded_randomness()
