@@ -53,7 +53,10 @@ def main() -> None:
         parser.error("give finished run directories, or --seeds to run the recipe")
     tables = [stage_table(collect(run_dir)) for run_dir in run_dirs]
     mean, runs = mean_table(tables), [about(run_dir) for run_dir in run_dirs]
-    took = [f"seed {run['seed']}: {run['seconds'] / 60:.1f} minutes, {run['stages']} stages" for run in runs]
+    took = [
+        f"seed {r['seed']}: {r['stages']} stages, {r['seconds'] / 60:.1f} minutes on {r['threads']} threads"
+        for r in runs
+    ]
     seeds, recipe = " ".join(str(run["seed"]) for run in runs), runs[0]["recipe"]
     page = f"""# The whole R1 on two CPU cores
 

@@ -59,7 +59,7 @@ HONEST = {  # name: (program, standard input, what it prints)
     "memoised": ("from functools import cache\nf = cache(lambda n: n and 1 + f(n - 1))\nprint(f(900))", "", "900\n"),
     "recursion error": ("def f(): f()\ntry: f()\nexcept RecursionError: print('deep')", "", "deep\n"),
     "unicode": ("print(input()[::-1], '\\N{SNOWMAN}')", "añ你", "你ña ☃\n"),
-    "encodings": ("print('é'.encode('utf-8-sig'), '本'.encode('shift_jis'))", "", r"b'\xef\xbb\xbf\xc3\xa9' b'\x96{'" + "\n"),
+    "encodings": ("print(len('é'.encode('utf-8-sig') + '本'.encode('shift_jis')))", "", "7\n"),
     "heavy memory": ("x = [0] * 10**7\nprint(len(x))", "", "10000000\n"),
     "memory error": ("try: x = [0] * 10**9\nexcept MemoryError: print('much')", "", "much\n"),
     "infinity": ("import sys\nprint(min(sys.maxsize, 2**40))", "", f"{2**40}\n"),
