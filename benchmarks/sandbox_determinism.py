@@ -16,7 +16,7 @@ from machine import describe
 from r1kit.rewards.sandbox import open_sandbox
 from r1kit.rewards.sandbox.base import Execution, Limits, Task
 
-LIMITS = Limits(fuel=200_000_000, memory_bytes=128 << 20, output_bytes=1 << 20)
+LIMITS = Limits(fuel=30_000_000, memory_bytes=128 << 20, output_bytes=1 << 20)
 CLOCKS = "import time, random\nprint(time.time(), random.random(), hash('x'), id(object()), {'a', 'b', 'c'}, {seed})"
 PROGRAMS = (
     "print({seed} ** 50)",
@@ -28,7 +28,7 @@ PROGRAMS = (
     "def f(n): return f(n + 1)\nf(0)",
     "import time\nwhile time.time() < 1735689600 + {seed}: pass\nprint(time.time())",
     "print(1 / ({seed} % 3))",
-    "n = 0\nwhile n < {seed} * 10000: n += 1\nprint(n)",  # some of these end in time
+    "n = 0\nwhile n < {seed} * 1000: n += 1\nprint(n)",  # some of these end in time
 )
 BUSY_LOOPS = 4
 
