@@ -13,6 +13,7 @@ import importlib.util
 import json
 import math
 import os
+import platform
 import resource
 import select
 import signal
@@ -72,6 +73,7 @@ class Server:
                 raise OSError(f"Landlock ABI 3 (Linux 6.2) is needed, this kernel has {landlock.abi() or 'none'}")
             if os.geteuid() == 0 and all(map(reachable_by_all, readable)):
                 namespaces.become_nobody()
+            hide_host()
         gc.collect()
         gc.freeze()  # shared with every fork for as long as possible
         return Server(control, readable, program_bytes, own)
@@ -122,7 +124,7 @@ class Server:
             limit(cpu_seconds, self.program_bytes + memory_bytes)
             if landlock.abi():
                 landlock.restrict(self.library, () if self.own_processes is None else (namespaces.SCRATCH,))
-            seccomp.install()
+            seccomp.install(seccomp.INTERPRETER if self.own_processes is not None else seccomp.NAMELESS)
         except OSError as error:
             os.write(CHANNEL, f"{error}\n".encode())
             leave(1)
@@ -135,9 +137,18 @@ def preload(mode: str) -> None:
     for name in OTHER_MODES.get(mode, programs):
         importlib.import_module(name)
     os.environ.clear()
+    platform._uname_cache = None  # the machine's name
     standard = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
     sys.path[:] = [path for path in sys.path if path in standard or os.path.dirname(path) in standard]
     sys.path[:] = [path for path in sys.path if os.path.basename(path) not in ("site-packages", "dist-packages")]
+
+
+def hide_host() -> None:
+    """Answer what asks for the machine's name, which only namespaces can change: programs may not ask the kernel."""
+    host = os.uname()
+    sandbox = os.uname_result((host.sysname, namespaces.HOST_NAME, *host[2:]))
+    os.uname = lambda: sandbox
+    socket.gethostname = lambda: namespaces.HOST_NAME
 
 
 def library() -> tuple[str, ...]:

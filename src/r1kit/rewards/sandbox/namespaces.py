@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 from r1kit.rewards.sandbox import kernel
 
+HOST_NAME = "sandbox"
 NOBODY = 65534
 SCRATCH = "/tmp"  # the one writable place of a candidate, and where the new root is put together
 SCRATCH_OPTIONS = "size=16m,nr_inodes=256,mode=700"
@@ -36,7 +37,7 @@ def enter(visible: Iterable[str]) -> int:
     else:
         _new_namespaces(proc)
         _build_root(visible)
-    socket.sethostname("sandbox")
+    socket.sethostname(HOST_NAME)
     child = os.fork()
     if child:
         os.waitpid(child, 0)

@@ -11,7 +11,7 @@ import ctypes
 import errno
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from r1kit.rewards.sandbox import kernel
 
@@ -141,6 +141,7 @@ INTERPRETER = Profile(  # a Python interpreter that computes, reads its library 
         "prlimit64": {0: (0,), 2: (0,)},  # read one's own limits
     },
 )
+NAMELESS = replace(INTERPRETER, allowed=INTERPRETER.allowed - {"uname"})  # nor learns the machine's name
 
 
 def install(profile: Profile = INTERPRETER) -> None:
