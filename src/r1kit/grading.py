@@ -254,6 +254,7 @@ KINDS: dict[str, Callable[[Mapping[str, Any], str], Verdict]] = {
             "mode": row.get("mode"),
             "function": row.get("function") or row.get("entry_point"),
             "tests": row.get("tests", row.get("gold")),
+            "language": row.get("language"),
         },
     ),
     "cruxeval": _by_verifier("cruxeval", _cruxeval),

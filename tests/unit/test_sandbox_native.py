@@ -6,14 +6,17 @@ import ctypes
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from r1kit.rewards import code
 from r1kit.rewards.sandbox import codec, kernel, landlock, seccomp
 from r1kit.rewards.sandbox.base import Execution, Limits, Task
 from r1kit.rewards.sandbox.channel import Broken
@@ -132,7 +135,8 @@ def test_the_filter_decides_as_written() -> None:
     """The assembled program, interpreted here: allowed, denied, wrong architecture, argument checks of 64 bits."""
     for machine, other in (("x86_64", "aarch64"), ("aarch64", "x86_64")):
         code = seccomp.assemble(seccomp.INTERPRETER, machine)
-        number = {name: numbers[machine] for name, numbers in seccomp.NUMBERS.items() if machine in numbers}
+        allowed = seccomp.INTERPRETER.allowed
+        number = {name: seccomp.NUMBERS[name][machine] for name in allowed if machine in seccomp.NUMBERS[name]}
         here, there = seccomp.ARCHITECTURES[machine], seccomp.ARCHITECTURES[other]
         for name in set(number) - set(seccomp.INTERPRETER.conditions):
             assert verdict(code, here, number[name]) == seccomp.ALLOW
@@ -146,6 +150,9 @@ def test_the_filter_decides_as_written() -> None:
         assert verdict(code, here, number["prlimit64"], 0, 7, 0, 1 << 40) == seccomp.ALLOW
         assert verdict(code, here, number["prlimit64"], 0, 7, 1 << 40) == seccomp.DENY
     assert verdict(seccomp.assemble(seccomp.INTERPRETER, "x86_64"), 0xC000003E, 1 | 0x40000000) == seccomp.KILL
+    compiler, clone = seccomp.assemble(seccomp.COMPILER, "x86_64"), seccomp.NUMBERS["clone"]["x86_64"]
+    assert verdict(compiler, 0xC000003E, clone, seccomp.SPAWN) == seccomp.ALLOW
+    assert verdict(compiler, 0xC000003E, clone, seccomp.SPAWN | 0x10000000) == seccomp.DENY  # a user namespace
 
 
 def verdict(code: bytes, architecture: int, number: int, *arguments: int) -> int:
@@ -199,3 +206,86 @@ def test_a_failed_call_names_itself() -> None:
     with pytest.raises(OSError, match="setns: Bad file descriptor"):
         kernel.call("setns", -1, 0)
     assert kernel.call("getpid") == os.getpid() and ctypes.get_errno() in range(200)
+
+
+# -- C++ -----------------------------------------------------------------------------------------------------------
+
+HEADERS = "".join(f"#include <{name}>\n" for name in ("cstdio", "cstdlib", "fstream", "iostream"))
+CPP = {  # name: (program, standard input, status, what is printed or why it failed)
+    "words": ("int main(){long a,b;std::cin>>a>>b;std::cout<<a+b<<'\\n';}", "2 3", "ok", "5\n"),
+    "exit": ("int main(){std::cout<<1;exit(0);}", "", "ok", "1"),
+    "static": ('struct S{~S(){puts("last");}}s;int v=2;int main(){printf("%d ",v);}', "", "ok", "2 last\n"),
+    "deep": (
+        "int f(int n){volatile char x[99];x[0]=n;return n?f(n-1)+1:0;}int main(){std::cout<<f(9999);}",
+        "",
+        "ok",
+        "9999",
+    ),
+    "code": ("int main(){return 3;}", "", "error", "exit code 3"),
+    "crash": ("int main(){*(volatile int*)0=1;}", "", "error", "SIGSEGV"),
+    "no program": ("int main(", "", "error", "CompileError"),
+    "endless": ("int main(){for(volatile int i=0;;)i=1;}", "", "over_limit", ""),
+    "much output": ('int main(){for(;;)puts("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");}', "", "over_limit", ""),
+    "a host's file": ('int main(){std::ifstream f("/etc/passwd");std::cout<<f.good();}', "", "ok", "0"),
+    "a process": ('#include <unistd.h>\nint main(){std::cout<<fork()<<system("true");}', "", "ok", "-132512"),
+    "a socket": ("#include <sys/socket.h>\nint main(){std::cout<<socket(AF_INET,SOCK_STREAM,0);}", "", "ok", "-1"),
+    "another program": ('#include <unistd.h>\nint main(){std::cout<<execl("/usr/bin/true","true",0);}', "", "ok", "-1"),
+    "include a host's file": ('#include "/etc/passwd"\nint main(){}', "", "error", "No such file"),
+    "embed a host's file": ('asm(".incbin \\"/etc/passwd\\"");int main(){}', "", "error", "CompileError"),
+    "include without end": ("#include </dev/zero>\nint main(){}", "", "error", "No such file"),
+    "no end of templates": (
+        "template<int N>struct A{A<N+1>*a=new A<N+1>;};A<0>a;int main(){}",
+        "",
+        "error",
+        "CompileError",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CPP)
+def test_cpp_is_compiled_and_run_in_the_same_confinement(name: str, cpp_sandbox: NamespaceSandbox) -> None:
+    source, given, status, told = CPP[name]
+    task = Task("stdin", HEADERS + source, (given,), "cpp")
+    [outcome] = cpp_sandbox.run(task, LIMITS).outcomes
+    assert outcome.status == status, outcome
+    assert outcome.value == told if status == "ok" else told in outcome.detail
+
+
+def test_a_response_may_answer_in_cpp(cpp_sandbox: NamespaceSandbox) -> None:
+    response = f"<think>C++ is fast</think>\n```cpp\n{HEADERS}int main(){{int x;std::cin>>x;std::cout<<x*x;}}\n```"
+    assert code.language_of(response) == "cpp" and code.language_of("```cpp\n```\n```python\n1\n```") == "python"
+    for tests, status in (([("2", "4"), ("-3", "9")], "right"), ([("2", "4"), ("3", "8")], "wrong")):
+        pairs = [{"input": given, "output": printed} for given, printed in tests]
+        assert code.grade(response, pairs, None, cpp_sandbox, language="cpp").status == status
+    assert code.grade(response, ["assert f(1) == 1"], None, cpp_sandbox, language="cpp").status == "infra_error"
+    assert code.grade(response, ["assert f(1) == 1"], None, cpp_sandbox).status == "unparseable"
+
+
+def test_cpp_leaves_python_programs_as_they_were(cpp_sandbox: NamespaceSandbox) -> None:
+    for text in ("1", "2"):  # one compilation, each input in a process of its own
+        source = "#include <iostream>\nint n=0;int main(){int x;std::cin>>x;std::cout<<x+n++;}"
+        assert cpp_sandbox.run(Task("stdin", source, (text,), "cpp"), LIMITS).outcomes[0].value == text
+    forks = "import os\ntry: print(os.fork())\nexcept OSError: print('no')"
+    assert run(cpp_sandbox, forks).outcomes[0].value == "no\n"
+
+
+@pytest.mark.parametrize("kind", [LandlockSandbox, PlainSandbox])
+def test_cpp_is_no_verdict_where_it_cannot_be_run(kind: type) -> None:
+    try:
+        made = kind()
+    except Broken as error:
+        pytest.skip(str(error))
+    assert statuses(made.run(Task("stdin", "int main(){}", ("",), "cpp"), LIMITS)) == ["infra_error"]
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def cpp_sandbox() -> Iterator[NamespaceSandbox]:
+    if not shutil.which("g++"):
+        pytest.skip("no g++")
+    try:
+        made = NamespaceSandbox()
+    except Broken as error:
+        pytest.skip(str(error))
+    yield made
+    made.close()

@@ -161,18 +161,31 @@ def _json(gold: tuple[Any, Any], reply: Reply) -> Verdict:
 
 def _code(problem: Problem) -> dict[str, Any]:
     given = problem.extra
+    if given.get("language") not in (None, "python", "cpp"):
+        raise ValueError(f"language {given['language']!r}: use python or cpp, or leave it to the response's fence")
     return {
         "tests": given["tests"],
         "mode": given.get("mode"),
         "function": given.get("function"),
         "problem": problem.question,
+        "language": given.get("language"),
     }
 
 
 def _run(gold: dict[str, Any], reply: Reply) -> Verdict:
     from r1kit.rewards import code
 
-    return code.grade(reply.text, **gold, sandbox=services.sandbox(), think_open=reply.think_open)
+    language = gold["language"] or _language(gold, reply)
+    sandbox = services.native_sandbox() if language == "cpp" else services.sandbox()
+    return code.grade(reply.text, **{**gold, "language": language}, sandbox=sandbox, think_open=reply.think_open)
+
+
+def _language(gold: dict[str, Any], reply: Reply) -> str:
+    """The fence's, where the problem leaves it open: tests of what is read and printed suit any."""
+    from r1kit.rewards import code
+
+    marked = code.language_of(reply.text, reply.think_open)
+    return marked if marked == "python" or code.mode_of(gold["tests"], gold["mode"]) == "stdin" else "python"
 
 
 def _cruxeval(problem: Problem) -> dict[str, Any]:

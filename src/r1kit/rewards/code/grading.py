@@ -12,7 +12,7 @@ from r1kit.rewards.code.asserts import Call, NoEntryPoint, TestsError, plain_cal
 from r1kit.rewards.code.compare import same_json
 from r1kit.rewards.code.program import LONGEST, entry_point, extract
 from r1kit.rewards.code.trials import Trial
-from r1kit.rewards.sandbox.base import Limits, Sandbox
+from r1kit.rewards.sandbox.base import Language, Limits, Sandbox
 from r1kit.rewards.sandbox.codec import CodecError
 from r1kit.rewards.verdict import Verdict
 
@@ -30,15 +30,17 @@ def grade(
     function: str | None = None,
     think_open: bool = False,
     limits: Limits = LIMITS,
+    language: Language = "python",
 ) -> Verdict:
     """How a response's program does on `tests`; its value is the share that passed, and it is right when all did.
 
     mode: "assert" (Python assertions, or a program of them), "call" ([args, expected] pairs) or "stdin" ({"input",
     "output"} pairs); None reads it off the tests. function: the one to call, where tests do not say; else it is looked
     for in the program, by the help of the problem's text. limits: of one stdin test, or of all calls together.
-    Tests that cannot be used are an infra_error: no statement about the program.
+    C++ has the mode "stdin" only, and the tier `namespaces`. Tests that cannot be used are an infra_error: no statement
+    about the program.
     """
-    program = extract(response, think_open)
+    program = extract(response, think_open, language)
     if program is None:
         return Verdict(0.0, None, "no program found", "unparseable")
     if len(program) > LONGEST:
@@ -46,6 +48,11 @@ def grade(
     if not program.isascii() and any("\ud800" <= character <= "\udfff" for character in program):
         return Verdict(0.0, program, "the program holds half a surrogate pair", "unparseable")
     try:
+        if language == "cpp":
+            if mode_of(tests, mode) != "stdin":
+                raise TestsError("a C++ program is tested by what it reads and prints")
+            pairs = [_text_pair(test) for test in _listed(tests, function)[0]]
+            return _verdict(program, trials.by_input(sandbox, program, pairs, limits, language))
         return _verdict(program, _trials(program, tests, mode, sandbox, problem, function, limits))
     except (TestsError, CodecError) as error:  # the latter: a test's own values are too deep or too many
         return Verdict(0.0, program, f"cannot be graded: {error}", "infra_error")
@@ -108,6 +115,11 @@ def _listed(tests: Any, function: str | None) -> tuple[list[Any], str | None]:
             'there are no tests: give a list of assertions, of {"input", "output"}, or of [args, expected]'
         )
     return list(tests), function
+
+
+def mode_of(tests: Any, mode: Mode | None) -> Mode:
+    """The mode, read off the tests where it is not given. TestsError when there are none."""
+    return mode or _mode_of(_listed(tests, None)[0][0])
 
 
 def _mode_of(test: Any) -> Mode:

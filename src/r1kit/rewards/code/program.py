@@ -6,9 +6,10 @@ import re
 import textwrap
 
 from r1kit.data.chat import split_response
+from r1kit.rewards.sandbox.base import Language
 
 LONGEST = 100_000  # characters
-PYTHON = ("", "python", "python3", "py")
+FENCES = {"python": ("python", "python3", "py"), "cpp": ("cpp", "c++", "cc", "cxx")}  # what marks a block
 # A block ends at a fence that starts a line, at one that ends the text, or, when none does, with the text.
 _BLOCK = re.compile(r"^[ \t]*```[ \t]*([\w+#.-]*)[^`\n]*\n(.*?)(?:^[ \t]*```|```\s*\Z|\Z)", re.DOTALL | re.MULTILINE)
 _FUTURE = re.compile(r"^from __future__ import .*\n?", re.MULTILINE)
@@ -18,22 +19,38 @@ _METHOD = re.compile(r"^[ \t]+def[ \t]+([^\W_]\w*)[ \t]*\([ \t]*self\b", re.MULT
 LEETCODE = "from r1kit.rewards.sandbox.guest.leetcode import *\n"
 
 
-def extract(response: str, think_open: bool = False) -> str | None:
+def extract(response: str, think_open: bool = False, language: Language = "python") -> str | None:
     """The program a response ends in, or None: after the last `</think>`, within the last `<answer>` if there is one,
-    the last fenced block marked as Python (else the last unmarked one), or all of the text when no block is fenced.
+    the last fenced block marked as its language (else the last unmarked one), or all of the text when none is fenced.
 
     A block that is never closed counts: a model may end its text right after the program.
     """
-    parts = split_response(response, think_open)
-    if "<think>" in parts.summary or (think_open and "</think>" not in response):
+    if (text := _told(response, think_open)) is None:
         return None
-    text = parts.summary if parts.answer is None else parts.answer
-    blocks = [(language.lower(), body) for language, body in _BLOCK.findall(text + "\n")]
-    marked = [body for language, body in blocks if language in PYTHON[1:]]
-    unmarked = [body for language, body in blocks if not language]
+    blocks = _blocks(text)
+    marked = [body for mark, body in blocks if mark in FENCES[language]]
+    unmarked = [body for mark, body in blocks if not mark]
     found = marked or unmarked or ([] if blocks else [text])
     program = textwrap.dedent(found[-1]).strip("\n") if found else ""
     return program + "\n" if program.strip() else None
+
+
+def language_of(response: str, think_open: bool = False) -> Language:
+    """C++ where the blocks are marked so and none as Python."""
+    marks = {mark for mark, _ in _blocks(_told(response, think_open) or "")}
+    return "cpp" if marks & {*FENCES["cpp"]} and not marks & {*FENCES["python"]} else "python"
+
+
+def _told(response: str, think_open: bool) -> str | None:
+    """What follows the thought, or the answer in it; None when the thought never ends."""
+    parts = split_response(response, think_open)
+    if "<think>" in parts.summary or (think_open and "</think>" not in response):
+        return None
+    return parts.summary if parts.answer is None else parts.answer
+
+
+def _blocks(text: str) -> list[tuple[str, str]]:
+    return [(mark.lower(), body) for mark, body in _BLOCK.findall(text + "\n")]
 
 
 def runnable(program: str) -> str:

@@ -11,11 +11,11 @@ from r1kit.rewards.code.asserts import Call, Split, TestsError
 from r1kit.rewards.code.compare import same_output, shown
 from r1kit.rewards.code.program import runnable
 from r1kit.rewards.sandbox import codec
-from r1kit.rewards.sandbox.base import Limits, Outcome, Sandbox, Task
+from r1kit.rewards.sandbox.base import Language, Limits, Outcome, Sandbox, Task
 from r1kit.rewards.sandbox.guest.remote import CHANGED, pack
 
 ROUNDS = 12  # of tests and program, until the tests ask nothing new
-SYNTAX = ("SyntaxError", "IndentationError", "TabError")
+SYNTAX = ("SyntaxError", "IndentationError", "TabError", "CompileError")
 
 
 class Trial(NamedTuple):
@@ -25,14 +25,16 @@ class Trial(NamedTuple):
     note: str = ""
 
 
-def by_input(sandbox: Sandbox, program: str, tests: Iterable[tuple[str, str]], limits: Limits) -> list[Trial]:
-    """(input, output) pairs, each in a fresh interpreter under its own limits. None are run after one over a limit."""
+def by_input(
+    sandbox: Sandbox, program: str, tests: Iterable[tuple[str, str]], limits: Limits, language: Language = "python"
+) -> list[Trial]:
+    """(input, output) pairs, each in a fresh process under its own limits. None are run after one over a limit."""
     trials: list[Trial] = []
     for text, expected in tests:
         if trials and trials[-1].status == "over_limit":
             trials.append(trials[-1])
             continue
-        [outcome] = sandbox.run(Task("stdin", program, (text,)), limits).outcomes
+        [outcome] = sandbox.run(Task("stdin", program, (text,), language), limits).outcomes
         right = outcome.status == "ok" and same_output(expected, str(outcome.value))
         trials.append(_trial(outcome, right, f"for the input {shown(text)} printed", expected))
     return trials

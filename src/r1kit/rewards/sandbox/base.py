@@ -7,8 +7,12 @@ from typing import Literal, Protocol
 
 from r1kit.rewards.sandbox.codec import Value
 
-Mode = Literal["call", "stdin", "expression", "symbolic", "tests", "gym"]
+Mode = Literal["call", "stdin", "expression", "symbolic", "tests", "gym", "compile", "library"]
+Language = Literal["python", "cpp"]
 Status = Literal["ok", "error", "over_limit", "infra_error"]
+
+
+NO_CPP = "C++ runs in the tier namespaces only"
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,15 @@ class Task:
     expression: an input is a Python expression, evaluated in the globals of the executed source.
     symbolic: an input is JSON [gold, answer]; the source is empty.
     tests: an input is JSON for guest/testing.py, trusted tests around recorded results; the source is empty.
+    compile: the source is C++; for the one input, which is empty, it is made into a library, in base64.
+    library: the source is such a library; its `main` runs once, with the one input as standard input.
     gym: an input is JSON for guest/gym.py, an answer to a reasoning-gym task; the source is empty. Not in wasm.
     """
 
     mode: Mode
     source: str
     inputs: tuple[str, ...]
-    language: Literal["python"] = "python"
+    language: Language = "python"  # cpp: stdin only, in the tier `namespaces`, where there is g++
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,11 @@ class Execution:
 
     outcomes: tuple[Outcome, ...]
     fuel: int | None = None  # used, wasm only: the same on every run
+
+
+def no_verdict(task: Task, why: str) -> Execution:
+    """The sandbox could not do it."""
+    return Execution((Outcome("infra_error", detail=why),) * len(task.inputs))
 
 
 class Sandbox(Protocol):

@@ -18,10 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from r1kit.rewards.sandbox.base import Execution, Limits, Outcome, Task
+from r1kit.rewards.sandbox.guest import cpp
 from r1kit.rewards.sandbox.guest.runner import Program, prepare
 from r1kit.rewards.sandbox.wire import DETAIL, longest_reply, outcome
 
 READY = b"ready"
+NEARLY = 0.95  # of the CPU limit: the kernel that ends a process there counts in ticks, and reports more exactly
 OUT_OF_MEMORY = 77  # exit code
 WALL_SLACK = 0.3  # seconds of wall clock above the CPU limit
 START_SECONDS, STARVED_SECONDS = 120.0, 120.0  # how long to wait for a candidate to start, and for a processor in all
@@ -59,6 +61,8 @@ def answer(descriptor: int) -> None:
         while chunk := read(descriptor, CHUNK):
             chunks.append(chunk)
         task = json.loads(b"".join(chunks))
+        if task["mode"] in ("compile", "library"):
+            cpp.answer(descriptor, task)
         prepare()
         program = Program(task["mode"], task["source"], task["output_bytes"])
         for text in task["inputs"]:
@@ -108,7 +112,8 @@ def complete(outcomes: list[Outcome], timed_out: bool, ended: Ended, task: Task,
 
 
 def _epitaph(ended: Ended, limits: Limits) -> Outcome:
-    if ended.code == -signal.SIGXCPU or (ended.code == -signal.SIGKILL and ended.cpu_seconds >= limits.cpu_seconds):
+    spent = ended.cpu_seconds >= NEARLY * limits.cpu_seconds
+    if ended.code == -signal.SIGXCPU or (ended.code == -signal.SIGKILL and spent):
         return Outcome("over_limit", detail=f"CPU time: {limits.cpu_seconds:g} s")
     if ended.code == -signal.SIGKILL and ended.stopped:
         return Outcome("error", detail="the interpreter closed its channel")

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import r1kit
 from r1kit.rewards.sandbox import guest, kernel, landlock, namespaces, seccomp
+from r1kit.rewards.sandbox.base import NO_CPP
 from r1kit.rewards.sandbox.channel import answer, leave
 
 # What programs import, ready in every candidate; the rest of the standard library is read from disk when asked for.
@@ -34,7 +35,10 @@ logging math numbers operator pprint queue random re secrets statistics string s
 time timeit traceback types typing unicodedata unittest uuid zlib zoneinfo""".split()
 GUEST = ["r1kit.rewards.sandbox.guest.leetcode"]
 NUMPY = ["numpy", "numpy.random", "numpy.fft", "numpy.ma", "numpy.polynomial"]
-OTHER_MODES = {"symbolic": ["r1kit.rewards.symbolic"], "gym": ["reasoning_gym"]}  # what these need instead
+# What these need instead.
+OTHER_MODES = {"symbolic": ["r1kit.rewards.symbolic"], "gym": ["reasoning_gym"], "compile": [], "library": []}
+TOOLCHAIN = ["/usr/bin", "/bin", "/usr/include", "/usr/local/include", "/usr/libexec"]  # beside SYSTEM, for compilers
+COMPILER_PROCESSES = 16
 SYSTEM = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo"]
 FILE_BYTES, STACK_BYTES, DESCRIPTORS = 16 << 20, 64 << 20, 64
 CHANNEL = 0  # a candidate's descriptor to the host; 1 and 2 are /dev/null, and there is no other
@@ -58,13 +62,16 @@ class Server:
     library: tuple[str, ...]  # what a candidate may read
     program_bytes: int  # of address space, before a candidate's first line
     own_processes: int | None  # descriptor of the own process namespace; None in the tier without namespaces
+    mode: str
 
     @staticmethod
     def start(control: socket.socket, namespaced: bool, mode: str) -> Server:
         preload(mode)
-        readable = library()
+        readable = library() + tuple(TOOLCHAIN) * (mode == "compile")
         with open("/proc/self/statm") as sizes:
             program_bytes = int(sizes.read().split()[0]) * resource.getpagesize()
+        if mode in ("compile", "library") and not namespaced:
+            raise OSError(NO_CPP)
         if namespaced:
             own = namespaces.enter(readable)
         else:
@@ -76,7 +83,7 @@ class Server:
             hide_host()
         gc.collect()
         gc.freeze()  # shared with every fork for as long as possible
-        return Server(control, readable, program_bytes, own)
+        return Server(control, readable, program_bytes, own, mode)
 
     def serve(self) -> None:
         while True:
@@ -118,13 +125,16 @@ class Server:
             os.dup2(channel, CHANNEL)
             kernel.close_descriptors(3)
             if self.own_processes is not None:
-                namespaces.fresh_scratch()
+                namespaces.fresh_scratch(executable=self.mode == "library")
             kernel.drop_capabilities()
             kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-            limit(cpu_seconds, self.program_bytes + memory_bytes)
+            compiles = self.mode == "compile"
+            limit(cpu_seconds, self.program_bytes + memory_bytes, COMPILER_PROCESSES if compiles else 0)
             if landlock.abi():
-                landlock.restrict(self.library, () if self.own_processes is None else (namespaces.SCRATCH,))
-            seccomp.install(seccomp.INTERPRETER if self.own_processes is not None else seccomp.NAMELESS)
+                scratch = () if self.own_processes is None else (namespaces.SCRATCH,)
+                landlock.restrict(self.library, scratch, execute=(*SYSTEM, *TOOLCHAIN) if compiles else ())
+            named = seccomp.INTERPRETER if self.own_processes is not None else seccomp.NAMELESS
+            seccomp.install(seccomp.COMPILER if compiles else named)
         except OSError as error:
             os.write(CHANNEL, f"{error}\n".encode())
             leave(1)
@@ -166,7 +176,7 @@ def reachable_by_all(path: str) -> bool:
     return all(parent.stat().st_mode & 0o001 for parent in Path(path).resolve().parents)
 
 
-def limit(cpu_seconds: float, address_space: int) -> None:
+def limit(cpu_seconds: float, address_space: int, processes: int = 0) -> None:
     """Hard limits equal to the soft ones: process 1 of a namespace would ignore the signal of a soft one."""
     wanted = {
         "CPU": math.ceil(cpu_seconds),
@@ -174,7 +184,8 @@ def limit(cpu_seconds: float, address_space: int) -> None:
         "STACK": STACK_BYTES,
         "FSIZE": FILE_BYTES,
         "NOFILE": DESCRIPTORS,
-        **dict.fromkeys(("CORE", "NPROC", "MEMLOCK", "MSGQUEUE"), 0),
+        "NPROC": processes,
+        **dict.fromkeys(("CORE", "MEMLOCK", "MSGQUEUE"), 0),
     }
     for name, value in wanted.items():
         kind = getattr(resource, f"RLIMIT_{name}")

@@ -46,8 +46,8 @@ def abi() -> int:
         raise
 
 
-def restrict(read: Iterable[str] = (), write: Iterable[str] = ()) -> int:
-    """Allow reading beneath `read`, reading and changing files beneath `write`; deny the rest, executing included.
+def restrict(read: Iterable[str] = (), write: Iterable[str] = (), execute: Iterable[str] = ()) -> int:
+    """Allow reading beneath `read`, changing files too beneath `write`, running them beneath `execute`; deny the rest.
 
     Paths that do not exist are passed over. Returns the ABI in force; OSError where the kernel has none.
     """
@@ -57,7 +57,7 @@ def restrict(read: Iterable[str] = (), write: Iterable[str] = ()) -> int:
     size = 24 if version >= 6 else 16 if version >= 4 else 8  # bytes of the structure that this kernel knows
     handle = kernel.syscall(kernel.LANDLOCK_CREATE_RULESET, ruleset, size, 0)
     try:
-        for paths, rights in ((read, READ), (write, WRITE)):
+        for paths, rights in ((read, READ), (write, WRITE), (execute, READ | EXECUTE)):
             for path in filter(os.path.exists, paths):
                 _allow(handle, path, rights & handled)
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)

@@ -62,10 +62,10 @@ def fresh_processes(own: int) -> None:
     kernel.call("unshare", kernel.CLONE_NEWPID)
 
 
-def fresh_scratch() -> None:
+def fresh_scratch(executable: bool = False) -> None:
     """An empty, small, private directory as SCRATCH and working directory of this process."""
     kernel.call("unshare", kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC)
-    flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+    flags = kernel.MS_NOSUID | kernel.MS_NODEV | (0 if executable else kernel.MS_NOEXEC)
     kernel.mount("scratch", SCRATCH, "tmpfs", flags, SCRATCH_OPTIONS)
     os.chdir(SCRATCH)
 

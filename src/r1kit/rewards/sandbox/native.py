@@ -13,13 +13,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from r1kit.rewards.sandbox.base import Execution, Limits, Outcome, Task
+from r1kit.rewards.sandbox.base import NO_CPP, Execution, Limits, Outcome, Task, no_verdict
 from r1kit.rewards.sandbox.channel import Broken, Ended, complete, converse, new_channel
 
 ROOT = Path(__file__).resolve().parents[3]  # where the package r1kit lies
 BOOT = "import sys; sys.path.insert(0, {!r}); from r1kit.rewards.sandbox.{module} import {name}; {name}{arguments!r}"
 # One thread, or there is no forking; one seed for hash(), so that the order of a set is the same on every run.
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
+OTHER_MODES = ("symbolic", "gym", "compile", "library")  # with a server of their own
+TO_COMPILE = Limits(cpu_seconds=20.0, memory_bytes=2 << 30, output_bytes=16 << 20)
 SERVER_SECONDS = 120.0  # for a server to start, or to bury a candidate
 
 
@@ -40,15 +42,17 @@ class NativeSandbox:
 
     def run(self, task: Task, limits: Limits) -> Execution:
         """Never raises for what a candidate does; infra_error when the server died of the task twice."""
-        mode = task.mode if task.mode in ("symbolic", "gym") else ""
+        return self._run(task, limits) if task.language == "python" else no_verdict(task, NO_CPP)
+
+    def _run(self, task: Task, limits: Limits) -> Execution:
+        mode = task.mode if task.mode in OTHER_MODES else ""
         for _ in range(2):
             try:
                 return self._server(mode).run(task, limits)
             except (Broken, OSError) as error:
                 fault = error
                 self._stop(mode)
-        outcome = Outcome("infra_error", detail=f"{type(fault).__name__}: {fault}")
-        return Execution((outcome,) * len(task.inputs))
+        return no_verdict(task, f"{type(fault).__name__}: {fault}")
 
     def close(self) -> None:
         for mode in [*self._servers]:
@@ -66,6 +70,23 @@ class NativeSandbox:
 
 class NamespaceSandbox(NativeSandbox):
     name = "namespaces"
+    _compiled: tuple[str, Outcome] | None = None  # the last C++ program, and what compiling it came to
+
+    def run(self, task: Task, limits: Limits) -> Execution:
+        return self._run_cpp(task, limits) if task.language == "cpp" else super().run(task, limits)
+
+    def _run_cpp(self, task: Task, limits: Limits) -> Execution:
+        """Compile, once for the tasks of one source, and run on each input."""
+        if self._compiled is None or self._compiled[0] != task.source:
+            [made] = self._run(Task("compile", task.source, ("",)), TO_COMPILE).outcomes
+            if made.status == "error" and not made.detail.startswith("CompileError"):  # it never came to compiling
+                made = Outcome("infra_error", detail=f"C++ needs g++: {made.detail}")
+            self._compiled = task.source, made
+        made = self._compiled[1]
+        if made.status != "ok":
+            return Execution((made,) * len(task.inputs))
+        runs = (self._run(Task("library", made.value, (text,)), limits) for text in task.inputs)
+        return Execution(tuple(run.outcomes[0] for run in runs))
 
 
 class LandlockSandbox(NativeSandbox):

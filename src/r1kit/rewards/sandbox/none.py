@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 
-from r1kit.rewards.sandbox.base import Execution, Limits, Outcome, Task
+from r1kit.rewards.sandbox.base import NO_CPP, Execution, Limits, Task, no_verdict
 from r1kit.rewards.sandbox.channel import Broken, Ended, complete, converse, new_channel
 from r1kit.rewards.sandbox.native import ENVIRONMENT, interpreter
 
@@ -19,6 +19,8 @@ class PlainSandbox:
     name = "none"
 
     def run(self, task: Task, limits: Limits) -> Execution:
+        if task.language != "python":
+            return no_verdict(task, NO_CPP)
         channel, theirs = new_channel()
         with channel, theirs:
             process = subprocess.Popen(
@@ -35,7 +37,7 @@ class PlainSandbox:
                 outcomes, timed_out = converse(channel, task, limits)
                 stopped = process.poll() is None
             except (Broken, OSError) as error:
-                return Execution((Outcome("infra_error", detail=str(error)),) * len(task.inputs))
+                return no_verdict(task, str(error))
             finally:
                 with contextlib.suppress(ProcessLookupError):  # all of its group have ended
                     os.killpg(process.pid, signal.SIGKILL)

@@ -108,6 +108,16 @@ restart_syscall 219 128
 membarrier 324 283
 exit 60 93
 exit_group 231 94
+vfork 58 -
+clone 56 220
+execve 59 221
+wait4 61 260
+arch_prctl 158 -
+set_tid_address 218 96
+chmod 90 -
+fchmod 91 52
+fchmodat 268 53
+fadvise64 221 223
 """.split("\n")
         if line
     )
@@ -133,14 +143,18 @@ class Profile:
 TCGETS, FIONBIO, FIOCLEX = 0x5401, 0x5421, 0x5451
 # Duplicate, flags, locks; not F_SETOWN and F_SETSIG, which have the kernel send any signal to any process of the user.
 FCNTL = (*range(8), 1030)
+OF_COMPILERS = frozenset("vfork clone execve wait4 arch_prctl set_tid_address chmod fchmod fchmodat fadvise64".split())
+# CLONE_VM | CLONE_VFORK | SIGCHLD: a process that will run another program, never a thread or a namespace.
+SPAWN = 0x4111
 INTERPRETER = Profile(  # a Python interpreter that computes, reads its library and writes to what it holds
-    frozenset(NUMBERS),
+    frozenset(NUMBERS) - OF_COMPILERS,
     {
         "ioctl": {1: (TCGETS, FIONBIO, FIOCLEX)},  # what open() and isatty() ask; none that types into a terminal
         "fcntl": {1: FCNTL},
         "prlimit64": {0: (0,), 2: (0,)},  # read one's own limits
     },
 )
+COMPILER = Profile(frozenset(NUMBERS), {**INTERPRETER.conditions, "clone": {0: (SPAWN,)}})
 NAMELESS = replace(INTERPRETER, allowed=INTERPRETER.allowed - {"uname"})  # nor learns the machine's name
 
 

@@ -10,7 +10,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from r1kit.rewards.sandbox.base import Execution, Limits, Outcome, Task
+from r1kit.rewards.sandbox.base import NO_CPP, Execution, Limits, Outcome, Task, no_verdict
 from r1kit.rewards.sandbox.channel import Broken
 from r1kit.rewards.sandbox.native import ENVIRONMENT, interpreter
 from r1kit.rewards.sandbox.wasm_build import compiled
@@ -41,13 +41,15 @@ class WasmSandbox:
 
     def run(self, task: Task, limits: Limits) -> Execution:
         """Never raises for what a candidate does; infra_error when the host died of the task twice."""
+        if task.language != "python":
+            return no_verdict(task, NO_CPP)
         for _ in range(2):
             try:
                 return self._running().run(task, limits)
             except (Broken, OSError) as error:
                 fault = error
                 self.close()
-        return Execution((Outcome("infra_error", detail=f"{type(fault).__name__}: {fault}"),) * len(task.inputs))
+        return no_verdict(task, f"{type(fault).__name__}: {fault}")
 
     def close(self) -> None:
         if self._host:

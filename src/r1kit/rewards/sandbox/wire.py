@@ -25,7 +25,7 @@ def outcome(mode: Mode, reply: str, output_bytes: int) -> Outcome:
         if status in ("error", "over_limit"):
             return Outcome(status, None, detail)
         value = decode(data["value"])
-        kinds = {"stdin": (str,), "symbolic": (bool, type(None))}.get(mode)
+        kinds = {"stdin": (str,), "compile": (str,), "library": (str,), "symbolic": (bool, type(None))}.get(mode)
         if status != "ok" or (kinds and type(value) not in kinds):
             raise CodecError("a reply of another form")
     except (CodecError, KeyError, TypeError, AttributeError) as error:
