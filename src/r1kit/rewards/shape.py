@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from r1kit.rewards.notation import ROW, TEXT
@@ -33,6 +34,7 @@ class Shape(NamedTuple):
     parts: list[str]
 
 
+@lru_cache(maxsize=4096)  # a verdict asks three times for the shape of the same text
 def shape(text: str) -> Shape:
     pieces, _ = split(text, _UNION)
     if len(pieces) > 1:
@@ -97,6 +99,7 @@ def brackets(text: str) -> tuple[str, str, str]:
     return match[1], match[2], match[3]
 
 
+@lru_cache(maxsize=4096)
 def named_value(text: str) -> tuple[str | None, str]:
     """ "x = 5", "5 = x", "x ∈ S" or "x = 1 or x = 2" as (x, values); a bare value has the name "", else None."""
     if len(pieces := members(text)) > 1:
