@@ -1,4 +1,4 @@
-"""How long a maths verdict takes here and in math-verify, and how often each is right: all cases by one, then the other.
+"""How long a maths verdict takes, here and in math-verify, and how often it is right: all cases here, then all there.
 
 pip install "math-verify>=0.9,<1" && python benchmarks/maths.py ../shared/data/vectors/math_equivalence.jsonl
 
