@@ -18,6 +18,7 @@ from r1kit.rewards.sandbox import codec
 COMPILER = "g++"
 # Its own functions before those of the same name that the interpreter holds.
 OPTIONS = "-x c++ -std=c++20 -O2 -w -fPIC -shared -Wl,-Bsymbolic -fmax-errors=3".split()
+LONGEST = 120.0  # seconds, a last resort: the limit is of processor time
 OBJECT, INPUT, OUTPUT = "/tmp/program.so", "/tmp/input", "/tmp/output"
 
 
@@ -36,9 +37,10 @@ def _compiled(source: str) -> dict[str, Any]:
             input=source.encode("utf-8", "surrogateescape"),
             capture_output=True,
             env={"PATH": "/usr/local/bin:/usr/bin:/bin", "TMPDIR": "/tmp", "LC_ALL": "C"},
+            timeout=LONGEST,
         )
-    except OSError as error:
-        return {"status": "error", "detail": f"{COMPILER}: {error.strerror}"}
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return {"status": "error", "detail": f"{COMPILER}: {error}"}
     if done.returncode or not os.path.isfile(OBJECT):
         said = done.stderr.decode("utf-8", "replace").splitlines()
         told = next((line for line in said if "error" in line), f"{COMPILER}: exit code {done.returncode}")
