@@ -213,6 +213,7 @@ def test_a_failed_call_names_itself() -> None:
 HEADERS = "".join(f"#include <{name}>\n" for name in ("cstdio", "cstdlib", "fstream", "iostream"))
 CPP = {  # name: (program, standard input, status, what is printed or why it failed)
     "words": ("int main(){long a,b;std::cin>>a>>b;std::cout<<a+b<<'\\n';}", "2 3", "ok", "5\n"),
+    "half a character": ("int main(){std::cout<<std::cin.get();}", "\ud800", "ok", "237"),
     "exit": ("int main(){std::cout<<1;exit(0);}", "", "ok", "1"),
     "static": ('struct S{~S(){puts("last");}}s;int v=2;int main(){printf("%d ",v);}', "", "ok", "2 last\n"),
     "deep": (
