@@ -47,6 +47,15 @@ ALLOCATOR = {
 PATIENCE = 1800  # seconds
 # What libraries would do besides the work: look for updates, report usage, colour their logs.
 QUIET = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+TRL_OPTIONS = {  # of every trainer: on the CPU, with nothing between two steps
+    "gradient_checkpointing": False,
+    "use_cpu": True,
+    "dataloader_pin_memory": False,
+    "logging_strategy": "no",
+    "save_strategy": "no",
+    "report_to": "none",
+    "disable_tqdm": True,
+}
 
 
 def arguments(doc: str) -> argparse.ArgumentParser:

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from compare import Turns, alternate, arguments, field, finish, medians, say, table, without_vllm, worker
+from compare import TRL_OPTIONS, Turns, alternate, arguments, field, finish, medians, say, table, without_vllm, worker
 from models import prepare, prompt_texts
 
 BETA, RATE = 0.001, 1e-5
@@ -95,13 +95,7 @@ def trl_trainer(model: Path, size: Size, callbacks: list, scratch: Path) -> Any:
         lr_scheduler_type="constant",
         max_steps=10**6,
         bf16=False,
-        gradient_checkpointing=False,
-        use_cpu=True,
-        dataloader_pin_memory=False,
-        logging_strategy="no",
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
+        **TRL_OPTIONS,
     )
     return GRPOTrainer(
         model=str(model),

@@ -17,7 +17,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from compare import Turns, alternate, arguments, field, finish, limits, medians, table, without_vllm
+from compare import TRL_OPTIONS, Turns, alternate, arguments, field, finish, limits, medians, table, without_vllm
 from models import SHAPES, prepare
 
 SHORTEST, LONGEST = 32, 512
@@ -107,13 +107,7 @@ def trl(model: Path, size: Size, dtype: str) -> None:
         gradient_accumulation_steps=size.tokens // TRL_ROW,
         max_steps=STEPS,
         bf16=dtype == "bfloat16",
-        gradient_checkpointing=False,
-        use_cpu=True,
-        dataloader_pin_memory=False,
-        logging_strategy="no",
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
+        **TRL_OPTIONS,
     )
     trainer = SFTTrainer(
         model=str(model),
