@@ -24,7 +24,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -181,6 +181,13 @@ def limits() -> dict[str, float]:
 
 def medians(turns: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {key: median(turn[key] for turn in turns) for key in turns[0]}
+
+
+def best(
+    found: Mapping[str, dict[str, float]], who: str, key: str, better: Callable[..., Any]
+) -> tuple[str, dict[str, float]]:
+    """Of a contender's variants the one with the best `key`, and its medians; `better` is min or max."""
+    return better((item for item in found.items() if item[0].startswith(who)), key=lambda item: item[1][key])
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -2,8 +2,8 @@
 
 make bench NAME=growth
 
-One thing grows at a time, from a small base: 128 answers of 64 tokens, 4 layers, 768 tokens of vocabulary. A line is
-fitted by least squares. The plot goes to docs/growth.svg.
+One thing grows at a time, from a small base: 128 answers of 64 tokens, 4 layers, 768 tokens of vocabulary, in the
+dtype that `r1kit doctor` chooses. A line is fitted by least squares. The plot goes to docs/growth.svg.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from tempfile import TemporaryDirectory
 from compare import ROOT, Turns, arguments, finish, say, table, worker
 from grpo_step import Size, make_trainer, rl_config
 from models import SHAPES, write
+
+from r1kit.doctor import choose_dtype
 
 PHASES = ("rollout", "update")
 AXES = {
@@ -45,7 +47,9 @@ def seconds(point: Point, directory: Path, steps: int) -> dict[str, float]:
     """Medians over steps, after one that warms up."""
     shape = replace(SHAPES["3.2M"], num_hidden_layers=point.layers, vocab_size=point.vocabulary)
     model = write(shape, directory / "model")
-    trainer = make_trainer(model, directory, rl_config(Size(point.answers // 16, 16, point.tokens)))
+    trainer = make_trainer(
+        model, directory, rl_config(Size(point.answers // 16, 16, point.tokens)), choose_dtype("cpu")
+    )
     trainer.advance()
     rows = [trainer.advance() for _ in range(steps)]
     return {phase: median(row[f"time/{phase}"] for row in rows) for phase in PHASES}

@@ -2,9 +2,10 @@
 
 make bench NAME=grpo_step
 
-32 prompts x 16 answers x 128 tokens, a 3.2M-parameter Qwen2 of random weights, fp32, KL coefficient 0.001: generation,
-rewards, the reference's log-probabilities, gradients, AdamW. r1kit grades by rule (accuracy, format, language); TRL is
-given a reward that costs nothing. Before, both compute loss and gradient of one and the same batch, which must agree.
+32 prompts x 16 answers x 128 tokens, a 3.2M-parameter Qwen2 of random weights, KL coefficient 0.001: generation,
+rewards, the reference's log-probabilities, gradients, AdamW. fp32 and bf16 each; the faster of the two counts. r1kit
+grades by rule (accuracy, format, language); TRL is given a reward that costs nothing. Before, both compute loss and
+gradient of one and the same batch in fp32, which must agree.
 """
 
 from __future__ import annotations
@@ -15,9 +16,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from compare import TRL_OPTIONS, Turns, alternate, arguments, field, finish, medians, say, table, without_vllm, worker
+from compare import (
+    TRL_OPTIONS,
+    Turns,
+    alternate,
+    arguments,
+    best,
+    field,
+    finish,
+    medians,
+    say,
+    table,
+    without_vllm,
+    worker,
+)  # fmt: skip
 from models import prepare, prompt_texts
 
+NAMES = ("r1kit, float32", "r1kit, bfloat16", "TRL, float32", "TRL, bfloat16")
 BETA, RATE = 0.001, 1e-5
 PROMPTS = 256
 SAME_PROMPTS = 4  # in the batch that both learn: TRL's loss is of a whole batch in one pass
@@ -54,26 +69,26 @@ def rl_config(size: Size) -> Any:
     )
 
 
-def make_trainer(model: Path, directory: Path, config: Any) -> Any:
+def make_trainer(model: Path, directory: Path, config: Any, dtype: str) -> Any:
     """r1kit's RL stage, as `r1kit run` makes it."""
     from r1kit.artifact import StageContext
     from r1kit.stages.rl import Trainer
 
     models = {"policy": model}
-    return Trainer(config, StageContext("step", directory, 0, "float32", "cpu", 512, models))
+    return Trainer(config, StageContext("step", directory, 0, dtype, "cpu", 512, models))
 
 
-def ours(model: Path, size: Size) -> None:
+def ours(model: Path, size: Size, dtype: str) -> None:
     turns = Turns()
     with TemporaryDirectory() as directory:
-        trainer = make_trainer(model, Path(directory), rl_config(size))
+        trainer = make_trainer(model, Path(directory), rl_config(size), dtype)
         while True:
             row = trainer.advance()
             turns.done(**{name: row[f"time/{name}"] for name in ("step", "rollout", "grade", "update")})
 
 
-def trl_trainer(model: Path, size: Size, callbacks: list, scratch: Path) -> Any:
-    """As TRL's documentation has it; what only costs time (checkpointed activations, logs, bf16) is off."""
+def trl_trainer(model: Path, size: Size, callbacks: list, scratch: Path, dtype: str = "float32") -> Any:
+    """As TRL's documentation has it; what only costs time (checkpointed activations, logs) is off."""
     without_vllm()
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
@@ -95,7 +110,7 @@ def trl_trainer(model: Path, size: Size, callbacks: list, scratch: Path) -> Any:
         learning_rate=RATE,
         lr_scheduler_type="constant",
         max_steps=10**6,
-        bf16=False,
+        bf16=dtype == "bfloat16",
         **TRL_OPTIONS,
     )
     return GRPOTrainer(
@@ -108,7 +123,7 @@ def trl_trainer(model: Path, size: Size, callbacks: list, scratch: Path) -> Any:
     )
 
 
-def trl(model: Path, size: Size) -> None:
+def trl(model: Path, size: Size, dtype: str) -> None:
     from transformers import TrainerCallback
 
     turns, spent = Turns(), {"rollout": 0.0, "grade": 0.0}
@@ -121,7 +136,7 @@ def trl(model: Path, size: Size) -> None:
             step = time.monotonic() - self.start
             turns.done(step=step, **spent, update=step - sum(spent.values()))
 
-    trainer = trl_trainer(model, size, [Paced()], model.parent / "trl")
+    trainer = trl_trainer(model, size, [Paced()], model.parent / "trl", dtype)
     trainer._generate_single_turn = _timed(trainer._generate_single_turn, spent, "rollout")
     trainer._calculate_rewards = _timed(trainer._calculate_rewards, spent, "grade")
     trainer.train()
@@ -214,9 +229,6 @@ def _reference_logps(trainer: Any, inputs: dict[str, Any], rows_a_pass: int) -> 
     return torch.cat(rows)
 
 
-WORKERS = {"r1kit": ours, "TRL": trl, "check": same_work}
-
-
 def check(model: Path, options: list[str]) -> dict[str, float]:
     """Both must compute the same thing; SystemExit when they do not."""
     with worker(__file__, "check", "--model", str(model), *options) as checker:
@@ -230,8 +242,8 @@ def check(model: Path, options: list[str]) -> dict[str, float]:
 
 
 def contend(model: Path, repeats: int, options: list[str]) -> dict[str, dict[str, float]]:
-    """Medians of r1kit and TRL."""
-    with field(__file__, ("r1kit", "TRL"), "--model", str(model), *options) as started:
+    """Medians of each."""
+    with field(__file__, NAMES, "--model", str(model), *options) as started:
         return {name: medians(turns) for name, turns in alternate(started, repeats).items()}
 
 
@@ -241,24 +253,27 @@ def main() -> None:
     given = parser.parse_args()
     size = replace(QUICK if given.quick else FULL, trl_batch=given.trl_batch)
     options = ["--trl-batch", str(given.trl_batch), *(["--quick"] if given.quick else [])]
+    if given.worker == "check":
+        return same_work(given.model, size)
     if given.worker:
-        return WORKERS[given.worker](given.model, size)
+        who, _, dtype = given.worker.partition(", ")
+        return {"r1kit": ours, "TRL": trl}[who](given.model, size, dtype)
     with TemporaryDirectory() as directory:
         model = prepare("3.2M", Path(directory))
         agreed = check(model, options)
         found = contend(model, 1 if given.quick else given.repeats, options)
     phases = ("step", "rollout", "grade", "update")
     rows = [[name, *(one[phase] for phase in phases), one["peak_bytes"] / 1e6] for name, one in found.items()]
-    ratios = [found["TRL"][key] / found["r1kit"][key] for key in (*phases, "peak_bytes")]
+    (my_name, mine), (peer_name, peer) = (best(found, who, "step", min) for who in ("r1kit", "TRL"))
+    ratios = [peer[key] / mine[key] for key in (*phases, "peak_bytes")]
     ratios[2] = "-"  # r1kit grades by rule, TRL's reward is free
-    page = table(["seconds", *phases, "peak MB"], [*rows, ["TRL / r1kit", *ratios]])
+    page = table(["seconds", *phases, "peak MB"], [*rows, [f"{peer_name} / {my_name}", *ratios]])
     page += (
         f"\n\nOn one and the same batch: loss {agreed['ours_loss']:.6f} (r1kit), {agreed['trl_loss']:.6f} (TRL); "
         f"gradient norm {agreed['ours_norm']:.6f} and {agreed['trl_norm']:.6f}."
     )
-    step = {name: one["step"] for name, one in found.items()}
     finish(
-        "grpo_step", step["r1kit"], step["TRL"], "s a step", page, {**found, "same_batch": agreed}, given.quick,
+        "grpo_step", mine["step"], peer["step"], "s a step", page, {**found, "same_batch": agreed}, given.quick,
         more_is_better=False,
     )  # fmt: skip
 

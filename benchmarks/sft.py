@@ -17,7 +17,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from compare import TRL_OPTIONS, Turns, alternate, arguments, field, finish, limits, medians, table, without_vllm
+from compare import TRL_OPTIONS, Turns, alternate, arguments, best, field, finish, limits, medians, table, without_vllm
 from models import SHAPES, prepare
 
 SHORTEST, LONGEST = 32, 512
@@ -136,10 +136,6 @@ def flop_per_token(size: Size) -> float:
     return 6 * (shape.parameter_count() + attention)
 
 
-def best(found: dict[str, dict[str, float]], who: str) -> tuple[str, float]:
-    return max(((name, one["rate"]) for name, one in found.items() if name.startswith(who)), key=lambda pair: pair[1])
-
-
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--size", choices=SIZES)
@@ -149,10 +145,8 @@ def main() -> None:
         return {"r1kit": ours, "TRL": trl}[who](given.model, SIZES[given.size], dtype)
     repeats = 1 if given.quick else given.repeats
     found = contend(NAMES, "quick" if given.quick else "small", repeats)
-    rows = [
-        [name, one["rate"], best(found, "r1kit")[1] / one["rate"], one["peak_bytes"] / 1e6]
-        for name, one in found.items()
-    ]
+    mine, peer = (best(found, who, "rate", max)[1]["rate"] for who in ("r1kit", "TRL"))
+    rows = [[name, one["rate"], mine / one["rate"], one["peak_bytes"] / 1e6] for name, one in found.items()]
     page = table(["3.2M parameters", "tokens/s", "best r1kit is", "peak MB"], rows)
     details: dict[str, Any] = {"small": found}
     if not given.quick:
@@ -160,7 +154,7 @@ def main() -> None:
         details["limits"] = limits()
         page += "\n\n" + _against_limit(large, details["limits"])
     finish(
-        "sft", best(found, "r1kit")[1], best(found, "TRL")[1], "tokens/s, 3.2M parameters", page, details, given.quick,
+        "sft", mine, peer, "tokens/s, 3.2M parameters", page, details, given.quick,
         more_is_better=True,
     )  # fmt: skip
 

@@ -173,7 +173,7 @@ class RL(Optimizer, Sampling):
     overlong_buffer: int = Field(0, ge=0)  # DAPO: tokens before the cap over which the reward falls to -1
     mask_truncated_completions: bool = False  # leave cut-off answers out of the loss
     max_completion_length: dict[int, int] = {0: 32_768, 8_200: 65_536}  # paper: from step -> cap
-    micro_batch_tokens: int = Field(16_384, gt=0)
+    micro_batch_tokens: int = Field(4_096, gt=0)
     benchmarks: dict[str, list[PromptSource]] = {}  # held-out problems evaluated along the way
     eval_every: int = Field(0, ge=0)  # steps between those evaluations; 0 never
     eval_samples: int = Field(4, gt=0)

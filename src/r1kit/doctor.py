@@ -17,6 +17,7 @@ from r1kit import artifact
 
 Dtype = Literal["float32", "bfloat16"]
 NO_SANDBOX = "no sandbox works here: rewards for code, and those for maths that need algebra, cannot be given"
+BFLOAT16_INSTRUCTIONS = frozenset({"amx_bf16", "avx512_bf16"})  # products twice as fast as float32's, or more
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # glibc's <malloc.h>
 
 
@@ -49,8 +50,8 @@ def choose_device(wanted: str = "auto") -> Literal["cpu", "cuda"]:
 
 
 def choose_dtype(device: str) -> Dtype:
-    """bfloat16 on a GPU, as R1 was trained; float32 on a CPU, where few cores multiply bfloat16 any faster."""
-    return "bfloat16" if device == "cuda" else "float32"
+    """bfloat16 on a GPU, as R1 was trained, and on a CPU with instructions for it; float32 on others."""
+    return "bfloat16" if device == "cuda" or BFLOAT16_INSTRUCTIONS & _cpu_flags() else "float32"
 
 
 def memory_bytes() -> int:
@@ -76,9 +77,18 @@ def threads() -> int:
 
 def cpu_name() -> str:
     """The processor's model: its instructions decide how sums are rounded."""
+    return _cpu_info("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_flags() -> set[str]:
+    return set(_cpu_info("flags").split())
+
+
+def _cpu_info(key: str) -> str:
+    """What Linux says of the first processor; "" where it says nothing."""
     info = Path("/proc/cpuinfo")
-    named = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    return named[0].partition(":")[2].strip() if named else platform.processor() or platform.machine()
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -132,7 +142,7 @@ def _warnings() -> list[str]:
 
 def render(found: dict[str, Any]) -> str:
     """The examination as text."""
-    why = {"cuda": "GPUs multiply bfloat16 fast", "cpu": "few CPU cores multiply bfloat16 any faster"}[found["device"]]
+    why = {"bfloat16": "multiplied fast here", "float32": "this CPU has no instructions for bfloat16"}[found["dtype"]]
     gpus = ", ".join(f"{gpu['name']} ({gpu['memory'] / 1e9:.0f} GB)" for gpu in found["gpus"]) or "none"
     rows = {
         "python": f"{found['python']} on {found['platform']}",

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from r1kit import artifact
+from r1kit import artifact, doctor
 from r1kit.artifact import UserError
 from r1kit.config import RL, Curate, Evaluate, Pretrain, PromptSource, Recipe, Stage, Supervised
 from r1kit.data.store import READERS
@@ -133,7 +133,7 @@ def read_shape(directory: Path) -> ModelConfig | None:
 
 def _plan_stage(recipe: Recipe, name: str, stage: Stage, shape: ModelConfig | None) -> StagePlan:
     on_cpu = recipe.device == "cpu" or (shape is not None and shape.parameter_count() < CPU_PARAMETERS)
-    dtype = recipe.dtype if recipe.dtype != "auto" else "float32" if on_cpu else "bfloat16"
+    dtype = recipe.dtype if recipe.dtype != "auto" else doctor.choose_dtype("cpu" if on_cpu else "cuda")
     bytes_each = BYTES[dtype]
     memory: dict[str, int] = {}
     if isinstance(stage, Pretrain):

@@ -99,7 +99,8 @@ def test_debug_shows_where_a_mistake_was_noticed() -> None:
 
 def test_doctor_says_what_it_chose() -> None:
     found = json.loads(r1kit_command("doctor", "--json").stdout)
-    assert (found["device"], found["dtype"]) in {("cpu", "float32"), ("cuda", "bfloat16")}
+    chosen = found["device"], found["dtype"]
+    assert chosen in {("cpu", "float32"), ("cpu", "bfloat16"), ("cuda", "bfloat16")}
     assert found["cores"] >= 1 and found["memory"] > 0 and found["versions"]["torch"]
     assert found["dtype"] in r1kit_command("doctor").stdout
 

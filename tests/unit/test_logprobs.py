@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from r1kit.learn import logprobs
-from r1kit.learn.logprobs import token_logprobs
+from r1kit.learn.logprobs import token_logprobs, token_logprobs_and_entropy
 
 N, D, V = 53, 12, 97
 
@@ -40,8 +40,9 @@ def test_equals_log_softmax_of_all_logits(monkeypatch, chunk, temperature):
     all_logp = torch.log_softmax(hidden @ head.T / temperature, dim=-1)
     expected = all_logp[torch.arange(N), targets]
     wanted = torch.autograd.grad((expected * weights).sum(), (hidden, head))
-    logp, entropy = token_logprobs(hidden, head, targets, temperature)
+    logp, entropy = token_logprobs_and_entropy(hidden, head, targets, temperature)
     torch.testing.assert_close(logp, expected)
+    assert torch.equal(token_logprobs(hidden, head, targets, temperature), logp)
     torch.testing.assert_close(entropy, torch.distributions.Categorical(logits=all_logp.detach()).entropy())
     assert not entropy.requires_grad
     for found, gradient in zip(torch.autograd.grad((logp * weights).sum(), (hidden, head)), wanted, strict=True):
@@ -59,7 +60,7 @@ def test_all_logits_are_never_held(monkeypatch):
         return tensor
 
     with LargestTensor() as largest, torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
-        logp, _ = token_logprobs(hidden, head, targets)
+        logp = token_logprobs(hidden, head, targets)
         kept = sum(saved.values())
         (logp * weights).sum().backward()
     assert kept < V * D + N * D + 8 * N < N * V, "more than the inputs and a few numbers a position is kept"
@@ -68,15 +69,15 @@ def test_all_logits_are_never_held(monkeypatch):
 
 def test_logits_are_fp32_even_of_low_precision_weights():
     hidden, head, targets, _ = inputs()
-    logp, entropy = token_logprobs(hidden.bfloat16(), head.bfloat16(), targets)
+    logp, entropy = token_logprobs_and_entropy(hidden.bfloat16(), head.bfloat16(), targets)
     assert logp.dtype == entropy.dtype == torch.float32
-    exact, _ = token_logprobs(hidden.bfloat16().float(), head.bfloat16().float(), targets)
+    exact = token_logprobs(hidden.bfloat16().float(), head.bfloat16().float(), targets)
     torch.testing.assert_close(logp, exact, rtol=0.02, atol=0.1)
 
 
 def test_no_positions_at_all():
     hidden, head, targets, _ = inputs()
-    logp, entropy = token_logprobs(hidden[:0], head, targets[:0])
+    logp, entropy = token_logprobs_and_entropy(hidden[:0], head, targets[:0])
     assert logp.shape == entropy.shape == (0,)
     logp.sum().backward()
     assert (hidden.grad == 0).all()

@@ -7,6 +7,7 @@ E head width, L padded prompt length, C capacity for own tokens.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 # Capacities and prompt lengths are multiples of this, so that a row's sums do not depend on its neighbours' lengths.
@@ -20,43 +21,48 @@ def aligned(length: int) -> int:
 class Cache:
     """The attention of one decode step, and the memory behind it. Rows join and leave between blocks of steps."""
 
-    def __init__(self, prompt_k: Tensor, prompt_v: Tensor, prompt_lengths_P: Tensor, row_prompt_N: Tensor):
-        layers, _, kv_heads, _, width = prompt_k.shape
-        rows = row_prompt_N.shape[0]
-        self.prompt_k, self.prompt_v = prompt_k, prompt_v  # [layers, P, K, L, E]
+    def __init__(self, prompt_k: list[Tensor], prompt_v: list[Tensor], prompt_lengths_P: Tensor, row_prompt_N: Tensor):
+        kv_heads, width = prompt_k[0].shape[1], prompt_k[0].shape[3]
+        self.prompt_k, self.prompt_v = prompt_k, prompt_v  # per layer [P, K, L, E]
         self.prompt_lengths_P = prompt_lengths_P
         self.row_prompt_N = row_prompt_N  # which prompt each row continues; rows of one prompt are neighbours
-        self.own_k = prompt_k.new_zeros(layers, rows, kv_heads, 0, width)  # [layers, N, K, C, E]
-        self.own_v = self.own_k
+        nothing = prompt_k[0].new_zeros(len(row_prompt_N), kv_heads, 0, width)
+        self.own_k, self.own_v = [nothing] * len(prompt_k), [nothing] * len(prompt_k)  # per layer [N, K, C, E]
         self.lengths_N = torch.zeros_like(row_prompt_N)  # own tokens so far
         self._index_lanes()
 
     def _index_lanes(self) -> None:
-        """Where each row stands in the [P, S] grid in which a prompt meets all its rows at once."""
+        """Where each row stands in the [P, S] grid in which a prompt meets all its rows, and what it sees of it."""
         rows = torch.arange(len(self.row_prompt_N), device=self.row_prompt_N.device)
         counts = torch.bincount(self.row_prompt_N, minlength=len(self.prompt_lengths_P))
         starts = counts.cumsum(0) - counts
         self.lanes = int(counts.max())
         self.grid_N = self.row_prompt_N * self.lanes + rows - starts[self.row_prompt_N]
+        prompt_positions = torch.arange(self.prompt_k[0].shape[2], device=rows.device)
+        self.sees_prompt_NL = prompt_positions < self.prompt_lengths_P[self.row_prompt_N, None]
         self.grid_is_full = len(rows) == len(counts) * self.lanes  # then the rows already stand in its order
 
     def reserve(self, tokens: int) -> None:
-        """Make room for `tokens` more in every row, growing by at least half to keep copies rare."""
-        need, have = int(self.lengths_N.max()) + tokens, self.own_k.shape[3]
+        """Make room for `tokens` more in every row.
+
+        And for no others: where all of the memory is in use, products read it as it lies. The copies cost an ALIGN-th
+        of those reads; a layer at a time, they hold little beside it.
+        """
+        need, have = aligned(int(self.lengths_N.max()) + tokens), self.own_k[0].shape[2]
         if need > have:
-            grow = (0, 0, 0, aligned(max(need, have * 3 // 2)) - have)
-            self.own_k = torch.nn.functional.pad(self.own_k, grow)
-            self.own_v = torch.nn.functional.pad(self.own_v, grow)
+            for own in (self.own_k, self.own_v):
+                for layer, x in enumerate(own):
+                    own[layer] = F.pad(x, (0, 0, 0, need - have))
 
     def begin_step(self) -> Tensor:
         """Fix the masks of the next token. Returns its positions [N, 1]."""
-        prompt_positions = torch.arange(self.prompt_k.shape[3], device=self.lengths_N.device)
-        self.prompt_mask = _additive(prompt_positions < self.prompt_lengths_P[:, None])[:, None, None]  # [P, 1, 1, L]
         shortest, longest = (int(length) for length in self.lengths_N.aminmax())
         self.used = aligned(longest + 1)
         self.same_length = longest if shortest == longest else None  # of all rows: a slice is written much faster
         own_positions = torch.arange(self.used, device=self.lengths_N.device)
-        self.own_mask = _additive(own_positions <= self.lengths_N[:, None])[:, None, None]  # [N, 1, 1, C]
+        visible = torch.cat((self.sees_prompt_NL, own_positions <= self.lengths_N[:, None]), dim=1)
+        hidden = torch.zeros(visible.shape, dtype=self.prompt_k[0].dtype, device=visible.device)
+        self.mask = hidden.masked_fill_(~visible, -torch.inf)[:, None, None]  # [N, 1, 1, L + C]
         self.rows = torch.arange(len(self.lengths_N), device=self.lengths_N.device)
         return (self.prompt_lengths_P[self.row_prompt_N] + self.lengths_N)[:, None]
 
@@ -70,12 +76,12 @@ class Cache:
             else:
                 own[:, :, self.same_length] = new[:, :, 0]
         q = (q * width**-0.5).reshape(rows, kv_heads, heads // kv_heads, width)
-        own = q @ self.own_k[layer, :, :, : self.used].transpose(-1, -2) + self.own_mask
-        prompt_scores = self._to_grid(q) @ self.prompt_k[layer].transpose(-1, -2) + self.prompt_mask
-        scores = torch.cat((self._from_grid(prompt_scores, rows), own), dim=-1)
-        weights = torch.softmax(scores, dim=-1).to(v.dtype)  # the masks are fp32, and so are the scores by now
-        on_prompt, on_own = weights.split((self.prompt_k.shape[3], self.used), dim=-1)
-        mixed = on_own @ self.own_v[layer, :, :, : self.used]
+        own = q @ self.own_k[layer][:, :, : self.used].transpose(-1, -2)
+        prompt_scores = self._to_grid(q) @ self.prompt_k[layer].transpose(-1, -2)
+        scores = torch.cat((self._from_grid(prompt_scores, rows), own), dim=-1).add_(self.mask)
+        weights = torch.softmax(scores, dim=-1)
+        on_prompt, on_own = weights.split((self.prompt_k[layer].shape[2], self.used), dim=-1)
+        mixed = on_own @ self.own_v[layer][:, :, : self.used]
         mixed += self._from_grid(self._to_grid(on_prompt) @ self.prompt_v[layer], rows)
         return mixed.reshape(rows, heads, 1, width)
 
@@ -99,11 +105,13 @@ class Cache:
     def keep(self, rows: Tensor) -> None:
         """Forget every row but these (indices, ascending), and prompts that no row continues."""
         prompts, self.row_prompt_N = torch.unique(self.row_prompt_N[rows], return_inverse=True)
-        self.prompt_k, self.prompt_v = self.prompt_k[:, prompts], self.prompt_v[:, prompts]
+        self.prompt_k, self.prompt_v = ([x[prompts] for x in xs] for xs in (self.prompt_k, self.prompt_v))
         self.prompt_lengths_P = self.prompt_lengths_P[prompts]
         self.lengths_N = self.lengths_N[rows]
         used = aligned(int(self.lengths_N.max()))
-        self.own_k, self.own_v = self.own_k[:, rows, :, :used], self.own_v[:, rows, :, :used]
+        for own in (self.own_k, self.own_v):
+            for layer, x in enumerate(own):
+                own[layer] = x[rows, :, :used]
         self._index_lanes()
 
     def join(self, other: Cache) -> None:
@@ -116,12 +124,9 @@ class Cache:
         self._index_lanes()
 
 
-def _stack(a: Tensor, b: Tensor) -> Tensor:
-    """Concatenate along rows (dim 1) after padding the shorter one's tokens (dim 3) with zeros."""
-    length = max(a.shape[3], b.shape[3])
-    return torch.cat([torch.nn.functional.pad(x, (0, 0, 0, length - x.shape[3])) for x in (a, b)], dim=1)
-
-
-def _additive(mask: Tensor) -> Tensor:
-    """True -> 0, False -> -inf"""
-    return torch.zeros_like(mask, dtype=torch.float32).masked_fill_(~mask, -torch.inf)
+def _stack(some: list[Tensor], others: list[Tensor]) -> list[Tensor]:
+    """Layer by layer, the rows of both, after padding the shorter ones' tokens with zeros."""
+    length = max(some[0].shape[2], others[0].shape[2])
+    return [
+        torch.cat([F.pad(x, (0, 0, 0, length - x.shape[2])) for x in pair]) for pair in zip(some, others, strict=True)
+    ]

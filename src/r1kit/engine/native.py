@@ -146,7 +146,9 @@ class NativeEngine:
         counts = torch.tensor([request.samples for _, request in taken], device=device)
         row_prompt_N = torch.arange(len(taken), device=device).repeat_interleave(counts)
         last_PD = hidden_PLD[torch.arange(len(taken), device=device), lengths_P - 1]
-        cache = Cache(torch.stack(recorded.keys), torch.stack(recorded.values), lengths_P, row_prompt_N)
+        cache = Cache(
+            *([x.contiguous() for x in xs] for xs in (recorded.keys, recorded.values)), lengths_P, row_prompt_N
+        )
         return Batch(rows, keys_N, last_PD[row_prompt_N], cache)
 
     def _decode(self, batch: Batch, params: SamplingParams, steps: int) -> list[tuple[Row, int]]:

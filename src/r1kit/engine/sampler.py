@@ -43,28 +43,34 @@ def sample(logits_NV: Tensor, keys_N: Tensor, positions_N: Tensor, params: Sampl
 
     logp is of softmax(logits / temperature) before truncation; of softmax(logits) when greedy.
     """
-    temperature = params.temperature or 1.0
-    logp_NV = torch.log_softmax(logits_NV.float() / temperature, dim=-1)
-    if params.temperature == 0:
-        tokens_N = logits_NV.argmax(-1)
-    else:
-        probabilities = truncate(logp_NV.exp(), params.top_p, params.top_k)
-        cumulative = probabilities.cumsum(-1)
-        threshold = uniform(keys_N, positions_N).float() * cumulative[:, -1]
-        tokens_N = torch.searchsorted(cumulative, threshold[:, None], right=True).squeeze(-1)
-        # Rounding can push the threshold past the last token that has any probability.
-        last = logits_NV.shape[-1] - 1 - (probabilities > 0).flip(-1).to(torch.uint8).argmax(-1)
-        tokens_N = torch.minimum(tokens_N, last)
-    return tokens_N, logp_NV.gather(-1, tokens_N[:, None]).squeeze(-1)
+    likeliest_N, argmax_N = logits_NV.max(-1)
+    below_NV = logits_NV.float() - likeliest_N[:, None].float()
+    if params.temperature not in (0, 1):
+        below_NV /= params.temperature
+    weights_NV = below_NV.exp()
+    log_total_N = weights_NV.sum(-1).log_()
+    tokens_N = argmax_N
+    if params.temperature:
+        cumulative = truncate(weights_NV, params.top_p, params.top_k).cumsum(-1)
+        total_N = cumulative[:, -1]
+        threshold_N = uniform(keys_N, positions_N).float() * total_N
+        # Rounding must not push it up to the total: below, what is found always has some probability.
+        threshold_N = threshold_N.minimum(total_N.nextafter(torch.zeros_like(total_N)))
+        found_N = torch.searchsorted(cumulative, threshold_N[:, None], right=True).squeeze(-1)
+        tokens_N = found_N.clamp(max=logits_NV.shape[-1] - 1)  # NaN is larger than any number
+    return tokens_N, below_NV.gather(-1, tokens_N[:, None]).squeeze(-1) - log_total_N
 
 
-def truncate(probabilities_NV: Tensor, top_p: float, top_k: int) -> Tensor:
-    """Zero everything but the nucleus: the top_k likeliest, and of those the fewest that hold top_p of their mass."""
+def truncate(weights_NV: Tensor, top_p: float, top_k: int) -> Tensor:
+    """Zero all but the nucleus: the top_k likeliest, and of those the fewest that hold top_p of their mass.
+
+    Weights are probabilities times anything.
+    """
     if top_p >= 1 and top_k <= 0:
-        return probabilities_NV
-    ordered, index = probabilities_NV.sort(dim=-1, descending=True, stable=True)
+        return weights_NV
+    ordered, index = weights_NV.sort(dim=-1, descending=True, stable=True)
     if top_k > 0:
         ordered[:, top_k:] = 0
     before = ordered.cumsum(-1) - ordered
     keep = before < top_p * ordered.sum(-1, keepdim=True)
-    return torch.zeros_like(probabilities_NV).scatter(-1, index, ordered * keep)
+    return torch.zeros_like(weights_NV).scatter(-1, index, ordered * keep)

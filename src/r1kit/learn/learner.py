@@ -22,7 +22,7 @@ from torch import Tensor
 from r1kit.artifact import UserError
 from r1kit.config import RL
 from r1kit.learn.batch import micro_batches, prompt_blocks
-from r1kit.learn.logprobs import token_logprobs
+from r1kit.learn.logprobs import token_logprobs, token_logprobs_and_entropy
 from r1kit.learn.loss import OBJECTIVES, SEQUENCE_RATIOS, Clip, Norm, Terms, is_clipped, k3, token_ratio
 from r1kit.learn.memory import free_memory, is_out_of_memory
 from r1kit.learn.optim import learning_rate, make_optimizer, update
@@ -64,11 +64,9 @@ class Prefix:
         return Prefix(keys, values, self.last_hidden_PD.detach().requires_grad_(), self.mask_PL)
 
 
-def completion_logprobs(
-    model: Decoder, prefix: Prefix, prompt_B: Tensor, tokens_BT: Tensor, mask_BT: Tensor, temperature: float
-) -> tuple[Tensor, Tensor]:
-    """(logp_BT, entropy_BT) of completions given their prompts; zero outside the mask."""
-    rows, length = tokens_BT.shape
+def completion_states(model: Decoder, prefix: Prefix, prompt_B: Tensor, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """Hidden states [N, D] that predict the N tokens inside the mask, each completion given its prompt."""
+    length = tokens_BT.shape[1]
     hidden_BTD = prefix.last_hidden_PD[prompt_B][:, None]
     if length > 1:
         keys = [k.index_select(0, prompt_B) for k in prefix.keys]
@@ -77,9 +75,7 @@ def completion_logprobs(
         positions_BT = prompt_mask_BL.sum(1, keepdim=True) + torch.arange(length - 1, device=tokens_BT.device)
         attend = AfterPrefix(keys, values, prompt_mask_BL, length - 1)
         hidden_BTD = torch.cat((hidden_BTD, model(tokens_BT[:, :-1], positions_BT, attend)), dim=1)
-    logp_N, entropy_N = token_logprobs(hidden_BTD[mask_BT], model.head_weight, tokens_BT[mask_BT], temperature)
-    zeros_BT = logp_N.new_zeros(rows, length)
-    return zeros_BT.masked_scatter(mask_BT, logp_N), zeros_BT.masked_scatter(mask_BT, entropy_N)
+    return hidden_BTD[mask_BT]
 
 
 class Learner:
@@ -192,11 +188,16 @@ class Learner:
         length = max(1, int(batch.completion_mask_BT[rows].sum(1).max()))
         tokens_BT = batch.completion_BT[rows, :length]
         mask_BT = batch.completion_mask_BT[rows, :length]
-        given = (prompt_B, tokens_BT, mask_BT, batch.temperature)
-        logp_BT, entropy_BT = completion_logprobs(self.model, prefix, *given)
-        with torch.no_grad():
-            ref_logp_BT = completion_logprobs(self.reference, frozen, *given)[0] if frozen else None
         old_logp_BT = batch.old_logp_BT[rows, :length]
+        zeros_BT, targets_N, ref_logp_BT = torch.zeros_like(old_logp_BT), tokens_BT[mask_BT], None
+        if frozen is not None:  # before the policy, whose activations stay
+            with torch.no_grad():
+                states_ND = completion_states(self.reference, frozen, prompt_B, tokens_BT, mask_BT)
+                ref_logp_N = token_logprobs(states_ND, self.reference.head_weight, targets_N, batch.temperature)
+            ref_logp_BT = zeros_BT.masked_scatter(mask_BT, ref_logp_N)
+        states_ND = completion_states(self.model, prefix, prompt_B, tokens_BT, mask_BT)
+        logp_N, entropy_N = token_logprobs_and_entropy(states_ND, self.model.head_weight, targets_N, batch.temperature)
+        logp_BT = zeros_BT.masked_scatter(mask_BT, logp_N)
         terms = Terms(logp_BT, old_logp_BT, ref_logp_BT, batch.advantages_B[rows], mask_BT)
         loss = self.objective(terms, self.clip, self.config.beta, norm)
         loss.backward()
@@ -204,7 +205,7 @@ class Learner:
             gap_BT = (logp_BT - old_logp_BT).abs() * mask_BT
             sums["loss"] += float(loss)
             sums["tokens"] += int(mask_BT.sum())
-            sums["entropy"] += float(entropy_BT.sum())
+            sums["entropy"] += float(entropy_N.sum())
             clipped = is_clipped(self.ratio(terms), terms.advantages_B[:, None], self.clip)
             sums["clipped"] += float((clipped & mask_BT).sum())
             sums["gap"] += float(gap_BT.sum())

@@ -14,7 +14,7 @@ def answer_loss(model: Decoder, row: PackedRow) -> Tensor:
     """Sum of -log p over the row's answer tokens, in nats: a row of many documents adds up what each alone gives."""
     device = model.embed.weight.device
     hidden_TD = hidden_states(model, row)
-    logp_N, _ = token_logprobs(hidden_TD[row.learned_T.to(device)], model.head_weight, row.targets.to(device))
+    logp_N = token_logprobs(hidden_TD[row.learned_T.to(device)], model.head_weight, row.targets.to(device))
     return -logp_N.sum()
 
 

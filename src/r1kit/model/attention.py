@@ -20,20 +20,30 @@ class Attend(Protocol):
 
 def causal(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Every token sees its own row up to itself. Right padding needs no mask: nothing real looks at it."""
-    if q.device.type == "cpu" and (q.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")):
-        return _causal_products(q.bfloat16(), k.bfloat16(), v.bfloat16())
+    if _by_products(q):
+        q, k, v = q.bfloat16(), k.bfloat16(), v.bfloat16()
+        return products(q, k, v, _causal_mask(q))
     return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
 
 
+def _by_products(q: Tensor) -> bool:
+    """A CPU does plain bfloat16 products in under half the time of torch's fused kernel."""
+    return q.device.type == "cpu" and (q.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu"))
+
+
+def _causal_mask(q: Tensor) -> Tensor:
+    tokens = q.shape[2]
+    return torch.full((tokens, tokens), -torch.inf, dtype=q.dtype, device=q.device).triu(1)
+
+
 @torch.autocast("cpu", enabled=False)
-def _causal_products(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """The same in bfloat16 by plain matrix products, which a CPU does in under half the time of torch's fused kernel."""
+def products(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """softmax(q k / sqrt(E) + mask) v, the mask [T, S] or [B, 1, 1, T, S]."""
     rows, heads, tokens, width = q.shape
     kv_heads = k.shape[1]
     q = (q * width**-0.5).reshape(rows, kv_heads, -1, width)
     scores = (q @ k.transpose(-1, -2)).unflatten(2, (heads // kv_heads, tokens))
-    mask_TT = torch.full((tokens, tokens), -torch.inf, dtype=q.dtype, device=q.device).triu(1)
-    weights = torch.softmax(scores + mask_TT, dim=-1).flatten(2, 3)
+    weights = torch.softmax(scores.add_(mask), dim=-1).flatten(2, 3)
     return (weights @ v).reshape(rows, heads, tokens, width)
 
 
@@ -71,4 +81,6 @@ class AfterPrefix:
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         k = torch.cat((self.keys[layer], k), dim=2)
         v = torch.cat((self.values[layer], v), dim=2)
+        if _by_products(q):
+            return products(q, k, v, self.mask[:, :, None])
         return F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask, enable_gqa=q.shape[1] != k.shape[1])

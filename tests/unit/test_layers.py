@@ -1,0 +1,65 @@
+"""Gradients written by hand are those of the function, and attention by products is attention."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.autograd import gradcheck
+
+from r1kit.model.attention import AfterPrefix, causal, products
+from r1kit.model.config import ModelConfig
+from r1kit.model.layers import GatedMLP, RMSNorm, Rotary, rotate
+
+SHAPE = ModelConfig("qwen2", 11, 6, 10, 1, 3, 1, 8)
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).requires_grad_()
+
+
+def test_rotation_turns_back_its_gradient():
+    cos, sin = Rotary(SHAPE)(torch.arange(5)[None], torch.float64)
+    x = random(2, 5, 3, 8)
+    assert gradcheck(lambda x: rotate(x, cos, sin), x)
+    assert gradcheck(lambda x: rotate(x.transpose(1, 2).contiguous().transpose(1, 2), cos, sin), x), "any strides"
+    first, second = x.detach().chunk(2, dim=-1)
+    turned = torch.view_as_real(torch.complex(first, second) * torch.complex(cos, sin))
+    torch.testing.assert_close(rotate(x, cos, sin), torch.cat(turned.unbind(-1), dim=-1))
+
+
+def test_gated_mlp():
+    mlp = GatedMLP(SHAPE).double()
+    assert gradcheck(mlp, random(2, 3, 6))
+    x = random(4, 6)
+    gate, up = mlp.gate_up(x).chunk(2, dim=-1)
+    torch.testing.assert_close(mlp(x), mlp.down(F.silu(gate) * up))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-4])  # where eps counts
+def test_rms_norm(scale):
+    norm = RMSNorm(6, eps=1e-6).double()
+    x, weight = random(2, 3, 6).detach().mul(scale).requires_grad_(), random(6, seed=1)
+    wanted = torch.autograd.grad(F.rms_norm(x, (6,), weight, 1e-6).pow(3).sum(), (x, weight))
+    norm.weight = torch.nn.Parameter(weight.detach())
+    found = torch.autograd.grad(norm(x).pow(3).sum(), (x, norm.weight))
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_attention_by_products_is_the_fused_kernels(kv_heads):
+    q, k, v = random(2, 4, 7, 8), random(2, kv_heads, 7, 8, seed=1), random(2, kv_heads, 7, 8, seed=2)
+    mask = torch.full((7, 7), -torch.inf, dtype=torch.float64).triu(1)
+    torch.testing.assert_close(products(q, k, v, mask), causal(0, q, k, v))
+
+
+def test_bfloat16_completions_see_what_fp32_ones_do():
+    prompt_mask = torch.tensor([[True, True, True], [True, False, False]])
+    q, k, v = (random(2, heads, 4, 8, seed=heads).detach().float() for heads in (4, 2, 2))
+    keys, values = (random(2, 2, 3, 8, seed=seed).detach().float() for seed in (5, 6))
+    exact = AfterPrefix([keys], [values], prompt_mask, 4)(0, q, k, v)
+    q, k, v, keys, values = (x.bfloat16() for x in (q, k, v, keys, values))
+    torch.testing.assert_close(
+        AfterPrefix([keys], [values], prompt_mask, 4)(0, q, k, v).float(), exact, rtol=0.05, atol=0.03
+    )
