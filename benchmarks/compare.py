@@ -223,7 +223,7 @@ def finish(
     line = {"bench": bench, "ours": ours, "peer": peer, "ratio": ratio, "unit": unit, "machine": describe()}
     print(page)
     if not partial:
-        command = f"make bench NAME={bench}"
+        command = " ".join(["python", f"benchmarks/{bench}.py", *sys.argv[1:]])  # what `make bench` runs
         kept = {**line, "date": today(), "command": command, "versions": versions(*PEERS), "details": details}
         path = ROOT / "benchmarks" / "results" / f"{bench}.json"
         path.parent.mkdir(exist_ok=True)

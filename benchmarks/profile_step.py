@@ -1,6 +1,6 @@
 """Where a training step of sprout-zero's size goes: seconds by operator, in generation and in the update.
 
-python benchmarks/profile_step.py [--threads 1] [--json]
+python benchmarks/profile_step.py [--threads 1] [--dtype bfloat16] [--json]
 
 32 prompts of the sprout world, 16 answers each. Generation writes 48 tokens a row; the update learns them, with random
 advantages. Beside it, the rate of the matrix products of that size in both dtypes: what the update could reach.
@@ -54,6 +54,7 @@ def product_rates() -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     tune_allocator()
@@ -71,7 +72,7 @@ def main() -> None:
 
     torch.set_num_threads(given.threads)
     path = resolve_model("sprout-base")
-    model, tokenizer = load_model(path, torch.float32, "cpu"), load_tokenizer(path)
+    model, tokenizer = load_model(path, getattr(torch, given.dtype), "cpu"), load_tokenizer(path)
     config = RL(kind="rl", model="sprout-base", prompts=["world:arithmetic"], steps=10, learning_rate=1e-6)
     prompts = [tuple(prompt_ids(problem, config.template, tokenizer)) for problem in problems(PROMPTS)]
     engine, learner = NativeEngine(model, tokenizer), Learner(model, config)
@@ -84,13 +85,19 @@ def main() -> None:
     advantages_PG = torch.randn(PROMPTS, ANSWERS, generator=torch.Generator().manual_seed(0))
     batch = make_batch(prompts, groups, advantages_PG, temperature=1.0, mask_truncated=False)
     update = by_operator(lambda: learner.step(batch, 0))
-    found = {"machine": describe(), "date": today(), "threads": given.threads, "GFLOP/s": product_rates()}
+    found = {
+        "machine": describe(),
+        "date": today(),
+        "threads": given.threads,
+        "dtype": given.dtype,
+        "GFLOP/s": product_rates(),
+    }
     for name, (seconds, operators) in {"rollout": rollout, "update": update}.items():
         found[name] = {"seconds": seconds, "operators": dict(operators)}
     if given.json:
         print(json.dumps(found))
         return
-    print(f"{found['machine']}, {given.threads} threads, {found['date']}")
+    print(f"{found['machine']}, {given.threads} threads, {given.dtype}, {found['date']}")
     print(", ".join(f"{name} {rate:.0f} GFLOP/s" for name, rate in found["GFLOP/s"].items()))
     for name in ("rollout", "update"):
         print(f"\n{name}: {found[name]['seconds']:.2f} s")
