@@ -48,14 +48,14 @@ def test_without_a_sandbox_the_attacks_succeed(tmp_path: Path, monkeypatch: pyte
         "os.environ": "read the secret: environment",
         "connect to the host": "ESCAPED",
         "udp to the host": "changed the host: [('visitors'",
-        "fork": "ESCAPED",
+        "fork": ("ESCAPED", "changed the host: [('processes'"),  # parent and child both answer: who comes first?
         "kill the victim": "ESCAPED",
     }
     host = Host(tmp_path)
     try:
         attacks = {attack.name: attack for attack in load() if attack.name in expected}
         found = {name: fault(PlainSandbox(), attacks[name], host, "") for name in expected}
-        assert {name: (why or "")[: len(expected[name])] for name, why in found.items()} == expected
+        assert not [(name, why) for name, why in found.items() if not (why or "").startswith(expected[name])]
     finally:
         host.close()
         Path("/tmp/planted").unlink(missing_ok=True)
