@@ -61,8 +61,8 @@ class Cache:
         self.same_length = longest if shortest == longest else None  # of all rows: a slice is written much faster
         own_positions = torch.arange(self.used, device=self.lengths_N.device)
         visible = torch.cat((self.sees_prompt_NL, own_positions <= self.lengths_N[:, None]), dim=1)
-        hidden = torch.zeros(visible.shape, dtype=self.prompt_k[0].dtype, device=visible.device)
-        self.mask = hidden.masked_fill_(~visible, -torch.inf)[:, None, None]  # [N, 1, 1, L + C]
+        shown = torch.zeros(visible.shape, dtype=self.prompt_k[0].dtype, device=visible.device)
+        self.mask = shown.masked_fill_(~visible, -torch.inf)[:, None, None]  # [N, 1, 1, L + C]
         self.rows = torch.arange(len(self.lengths_N), device=self.lengths_N.device)
         return (self.prompt_lengths_P[self.row_prompt_N] + self.lengths_N)[:, None]
 

@@ -28,7 +28,7 @@ class RMSNorm(nn.Module):
 
 
 class _RMSNorm(torch.autograd.Function):
-    """torch's own, with a gradient in half the time: the rows' scales are computed again, nothing else is kept."""
+    """torch's own, with a gradient in fewer passes: the rows' scales are computed again, nothing else is kept."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, eps: float) -> Tensor:

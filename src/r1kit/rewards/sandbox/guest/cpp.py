@@ -51,7 +51,10 @@ def _compiled(source: str) -> dict[str, Any]:
 
 def _call_main(channel: int, task: Mapping[str, Any]) -> NoReturn:
     """`main` of the library in the task's source, with the input and what it prints as files."""
-    for path, data in ((OBJECT, base64.b64decode(task["source"])), (INPUT, task["inputs"][0].encode("utf-8", "surrogatepass"))):
+    for path, data in (
+        (OBJECT, base64.b64decode(task["source"])),
+        (INPUT, task["inputs"][0].encode("utf-8", "surrogatepass")),
+    ):
         with open(path, "wb") as file:
             file.write(data)
     reply_to = os.dup(channel)
