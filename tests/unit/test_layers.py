@@ -48,18 +48,26 @@ def test_rms_norm(scale):
 
 
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
-def test_attention_by_products_is_the_fused_kernels(kv_heads):
-    q, k, v = random(2, 4, 7, 8), random(2, kv_heads, 7, 8, seed=1), random(2, kv_heads, 7, 8, seed=2)
-    mask = torch.full((7, 7), -torch.inf, dtype=torch.float64).triu(1)
-    torch.testing.assert_close(products(q, k, v, mask), causal(0, q, k, v))
+@pytest.mark.parametrize("tokens", [7, 300])  # in one block, and in several
+def test_attention_by_products_is_the_fused_kernels(kv_heads, tokens):
+    q, k, v = (random(2, heads, tokens, 8, seed=seed) for seed, heads in enumerate((4, kv_heads, kv_heads)))
+    mask = torch.full((tokens, tokens), -torch.inf, dtype=torch.float64).triu(1)
+    found, expected = products(q, k, v, mask, before=0), causal(0, q, k, v)
+    torch.testing.assert_close(found, expected)
+    weight = torch.linspace(-1, 1, found.numel(), dtype=torch.float64).view_as(found)
+    for one, other in zip(
+        *(torch.autograd.grad((x * weight).sum(), (q, k, v)) for x in (found, expected)), strict=True
+    ):
+        torch.testing.assert_close(one, other)
 
 
-def test_bfloat16_completions_see_what_fp32_ones_do():
+@pytest.mark.parametrize("tokens", [4, 300])
+def test_bfloat16_completions_see_what_fp32_ones_do(tokens):
     prompt_mask = torch.tensor([[True, True, True], [True, False, False]])
-    q, k, v = (random(2, heads, 4, 8, seed=heads).detach().float() for heads in (4, 2, 2))
+    q, k, v = (random(2, heads, tokens, 8, seed=heads).detach().float() for heads in (4, 2, 2))
     keys, values = (random(2, 2, 3, 8, seed=seed).detach().float() for seed in (5, 6))
-    exact = AfterPrefix([keys], [values], prompt_mask, 4)(0, q, k, v)
+    exact = AfterPrefix([keys], [values], prompt_mask, tokens)(0, q, k, v)
     q, k, v, keys, values = (x.bfloat16() for x in (q, k, v, keys, values))
     torch.testing.assert_close(
-        AfterPrefix([keys], [values], prompt_mask, 4)(0, q, k, v).float(), exact, rtol=0.05, atol=0.03
+        AfterPrefix([keys], [values], prompt_mask, tokens)(0, q, k, v).float(), exact, rtol=0.05, atol=0.03
     )

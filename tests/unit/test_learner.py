@@ -31,20 +31,26 @@ def config(**changes) -> RL:
     return RL(kind="rl", model="m", temperature=TEMPERATURE, **given)
 
 
-def make_inputs(model, old_noise: float = 0.3, mask_truncated: bool = True, lengths=LENGTHS):
+def make_inputs(model, old_noise: float = 0.3, mask_truncated: bool = True, lengths=LENGTHS, template: int = 0):
     """A batch of `make_groups` with random rewards."""
-    prompts, groups = make_groups(model, old_noise, lengths)
+    prompts, groups = make_groups(model, old_noise, lengths, template)
     rewards = torch.rand(len(prompts), G, generator=torch.Generator().manual_seed(4))
     return make_batch(
         prompts, groups, group_advantages(rewards), temperature=TEMPERATURE, mask_truncated=mask_truncated
     )
 
 
-def make_groups(model, old_noise: float = 0.3, lengths=LENGTHS):
-    """Prompts, and groups of random completions whose old log-probabilities are the model's own plus noise."""
+def make_groups(model, old_noise: float = 0.3, lengths=LENGTHS, template: int = 0):
+    """Prompts that begin with `template` tokens they share, and groups of random completions.
+
+    The old log-probabilities are the model's own plus noise.
+    """
     generator = torch.Generator().manual_seed(5)
     vocabulary = model.config.vocab_size
-    prompts = [torch.randint(1, vocabulary, (n,), generator=generator).tolist() for n in PROMPT_LENGTHS]
+    begin, *ends = (
+        torch.randint(1, vocabulary, (n,), generator=generator).tolist() for n in (template, *PROMPT_LENGTHS)
+    )
+    prompts = [begin + end for end in ends]
     groups = [[] for _ in prompts]
     for row, length in enumerate(lengths):
         ids = torch.randint(1, vocabulary, (length,), generator=generator)
@@ -131,6 +137,20 @@ def test_gradient_of_other_architectures_with_an_output_matrix_of_their_own(make
     made = Learner(make_decoder(3, tie_word_embeddings=False, num_key_value_heads=4, **shape), config())
     batch = make_inputs(made.model)
     assert relative(gradient(made, batch)[1], plain_gradient(made, batch)[1]) < 1e-5
+
+
+def test_a_template_shared_by_all_prompts_is_computed_once(learner, monkeypatch):
+    made = learner(micro_batch_tokens=200)
+    batch = make_inputs(made.model, template=20)
+    _, expected = plain_gradient(made, batch)
+    computed = []
+    made.model.embed.register_forward_hook(lambda _, tokens, __: computed.append(tokens[0].numel()))
+    for worth, prompt_tokens in ((61, 4 * 31), (60, 20 + 4 * 11)):  # three prompts are spared 20 tokens
+        monkeypatch.setattr("r1kit.learn.learner.WORTH_A_PASS", worth)
+        computed.clear()
+        _, found = gradient(made, batch)
+        assert relative(found, expected) < 1e-5
+        assert sum(computed[: 1 if worth == 61 else 2]) == prompt_tokens
 
 
 @pytest.mark.parametrize("objective", ["grpo", "dapo", "gspo", "dr_grpo"])

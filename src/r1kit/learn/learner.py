@@ -14,18 +14,18 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from r1kit.artifact import UserError
 from r1kit.config import RL
-from r1kit.learn.batch import micro_batches, prompt_blocks
+from r1kit.learn.batch import WORTH_A_PASS, micro_batches, prompt_blocks
 from r1kit.learn.logprobs import token_logprobs, token_logprobs_and_entropy
 from r1kit.learn.loss import OBJECTIVES, SEQUENCE_RATIOS, Clip, Norm, Terms, is_clipped, k3, token_ratio
 from r1kit.learn.memory import free_memory, is_out_of_memory
 from r1kit.learn.optim import learning_rate, make_optimizer, update
+from r1kit.learn.precision import copy_weights, master_of
 from r1kit.log import say
 from r1kit.model.attention import AfterPrefix, Recorded
 from r1kit.model.decoder import Decoder
@@ -48,11 +48,23 @@ class Prefix:
 
     @classmethod
     def of(cls, model: Decoder, prompt_PL: Tensor, mask_PL: Tensor) -> Prefix:
-        recorded = Recorded()
-        hidden_PLD = model(prompt_PL, attend=recorded)
-        last_P = mask_PL.sum(1) - 1
-        rows_P = torch.arange(len(last_P), device=last_P.device)
-        return cls(recorded.keys, recorded.values, hidden_PLD[rows_P, last_P], mask_PL)
+        """What all prompts begin with, their template, is computed once."""
+        shared, rows_P = _shared_length(prompt_PL, mask_PL), torch.arange(len(prompt_PL), device=prompt_PL.device)
+        rest_PL, rest = prompt_PL[:, shared:], Recorded()
+        if shared:
+            template = Recorded()
+            model(prompt_PL[:1, :shared], attend=template)
+            began = [[x.expand(len(rows_P), -1, -1, -1) for x in xs] for xs in (template.keys, template.values)]
+            rest = Recorded(AfterPrefix(*began, mask_PL[:, :shared], rest_PL.shape[1]))
+        positions_PL = torch.arange(shared, prompt_PL.shape[1], device=rows_P.device).expand_as(rest_PL)
+        hidden_PLD = model(rest_PL, positions_PL, rest)
+        keys, values = rest.keys, rest.values
+        if shared:
+            keys, values = (
+                [torch.cat(parts, dim=2) for parts in zip(*both, strict=True)]
+                for both in zip(began, (keys, values), strict=True)
+            )
+        return cls(keys, values, hidden_PLD[rows_P, mask_PL.sum(1) - 1 - shared], mask_PL)
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -62,6 +74,13 @@ class Prefix:
         """The same values cut from the graph, collecting the gradients of many micro-batches."""
         keys, values = ([x.detach().requires_grad_() for x in xs] for xs in (self.keys, self.values))
         return Prefix(keys, values, self.last_hidden_PD.detach().requires_grad_(), self.mask_PL)
+
+
+def _shared_length(prompt_PL: Tensor, mask_PL: Tensor) -> int:
+    """How many tokens all prompts begin with, where computing them once is worth a pass; each keeps one of its own."""
+    begins_alike_L = ((prompt_PL == prompt_PL[0]) & mask_PL).all(0).long().cumprod(0)
+    shared = min(int(begins_alike_L.sum()), int(mask_PL.sum(1).min()) - 1)
+    return shared if shared * (len(prompt_PL) - 1) >= WORTH_A_PASS else 0
 
 
 def completion_states(model: Decoder, prefix: Prefix, prompt_B: Tensor, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
@@ -83,19 +102,11 @@ def _rows(x_PKLE: Tensor, prompt_B: Tensor) -> Tensor:
 
 
 class Learner:
-    """Policy, reference and optimizer. `step` is one policy update.
-
-    `model` computes, in the run's dtype; `master` is what the optimizer updates, always fp32: a step of 3e-6 is lost
-    in bfloat16. In an fp32 run they are the same module.
-    """
+    """Policy, reference and optimizer. `step` is one policy update. `model` computes, `master` learns."""
 
     def __init__(self, model: Decoder, config: RL):
         self.model, self.config = model, config
-        in_fp32 = model.embed.weight.dtype == torch.float32
-        self.master = model if in_fp32 else copy.deepcopy(model).float()
-        if not in_fp32:
-            for low, high in zip(model.parameters(), self.master.parameters(), strict=True):
-                low.register_post_accumulate_grad_hook(partial(_move_gradient, high))
+        self.master = master_of(model)
         self.optimizer = make_optimizer(self.master, config)
         self.reference = copy.deepcopy(model).requires_grad_(False) if config.beta > 0 else None
         self.micro_batch_tokens = config.micro_batch_tokens  # halved when it does not fit in memory
@@ -129,12 +140,11 @@ class Learner:
 
     def follow_master(self) -> None:
         """Round the master weights to what computes."""
-        if self.master is not self.model:
-            _copy_weights(self.master, self.model)
+        copy_weights(self.master, self.model)
 
     def refresh_reference(self) -> None:
         """pi_ref <- pi_theta (paper: every 400 steps)."""
-        _copy_weights(self.model, self.reference)
+        copy_weights(self.model, self.reference)
 
     def backward(self, batch: TrainBatch, max_tokens: int) -> dict[str, float]:
         """Accumulate the step's gradient; returns sums over tokens of what `step` reports.
@@ -216,15 +226,3 @@ class Learner:
             sums["gap_max"] = max(sums["gap_max"], float(gap_BT.max()))
             if ref_logp_BT is not None:
                 sums["kl"] += float((k3(logp_BT, ref_logp_BT) * mask_BT).sum())
-
-
-def _move_gradient(high: Tensor, low: Tensor) -> None:
-    """Add a bfloat16 weight's gradient to its fp32 master's: many small ones would round away in bfloat16."""
-    high.grad = low.grad.float() if high.grad is None else high.grad.add_(low.grad)
-    low.grad = None
-
-
-@torch.no_grad()
-def _copy_weights(source: Decoder, target: Decoder) -> None:
-    for old, new in zip(target.parameters(), source.parameters(), strict=True):
-        old.copy_(new)

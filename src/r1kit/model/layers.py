@@ -84,7 +84,7 @@ class Rotary(nn.Module):
 
 def rotate(x_BTHE: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn each pair (x[i], x[i + E/2]) by its position's angle."""
-    return _Rotate.apply(x_BTHE, cos.to(x_BTHE.dtype), sin.to(x_BTHE.dtype))  # autocast's products are short
+    return _Rotate.apply(x_BTHE, cos, sin)
 
 
 class _Rotate(torch.autograd.Function):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from r1kit.model.attention import causal
+from r1kit.model.attention import aligned, causal
 
 FULL_ENOUGH = 0.7  # the share of the longest document that the shortest attended to with it has
 
@@ -27,7 +27,7 @@ class Documents:
         self.shapes: list[tuple[int, int]] = []  # of the batches: documents, longest
         there: list[Tensor] = []  # padded position -> token, -1 where there is none
         for group in similar_lengths(lengths):
-            longest = lengths[group[0]]
+            longest = aligned(lengths[group[0]])
             self.shapes.append((len(group), longest))
             offset_L = torch.arange(longest)
             there += [torch.where(offset_L < lengths[i], starts[i] + offset_L, -1) for i in group]

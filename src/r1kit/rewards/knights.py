@@ -85,7 +85,7 @@ def solution_of(gold: object, names: Sequence[str] = ()) -> dict[str, bool]:
         pairs = list(zip(names, gold, strict=True))
     else:
         pairs = []
-    if not pairs or not all(isinstance(kind, bool) for _, kind in pairs):
+    if not pairs or not all(name.strip() and isinstance(kind, bool) for name, kind in pairs):
         raise ValueError(f"gold {gold!r} does not say of every person whether they are a knight")
     return dict(pairs)
 

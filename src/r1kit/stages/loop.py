@@ -22,6 +22,7 @@ from r1kit.config import Optimizer
 from r1kit.interrupt import finishing_steps
 from r1kit.learn.checkpoint import Checkpoints
 from r1kit.learn.optim import learning_rate, make_optimizer, update
+from r1kit.learn.precision import computing, copy_weights
 from r1kit.log import progress
 from r1kit.stages.watch import Waited, WatchedLog
 
@@ -49,11 +50,12 @@ class Training:
     """What a checkpoint of such a stage holds."""
 
     master: nn.Module
+    model: nn.Module  # what computes: the master, or its copy in the run's dtype
     optimizer: torch.optim.AdamW
     reference: None = None
 
     def follow_master(self) -> None:
-        """Nothing does: products are rounded as they are made."""
+        copy_weights(self.master, self.model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,12 @@ def train(
     loss: Callable[[M, B], Tensor],
     measure: Callable[[M], dict[str, float]] = lambda model: {},
 ) -> dict[str, float]:
-    """Train `model` in place from its last checkpoint, or from the start; returns `measure` of the finished model.
+    """Train `model`, which is fp32, in place from its last checkpoint, or from the start; returns `measure` of it.
 
     `source(n)` gives the batches of step n (counted from 0) and of all later ones; `loss` is a sum over `count`.
     """
-    state = Training(model, make_optimizer(model, config))
+    measure = torch.no_grad()(measure)
+    state = Training(model, computing(model, getattr(torch, context.dtype)), make_optimizer(model, config))
     log = WatchedLog(context.dir / "metrics.jsonl", context.name, context.dtype)
     start, tokens, measured = time.monotonic(), 0, {}
     with (
@@ -91,13 +94,14 @@ def train(
         steps = Waited(source(done))
         for step, batches in zip(range(done + 1, rhythm.steps + 1), steps, strict=False):
             rate = learning_rate(config, step - 1, rhythm.steps)
-            mean_loss = _backward(model, batches, loss, context)
-            norm = update(model, state.optimizer, rate, config.max_grad_norm)
+            mean_loss = _backward(state.model, batches, loss)
+            norm = update(state.master, state.optimizer, rate, config.max_grad_norm)
+            state.follow_master()
             tokens += sum(batch.tokens for batch in batches)
             row = {"step": step, "loss": mean_loss, "learning_rate": rate, "grad_norm": norm}
             row["skipped"] = float(not math.isfinite(norm))
             row["tokens_per_second"] = tokens / (time.monotonic() - start)
-            measured = _measure(model, measure, context) if _is_due(step, rhythm.steps) else {}
+            measured = measure(state.model) if _is_due(step, rhythm.steps) else {}
             bar.advance(loss=mean_loss, **measured)
             if measured or row["skipped"] or step % rhythm.log_every == 0 or step == rhythm.steps:
                 log.append(row | measured | steps.take_times())
@@ -106,30 +110,18 @@ def train(
                 checkpoints.save(state, {"step": step})
             if stop:
                 break
-    return measured or _measure(model, measure, context)
+    return measured or measure(state.model)
 
 
-def _backward(model: M, batches: Sequence[B], loss: Callable[[M, B], Tensor], context: StageContext) -> float:
+def _backward(model: M, batches: Sequence[B], loss: Callable[[M, B], Tensor]) -> float:
     """Gradients of the mean over all that the batches count, which is returned: how they are cut changes nothing."""
     count = sum(batch.count for batch in batches)
     total = 0.0
     for batch in batches:
-        with _products(context):
-            share = loss(model, batch) / count
+        share = loss(model, batch) / count
         share.backward()
         total += share.item()
     return total
-
-
-@torch.no_grad()
-def _measure(model: M, measure: Callable[[M], dict[str, float]], context: StageContext) -> dict[str, float]:
-    with _products(context):
-        return measure(model)
-
-
-def _products(context: StageContext) -> torch.autocast:
-    """Products run in the stage's dtype, weights stay fp32."""
-    return torch.autocast(torch.device(context.device).type, torch.bfloat16, enabled=context.dtype == "bfloat16")
 
 
 def _is_due(step: int, steps: int) -> bool:
