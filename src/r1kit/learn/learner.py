@@ -54,16 +54,15 @@ class Prefix:
         if shared:
             template = Recorded()
             model(prompt_PL[:1, :shared], attend=template)
-            began = [[x.expand(len(rows_P), -1, -1, -1) for x in xs] for xs in (template.keys, template.values)]
-            rest = Recorded(AfterPrefix(*began, mask_PL[:, :shared], rest_PL.shape[1]))
+            began_k, began_v = (
+                [x.expand(len(rows_P), -1, -1, -1) for x in xs] for xs in (template.keys, template.values)
+            )
+            rest = Recorded(AfterPrefix(began_k, began_v, mask_PL[:, :shared], rest_PL.shape[1]))
         positions_PL = torch.arange(shared, prompt_PL.shape[1], device=rows_P.device).expand_as(rest_PL)
         hidden_PLD = model(rest_PL, positions_PL, rest)
         keys, values = rest.keys, rest.values
         if shared:
-            keys, values = (
-                [torch.cat(parts, dim=2) for parts in zip(*both, strict=True)]
-                for both in zip(began, (keys, values), strict=True)
-            )
+            keys, values = _joined(began_k, keys), _joined(began_v, values)
         return cls(keys, values, hidden_PLD[rows_P, mask_PL.sum(1) - 1 - shared], mask_PL)
 
     @property
@@ -74,6 +73,10 @@ class Prefix:
         """The same values cut from the graph, collecting the gradients of many micro-batches."""
         keys, values = ([x.detach().requires_grad_() for x in xs] for xs in (self.keys, self.values))
         return Prefix(keys, values, self.last_hidden_PD.detach().requires_grad_(), self.mask_PL)
+
+
+def _joined(began: list[Tensor], rest: list[Tensor]) -> list[Tensor]:
+    return [torch.cat(parts, dim=2) for parts in zip(began, rest, strict=True)]
 
 
 def _shared_length(prompt_PL: Tensor, mask_PL: Tensor) -> int:
@@ -97,7 +100,7 @@ def completion_states(model: Decoder, prefix: Prefix, prompt_B: Tensor, tokens_B
 
 
 def _rows(x_PKLE: Tensor, prompt_B: Tensor) -> Tensor:
-    """Each completion's copy of its prompt's. As flat rows: their gradients are added up five times as fast."""
+    """Each completion's copy of its prompt's. Flat, so that gradients are added up in long runs."""
     return x_PKLE.flatten(1).index_select(0, prompt_B).unflatten(1, x_PKLE.shape[1:])
 
 

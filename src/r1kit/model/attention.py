@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-VECTOR = 32  # a CPU's softmax is up to twice as fast over a multiple of so many keys
+VECTOR = 32  # a CPU's softmax is faster over a multiple of so many keys
 BLOCK = 128  # queries whose scores are computed at once
 
 
