@@ -44,6 +44,8 @@ CASES = [
     ({"kind": "knights", "gold": "Ann is a knight, and Bob is a knave.", "response": "Ann: knave, Bob: knave"}, 0),
     ({"kind": "knights", "gold": [True], "response": "Ann: knave"}, None),
     ({"kind": "knights", "gold": {"": True}, "response": "Ann: knight"}, None),
+    ({"kind": "knights", "names": [1], "gold": [True], "response": "1 is a knight"}, None),
+    ({"kind": "knights", "names": 1, "gold": "Ann is a knight", "response": "Ann is a knight"}, None),
     ({"kind": "knights", "gold": "A is a knight, B is a knave", "response": "A is a knight and B is a knave."}, 1),
     ({"kind": "knights", "gold": {"A": True, "B": False}, "response": "A: knave. b is a knight, B is a knave"}, 0),
     ({"kind": "ifeval", "constraints": ["punctuation:no_comma"], "response": "no comma"}, 1),

@@ -11,6 +11,7 @@ from torch import nn
 
 from r1kit.config import Optimizer
 from r1kit.learn.optim import learning_rate, make_optimizer, update
+from r1kit.learn.precision import computing, copy_weights
 
 
 def rates(steps: int, **changes) -> list[float]:
@@ -80,3 +81,15 @@ def test_a_gradient_that_is_not_finite_makes_no_step(poison):
         assert math.isfinite(update(model, optimizer, 1e-3 * value, 1.0)) == (value == 1)
     torch.testing.assert_close((model.state_dict(), optimizer.state_dict()), before, rtol=0, atol=0)
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_a_bfloat16_copy_computes_and_its_fp32_master_learns():
+    master = nn.Linear(1, 1, bias=False)
+    assert computing(master, torch.float32) is master
+    copied = computing(master, torch.bfloat16)
+    for x in (256.0, 1.0):  # in bfloat16 their sum is 256
+        copied(torch.tensor([x], dtype=torch.bfloat16)).backward()
+    assert copied.weight.grad is None and master.weight.grad.item() == 257
+    master.weight.data.fill_(1 / 3)
+    copy_weights(master, copied)
+    assert copied.weight.item() == torch.tensor(1 / 3).bfloat16().item() and master.weight.dtype == torch.float32

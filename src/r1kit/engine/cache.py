@@ -10,12 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from r1kit.model.attention import aligned
+
 # Capacities and prompt lengths are multiples of this, so that a row's sums do not depend on its neighbours' lengths.
 ALIGN = 16
-
-
-def aligned(length: int) -> int:
-    return -(-length // ALIGN) * ALIGN
 
 
 class Cache:
@@ -48,7 +46,7 @@ class Cache:
         And for no others: where all of the memory is in use, products read it as it lies. The copies cost an ALIGN-th
         of those reads; a layer at a time, they hold little beside it.
         """
-        need, have = aligned(int(self.lengths_N.max()) + tokens), self.own_k[0].shape[2]
+        need, have = aligned(int(self.lengths_N.max()) + tokens, ALIGN), self.own_k[0].shape[2]
         if need > have:
             for own in (self.own_k, self.own_v):
                 for layer, x in enumerate(own):
@@ -57,7 +55,7 @@ class Cache:
     def begin_step(self) -> Tensor:
         """Fix the masks of the next token. Returns its positions [N, 1]."""
         shortest, longest = (int(length) for length in self.lengths_N.aminmax())
-        self.used = aligned(longest + 1)
+        self.used = aligned(longest + 1, ALIGN)
         self.same_length = longest if shortest == longest else None  # of all rows: a slice is written much faster
         own_positions = torch.arange(self.used, device=self.lengths_N.device)
         visible = torch.cat((self.sees_prompt_NL, own_positions <= self.lengths_N[:, None]), dim=1)
@@ -108,7 +106,7 @@ class Cache:
         self.prompt_k, self.prompt_v = ([x[prompts] for x in xs] for xs in (self.prompt_k, self.prompt_v))
         self.prompt_lengths_P = self.prompt_lengths_P[prompts]
         self.lengths_N = self.lengths_N[rows]
-        used = aligned(int(self.lengths_N.max()))
+        used = aligned(int(self.lengths_N.max()), ALIGN)
         for own in (self.own_k, self.own_v):
             for layer, x in enumerate(own):
                 own[layer] = x[rows, :, :used]

@@ -14,9 +14,9 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.engine.base import Delta, Finished, Request, SamplingParams
-from r1kit.engine.cache import Cache, aligned
+from r1kit.engine.cache import ALIGN, Cache
 from r1kit.engine.sampler import row_key, sample
-from r1kit.model.attention import Recorded
+from r1kit.model.attention import Recorded, aligned
 from r1kit.model.decoder import Decoder
 from r1kit.types import Completion
 
@@ -132,7 +132,7 @@ class NativeEngine:
     def _prefill(self, taken: list[tuple[int, Request]], params: SamplingParams) -> Batch:
         device = self.model.embed.weight.device
         lengths_P = torch.tensor([len(request.token_ids) for _, request in taken], device=device)
-        tokens_PL = torch.zeros(len(taken), aligned(int(lengths_P.max())), dtype=torch.long, device=device)
+        tokens_PL = torch.zeros(len(taken), aligned(int(lengths_P.max()), ALIGN), dtype=torch.long, device=device)
         for p, (_, request) in enumerate(taken):
             tokens_PL[p, : len(request.token_ids)] = torch.tensor(request.token_ids, device=device)
         recorded = Recorded()

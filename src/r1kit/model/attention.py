@@ -15,8 +15,8 @@ VECTOR = 32  # a CPU's softmax is faster over a multiple of so many keys
 BLOCK = 128  # queries whose scores are computed at once
 
 
-def aligned(keys: int) -> int:
-    return -(-keys // VECTOR) * VECTOR
+def aligned(length: int, multiple: int = VECTOR) -> int:
+    return -(-length // multiple) * multiple
 
 
 class Attend(Protocol):
@@ -28,7 +28,7 @@ class Attend(Protocol):
 def causal(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Every token sees its own row up to itself. Right padding needs no mask: nothing real looks at it."""
     if _by_products(q):
-        return products(q, k, v, _causal_mask(q), 0)
+        return products(q, k, v, _causal_mask(q), before=0)
     return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
 
 
