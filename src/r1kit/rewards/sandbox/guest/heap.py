@@ -1,4 +1,4 @@
-"""The heap of a snapshot, arranged so that a run touches few of its pages: each one that it writes to is copied for it."""
+"""The heap of a snapshot. A page that a run writes to is copied for it, so what it uses should lie together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _slots = count()
 def fill_holes() -> None:
     """Take what free memory lies between objects, for good, so that all that is made from now on lies together.
 
-    Importing a library leaves thousands of holes. A run would put its objects into them, and so write all over the heap.
+    Importing a library leaves thousands of holes. A run would put its objects there, and so write all over the heap.
     """
     gc.collect()
     for block in BLOCKS:
