@@ -7,7 +7,6 @@ E head width, L padded prompt length, C capacity for own tokens.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from r1kit.model.attention import aligned
@@ -50,7 +49,7 @@ class Cache:
         if need > have:
             for own in (self.own_k, self.own_v):
                 for layer, x in enumerate(own):
-                    own[layer] = F.pad(x, (0, 0, 0, need - have))
+                    own[layer] = _longer(x, need)
 
     def begin_step(self) -> Tensor:
         """Fix the masks of the next token. Returns its positions [N, 1]."""
@@ -125,6 +124,12 @@ class Cache:
 def _stack(some: list[Tensor], others: list[Tensor]) -> list[Tensor]:
     """Layer by layer, the rows of both, after padding the shorter ones' tokens with zeros."""
     length = max(some[0].shape[2], others[0].shape[2])
-    return [
-        torch.cat([F.pad(x, (0, 0, 0, length - x.shape[2])) for x in pair]) for pair in zip(some, others, strict=True)
-    ]
+    return [torch.cat([_longer(x, length) for x in pair]) for pair in zip(some, others, strict=True)]
+
+
+def _longer(x: Tensor, length: int) -> Tensor:
+    """[N, K, C, E] -> [N, K, length, E], zeros behind; `F.pad` would write all of it twice."""
+    longer = x.new_empty(*x.shape[:2], length, x.shape[3])
+    longer[:, :, : x.shape[2]] = x
+    longer[:, :, x.shape[2] :] = 0
+    return longer

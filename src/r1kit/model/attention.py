@@ -62,7 +62,7 @@ def _products(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     kv_heads = k.shape[1]
     q = (q * width**-0.5).reshape(rows, kv_heads, -1, width)
     scores = (q @ k.transpose(-1, -2)).unflatten(2, (heads // kv_heads, tokens))
-    weights = torch.softmax(scores.add_(mask), dim=-1).flatten(2, 3)
+    weights = torch.softmax(scores + mask, dim=-1).flatten(2, 3)
     return (weights @ v).reshape(rows, heads, tokens, width)
 
 
