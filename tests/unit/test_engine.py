@@ -115,6 +115,18 @@ def test_company_and_order_change_nothing(model, tokenizer, requests, expected):
         assert_same(found, [c for request in mixed for c in by_prompt[request.prompt_id]])
 
 
+def test_a_shared_beginning_changes_nothing(model, tokenizer, requests, monkeypatch):
+    template, sizes = tuple(range(1, 121)), []
+    forward = type(model).forward
+    monkeypatch.setattr(type(model), "forward", lambda self, x, *rest, **named: (
+        sizes.append(x.numel()), forward(self, x, *rest, **named))[1])  # fmt: skip
+    begun = [replace(request, token_ids=template + request.token_ids) for request in requests]
+    engine = NativeEngine(model, tokenizer)
+    together = engine.generate(begun, PARAMS)
+    assert sizes[0] == len(template), "computed first, and once"
+    assert_same(together, [c for request in begun for c in engine.generate([request], PARAMS)])
+
+
 def test_samples_may_come_from_several_requests(model, tokenizer, requests, expected):
     split = []
     for request in requests:

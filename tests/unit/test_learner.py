@@ -146,7 +146,7 @@ def test_a_template_shared_by_all_prompts_is_computed_once(learner, monkeypatch)
     computed = []
     made.model.embed.register_forward_hook(lambda _, tokens, __: computed.append(tokens[0].numel()))
     for worth, passes in ((61, [4 * 31]), (60, [20, 4 * 11])):  # three prompts are spared 20 tokens
-        monkeypatch.setattr("r1kit.learn.learner.WORTH_A_PASS", worth)
+        monkeypatch.setattr("r1kit.model.prefix.WORTH_SHARING", worth)
         computed.clear()
         _, found = gradient(made, batch)
         assert relative(found, expected) < 1e-5

@@ -15,9 +15,11 @@ from transformers import PreTrainedTokenizerBase
 
 from r1kit.engine.base import Delta, Finished, Request, SamplingParams
 from r1kit.engine.cache import ALIGN, Cache
+from r1kit.engine.prepacked import prepacked
 from r1kit.engine.sampler import row_key, sample
-from r1kit.model.attention import Recorded, aligned
+from r1kit.model.attention import aligned
 from r1kit.model.decoder import Decoder
+from r1kit.model.prefix import Prefix
 from r1kit.types import Completion
 
 # Decode steps between looks at who has finished. Rows that finish inside a block idle until its end.
@@ -94,23 +96,26 @@ class NativeEngine:
         self, requests: Sequence[Request], params: SamplingParams, steps: int
     ) -> Iterator[list[tuple[Row, int]]]:
         """Decode `steps` tokens at a time; yields each row that grew, and by how much."""
+        decoder = prepacked(self.model)
         waiting = deque(enumerate(requests))
         batch: Batch | None = None
         while waiting or batch:
             if waiting and (batch is None or len(batch.rows) <= self.max_concurrent * (1 - RETIRE_SHARE)):
-                arrived = self._admit(waiting, self.max_concurrent - (len(batch.rows) if batch else 0), params)
+                arrived = self._admit(decoder, waiting, self.max_concurrent - (len(batch.rows) if batch else 0), params)
                 if batch is None:
                     batch = arrived
                 elif arrived is not None:
                     batch.join(arrived)
-            yield self._decode(batch, params, steps)
+            yield self._decode(decoder, batch, params, steps)
             alive = (~batch.done_N).nonzero().squeeze(-1)
             if len(alive) == 0:
                 batch = None
             elif len(alive) <= len(batch.rows) * (1 - RETIRE_SHARE):
                 batch.keep(alive)
 
-    def _admit(self, waiting: deque[tuple[int, Request]], room: int, params: SamplingParams) -> Batch | None:
+    def _admit(
+        self, decoder: Decoder, waiting: deque[tuple[int, Request]], room: int, params: SamplingParams
+    ) -> Batch | None:
         """Prefill the next prompts whose whole group fits; a group larger than the engine comes in parts."""
         taken: list[tuple[int, Request]] = []
         while waiting and room > 0:
@@ -127,16 +132,16 @@ class NativeEngine:
                 waiting.popleft()
             taken.append((index, request))
             room -= request.samples
-        return self._prefill(taken, params) if taken else None
+        return self._prefill(decoder, taken, params) if taken else None
 
-    def _prefill(self, taken: list[tuple[int, Request]], params: SamplingParams) -> Batch:
+    def _prefill(self, decoder: Decoder, taken: list[tuple[int, Request]], params: SamplingParams) -> Batch:
         device = self.model.embed.weight.device
         lengths_P = torch.tensor([len(request.token_ids) for _, request in taken], device=device)
         tokens_PL = torch.zeros(len(taken), aligned(int(lengths_P.max()), ALIGN), dtype=torch.long, device=device)
         for p, (_, request) in enumerate(taken):
             tokens_PL[p, : len(request.token_ids)] = torch.tensor(request.token_ids, device=device)
-        recorded = Recorded()
-        hidden_PLD = self.model(tokens_PL, attend=recorded)
+        mask_PL = torch.arange(tokens_PL.shape[1], device=device) < lengths_P[:, None]
+        prefix = Prefix.of(decoder, tokens_PL, mask_PL)
         rows = [
             Row(index, request.prompt_id, request.first_sample + s)
             for index, request in taken
@@ -145,24 +150,21 @@ class NativeEngine:
         keys_N = torch.tensor([row_key(params.seed, row.prompt_id, row.sample) for row in rows], device=device)
         counts = torch.tensor([request.samples for _, request in taken], device=device)
         row_prompt_N = torch.arange(len(taken), device=device).repeat_interleave(counts)
-        last_PD = hidden_PLD[torch.arange(len(taken), device=device), lengths_P - 1]
-        cache = Cache(
-            *([x.contiguous() for x in xs] for xs in (recorded.keys, recorded.values)), lengths_P, row_prompt_N
-        )
-        return Batch(rows, keys_N, last_PD[row_prompt_N], cache)
+        keys, values = ([x.contiguous() for x in xs] for xs in (prefix.keys, prefix.values))
+        return Batch(rows, keys_N, prefix.last_hidden_PD[row_prompt_N], Cache(keys, values, lengths_P, row_prompt_N))
 
-    def _decode(self, batch: Batch, params: SamplingParams, steps: int) -> list[tuple[Row, int]]:
+    def _decode(self, decoder: Decoder, batch: Batch, params: SamplingParams, steps: int) -> list[tuple[Row, int]]:
         """Write up to `steps` tokens of every row, then hand them to the rows in one go."""
         batch.cache.reserve(steps)
         tokens, logprobs, live = [], [], []
         for _ in range(steps):
             live.append(~batch.done_N)
-            logits_NV = self.model.logits(batch.hidden_ND)
+            logits_NV = decoder.logits(batch.hidden_ND)
             token_N, logp_N = sample(logits_NV, batch.keys_N, batch.cache.lengths_N, params)
             tokens.append(token_N)
             logprobs.append(logp_N)
             positions_N1 = batch.cache.begin_step()
-            batch.hidden_ND = self.model(token_N[:, None], positions_N1, batch.cache)[:, 0]
+            batch.hidden_ND = decoder(token_N[:, None], positions_N1, batch.cache)[:, 0]
             batch.cache.end_step()
             finished_N = torch.isin(token_N, self.stop_ids) | (batch.cache.lengths_N >= params.max_tokens)
             batch.done_N = batch.done_N | finished_N

@@ -13,77 +13,28 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from r1kit.artifact import UserError
 from r1kit.config import RL
-from r1kit.learn.batch import WORTH_A_PASS, micro_batches, prompt_blocks
+from r1kit.learn.batch import micro_batches, prompt_blocks
 from r1kit.learn.logprobs import token_logprobs, token_logprobs_and_entropy
 from r1kit.learn.loss import OBJECTIVES, SEQUENCE_RATIOS, Clip, Norm, Terms, is_clipped, k3, token_ratio
 from r1kit.learn.memory import free_memory, is_out_of_memory
 from r1kit.learn.optim import learning_rate, make_optimizer, update
 from r1kit.learn.precision import copy_weights, master_of
 from r1kit.log import say
-from r1kit.model.attention import AfterPrefix, Recorded
+from r1kit.model.attention import AfterPrefix
 from r1kit.model.decoder import Decoder
+from r1kit.model.prefix import Prefix
 from r1kit.types import TrainBatch
 
 TOO_LARGE = (
     "out of memory with a single answer at a time ({tokens} tokens): lower max_completion_length, use a smaller model, "
     "or free memory and run the same command again to go on"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Prefix:
-    """What completions need of their prompts: every layer's keys and values, and the last hidden state."""
-
-    keys: list[Tensor]  # per layer [P, K, L, E]
-    values: list[Tensor]
-    last_hidden_PD: Tensor
-    mask_PL: Tensor
-
-    @classmethod
-    def of(cls, model: Decoder, prompt_PL: Tensor, mask_PL: Tensor) -> Prefix:
-        """What all prompts begin with, their template, is computed once."""
-        shared, rows_P = _shared_length(prompt_PL, mask_PL), torch.arange(len(prompt_PL), device=prompt_PL.device)
-        rest_PL, rest = prompt_PL[:, shared:], Recorded()
-        if shared:
-            template = Recorded()
-            model(prompt_PL[:1, :shared], attend=template)
-            began_k, began_v = (
-                [x.expand(len(rows_P), -1, -1, -1) for x in xs] for xs in (template.keys, template.values)
-            )
-            rest = Recorded(AfterPrefix(began_k, began_v, mask_PL[:, :shared], rest_PL.shape[1]))
-        positions_PL = torch.arange(shared, prompt_PL.shape[1], device=rows_P.device).expand_as(rest_PL)
-        hidden_PLD = model(rest_PL, positions_PL, rest)
-        keys, values = rest.keys, rest.values
-        if shared:
-            keys, values = _joined(began_k, keys), _joined(began_v, values)
-        return cls(keys, values, hidden_PLD[rows_P, mask_PL.sum(1) - 1 - shared], mask_PL)
-
-    @property
-    def tensors(self) -> list[Tensor]:
-        return [*self.keys, *self.values, self.last_hidden_PD]
-
-    def as_leaves(self) -> Prefix:
-        """The same values cut from the graph, collecting the gradients of many micro-batches."""
-        keys, values = ([x.detach().requires_grad_() for x in xs] for xs in (self.keys, self.values))
-        return Prefix(keys, values, self.last_hidden_PD.detach().requires_grad_(), self.mask_PL)
-
-
-def _joined(began: list[Tensor], rest: list[Tensor]) -> list[Tensor]:
-    return [torch.cat(parts, dim=2) for parts in zip(began, rest, strict=True)]
-
-
-def _shared_length(prompt_PL: Tensor, mask_PL: Tensor) -> int:
-    """How many tokens all prompts begin with, where computing them once is worth a pass; each keeps one of its own."""
-    begins_alike_L = ((prompt_PL == prompt_PL[0]) & mask_PL).all(0).long().cumprod(0)
-    shared = min(int(begins_alike_L.sum()), int(mask_PL.sum(1).min()) - 1)
-    return shared if shared * (len(prompt_PL) - 1) >= WORTH_A_PASS else 0
 
 
 def completion_states(model: Decoder, prefix: Prefix, prompt_B: Tensor, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:

@@ -95,7 +95,7 @@ class Decoder(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., D] -> [..., V]"""
-        return F.linear(hidden, self.head_weight)
+        return self.head(hidden) if hasattr(self, "head") else F.linear(hidden, self.embed.weight)
 
     def hugging_face_keys(self) -> dict[str, object]:
         """What config.json says of this model besides its shape."""

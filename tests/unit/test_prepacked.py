@@ -1,0 +1,57 @@
+"""Weights packed for generation: the same decoder to whoever calls it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from r1kit.engine import prepacked as module
+from r1kit.engine.prepacked import prepacked
+
+TOKENS = torch.arange(60).view(4, 15)
+
+
+@pytest.fixture(params=[True, False], ids=["tied", "untied"])
+def model(request, make_decoder):
+    return make_decoder(3, tie_word_embeddings=request.param)
+
+
+@torch.no_grad()
+def logits_of(decoder):
+    return decoder.logits(decoder(TOKENS))
+
+
+def test_single_precision_is_the_same_but_for_rounding(model):
+    packed = prepacked(model)
+    assert packed is not model
+    torch.testing.assert_close(logits_of(packed), logits_of(model), rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_is_the_same_to_the_last_bit(model):
+    model = model.bfloat16()
+    packed = prepacked(model)
+    if packed is model:
+        pytest.skip("this processor has no products in bfloat16")
+    assert torch.equal(logits_of(packed), logits_of(model))
+
+
+def test_it_follows_no_later_change_and_makes_none(model):
+    before, names = logits_of(model), {name for name, _ in model.named_parameters()}
+    packed = prepacked(model)
+    packed_before = logits_of(packed)
+    assert {name for name, _ in model.named_parameters()} == names and torch.equal(logits_of(model), before)
+    with torch.no_grad():
+        model.blocks[0].mlp.down.weight.mul_(2)
+    assert torch.equal(logits_of(packed), packed_before) and not torch.equal(logits_of(model), before)
+
+
+def test_only_the_matrices_are_held_twice(model):
+    assert prepacked(model).embed.weight.data_ptr() == model.embed.weight.data_ptr()
+
+
+def test_models_it_cannot_serve_come_back_as_they_are(model, monkeypatch):
+    monkeypatch.setattr(module, "memory_bytes", lambda: 10_000)
+    assert prepacked(model) is model, "too large to be held twice"
+    monkeypatch.undo()
+    model = model.double()
+    assert prepacked(model) is model, "no such product in float64"
