@@ -1,6 +1,6 @@
 """Drawing tokens, one counter-based random number each.
 
-Shapes: N rows, V vocabulary.
+Shapes: N rows, V vocabulary, C blocks of it, B tokens of a block.
 """
 
 from __future__ import annotations
@@ -8,10 +8,13 @@ from __future__ import annotations
 import hashlib
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from r1kit.engine.base import SamplingParams
+from r1kit.model.attention import aligned
 
+BLOCK = 128  # neighbouring tokens whose weights are added up first
 # splitmix64 (Steele, Lea, Flood 2014), its constants as signed 64-bit integers
 _GAMMA = 0x9E3779B97F4A7C15 - 2**64
 _MIX1 = 0xBF58476D1CE4E5B9 - 2**64
@@ -43,22 +46,44 @@ def sample(logits_NV: Tensor, keys_N: Tensor, positions_N: Tensor, params: Sampl
 
     logp is of softmax(logits / temperature) before truncation; of softmax(logits) when greedy.
     """
-    likeliest_N, argmax_N = logits_NV.max(-1)
-    below_NV = logits_NV.float() - likeliest_N[:, None].float()
-    if params.temperature not in (0, 1):
-        below_NV /= params.temperature
-    weights_NV = below_NV.exp()
-    log_total_N = weights_NV.sum(-1).log_()
-    tokens_N = argmax_N
+    vocabulary = logits_NV.shape[1]
+    likeliest_N1 = logits_NV.amax(-1, keepdim=True).float()
+    scale = params.temperature or 1
+    weights_NV = torch.empty(len(logits_NV), aligned(vocabulary, BLOCK), device=logits_NV.device)
+    weights_NV[:, :vocabulary], weights_NV[:, vocabulary:] = logits_NV, -torch.inf
+    weights_NV.sub_(likeliest_N1)
+    if scale != 1:
+        weights_NV /= scale
+    log_total_N1 = weights_NV.exp_().sum(-1, keepdim=True).log_()
     if params.temperature:
-        cumulative = truncate(weights_NV, params.top_p, params.top_k).cumsum(-1)
-        total_N = cumulative[:, -1]
-        threshold_N = uniform(keys_N, positions_N).float() * total_N
-        # Rounding must not push it up to the total: below, what is found always has some probability.
-        threshold_N = threshold_N.minimum(total_N.nextafter(torch.zeros_like(total_N)))
-        found_N = torch.searchsorted(cumulative, threshold_N[:, None], right=True).squeeze(-1)
-        tokens_N = found_N.clamp(max=logits_NV.shape[-1] - 1)  # NaN is larger than any number
-    return tokens_N, below_NV.gather(-1, tokens_N[:, None]).squeeze(-1) - log_total_N
+        shares_N1 = uniform(keys_N, positions_N)[:, None].float()
+        tokens_N1 = _at_share(truncate(weights_NV, params.top_p, params.top_k), shares_N1)
+        tokens_N1.clamp_(max=vocabulary - 1)  # NaN is larger than any number
+    else:
+        tokens_N1 = logits_NV.argmax(-1, keepdim=True)
+    logp_N1 = (logits_NV.gather(-1, tokens_N1).float() - likeliest_N1) / scale - log_total_N1
+    return tokens_N1.squeeze(-1), logp_N1.squeeze(-1)
+
+
+def _at_share(weights_NV: Tensor, shares_N1: Tensor) -> Tensor:
+    """[N, 1]: where the sum of the weights passes that share of their total: first in which block, then where in it.
+
+    A sum over neighbours is done in parallel, a running sum over the vocabulary one by one.
+    """
+    blocks_NCB = weights_NV.unflatten(-1, (-1, BLOCK))
+    cumulative_NC = blocks_NCB.sum(-1).cumsum_(-1)
+    wanted_N1 = shares_N1 * cumulative_NC[:, -1:]
+    block_N1 = _passed(cumulative_NC, wanted_N1)
+    before_N1 = F.pad(cumulative_NC, (1, 0)).gather(-1, block_N1)
+    chosen_NB = blocks_NCB[torch.arange(len(block_N1), device=block_N1.device), block_N1.squeeze(-1)]
+    return block_N1 * BLOCK + _passed(chosen_NB.cumsum(-1), wanted_N1 - before_N1)
+
+
+def _passed(cumulative_NX: Tensor, wanted_N1: Tensor) -> Tensor:
+    """[N, 1]: the first place above what is wanted. It has some weight: rounding may not push that to the total."""
+    total_N1 = cumulative_NX[:, -1:]
+    wanted_N1 = wanted_N1.minimum(total_N1.nextafter(torch.zeros_like(total_N1)))
+    return torch.searchsorted(cumulative_NX, wanted_N1, right=True).clamp_(max=cumulative_NX.shape[1] - 1)
 
 
 def truncate(weights_NV: Tensor, top_p: float, top_k: int) -> Tensor:
