@@ -49,7 +49,7 @@ def sample(logits_NV: Tensor, keys_N: Tensor, positions_N: Tensor, params: Sampl
     vocabulary = logits_NV.shape[1]
     likeliest_N1 = logits_NV.amax(-1, keepdim=True).float()
     scale = params.temperature or 1
-    weights_NV = torch.empty(len(logits_NV), aligned(vocabulary, BLOCK), device=logits_NV.device)
+    weights_NV = logits_NV.new_empty(len(logits_NV), aligned(vocabulary, BLOCK), dtype=torch.float32)
     weights_NV[:, :vocabulary], weights_NV[:, vocabulary:] = logits_NV, -torch.inf
     weights_NV.sub_(likeliest_N1)
     if scale != 1:
