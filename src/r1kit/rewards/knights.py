@@ -75,7 +75,7 @@ def solution_of(gold: object, names: Sequence[str] = ()) -> dict[str, bool]:
 
     {"Ann": true} or {"Ann": "knight"}, [true, false] beside `names`, or text: "Ann is a knight, and Bob is a knave."
     """
-    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+    if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"names {names!r} is not a list of names")
     if isinstance(gold, Mapping) and gold:
         pairs = [(str(name), KINDS.get(str(kind).casefold(), kind)) for name, kind in gold.items()]
