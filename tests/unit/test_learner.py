@@ -153,6 +153,40 @@ def test_a_template_shared_by_all_prompts_is_computed_once(learner, monkeypatch)
         assert computed[: len(passes)] == passes
 
 
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_same_answer_given_twice_is_computed_once(learner, objective):
+    """Also where its copies were sampled or rewarded differently; never across prompts, nor where one does not count."""
+    made = learner(objective=objective, micro_batch_tokens=10_000)
+    prompts, groups = make_groups(made.model)
+    said = groups[0][2].token_ids
+    for p, sample in ((0, 1), (0, 3), (1, 0), (1, 2)):
+        other = groups[p][sample]
+        old = (*other.logprobs, *groups[0][2].logprobs)[-len(said) :]
+        groups[p][sample] = replace(other, token_ids=said, logprobs=old, finish_reason="stop")
+    graded = torch.ones(len(prompts), G, dtype=torch.bool)
+    graded[0, 3] = False
+    rewards = torch.rand(len(prompts), G, generator=torch.Generator().manual_seed(4))
+    batch = make_batch(
+        prompts,
+        groups,
+        group_advantages(rewards),
+        temperature=TEMPERATURE,
+        mask_truncated=True,
+        graded_PG=graded,
+    )
+    assert batch.twin_B.tolist()[:8] == [0, 1, 1, 3, 4, 5, 4, 7]
+    rows = []
+    made.model.embed.register_forward_hook(lambda _, tokens, __: rows.append(tokens[0].shape[0]))
+    sums, found = gradient(made, batch)
+    assert sum(rows[1:]) == len(batch.twin_B.unique()), "the prompts, then every answer once"
+    terms, entropy = plain_terms(made, batch)
+    norm = Norm(int(graded.sum()), int(batch.completion_mask_BT.sum()), 16)
+    loss = OBJECTIVES[objective](terms, Clip(0.2, 0.3), made.config.beta, norm)
+    assert relative(found, list(torch.autograd.grad(loss, list(made.model.parameters())))) < 1e-5
+    assert sums["loss"] == pytest.approx(loss.item(), rel=1e-4, abs=1e-6)
+    assert sums["entropy"] == pytest.approx(float(entropy.detach().sum()), rel=1e-4)
+
+
 @pytest.mark.parametrize("objective", ["grpo", "dapo", "gspo", "dr_grpo"])
 def test_cutting_the_work_up_never_changes_the_gradient(learner, objective):
     made = learner(objective=objective, micro_batch_tokens=100_000)

@@ -46,6 +46,7 @@ def make_batch(
         old_logp_BT=old_logp_BT.to(device),
         advantages_B=advantages_PG.flatten().to(device=device, dtype=torch.float32),
         graded_B=graded_B.to(device),
+        twin_B=_twins(completion_BT, completion_mask_BT, len(completions) // len(prompts)).to(device),
         temperature=temperature,
     )
 
@@ -57,6 +58,14 @@ def _pad(rows: Sequence[Sequence[float]], dtype: torch.dtype) -> tuple[Tensor, T
         padded[i, : len(row)] = torch.tensor(row, dtype=dtype)
         mask[i, : len(row)] = True
     return padded, mask
+
+
+def _twins(completion_BT: Tensor, mask_BT: Tensor, group: int) -> Tensor:
+    """[B] the first row with the same prompt and the same tokens inside the mask."""
+    rows_B = torch.arange(len(completion_BT))
+    answers = torch.cat((rows_B[:, None] // group, completion_BT.where(mask_BT, -1)), dim=1)
+    _, answer_B = torch.unique(answers, dim=0, return_inverse=True)
+    return rows_B.scatter_reduce(0, answer_B, rows_B, "amin", include_self=False)[answer_B]
 
 
 def prompt_blocks(batch: TrainBatch, micro_batch_tokens: int, skip_zero_variance: bool) -> Iterator[Tensor]:

@@ -2,11 +2,13 @@
 
     prompts  ->  keys, values, last hidden state      once per prompt, not once per completion
                         |
-    completions attend to them  ->  logp  ->  objective  ->  gradients of completions and of what prompts gave
+    completions attend to them  ->  logp              once per distinct answer
+                        |
+    objective, over all answers  ->  gradients of completions and of what prompts gave
                         |
     those flow back through the prompts' own pass
 
-Shapes: P prompts, B sequences, L longest prompt, T longest completion, D model width.
+Shapes: P prompts, B sequences, U of them that differ, L longest prompt, T longest completion, N tokens, D model width.
 """
 
 from __future__ import annotations
@@ -133,9 +135,11 @@ class Learner:
             leaves = prefix.as_leaves()
             with torch.no_grad():
                 frozen = Prefix.of(self.reference, prompt_PL, mask_PL) if self.reference else None
-            rows_B = (prompts[:, None] * group + torch.arange(group, device=prompts.device)).flatten()
-            for rows in micro_batches(lengths_B[rows_B], self.micro_batch_tokens):
-                self._backward_rows(batch, rows_B[rows], rows // group, leaves, frozen, norm, sums)
+            rows = (prompts[:, None] * group + torch.arange(group, device=prompts.device)).flatten()
+            once_U = rows[batch.twin_B[rows] == rows]
+            for picked in micro_batches(lengths_B[once_U], self.micro_batch_tokens):
+                prompt_U = torch.searchsorted(prompts, once_U[picked] // group)
+                self._backward_rows(batch, once_U[picked], prompt_U, leaves, frozen, norm, sums)
             given = [
                 (x, leaf.grad) for x, leaf in zip(prefix.tensors, leaves.tensors, strict=True) if leaf.grad is not None
             ]
@@ -145,35 +149,39 @@ class Learner:
     def _backward_rows(
         self,
         batch: TrainBatch,
-        rows: Tensor,
-        prompt_B: Tensor,
+        once_U: Tensor,
+        prompt_U: Tensor,
         prefix: Prefix,
         frozen: Prefix | None,
         norm: Norm,
         sums: dict[str, float],
     ) -> None:
-        """One micro-batch: objective and gradients, its sums added to `sums`."""
-        length = max(1, int(batch.completion_mask_BT[rows].sum(1).max()))
-        tokens_BT = batch.completion_BT[rows, :length]
-        mask_BT = batch.completion_mask_BT[rows, :length]
-        old_logp_BT = batch.old_logp_BT[rows, :length]
-        zeros_BT, targets_N, ref_logp_BT = torch.zeros_like(old_logp_BT), tokens_BT[mask_BT], None
+        """One micro-batch of U rows and all B that are twins of one of them: gradients, and sums added to `sums`."""
+        length = max(1, int(batch.completion_mask_BT[once_U].sum(1).max()))
+        tokens_UT, mask_UT = batch.completion_BT[once_U, :length], batch.completion_mask_BT[once_U, :length]
+        rows_B, copy_B = (batch.twin_B[:, None] == once_U).nonzero(as_tuple=True)
+
+        def to_rows(x_N: Tensor) -> Tensor:
+            """[B, T], zero outside the mask"""
+            return x_N.new_zeros(mask_UT.shape).masked_scatter(mask_UT, x_N)[copy_B]
+
+        targets_N, ref_logp_BT = tokens_UT[mask_UT], None
         if frozen is not None:  # before the policy, whose activations stay
             with torch.no_grad():
-                states_ND = completion_states(self.reference, frozen, prompt_B, tokens_BT, mask_BT)
+                states_ND = completion_states(self.reference, frozen, prompt_U, tokens_UT, mask_UT)
                 ref_logp_N = token_logprobs(states_ND, self.reference.head_weight, targets_N, batch.temperature)
-            ref_logp_BT = zeros_BT.masked_scatter(mask_BT, ref_logp_N)
-        states_ND = completion_states(self.model, prefix, prompt_B, tokens_BT, mask_BT)
+            ref_logp_BT = to_rows(ref_logp_N)
+        states_ND = completion_states(self.model, prefix, prompt_U, tokens_UT, mask_UT)
         logp_N, entropy_N = token_logprobs_and_entropy(states_ND, self.model.head_weight, targets_N, batch.temperature)
-        logp_BT = zeros_BT.masked_scatter(mask_BT, logp_N)
-        terms = Terms(logp_BT, old_logp_BT, ref_logp_BT, batch.advantages_B[rows], mask_BT)
+        logp_BT, old_logp_BT, mask_BT = to_rows(logp_N), batch.old_logp_BT[rows_B, :length], mask_UT[copy_B]
+        terms = Terms(logp_BT, old_logp_BT, ref_logp_BT, batch.advantages_B[rows_B], mask_BT)
         loss = self.objective(terms, self.clip, self.config.beta, norm)
         loss.backward()
         with torch.no_grad():
             gap_BT = (logp_BT - old_logp_BT).abs() * mask_BT
             sums["loss"] += float(loss)
             sums["tokens"] += int(mask_BT.sum())
-            sums["entropy"] += float(entropy_N.sum())
+            sums["entropy"] += float(to_rows(entropy_N).sum())
             clipped = is_clipped(self.ratio(terms), terms.advantages_B[:, None], self.clip)
             sums["clipped"] += float((clipped & mask_BT).sum())
             sums["gap"] += float(gap_BT.sum())
