@@ -1,6 +1,7 @@
-"""Generation with r1kit's own decoder: continuous batching, prompts shared by their group, no Python work per token.
+"""Generation with r1kit's own decoder: continuous batching, shared beginnings computed once, no Python work per token.
 
-Shapes: N rows (sequences being written), P prompts, L padded prompt length, D model width.
+Shapes: R drafts (completions being written), N rows (what differs among them), P prompts, L padded prompt length, D model
+width.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from r1kit.model.decoder import Decoder
 from r1kit.model.prefix import Prefix
 from r1kit.types import Completion
 
-# Decode steps between looks at who has finished. Rows that finish inside a block idle until its end.
+# Decode steps between looks at who has finished. Drafts that finish inside a block idle until its end.
 BLOCK = 8
-# Rows leave the batch when this share of it has finished; leaving costs a copy of the cache.
-RETIRE_SHARE = 0.2
+# The cache is put in order when this share of its rows is idle or new; that costs a copy of it.
+TIDY_SHARE = 0.2
 
 
 @dataclass(slots=True)
-class Row:
+class Draft:
     """One completion being written."""
 
     request: int
@@ -40,23 +41,58 @@ class Row:
 
 
 class Batch:
-    """The rows that are decoded together."""
+    """The drafts that are written together. Those of a prompt are one row, computed once, until they differ."""
 
-    def __init__(self, rows: list[Row], keys_N: Tensor, hidden_ND: Tensor, cache: Cache):
-        self.rows, self.keys_N, self.hidden_ND, self.cache = rows, keys_N, hidden_ND, cache
-        self.done_N = torch.zeros(len(rows), dtype=torch.bool, device=hidden_ND.device)
+    def __init__(self, drafts: list[Draft], keys_R: Tensor, row_R: Tensor, hidden_ND: Tensor, cache: Cache):
+        self.drafts, self.keys_R, self.row_R, self.hidden_ND, self.cache = drafts, keys_R, row_R, hidden_ND, cache
+        self.done_R = torch.zeros_like(row_R, dtype=torch.bool)
+        self.all_differ = False
 
-    def keep(self, alive: Tensor) -> None:
-        self.rows = [self.rows[i] for i in alive.tolist()]
-        self.keys_N, self.hidden_ND, self.done_N = self.keys_N[alive], self.hidden_ND[alive], self.done_N[alive]
-        self.cache.keep(alive)
+    def part(self, token_R: Tensor) -> Tensor:
+        """[N] the next token of every row. Drafts of one row that drew different tokens get a row for each."""
+        if not self.all_differ:
+            live = (~self.done_R).nonzero().squeeze(1)
+            pairs, pair_of = torch.unique(self.row_R[live] << 32 | token_R[live], return_inverse=True)
+            self.row_R[live] = self._places(pairs >> 32)[pair_of]
+            self.all_differ = len(pairs) == len(live)
+        rows = len(self.cache)
+        kept_R = self.row_R.where(~self.done_R, rows)  # what finished drafts drew goes nowhere
+        return token_R.new_zeros(rows + 1).scatter_(0, kept_R, token_R)[:rows]
+
+    def _places(self, row: Tensor) -> Tensor:
+        """Where rows go, given ascending and several times each if they part: the first stays, the others are copies."""
+        is_copy = row.diff(prepend=row.new_full((1,), -1)) == 0
+        copied = row[is_copy]
+        if len(copied) == 0:
+            return row
+        if len(copied) > TIDY_SHARE * len(self.cache):
+            self.cache.keep(row)
+            return torch.arange(len(row), device=row.device)
+        is_free = torch.ones(len(self.cache) + len(copied), dtype=torch.bool, device=row.device)
+        is_free[row] = False
+        free = is_free.nonzero().squeeze(1)[: len(copied)]
+        self.cache.copy(copied, free, most=len(self.drafts))
+        return row.masked_scatter(is_copy, free)
+
+    def drop_done(self) -> None:
+        """Forget finished drafts, and put the cache in order where that is worth a copy of it."""
+        live = (~self.done_R).nonzero().squeeze(1)
+        self.drafts = [self.drafts[i] for i in live.tolist()]
+        self.keys_R, self.row_R, self.done_R = self.keys_R[live], self.row_R[live], self.done_R[live]
+        rows, row_of = self.row_R.unique(return_inverse=True)
+        if len(rows) <= (1 - TIDY_SHARE) * len(self.cache) or (self.all_differ and not self.cache.in_order):
+            order = self.cache.row_prompt_N[rows].argsort(stable=True)
+            self.cache.keep(rows[order])
+            self.hidden_ND, self.row_R = self.hidden_ND[rows[order]], order.argsort()[row_of]
 
     def join(self, other: Batch) -> None:
-        self.rows += other.rows
-        self.keys_N = torch.cat((self.keys_N, other.keys_N))
+        self.drafts += other.drafts
+        self.keys_R = torch.cat((self.keys_R, other.keys_R))
+        self.row_R = torch.cat((self.row_R, other.row_R + len(self.cache)))
+        self.done_R = torch.cat((self.done_R, other.done_R))
         self.hidden_ND = torch.cat((self.hidden_ND, other.hidden_ND))
-        self.done_N = torch.cat((self.done_N, other.done_N))
         self.cache.join(other.cache)
+        self.all_differ = False
 
 
 class NativeEngine:
@@ -77,10 +113,10 @@ class NativeEngine:
         """See `Engine.generate`."""
         whole: dict[tuple[int, int], Completion] = {}  # (request, sample) -> completion
         for written in self._blocks(requests, params, BLOCK):
-            for row, _ in written:
-                if len(row.token_ids) < params.max_tokens and not self._stopped(row):
+            for draft, _ in written:
+                if len(draft.token_ids) < params.max_tokens and not self._stopped(draft):
                     continue
-                whole[row.request, row.sample] = completion = self._completion(row)
+                whole[draft.request, draft.sample] = completion = self._completion(draft)
                 if finished is not None:
                     finished(completion)
         return [whole[place] for place in sorted(whole)]
@@ -88,30 +124,30 @@ class NativeEngine:
     def stream(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Delta]:
         """See `Engine.stream`."""
         for written in self._blocks(requests, params, steps=1):
-            for row, count in written:
-                yield Delta(row.prompt_id, row.sample, row.token_ids[len(row.token_ids) - count :])
+            for draft, count in written:
+                yield Delta(draft.prompt_id, draft.sample, draft.token_ids[len(draft.token_ids) - count :])
 
     @torch.inference_mode()
     def _blocks(
         self, requests: Sequence[Request], params: SamplingParams, steps: int
-    ) -> Iterator[list[tuple[Row, int]]]:
-        """Decode `steps` tokens at a time; yields each row that grew, and by how much."""
+    ) -> Iterator[list[tuple[Draft, int]]]:
+        """Decode `steps` tokens at a time; yields each draft that grew, and by how much."""
         decoder = prepacked(self.model)
         waiting = deque(enumerate(requests))
         batch: Batch | None = None
         while waiting or batch:
-            if waiting and (batch is None or len(batch.rows) <= self.max_concurrent * (1 - RETIRE_SHARE)):
-                arrived = self._admit(decoder, waiting, self.max_concurrent - (len(batch.rows) if batch else 0), params)
+            if waiting and (batch is None or len(batch.drafts) <= self.max_concurrent * (1 - TIDY_SHARE)):
+                room = self.max_concurrent - (len(batch.drafts) if batch else 0)
+                arrived = self._admit(decoder, waiting, room, params)
                 if batch is None:
                     batch = arrived
                 elif arrived is not None:
                     batch.join(arrived)
             yield self._decode(decoder, batch, params, steps)
-            alive = (~batch.done_N).nonzero().squeeze(-1)
-            if len(alive) == 0:
+            if bool(batch.done_R.all()):
                 batch = None
-            elif len(alive) <= len(batch.rows) * (1 - RETIRE_SHARE):
-                batch.keep(alive)
+            else:
+                batch.drop_done()
 
     def _admit(
         self, decoder: Decoder, waiting: deque[tuple[int, Request]], room: int, params: SamplingParams
@@ -142,57 +178,57 @@ class NativeEngine:
             tokens_PL[p, : len(request.token_ids)] = torch.tensor(request.token_ids, device=device)
         mask_PL = torch.arange(tokens_PL.shape[1], device=device) < lengths_P[:, None]
         prefix = Prefix.of(decoder, tokens_PL, mask_PL)
-        rows = [
-            Row(index, request.prompt_id, request.first_sample + s)
+        drafts = [
+            Draft(index, request.prompt_id, request.first_sample + s)
             for index, request in taken
             for s in range(request.samples)
         ]
-        keys_N = torch.tensor([row_key(params.seed, row.prompt_id, row.sample) for row in rows], device=device)
-        counts = torch.tensor([request.samples for _, request in taken], device=device)
-        row_prompt_N = torch.arange(len(taken), device=device).repeat_interleave(counts)
+        keys_R = torch.tensor([row_key(params.seed, draft.prompt_id, draft.sample) for draft in drafts], device=device)
+        prompts_P = torch.arange(len(taken), device=device)
+        row_R = prompts_P.repeat_interleave(torch.tensor([request.samples for _, request in taken], device=device))
         keys, values = ([x.contiguous() for x in xs] for xs in (prefix.keys, prefix.values))
-        return Batch(rows, keys_N, prefix.last_hidden_PD[row_prompt_N], Cache(keys, values, lengths_P, row_prompt_N))
+        return Batch(drafts, keys_R, row_R, prefix.last_hidden_PD, Cache(keys, values, lengths_P, prompts_P))
 
-    def _decode(self, decoder: Decoder, batch: Batch, params: SamplingParams, steps: int) -> list[tuple[Row, int]]:
-        """Write up to `steps` tokens of every row, then hand them to the rows in one go."""
-        batch.cache.reserve(steps)
+    def _decode(self, decoder: Decoder, batch: Batch, params: SamplingParams, steps: int) -> list[tuple[Draft, int]]:
+        """Write up to `steps` tokens of every draft, then hand them over in one go."""
         tokens, logprobs, live = [], [], []
         for _ in range(steps):
-            live.append(~batch.done_N)
+            positions_R = batch.cache.lengths_N[batch.row_R]
             logits_NV = decoder.logits(batch.hidden_ND)
-            token_N, logp_N = sample(logits_NV, batch.keys_N, batch.cache.lengths_N, params)
-            tokens.append(token_N)
-            logprobs.append(logp_N)
+            token_R, logp_R = sample(logits_NV, batch.keys_R, positions_R, params, batch.row_R)
+            tokens.append(token_R)
+            logprobs.append(logp_R)
+            live.append(~batch.done_R)
+            batch.done_R = batch.done_R | torch.isin(token_R, self.stop_ids) | (positions_R + 1 >= params.max_tokens)
+            if bool(batch.done_R.all()):
+                break
+            token_N = batch.part(token_R)
             positions_N1 = batch.cache.begin_step()
             batch.hidden_ND = decoder(token_N[:, None], positions_N1, batch.cache)[:, 0]
             batch.cache.end_step()
-            finished_N = torch.isin(token_N, self.stop_ids) | (batch.cache.lengths_N >= params.max_tokens)
-            batch.done_N = batch.done_N | finished_N
-            if bool(batch.done_N.all()):
-                break
         counts = torch.stack(live, dim=1).sum(1).tolist()
         written = zip(
-            batch.rows, torch.stack(tokens, 1).tolist(), torch.stack(logprobs, 1).tolist(), counts, strict=True
+            batch.drafts, torch.stack(tokens, 1).tolist(), torch.stack(logprobs, 1).tolist(), counts, strict=True
         )
         grown = []
-        for row, row_tokens, row_logprobs, count in written:
+        for draft, draft_tokens, draft_logprobs, count in written:
             if count:
-                row.token_ids += row_tokens[:count]
-                row.logprobs += row_logprobs[:count]
-                grown.append((row, count))
+                draft.token_ids += draft_tokens[:count]
+                draft.logprobs += draft_logprobs[:count]
+                grown.append((draft, count))
         return grown
 
-    def _stopped(self, row: Row) -> bool:
-        return row.token_ids[-1] in self.stops
+    def _stopped(self, draft: Draft) -> bool:
+        return draft.token_ids[-1] in self.stops
 
-    def _completion(self, row: Row) -> Completion:
-        stopped = self._stopped(row)
-        text = self.tokenizer.decode(row.token_ids[:-1] if stopped else row.token_ids, skip_special_tokens=True)
+    def _completion(self, draft: Draft) -> Completion:
+        stopped = self._stopped(draft)
+        text = self.tokenizer.decode(draft.token_ids[:-1] if stopped else draft.token_ids, skip_special_tokens=True)
         return Completion(
-            prompt_id=row.prompt_id,
-            sample=row.sample,
-            token_ids=tuple(row.token_ids),
-            logprobs=tuple(row.logprobs),
+            prompt_id=draft.prompt_id,
+            sample=draft.sample,
+            token_ids=tuple(draft.token_ids),
+            logprobs=tuple(draft.logprobs),
             text=text,
             finish_reason="stop" if stopped else "length",
             weights_version=self.version,

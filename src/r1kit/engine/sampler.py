@@ -1,6 +1,6 @@
 """Drawing tokens, one counter-based random number each.
 
-Shapes: N rows, V vocabulary, C blocks of it, B tokens of a block.
+Shapes: N distributions, R draws from them, V vocabulary, C blocks of it, B tokens of a block.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def row_key(seed: int, prompt_id: str, sample: int) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def uniform(keys_N: Tensor, positions_N: Tensor) -> Tensor:
+def uniform(keys_R: Tensor, positions_R: Tensor) -> Tensor:
     """A float64 in [0, 1) for every (key, position): splitmix64 of key + position * gamma."""
-    x = keys_N + (positions_N + 1) * _GAMMA
+    x = keys_R + (positions_R + 1) * _GAMMA
     x = (x ^ _shift(x, 30)) * _MIX1
     x = (x ^ _shift(x, 27)) * _MIX2
     x = x ^ _shift(x, 31)
@@ -41,11 +41,15 @@ def _shift(x: Tensor, bits: int) -> Tensor:
     return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
-def sample(logits_NV: Tensor, keys_N: Tensor, positions_N: Tensor, params: SamplingParams) -> tuple[Tensor, Tensor]:
-    """(tokens_N, logp_N): drawn by inverting the cumulative distribution at one uniform number per row.
+def sample(
+    logits_NV: Tensor, keys_R: Tensor, positions_R: Tensor, params: SamplingParams, row_R: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """(tokens_R, logp_R): drawn by inverting the cumulative distribution at one uniform number per draw.
 
-    logp is of softmax(logits / temperature) before truncation; of softmax(logits) when greedy.
+    `row_R` names the distribution that each is drawn from; without it each has its own. logp is of
+    softmax(logits / temperature) before truncation; of softmax(logits) when greedy.
     """
+    row_R = torch.arange(len(logits_NV), device=logits_NV.device) if row_R is None else row_R
     vocabulary = logits_NV.shape[1]
     likeliest_N1 = logits_NV.amax(-1, keepdim=True).float()
     scale = params.temperature or 1
@@ -56,34 +60,34 @@ def sample(logits_NV: Tensor, keys_N: Tensor, positions_N: Tensor, params: Sampl
         weights_NV /= scale
     log_total_N1 = weights_NV.exp_().sum(-1, keepdim=True).log_()
     if params.temperature:
-        shares_N1 = uniform(keys_N, positions_N)[:, None].float()
-        tokens_N1 = _at_share(truncate(weights_NV, params.top_p, params.top_k), shares_N1)
-        tokens_N1.clamp_(max=vocabulary - 1)  # NaN is larger than any number
+        shares_R = uniform(keys_R, positions_R).float()
+        tokens_R = _at_share(truncate(weights_NV, params.top_p, params.top_k), row_R, shares_R)
+        tokens_R.clamp_(max=vocabulary - 1)  # NaN is larger than any number
     else:
-        tokens_N1 = logits_NV.argmax(-1, keepdim=True)
-    logp_N1 = (logits_NV.gather(-1, tokens_N1).float() - likeliest_N1) / scale - log_total_N1
-    return tokens_N1.squeeze(-1), logp_N1.squeeze(-1)
+        tokens_R = logits_NV.argmax(-1)[row_R]
+    logits_R, likeliest_R, log_total_R = logits_NV[row_R, tokens_R], likeliest_N1[row_R, 0], log_total_N1[row_R, 0]
+    return tokens_R, (logits_R.float() - likeliest_R) / scale - log_total_R
 
 
-def _at_share(weights_NV: Tensor, shares_N1: Tensor) -> Tensor:
-    """[N, 1]: where the sum of the weights passes that share of their total: first in which block, then where in it.
+def _at_share(weights_NV: Tensor, row_R: Tensor, shares_R: Tensor) -> Tensor:
+    """[R]: where the sum of a row's weights passes that share of their total: first in which block, then where in it.
 
     A sum over neighbours is done in parallel, a running sum over the vocabulary one by one.
     """
     blocks_NCB = weights_NV.unflatten(-1, (-1, BLOCK))
-    cumulative_NC = blocks_NCB.sum(-1).cumsum_(-1)
-    wanted_N1 = shares_N1 * cumulative_NC[:, -1:]
-    block_N1 = _passed(cumulative_NC, wanted_N1)
-    before_N1 = F.pad(cumulative_NC, (1, 0)).gather(-1, block_N1)
-    chosen_NB = blocks_NCB[torch.arange(len(block_N1), device=block_N1.device), block_N1.squeeze(-1)]
-    return block_N1 * BLOCK + _passed(chosen_NB.cumsum(-1), wanted_N1 - before_N1)
+    cumulative_RC = blocks_NCB.sum(-1).cumsum_(-1)[row_R]
+    wanted_R1 = shares_R[:, None] * cumulative_RC[:, -1:]
+    block_R1 = _passed(cumulative_RC, wanted_R1)
+    before_R1 = F.pad(cumulative_RC, (1, 0)).gather(-1, block_R1)
+    cumulative_RB = blocks_NCB[row_R, block_R1.squeeze(1)].cumsum_(-1)
+    return (block_R1 * BLOCK + _passed(cumulative_RB, wanted_R1 - before_R1)).squeeze(1)
 
 
-def _passed(cumulative_NX: Tensor, wanted_N1: Tensor) -> Tensor:
-    """[N, 1]: the first place above what is wanted. It has some weight: rounding may not push that to the total."""
-    total_N1 = cumulative_NX[:, -1:]
-    wanted_N1 = wanted_N1.minimum(total_N1.nextafter(torch.zeros_like(total_N1)))
-    return torch.searchsorted(cumulative_NX, wanted_N1, right=True).clamp_(max=cumulative_NX.shape[1] - 1)
+def _passed(cumulative_RX: Tensor, wanted_R1: Tensor) -> Tensor:
+    """[R, 1]: the first place above what is wanted. It has some weight: rounding may not push that to the total."""
+    total_R1 = cumulative_RX[:, -1:]
+    wanted_R1 = wanted_R1.minimum(total_R1.nextafter(torch.zeros_like(total_R1)))
+    return torch.searchsorted(cumulative_RX, wanted_R1, right=True).clamp_(max=cumulative_RX.shape[1] - 1)
 
 
 def truncate(weights_NV: Tensor, top_p: float, top_k: int) -> Tensor:
