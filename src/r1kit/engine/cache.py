@@ -1,7 +1,7 @@
-"""Keys and values of what is being written, with each prompt's share held once for its whole group.
+"""Keys and values of what is being written. What several rows begin with is held once for all of them.
 
-Shapes: N rows (distinct beginnings of answers), P prompts, S lanes (most rows of one prompt), H query heads, K key-value heads,
-E head width, L padded prompt length, C capacity for own tokens.
+Shapes: N rows (distinct beginnings of answers), P beginnings shared by rows, S lanes (most rows of one), H query heads,
+K key-value heads, G = H / K, E head width, L padded length of a shared beginning, C capacity for a row's own tokens.
 """
 
 from __future__ import annotations
@@ -15,44 +15,174 @@ from r1kit.model.attention import aligned
 ALIGN = 16
 
 
-class Cache:
-    """The attention of one decode step, and the memory behind it. Rows join and leave between blocks of steps."""
+class Shared:
+    """Beginnings that several rows have in common, and the attention of all rows to theirs."""
 
-    def __init__(self, prompt_k: list[Tensor], prompt_v: list[Tensor], prompt_lengths_P: Tensor, row_prompt_N: Tensor):
-        kv_heads, width = prompt_k[0].shape[1], prompt_k[0].shape[3]
-        self.prompt_k, self.prompt_v = prompt_k, prompt_v  # per layer [P, K, L, E]
-        self.prompt_lengths_P = prompt_lengths_P
-        self.row_prompt_N = row_prompt_N  # which prompt each row continues
-        nothing = prompt_k[0].new_zeros(len(row_prompt_N), kv_heads, 0, width)
-        self.own_k, self.own_v = [nothing] * len(prompt_k), [nothing] * len(prompt_k)  # per layer [N, K, C, E]
-        self.lengths_N = torch.zeros_like(row_prompt_N)  # own tokens so far
+    def __init__(self, keys: list[Tensor], values: list[Tensor], lengths_P: Tensor, of_N: Tensor):
+        self.keys, self.values = keys, values  # per layer [P, K, L, E]
+        self.lengths_P = lengths_P
+        self.of_N = of_N  # which one each row continues
         self._index_lanes()
 
-    def __len__(self) -> int:
-        return len(self.row_prompt_N)
-
     def _index_lanes(self) -> None:
-        """Where each row stands in the [P, S] grid in which a prompt meets all its rows, and what it sees of it."""
-        by_prompt_N, order_N = self.row_prompt_N.sort(stable=True)
-        counts = torch.bincount(by_prompt_N, minlength=len(self.prompt_lengths_P))
+        """Where each row stands in the [P, S] grid in which a beginning meets all its rows, and what it sees of it."""
+        by_beginning_N, order_N = self.of_N.sort(stable=True)
+        counts = torch.bincount(by_beginning_N, minlength=len(self.lengths_P))
         starts = counts.cumsum(0) - counts
-        self.rows = torch.arange(len(order_N), device=order_N.device)
+        rows = torch.arange(len(order_N), device=order_N.device)
         self.lanes = int(counts.max())
         self.grid_N = torch.empty_like(order_N)
-        self.grid_N[order_N] = by_prompt_N * self.lanes + self.rows - starts[by_prompt_N]
-        self.in_order = torch.equal(order_N, self.rows)  # rows of one prompt are neighbours
+        self.grid_N[order_N] = by_beginning_N * self.lanes + rows - starts[by_beginning_N]
+        self.in_order = torch.equal(order_N, rows)  # rows of one beginning are neighbours
         self.grid_is_full = self.in_order and len(order_N) == len(counts) * self.lanes  # then it is a view of the rows
-        prompt_positions = torch.arange(self.prompt_k[0].shape[2], device=order_N.device)
-        self.sees_prompt_NL = prompt_positions < self.prompt_lengths_P[self.row_prompt_N, None]
+        positions = torch.arange(self.keys[0].shape[2], device=order_N.device)
+        self.sees_NL = positions < self.lengths_P[self.of_N, None]
+
+    def scores(self, layer: int, q_NKGE: Tensor) -> Tensor:
+        """[N, K, G, L]"""
+        return self._from_grid(self._to_grid(q_NKGE) @ self.keys[layer].transpose(-1, -2))
+
+    def mix(self, layer: int, weights_NKGL: Tensor) -> Tensor:
+        """[N, K, G, E]"""
+        return self._from_grid(self._to_grid(weights_NKGL) @ self.values[layer])
+
+    def _to_grid(self, x_NKGX: Tensor) -> Tensor:
+        """[N, K, G, X] -> [P, K, S * G, X]; lanes without a row stay zero."""
+        _, kv_heads, group, last = x_NKGX.shape
+        grid = x_NKGX
+        if not self.grid_is_full:
+            grid = x_NKGX.new_zeros(len(self.lengths_P) * self.lanes, kv_heads, group, last)
+            grid[self.grid_N] = x_NKGX
+        return grid.unflatten(0, (-1, self.lanes)).transpose(1, 2).flatten(2, 3)
+
+    def _from_grid(self, grid: Tensor) -> Tensor:
+        """[P, K, S * G, X] -> [N, K, G, X]"""
+        rows_first = grid.unflatten(2, (self.lanes, -1)).transpose(1, 2).flatten(0, 1)
+        return rows_first if self.grid_is_full else rows_first[self.grid_N]
+
+    def copy(self, rows: Tensor, to: Tensor) -> None:
+        self.of_N = _copied(self.of_N, rows, to)
+        self._index_lanes()
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget what none of these rows continues."""
+        kept, self.of_N = torch.unique(self.of_N[rows], return_inverse=True)
+        if len(kept) < len(self.lengths_P):
+            self.keys, self.values = ([x[kept] for x in xs] for xs in (self.keys, self.values))
+            self.lengths_P = self.lengths_P[kept]
+        self._index_lanes()
+
+    def join(self, other: Shared) -> None:
+        if other.keys is self.keys:  # the same beginnings
+            self.of_N = torch.cat((self.of_N, other.of_N))
+        else:
+            self.of_N = torch.cat((self.of_N, other.of_N + len(self.lengths_P)))
+            self.lengths_P = torch.cat((self.lengths_P, other.lengths_P))
+            self.keys, self.values = _stack(self.keys, other.keys), _stack(self.values, other.values)
+        self._index_lanes()
+
+
+class Cache:
+    """The attention of one decode step, and the memory behind it. Rows part, join and leave between steps."""
+
+    def __init__(self, shared: list[Shared], own_k: list[Tensor], own_v: list[Tensor], starts_N: Tensor):
+        self.shared = shared  # what rows begin with, first to last
+        self.own_k, self.own_v = own_k, own_v  # per layer [N, K, C, E]: the rest of the prompt, then what is written
+        self.written_from = own_k[0].shape[2]
+        self.starts_N = starts_N  # the position of a row's first written token
+        self.rest_N = starts_N - sum(x.lengths_P[x.of_N] for x in shared)  # own tokens that belong to the prompt
+        self.lengths_N = torch.zeros_like(starts_N)  # tokens written so far
+
+    def __len__(self) -> int:
+        return len(self.lengths_N)
+
+    @property
+    def in_order(self) -> bool:
+        """Whether rows that share a beginning are neighbours; then they meet it faster."""
+        return all(x.in_order for x in self.shared)
+
+    def ordered(self, rows: Tensor) -> Tensor:
+        """The same rows, those that share a beginning as neighbours."""
+        return rows[self.shared[-1].of_N[rows].argsort(stable=True)] if self.shared else rows
+
+    def begin_step(self) -> Tensor:
+        """Make room for the next token and fix its masks. Returns its positions [N, 1]."""
+        self._reserve(len(self), 1)
+        shortest, longest = (int(length) for length in self.lengths_N.aminmax())
+        self.used = self.written_from + aligned(longest + 1, ALIGN)
+        # Of all rows, where that is so: a slice is written much faster.
+        self.same_place = self.written_from + longest if shortest == longest else None
+        self.rows, self.places_N = (
+            torch.arange(len(self), device=self.lengths_N.device),
+            self.written_from + self.lengths_N,
+        )
+        positions = torch.arange(self.used, device=self.lengths_N.device)
+        sees_own = positions <= self.places_N[:, None]
+        if self.written_from:
+            sees_own &= (positions < self.rest_N[:, None]) | (positions >= self.written_from)
+        visible = torch.cat([*(x.sees_NL for x in self.shared), sees_own], dim=1)
+        shown = torch.zeros(visible.shape, dtype=self.own_k[0].dtype, device=visible.device)
+        self.mask = shown.masked_fill_(~visible, -torch.inf)[:, None, None]  # [N, 1, 1, all L and C]
+        return (self.starts_N + self.lengths_N)[:, None]
+
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """q [N, H, 1, E], k and v [N, K, 1, E] -> [N, H, 1, E]: one softmax over all that is shared and the row's own."""
+        rows, heads, _, width = q.shape
+        kv_heads = k.shape[1]
+        own_k, own_v = self.own_k[layer][:rows], self.own_v[layer][:rows]
+        for own, new in ((own_k, k), (own_v, v)):
+            if self.same_place is None:
+                own[self.rows, :, self.places_N] = new[:, :, 0]
+            else:
+                own[:, :, self.same_place] = new[:, :, 0]
+        q = (q * width**-0.5).reshape(rows, kv_heads, heads // kv_heads, width)
+        own = q @ own_k[:, :, : self.used].transpose(-1, -2)
+        scores = [*(x.scores(layer, q) for x in self.shared), own]
+        weights = torch.softmax(torch.cat(scores, dim=-1).add_(self.mask), dim=-1)
+        *on_shared, on_own = weights.split([x.shape[-1] for x in scores], dim=-1)
+        mixed = on_own @ own_v[:, :, : self.used]
+        for x, on in zip(self.shared, on_shared, strict=True):
+            mixed += x.mix(layer, on)
+        return mixed.reshape(rows, heads, 1, width)
+
+    def end_step(self) -> None:
+        self.lengths_N = self.lengths_N + 1
 
     def copy(self, rows: Tensor, to: Tensor, most: int) -> None:
         """Copy some rows over others or behind the last, for a cache that may come to have `most` of them."""
         self._reserve(most, 0)
-        behind = self.lengths_N.new_zeros(max(0, int(to.max()) + 1 - len(self)))
-        self.row_prompt_N, self.lengths_N = (torch.cat((x, behind)) for x in (self.row_prompt_N, self.lengths_N))
-        for x in (self.row_prompt_N, self.lengths_N, *self.own_k, *self.own_v):
+        for x in (*self.own_k, *self.own_v):
             x[to] = x[rows]
-        self._index_lanes()
+        for shared in self.shared:
+            shared.copy(rows, to)
+        self._set_rows(*(_copied(x, rows, to) for x in self._per_row()))
+
+    def keep(self, rows: Tensor) -> None:
+        """Become these rows: indices, any number of times each."""
+        used = self.written_from + aligned(int(self.lengths_N[rows].max()), ALIGN)
+        for own in (self.own_k, self.own_v):
+            for layer, x in enumerate(own):
+                own[layer] = x[rows, :, :used]
+        for shared in self.shared:
+            shared.keep(rows)
+        self._set_rows(*(x[rows] for x in self._per_row()))
+
+    def join(self, other: Cache) -> None:
+        """Append another cache's rows. It has as many kinds of shared beginnings, and the same room for the rest."""
+        ours, theirs = len(self), len(other)
+        self.own_k, self.own_v = (
+            _stack([x[:ours] for x in some], [x[:theirs] for x in others])
+            for some, others in ((self.own_k, other.own_k), (self.own_v, other.own_v))
+        )
+        for some, others in zip(self.shared, other.shared, strict=True):
+            some.join(others)
+        self._set_rows(*(torch.cat(pair) for pair in zip(self._per_row(), other._per_row(), strict=True)))
+
+    def _per_row(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.starts_N, self.rest_N, self.lengths_N
+
+    def _set_rows(self, starts_N: Tensor, rest_N: Tensor, lengths_N: Tensor) -> None:
+        self.starts_N, self.rest_N, self.lengths_N = starts_N, rest_N, lengths_N
 
     def _reserve(self, rows: int, tokens: int) -> None:
         """Make room for so many rows, and for `tokens` more in each.
@@ -61,85 +191,17 @@ class Cache:
         of those reads; a layer at a time, they hold little beside it.
         """
         have_rows, _, have_tokens, _ = self.own_k[0].shape
-        need_tokens = aligned(int(self.lengths_N.max()) + tokens, ALIGN)
+        need_tokens = self.written_from + aligned(int(self.lengths_N.max()) + tokens, ALIGN)
         if rows > have_rows or need_tokens > have_tokens:
             for own in (self.own_k, self.own_v):
                 for layer, x in enumerate(own):
                     own[layer] = _larger(x[: len(self)], max(rows, have_rows), max(need_tokens, have_tokens))
 
-    def begin_step(self) -> Tensor:
-        """Make room for the next token and fix its masks. Returns its positions [N, 1]."""
-        self._reserve(len(self), 1)
-        shortest, longest = (int(length) for length in self.lengths_N.aminmax())
-        self.used = aligned(longest + 1, ALIGN)
-        self.same_length = longest if shortest == longest else None  # of all rows: a slice is written much faster
-        own_positions = torch.arange(self.used, device=self.lengths_N.device)
-        visible = torch.cat((self.sees_prompt_NL, own_positions <= self.lengths_N[:, None]), dim=1)
-        shown = torch.zeros(visible.shape, dtype=self.prompt_k[0].dtype, device=visible.device)
-        self.mask = shown.masked_fill_(~visible, -torch.inf)[:, None, None]  # [N, 1, 1, L + C]
-        return (self.prompt_lengths_P[self.row_prompt_N] + self.lengths_N)[:, None]
 
-    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """q [N, H, 1, E], k and v [N, K, 1, E] -> [N, H, 1, E]: softmax over the shared prompt and the row's own."""
-        rows, heads, _, width = q.shape
-        kv_heads = k.shape[1]
-        own_k, own_v = self.own_k[layer][:rows], self.own_v[layer][:rows]
-        for own, new in ((own_k, k), (own_v, v)):
-            if self.same_length is None:
-                own[self.rows, :, self.lengths_N] = new[:, :, 0]
-            else:
-                own[:, :, self.same_length] = new[:, :, 0]
-        q = (q * width**-0.5).reshape(rows, kv_heads, heads // kv_heads, width)
-        own = q @ own_k[:, :, : self.used].transpose(-1, -2)
-        prompt_scores = self._to_grid(q) @ self.prompt_k[layer].transpose(-1, -2)
-        scores = torch.cat((self._from_grid(prompt_scores, rows), own), dim=-1).add_(self.mask)
-        weights = torch.softmax(scores, dim=-1)
-        on_prompt, on_own = weights.split((self.prompt_k[layer].shape[2], self.used), dim=-1)
-        mixed = on_own @ own_v[:, :, : self.used]
-        mixed += self._from_grid(self._to_grid(on_prompt) @ self.prompt_v[layer], rows)
-        return mixed.reshape(rows, heads, 1, width)
-
-    def _to_grid(self, x_NKGX: Tensor) -> Tensor:
-        """[N, K, H/K, X] -> [P, K, S * H/K, X]; lanes without a row stay zero."""
-        _, kv_heads, group, last = x_NKGX.shape
-        grid = x_NKGX
-        if not self.grid_is_full:
-            grid = x_NKGX.new_zeros(len(self.prompt_lengths_P) * self.lanes, kv_heads, group, last)
-            grid[self.grid_N] = x_NKGX
-        return grid.unflatten(0, (-1, self.lanes)).transpose(1, 2).flatten(2, 3)
-
-    def _from_grid(self, grid: Tensor, rows: int) -> Tensor:
-        """[P, K, S * H/K, X] -> [N, K, H/K, X]"""
-        rows_first = grid.unflatten(2, (self.lanes, -1)).transpose(1, 2).flatten(0, 1)
-        return rows_first if self.grid_is_full else rows_first[self.grid_N]
-
-    def end_step(self) -> None:
-        self.lengths_N = self.lengths_N + 1
-
-    def keep(self, rows: Tensor) -> None:
-        """Become these rows (indices, any number of times each), and forget prompts that no row continues."""
-        prompts, self.row_prompt_N = torch.unique(self.row_prompt_N[rows], return_inverse=True)
-        self.prompt_k, self.prompt_v = ([x[prompts] for x in xs] for xs in (self.prompt_k, self.prompt_v))
-        self.prompt_lengths_P = self.prompt_lengths_P[prompts]
-        self.lengths_N = self.lengths_N[rows]
-        used = aligned(int(self.lengths_N.max()), ALIGN)
-        for own in (self.own_k, self.own_v):
-            for layer, x in enumerate(own):
-                own[layer] = x[rows, :, :used]
-        self._index_lanes()
-
-    def join(self, other: Cache) -> None:
-        """Append another cache's rows and prompts."""
-        rows = len(self), len(other)
-        self.own_k, self.own_v = (
-            _stack(*([x[:n] for x in xs] for xs, n in zip(pair, rows, strict=True)))
-            for pair in ((self.own_k, other.own_k), (self.own_v, other.own_v))
-        )
-        self.row_prompt_N = torch.cat((self.row_prompt_N, other.row_prompt_N + len(self.prompt_lengths_P)))
-        self.prompt_lengths_P = torch.cat((self.prompt_lengths_P, other.prompt_lengths_P))
-        self.lengths_N = torch.cat((self.lengths_N, other.lengths_N))
-        self.prompt_k, self.prompt_v = _stack(self.prompt_k, other.prompt_k), _stack(self.prompt_v, other.prompt_v)
-        self._index_lanes()
+def _copied(x_N: Tensor, rows: Tensor, to: Tensor) -> Tensor:
+    """`x_N` with some of its rows copied over others or behind the last."""
+    behind = x_N.new_zeros(max(0, int(to.max()) + 1 - len(x_N)))
+    return torch.cat((x_N, behind)).index_copy_(0, to, x_N[rows])
 
 
 def _stack(some: list[Tensor], others: list[Tensor]) -> list[Tensor]:

@@ -6,6 +6,7 @@ width.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,18 +16,20 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.engine.base import Delta, Finished, Request, SamplingParams
-from r1kit.engine.cache import ALIGN, Cache
+from r1kit.engine.cache import ALIGN, Cache, Shared
 from r1kit.engine.prepacked import prepacked
 from r1kit.engine.sampler import row_key, sample
-from r1kit.model.attention import aligned
+from r1kit.model.attention import Recorded, aligned
 from r1kit.model.decoder import Decoder
-from r1kit.model.prefix import Prefix
+from r1kit.model.prefix import WORTH_SHARING, Prefix, recorded
 from r1kit.types import Completion
 
 # Decode steps between looks at who has finished. Drafts that finish inside a block idle until its end.
 BLOCK = 8
 # The cache is put in order when this share of its rows is idle or new; that costs a copy of it.
 TIDY_SHARE = 0.2
+# Of the tokens in which prompts differ, up to so many are held in every row: fewer are not worth being shared.
+SHORT = 64
 
 
 @dataclass(slots=True)
@@ -38,6 +41,15 @@ class Draft:
     sample: int
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What all requests of a call begin with, and how long the rest of their prompts is."""
+
+    length: int
+    recorded: Recorded | None
+    longest_rest: int
 
 
 class Batch:
@@ -81,9 +93,9 @@ class Batch:
         self.keys_R, self.row_R, self.done_R = self.keys_R[live], self.row_R[live], self.done_R[live]
         rows, row_of = self.row_R.unique(return_inverse=True)
         if len(rows) <= (1 - TIDY_SHARE) * len(self.cache) or (self.all_differ and not self.cache.in_order):
-            order = self.cache.row_prompt_N[rows].argsort(stable=True)
-            self.cache.keep(rows[order])
-            self.hidden_ND, self.row_R = self.hidden_ND[rows[order]], order.argsort()[row_of]
+            kept = self.cache.ordered(rows)
+            self.cache.keep(kept)
+            self.hidden_ND, self.row_R = self.hidden_ND[kept], kept.argsort()[row_of]
 
     def join(self, other: Batch) -> None:
         self.drafts += other.drafts
@@ -133,12 +145,13 @@ class NativeEngine:
     ) -> Iterator[list[tuple[Draft, int]]]:
         """Decode `steps` tokens at a time; yields each draft that grew, and by how much."""
         decoder = prepacked(self.model)
+        beginning = self._beginning(decoder, requests)
         waiting = deque(enumerate(requests))
         batch: Batch | None = None
         while waiting or batch:
             if waiting and (batch is None or len(batch.drafts) <= self.max_concurrent * (1 - TIDY_SHARE)):
                 room = self.max_concurrent - (len(batch.drafts) if batch else 0)
-                arrived = self._admit(decoder, waiting, room, params)
+                arrived = self._admit(decoder, beginning, waiting, room, params)
                 if batch is None:
                     batch = arrived
                 elif arrived is not None:
@@ -150,7 +163,12 @@ class NativeEngine:
                 batch.drop_done()
 
     def _admit(
-        self, decoder: Decoder, waiting: deque[tuple[int, Request]], room: int, params: SamplingParams
+        self,
+        decoder: Decoder,
+        beginning: Beginning,
+        waiting: deque[tuple[int, Request]],
+        room: int,
+        params: SamplingParams,
     ) -> Batch | None:
         """Prefill the next prompts whose whole group fits; a group larger than the engine comes in parts."""
         taken: list[tuple[int, Request]] = []
@@ -168,26 +186,52 @@ class NativeEngine:
                 waiting.popleft()
             taken.append((index, request))
             room -= request.samples
-        return self._prefill(decoder, taken, params) if taken else None
+        return self._prefill(decoder, beginning, taken, params) if taken else None
 
-    def _prefill(self, decoder: Decoder, taken: list[tuple[int, Request]], params: SamplingParams) -> Batch:
+    def _beginning(self, decoder: Decoder, requests: Sequence[Request]) -> Beginning:
+        """What all requests begin with, where that is worth a pass; each keeps a token of its own."""
+        common = len(os.path.commonprefix([request.token_ids for request in requests]))
+        lengths = [len(request.token_ids) for request in requests] or [1]
+        shortest, longest = min(lengths), max(lengths)
+        length = min(common, shortest - 1) // ALIGN * ALIGN
+        if length * (len(requests) - 1) < WORTH_SHARING:
+            return Beginning(0, None, longest)
+        tokens_T = torch.tensor(requests[0].token_ids[:length], device=self.stop_ids.device)
+        return Beginning(length, recorded(decoder, tokens_T), longest - length)
+
+    def _prefill(
+        self, decoder: Decoder, beginning: Beginning, taken: list[tuple[int, Request]], params: SamplingParams
+    ) -> Batch:
         device = self.model.embed.weight.device
-        lengths_P = torch.tensor([len(request.token_ids) for _, request in taken], device=device)
-        tokens_PL = torch.zeros(len(taken), aligned(int(lengths_P.max()), ALIGN), dtype=torch.long, device=device)
-        for p, (_, request) in enumerate(taken):
-            tokens_PL[p, : len(request.token_ids)] = torch.tensor(request.token_ids, device=device)
-        mask_PL = torch.arange(tokens_PL.shape[1], device=device) < lengths_P[:, None]
-        prefix = Prefix.of(decoder, tokens_PL, mask_PL)
+        rests = [request.token_ids[beginning.length :] for _, request in taken]
+        own = aligned(beginning.longest_rest, ALIGN) <= SHORT  # each row has a copy of the rest of its prompt
+        lengths_P = torch.tensor([len(rest) for rest in rests], device=device)
+        padded = aligned(beginning.longest_rest if own else int(lengths_P.max()), ALIGN)
+        tokens_PL = torch.zeros(len(taken), padded, dtype=torch.long, device=device)
+        for p, rest in enumerate(rests):
+            tokens_PL[p, : len(rest)] = torch.tensor(rest, device=device)
+        mask_PL = torch.arange(padded, device=device) < lengths_P[:, None]
+        prefix = Prefix.after(beginning.recorded, decoder, tokens_PL, mask_PL)
+        prompts_P = torch.arange(len(taken), device=device)
+        shared = []
+        if beginning.recorded is not None:
+            length_1 = torch.tensor([beginning.length], device=device)
+            shared.append(
+                Shared(beginning.recorded.keys, beginning.recorded.values, length_1, torch.zeros_like(prompts_P))
+            )
+        keys, values = ([x.contiguous() for x in xs] for xs in (prefix.keys, prefix.values))
+        if not own:
+            shared.append(Shared(keys, values, lengths_P, prompts_P))
+            keys, values = ([x[:, :, :0] for x in xs] for xs in (keys, values))
+        cache = Cache(shared, keys, values, beginning.length + lengths_P)
         drafts = [
             Draft(index, request.prompt_id, request.first_sample + s)
             for index, request in taken
             for s in range(request.samples)
         ]
         keys_R = torch.tensor([row_key(params.seed, draft.prompt_id, draft.sample) for draft in drafts], device=device)
-        prompts_P = torch.arange(len(taken), device=device)
         row_R = prompts_P.repeat_interleave(torch.tensor([request.samples for _, request in taken], device=device))
-        keys, values = ([x.contiguous() for x in xs] for xs in (prefix.keys, prefix.values))
-        return Batch(drafts, keys_R, row_R, prefix.last_hidden_PD, Cache(keys, values, lengths_P, prompts_P))
+        return Batch(drafts, keys_R, row_R, prefix.last_hidden_PD, cache)
 
     def _decode(self, decoder: Decoder, batch: Batch, params: SamplingParams, steps: int) -> list[tuple[Draft, int]]:
         """Write up to `steps` tokens of every draft, then hand them over in one go."""

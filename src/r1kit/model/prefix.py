@@ -28,21 +28,26 @@ class Prefix:
     @classmethod
     def of(cls, model: Decoder, prompt_PL: Tensor, mask_PL: Tensor) -> Prefix:
         """What all prompts begin with, their template, is computed once."""
-        shared, rows_P = _shared_length(prompt_PL, mask_PL), torch.arange(len(prompt_PL), device=prompt_PL.device)
-        rest_PL, rest = prompt_PL[:, shared:], Recorded()
-        if shared:
-            template = Recorded()
-            model(prompt_PL[:1, :shared], attend=template)
-            began_k, began_v = (
-                [x.expand(len(rows_P), -1, -1, -1) for x in xs] for xs in (template.keys, template.values)
-            )
-            rest = Recorded(AfterPrefix(began_k, began_v, mask_PL[:, :shared], rest_PL.shape[1]))
-        positions_PL = torch.arange(shared, prompt_PL.shape[1], device=rows_P.device).expand_as(rest_PL)
-        hidden_PLD = model(rest_PL, positions_PL, rest)
-        keys, values = rest.keys, rest.values
-        if shared:
-            keys, values = _joined(began_k, keys), _joined(began_v, values)
-        return cls(keys, values, hidden_PLD[rows_P, mask_PL.sum(1) - 1 - shared], mask_PL)
+        shared = _shared_length(prompt_PL, mask_PL)
+        if not shared:
+            return cls.after(None, model, prompt_PL, mask_PL)
+        template = recorded(model, prompt_PL[0, :shared])
+        rest = cls.after(template, model, prompt_PL[:, shared:], mask_PL[:, shared:])
+        keys, values = _joined(template.keys, rest.keys), _joined(template.values, rest.values)
+        return cls(keys, values, rest.last_hidden_PD, mask_PL)
+
+    @classmethod
+    def after(cls, template: Recorded | None, model: Decoder, rest_PL: Tensor, mask_PL: Tensor) -> Prefix:
+        """Of what comes behind the template alone."""
+        (prompts, tokens), began, attend = rest_PL.shape, 0, Recorded()
+        if template is not None:
+            keys, values = ([x.expand(prompts, -1, -1, -1) for x in xs] for xs in (template.keys, template.values))
+            began = keys[0].shape[2]
+            attend = Recorded(AfterPrefix(keys, values, mask_PL.new_ones(prompts, began), tokens))
+        positions_PL = torch.arange(began, began + tokens, device=rest_PL.device).expand_as(rest_PL)
+        hidden_PLD = model(rest_PL, positions_PL, attend)
+        last_hidden_PD = hidden_PLD[torch.arange(prompts, device=rest_PL.device), mask_PL.sum(1) - 1]
+        return cls(attend.keys, attend.values, last_hidden_PD, mask_PL)
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -54,8 +59,15 @@ class Prefix:
         return Prefix(keys, values, self.last_hidden_PD.detach().requires_grad_(), self.mask_PL)
 
 
+def recorded(model: Decoder, template_T: Tensor) -> Recorded:
+    """The keys and values of what prompts begin with, per layer [1, K, T, E]."""
+    record = Recorded()
+    model(template_T[None], attend=record)
+    return record
+
+
 def _joined(began: list[Tensor], rest: list[Tensor]) -> list[Tensor]:
-    return [torch.cat(parts, dim=2) for parts in zip(began, rest, strict=True)]
+    return [torch.cat((x.expand(len(y), -1, -1, -1), y), dim=2) for x, y in zip(began, rest, strict=True)]
 
 
 def _shared_length(prompt_PL: Tensor, mask_PL: Tensor) -> int:
