@@ -127,6 +127,27 @@ def test_a_shared_beginning_changes_nothing(model, tokenizer, requests, monkeypa
     assert_same(together, [c for request in begun for c in engine.generate([request], PARAMS)])
 
 
+@pytest.mark.parametrize("temperature", [0.02, 0.1, 0.3])
+@pytest.mark.parametrize("short", [0, 1000])
+def test_answers_are_computed_once_while_they_are_the_same(model, tokenizer, requests, monkeypatch, temperature, short):
+    """Whether rows hold the rest of their prompts or share it, and however quickly and unevenly they part."""
+    monkeypatch.setattr("r1kit.engine.native.SHORT", short)
+    params, rows = replace(PARAMS, temperature=temperature, max_tokens=40, top_p=1.0, top_k=0), []
+    forward = type(model).forward
+    monkeypatch.setattr(type(model), "forward", lambda self, x, *rest, **named: (
+        rows.append(x.shape), forward(self, x, *rest, **named))[1])  # fmt: skip
+    asked = [replace(request, samples=8) for request in requests]
+    found = NativeEngine(model, tokenizer, max_concurrent=20).generate(asked, params)
+    computed = sum(batch for batch, tokens in rows if tokens == 1)
+    written = sum(len(c.token_ids) for c in found)
+    assert computed < {0.02: 0.3, 0.1: 0.6, 0.3: 1.0}[temperature] * written
+    for completion in found[::13]:
+        request = next(r for r in asked if r.prompt_id == completion.prompt_id)
+        tokens, logps = naive(model, request, completion.sample, params)
+        assert list(completion.token_ids) == tokens
+        assert list(completion.logprobs) == pytest.approx(logps, abs=1e-5)
+
+
 def test_samples_may_come_from_several_requests(model, tokenizer, requests, expected):
     split = []
     for request in requests:

@@ -126,7 +126,7 @@ class Cache:
         return (self.starts_N + self.lengths_N)[:, None]
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """q [N, H, 1, E], k and v [N, K, 1, E] -> [N, H, 1, E]: one softmax over all that is shared and the row's own."""
+        """q [N, H, 1, E], k and v [N, K, 1, E] -> [N, H, 1, E]: one softmax over what is shared and the row's own."""
         rows, heads, _, width = q.shape
         kv_heads = k.shape[1]
         own_k, own_v = self.own_k[layer][:rows], self.own_v[layer][:rows]

@@ -1,7 +1,6 @@
 """Generation with r1kit's own decoder: continuous batching, shared beginnings computed once, no Python work per token.
 
-Shapes: R drafts (completions being written), N rows (what differs among them), P prompts, L padded prompt length, D model
-width.
+Shapes: P prompts, L padded length of what they do not have in common; others as in `engine.batch`.
 """
 
 from __future__ import annotations
@@ -9,13 +8,14 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.engine.base import Delta, Finished, Request, SamplingParams
+from r1kit.engine.batch import TIDY_SHARE, Batch, Draft
 from r1kit.engine.cache import ALIGN, Cache, Shared
 from r1kit.engine.prepacked import prepacked
 from r1kit.engine.sampler import row_key, sample
@@ -26,85 +26,21 @@ from r1kit.types import Completion
 
 # Decode steps between looks at who has finished. Drafts that finish inside a block idle until its end.
 BLOCK = 8
-# The cache is put in order when this share of its rows is idle or new; that costs a copy of it.
-TIDY_SHARE = 0.2
-# Of the tokens in which prompts differ, up to so many are held in every row: fewer are not worth being shared.
+# Where prompts go on for no more than so many tokens after their common beginning, every row has a copy of those.
 SHORT = 64
-
-
-@dataclass(slots=True)
-class Draft:
-    """One completion being written."""
-
-    request: int
-    prompt_id: str
-    sample: int
-    token_ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """What all requests of a call begin with, and how long the rest of their prompts is."""
+    """What all prompts of a call begin with, and what is known of the rest of them."""
 
     length: int
     recorded: Recorded | None
     longest_rest: int
 
-
-class Batch:
-    """The drafts that are written together. Those of a prompt are one row, computed once, until they differ."""
-
-    def __init__(self, drafts: list[Draft], keys_R: Tensor, row_R: Tensor, hidden_ND: Tensor, cache: Cache):
-        self.drafts, self.keys_R, self.row_R, self.hidden_ND, self.cache = drafts, keys_R, row_R, hidden_ND, cache
-        self.done_R = torch.zeros_like(row_R, dtype=torch.bool)
-        self.all_differ = False
-
-    def part(self, token_R: Tensor) -> Tensor:
-        """[N] the next token of every row. Drafts of one row that drew different tokens get a row for each."""
-        if not self.all_differ:
-            live = (~self.done_R).nonzero().squeeze(1)
-            pairs, pair_of = torch.unique(self.row_R[live] << 32 | token_R[live], return_inverse=True)
-            self.row_R[live] = self._places(pairs >> 32)[pair_of]
-            self.all_differ = len(pairs) == len(live)
-        rows = len(self.cache)
-        kept_R = self.row_R.where(~self.done_R, rows)  # what finished drafts drew goes nowhere
-        return token_R.new_zeros(rows + 1).scatter_(0, kept_R, token_R)[:rows]
-
-    def _places(self, row: Tensor) -> Tensor:
-        """Where rows go, given ascending and several times each if they part: the first stays, the others are copies."""
-        is_copy = row.diff(prepend=row.new_full((1,), -1)) == 0
-        copied = row[is_copy]
-        if len(copied) == 0:
-            return row
-        if len(copied) > TIDY_SHARE * len(self.cache):
-            self.cache.keep(row)
-            return torch.arange(len(row), device=row.device)
-        is_free = torch.ones(len(self.cache) + len(copied), dtype=torch.bool, device=row.device)
-        is_free[row] = False
-        free = is_free.nonzero().squeeze(1)[: len(copied)]
-        self.cache.copy(copied, free, most=len(self.drafts))
-        return row.masked_scatter(is_copy, free)
-
-    def drop_done(self) -> None:
-        """Forget finished drafts, and put the cache in order where that is worth a copy of it."""
-        live = (~self.done_R).nonzero().squeeze(1)
-        self.drafts = [self.drafts[i] for i in live.tolist()]
-        self.keys_R, self.row_R, self.done_R = self.keys_R[live], self.row_R[live], self.done_R[live]
-        rows, row_of = self.row_R.unique(return_inverse=True)
-        if len(rows) <= (1 - TIDY_SHARE) * len(self.cache) or (self.all_differ and not self.cache.in_order):
-            kept = self.cache.ordered(rows)
-            self.cache.keep(kept)
-            self.hidden_ND, self.row_R = self.hidden_ND[kept], kept.argsort()[row_of]
-
-    def join(self, other: Batch) -> None:
-        self.drafts += other.drafts
-        self.keys_R = torch.cat((self.keys_R, other.keys_R))
-        self.row_R = torch.cat((self.row_R, other.row_R + len(self.cache)))
-        self.done_R = torch.cat((self.done_R, other.done_R))
-        self.hidden_ND = torch.cat((self.hidden_ND, other.hidden_ND))
-        self.cache.join(other.cache)
-        self.all_differ = False
+    @property
+    def rest_is_short(self) -> bool:
+        return aligned(self.longest_rest, ALIGN) <= SHORT
 
 
 class NativeEngine:
@@ -202,36 +138,39 @@ class NativeEngine:
     def _prefill(
         self, decoder: Decoder, beginning: Beginning, taken: list[tuple[int, Request]], params: SamplingParams
     ) -> Batch:
-        device = self.model.embed.weight.device
-        rests = [request.token_ids[beginning.length :] for _, request in taken]
-        own = aligned(beginning.longest_rest, ALIGN) <= SHORT  # each row has a copy of the rest of its prompt
-        lengths_P = torch.tensor([len(rest) for rest in rests], device=device)
-        padded = aligned(beginning.longest_rest if own else int(lengths_P.max()), ALIGN)
-        tokens_PL = torch.zeros(len(taken), padded, dtype=torch.long, device=device)
-        for p, rest in enumerate(rests):
-            tokens_PL[p, : len(rest)] = torch.tensor(rest, device=device)
-        mask_PL = torch.arange(padded, device=device) < lengths_P[:, None]
-        prefix = Prefix.after(beginning.recorded, decoder, tokens_PL, mask_PL)
-        prompts_P = torch.arange(len(taken), device=device)
-        shared = []
-        if beginning.recorded is not None:
-            length_1 = torch.tensor([beginning.length], device=device)
-            shared.append(
-                Shared(beginning.recorded.keys, beginning.recorded.values, length_1, torch.zeros_like(prompts_P))
-            )
-        keys, values = ([x.contiguous() for x in xs] for xs in (prefix.keys, prefix.values))
-        if not own:
-            shared.append(Shared(keys, values, lengths_P, prompts_P))
-            keys, values = ([x[:, :, :0] for x in xs] for xs in (keys, values))
-        cache = Cache(shared, keys, values, beginning.length + lengths_P)
+        """Every prompt computed once, and a draft for each of its samples."""
         drafts = [
             Draft(index, request.prompt_id, request.first_sample + s)
             for index, request in taken
             for s in range(request.samples)
         ]
+        device = self.stop_ids.device
         keys_R = torch.tensor([row_key(params.seed, draft.prompt_id, draft.sample) for draft in drafts], device=device)
-        row_R = prompts_P.repeat_interleave(torch.tensor([request.samples for _, request in taken], device=device))
-        return Batch(drafts, keys_R, row_R, prefix.last_hidden_PD, cache)
+        samples_P = torch.tensor([request.samples for _, request in taken], device=device)
+        row_R = torch.arange(len(taken), device=device).repeat_interleave(samples_P)
+        return Batch(drafts, keys_R, row_R, *self._computed(decoder, beginning, [r.token_ids for _, r in taken]))
+
+    def _computed(
+        self, decoder: Decoder, beginning: Beginning, prompts: Sequence[tuple[int, ...]]
+    ) -> tuple[Tensor, Cache]:
+        """Last hidden states [P, D], and a cache whose rows are the prompts."""
+        device = self.stop_ids.device
+        lengths_P = torch.tensor([len(prompt) - beginning.length for prompt in prompts], device=device)
+        longest = beginning.longest_rest if beginning.rest_is_short else int(lengths_P.max())
+        tokens_PL = torch.zeros(len(prompts), aligned(longest, ALIGN), dtype=torch.long, device=device)
+        for p, prompt in enumerate(prompts):
+            tokens_PL[p, : len(prompt) - beginning.length] = torch.tensor(prompt[beginning.length :], device=device)
+        mask_PL = torch.arange(tokens_PL.shape[1], device=device) < lengths_P[:, None]
+        prefix = Prefix.after(beginning.recorded, decoder, tokens_PL, mask_PL)
+        shared, prompts_P = [], torch.arange(len(prompts), device=device)
+        if (begun := beginning.recorded) is not None:
+            length_1 = torch.tensor([beginning.length], device=device)
+            shared.append(Shared(begun.keys, begun.values, length_1, torch.zeros_like(prompts_P)))
+        keys, values = ([x.contiguous() for x in xs] for xs in (prefix.keys, prefix.values))
+        if not beginning.rest_is_short:
+            shared.append(Shared(keys, values, lengths_P, prompts_P))
+            keys, values = ([x[:, :, :0] for x in xs] for xs in (keys, values))
+        return prefix.last_hidden_PD, Cache(shared, keys, values, beginning.length + lengths_P)
 
     def _decode(self, decoder: Decoder, batch: Batch, params: SamplingParams, steps: int) -> list[tuple[Draft, int]]:
         """Write up to `steps` tokens of every draft, then hand them over in one go."""
