@@ -31,7 +31,7 @@ attacks: $(VENV)/.installed-test  ## attack every sandbox tier with every progra
 fuzz-grade: $(VENV)/.installed-test  ## send 100,000 mutated answers through `r1kit grade`
 	$(BIN)/python tests/fuzz/grade_sweep.py
 
-bench: $(BENCH)/.installed  ## compare with peers: NAME=grpo_step, rollout, sft, startup, memory or growth
+bench: $(BENCH)/.installed  ## compare with peers: NAME=grpo_step, rollout, sft, startup, memory, overheads or growth
 	$(BENCH)/bin/python benchmarks/$(NAME).py
 
 sprout-base: install  ## train the bundled base model again from its recipe, and install it

@@ -127,9 +127,11 @@ def test_a_shared_beginning_changes_nothing(model, tokenizer, requests, monkeypa
     assert_same(together, [c for request in begun for c in engine.generate([request], PARAMS)])
 
 
-@pytest.mark.parametrize("temperature", [0.02, 0.1, 0.3])
+@pytest.mark.parametrize(("temperature", "computed"), [(0.02, 0.3), (0.1, 0.6), (0.3, 1.0)])
 @pytest.mark.parametrize("short", [0, 1000])
-def test_answers_are_computed_once_while_they_are_the_same(model, tokenizer, requests, monkeypatch, temperature, short):
+def test_answers_are_computed_once_while_they_are_the_same(
+    model, tokenizer, requests, monkeypatch, temperature, computed, short
+):
     """Whether rows hold the rest of their prompts or share it, and however quickly and unevenly they part."""
     monkeypatch.setattr("r1kit.engine.native.SHORT", short)
     params, rows = replace(PARAMS, temperature=temperature, max_tokens=40, top_p=1.0, top_k=0), []
@@ -138,14 +140,26 @@ def test_answers_are_computed_once_while_they_are_the_same(model, tokenizer, req
         rows.append(x.shape), forward(self, x, *rest, **named))[1])  # fmt: skip
     asked = [replace(request, samples=8) for request in requests]
     found = NativeEngine(model, tokenizer, max_concurrent=20).generate(asked, params)
-    computed = sum(batch for batch, tokens in rows if tokens == 1)
-    written = sum(len(c.token_ids) for c in found)
-    assert computed < {0.02: 0.3, 0.1: 0.6, 0.3: 1.0}[temperature] * written
+    assert sum(batch for batch, tokens in rows if tokens == 1) < computed * sum(len(c.token_ids) for c in found)
     for completion in found[::13]:
         request = next(r for r in asked if r.prompt_id == completion.prompt_id)
         tokens, logps = naive(model, request, completion.sample, params)
         assert list(completion.token_ids) == tokens
         assert list(completion.logprobs) == pytest.approx(logps, abs=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.3, 1.0])
+def test_answers_may_end_while_others_part(model, tokenizer, requests, temperature):
+    engine = NativeEngine(model, tokenizer, max_concurrent=64)
+    engine.stops = set(range(0, len(tokenizer), 4))
+    engine.stop_ids = torch.tensor(sorted(engine.stops))
+    asked = [
+        replace(request, samples=30, prompt_id=f"{request.prompt_id}-{i}") for request in requests for i in range(2)
+    ]
+    params = replace(PARAMS, temperature=temperature, max_tokens=20, top_p=1.0, top_k=0)
+    for completion in engine.generate(asked, params)[::7]:
+        request = next(r for r in asked if r.prompt_id == completion.prompt_id)
+        assert list(completion.token_ids) == naive(model, request, completion.sample, params, engine.stops)[0]
 
 
 def test_samples_may_come_from_several_requests(model, tokenizer, requests, expected):

@@ -155,7 +155,7 @@ def test_a_template_shared_by_all_prompts_is_computed_once(learner, monkeypatch)
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_the_same_answer_given_twice_is_computed_once(learner, objective):
-    """Also where its copies were sampled or rewarded differently; never across prompts, nor where one does not count."""
+    """Also where copies were sampled or rewarded differently; never across prompts, nor where one does not count."""
     made = learner(objective=objective, micro_batch_tokens=10_000)
     prompts, groups = make_groups(made.model)
     said = groups[0][2].token_ids

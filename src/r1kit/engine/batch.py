@@ -40,7 +40,7 @@ class Batch:
         if not self.all_differ:
             live = (~self.done_R).nonzero().squeeze(1)
             pairs, pair_of = torch.unique(self.row_R[live] << 32 | token_R[live], return_inverse=True)
-            self.row_R[live] = self._places(pairs >> 32)[pair_of]
+            self.row_R = torch.zeros_like(self.row_R).index_copy_(0, live, self._places(pairs >> 32)[pair_of])
             self.all_differ = len(pairs) == len(live)
         rows = len(self.cache)
         kept_R = self.row_R.where(~self.done_R, rows)  # what finished drafts drew goes nowhere
