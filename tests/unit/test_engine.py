@@ -115,15 +115,24 @@ def test_company_and_order_change_nothing(model, tokenizer, requests, expected):
         assert_same(found, [c for request in mixed for c in by_prompt[request.prompt_id]])
 
 
+def shapes_computed(model, monkeypatch) -> list[tuple[int, int]]:
+    """(rows, tokens) of every call of the decoder from now on, also where the engine works on a copy of it."""
+    shapes, forward = [], type(model).forward
+
+    def noted(self, tokens_BT, *rest, **named):
+        shapes.append(tuple(tokens_BT.shape))
+        return forward(self, tokens_BT, *rest, **named)
+
+    monkeypatch.setattr(type(model), "forward", noted)
+    return shapes
+
+
 def test_a_shared_beginning_changes_nothing(model, tokenizer, requests, monkeypatch):
-    template, sizes = tuple(range(1, 113)), []
-    forward = type(model).forward
-    monkeypatch.setattr(type(model), "forward", lambda self, x, *rest, **named: (
-        sizes.append(x.numel()), forward(self, x, *rest, **named))[1])  # fmt: skip
+    template, shapes = tuple(range(1, 113)), shapes_computed(model, monkeypatch)
     begun = [replace(request, token_ids=template + request.token_ids) for request in requests[2:6]]
     engine = NativeEngine(model, tokenizer)
     together = engine.generate(begun, PARAMS)
-    assert sizes[0] == len(template), "computed first, and once"
+    assert shapes[0] == (1, len(template)), "computed first, and once"
     assert_same(together, [c for request in begun for c in engine.generate([request], PARAMS)])
 
 
@@ -134,13 +143,11 @@ def test_answers_are_computed_once_while_they_are_the_same(
 ):
     """Whether rows hold the rest of their prompts or share it, and however quickly and unevenly they part."""
     monkeypatch.setattr("r1kit.engine.native.SHORT", short)
-    params, rows = replace(PARAMS, temperature=temperature, max_tokens=40, top_p=1.0, top_k=0), []
-    forward = type(model).forward
-    monkeypatch.setattr(type(model), "forward", lambda self, x, *rest, **named: (
-        rows.append(x.shape), forward(self, x, *rest, **named))[1])  # fmt: skip
+    params = replace(PARAMS, temperature=temperature, max_tokens=40, top_p=1.0, top_k=0)
+    shapes = shapes_computed(model, monkeypatch)
     asked = [replace(request, samples=8) for request in requests]
     found = NativeEngine(model, tokenizer, max_concurrent=20).generate(asked, params)
-    assert sum(batch for batch, tokens in rows if tokens == 1) < computed * sum(len(c.token_ids) for c in found)
+    assert sum(rows for rows, tokens in shapes if tokens == 1) < computed * sum(len(c.token_ids) for c in found)
     for completion in found[::13]:
         request = next(r for r in asked if r.prompt_id == completion.prompt_id)
         tokens, logps = naive(model, request, completion.sample, params)

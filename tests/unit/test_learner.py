@@ -166,14 +166,8 @@ def test_the_same_answer_given_twice_is_computed_once(learner, objective):
     graded = torch.ones(len(prompts), G, dtype=torch.bool)
     graded[0, 3] = False
     rewards = torch.rand(len(prompts), G, generator=torch.Generator().manual_seed(4))
-    batch = make_batch(
-        prompts,
-        groups,
-        group_advantages(rewards),
-        temperature=TEMPERATURE,
-        mask_truncated=True,
-        graded_PG=graded,
-    )
+    advantages = group_advantages(rewards)
+    batch = make_batch(prompts, groups, advantages, temperature=TEMPERATURE, mask_truncated=True, graded_PG=graded)
     assert batch.twin_B.tolist()[:8] == [0, 1, 1, 3, 4, 5, 4, 7]
     rows = []
     made.model.embed.register_forward_hook(lambda _, tokens, __: rows.append(tokens[0].shape[0]))
