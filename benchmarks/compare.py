@@ -33,7 +33,7 @@ from typing import Any
 
 from machine import describe, today
 
-from r1kit.doctor import memory_bytes, versions
+from r1kit.machine import memory_bytes, versions
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "performance.md"

@@ -15,7 +15,7 @@ from typing import Any
 
 from machine import describe, today
 
-from r1kit.log import read_metrics
+from r1kit.metrics.log import read_metrics
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"

@@ -18,7 +18,7 @@ from compare import ROOT, Turns, arguments, finish, say, table, worker
 from grpo_step import Size, make_trainer, rl_config
 from models import SHAPES, write
 
-from r1kit.doctor import choose_dtype
+from r1kit.machine import choose_dtype
 
 PHASES = ("rollout", "update")
 AXES = {

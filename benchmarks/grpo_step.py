@@ -52,7 +52,7 @@ FULL, QUICK = Size(32, 16, 128), Size(4, 4, 16)
 
 def rl_config(size: Size) -> Any:
     from r1kit.config import RL
-    from r1kit.watchdogs import WATCHDOGS
+    from r1kit.metrics.watchdogs import WATCHDOGS
 
     return RL(
         kind="rl",
@@ -71,7 +71,7 @@ def rl_config(size: Size) -> Any:
 
 def make_trainer(model: Path, directory: Path, config: Any, dtype: str) -> Any:
     """r1kit's RL stage, as `r1kit run` makes it."""
-    from r1kit.artifact import StageContext
+    from r1kit.stages.context import StageContext
     from r1kit.stages.rl import Trainer
 
     models = {"policy": model}

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from statistics import median
 
-from r1kit.doctor import cpu_name
+from r1kit.machine import cpu_name
 
 
 def describe() -> str:

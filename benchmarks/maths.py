@@ -19,7 +19,7 @@ from statistics import median
 from machine import describe
 from math_verify import parse, verify
 
-from r1kit.rewards.math import check, check_prose
+from r1kit.rewards.math.check import check, check_prose
 
 
 def ours(gold: str, response: str) -> bool:

@@ -14,10 +14,11 @@ from machine import describe, today
 
 from r1kit import evaluate
 from r1kit.config import PromptSource, Sampling
-from r1kit.data.prompts import load_problems
-from r1kit.evals.runner import ask, load_engine, sampling_params
+from r1kit.data.problems import load_problems
+from r1kit.engine.factory import load_engine
 from r1kit.evals.style import chinese_share, reflective_words
 from r1kit.model.hf_config import read_config
+from r1kit.rollout.ask import ask, sampling_params
 
 ASSET = Path(__file__).parents[1] / "src" / "r1kit" / "assets" / "sprout-base"
 LENGTH = 160

@@ -37,9 +37,9 @@ BRIEF = {"0.5B"}  # kept in bfloat16, as such models are released
 
 def write(shape: ModelConfig, directory: Path, *, bfloat16: bool = False) -> Path:
     """A checkpoint with sprout-base's tokenizer, whose end-of-text token no model can write: no answer ends early."""
-    from r1kit.artifact import resolve_model
     from r1kit.model.decoder import Decoder
     from r1kit.model.hf import load_tokenizer, save_model
+    from r1kit.model.reference import resolve_model
 
     tokenizer = load_tokenizer(resolve_model("sprout-base"))
     tokenizer.add_special_tokens({"eos_token": "<|never|>"})
@@ -58,14 +58,14 @@ def prepare(name: str, directory: Path) -> Path:
 def problems(count: int) -> list:
     """Arithmetic of the sprout world."""
     from r1kit.config import PromptSource
-    from r1kit.data.prompts import load_problems
+    from r1kit.data.problems import load_problems
 
     return load_problems([PromptSource(source="world:arithmetic", limit=count)])
 
 
 def prompt_texts(count: int, tokenizer) -> list[str]:
     """In the R1-Zero template."""
-    from r1kit.data.chat import render_prompt
+    from r1kit.data.template import render_prompt
 
     return [render_prompt(problem.question, "r1-zero", tokenizer) for problem in problems(count)]
 

@@ -19,10 +19,12 @@ from statistics import fmean, median
 
 from machine import describe
 
-from r1kit.artifact import StageContext, derive_seed, resolve_model
-from r1kit.doctor import tune_allocator
+from r1kit.hashing import derive_seed
 from r1kit.learn.checkpoint import Checkpoints
+from r1kit.machine import tune_allocator
+from r1kit.model.reference import resolve_model
 from r1kit.recipe import load_recipe
+from r1kit.stages.context import StageContext
 
 GOAL = 0.03  # of a step's time
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from machine import describe, today
 
-from r1kit.doctor import tune_allocator
+from r1kit.machine import tune_allocator
 
 PROMPTS, ANSWERS, TOKENS, SHOWN = 32, 16, 48, 10
 
@@ -61,14 +61,14 @@ def main() -> None:
     import torch
     from models import problems
 
-    from r1kit.artifact import resolve_model
     from r1kit.config import RL
     from r1kit.engine.base import Request, SamplingParams
     from r1kit.engine.native import NativeEngine
-    from r1kit.evals.runner import prompt_ids
     from r1kit.learn.batch import make_batch
     from r1kit.learn.learner import Learner
     from r1kit.model.hf import load_model, load_tokenizer
+    from r1kit.model.reference import resolve_model
+    from r1kit.rollout.ask import prompt_ids
 
     torch.set_num_threads(given.threads)
     path = resolve_model("sprout-base")

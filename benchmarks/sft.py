@@ -52,11 +52,11 @@ def ours(model: Path, size: Size, dtype: str) -> None:
     import numpy as np
     import torch
 
-    from r1kit.artifact import StageContext
     from r1kit.config import SFT
     from r1kit.data.pack import Document, PackedRow, first_fit, pack
     from r1kit.learn.next_token import answer_loss
     from r1kit.model.hf import load_model
+    from r1kit.stages.context import StageContext
     from r1kit.stages.loop import Rhythm, train
 
     turns = Turns()

@@ -56,7 +56,7 @@ def trl(size: Size) -> None:
     """A user's script: one step, then the answer."""
     from transformers import TrainerCallback
 
-    from r1kit.artifact import resolve_model
+    from r1kit.model.reference import resolve_model
 
     turns = Turns()
 

@@ -17,16 +17,16 @@ __version__ = "0.1.0"
 _HOME = {
     "load_recipe": "recipe",
     "dump_toml": "recipe",
-    "run": "pipeline",
-    "RunResult": "pipeline",
-    "evaluate": "measure",
-    "sample": "measure",
-    "grade": "rewards.base",
+    "run": "run.pipeline",
+    "RunResult": "run.pipeline",
+    "evaluate": "evals.measure",
+    "sample": "evals.measure",
+    "grade": "rewards.score",
     "Recipe": "config",
     "Problem": "types",
     "Completion": "types",
     "Score": "types",
-    "UserError": "artifact",
+    "UserError": "errors",
 }
 __all__ = [*_HOME, "__version__"]
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import r1kit
-from r1kit import doctor as machine
-from r1kit.artifact import Interrupted, UserError
-from r1kit.log import say
+from r1kit import machine
+from r1kit.console import say
+from r1kit.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
     from r1kit.config import Recipe
@@ -90,8 +90,8 @@ def run(
 
     The same command again continues where it stopped: finished stages are skipped, a half-done one resumes.
     """
-    from r1kit import pipeline
     from r1kit.recipe import load_recipe
+    from r1kit.run import pipeline
 
     loaded = load_recipe(recipe, _with_seed(overrides, seed))
     if dry_run:
@@ -108,7 +108,7 @@ def run(
 def _show_preview(recipe: Recipe, run_dir: Path, until: str | None, redo_from: str | None, json_output: bool) -> None:
     from dataclasses import asdict
 
-    from r1kit import preview
+    from r1kit.run import preview
 
     ahead = preview.preview(recipe, run_dir, until, redo_from)
     if json_output:
@@ -173,7 +173,7 @@ def evaluate(
 
     pass@1 as a mean over samples with its 95 % interval, cons@k, pass@k, format rate and length.
     """
-    from r1kit import measure
+    from r1kit.evals import measure
 
     settings = {"template": template, "temperature": temperature, "top_p": top_p, "samples": samples}
     benchmarks = measure.benchmarks_from(prompts or measure.world_sources(), split, limit)
@@ -200,7 +200,7 @@ def sample(
     seed: Seed = 0,
 ) -> None:
     """Ask a model a question and watch it answer."""
-    from r1kit import measure
+    from r1kit.evals import measure
 
     pieces = measure.sample(
         model,
@@ -253,8 +253,8 @@ def grade(
 
     A line is an object with kind, response and what the kind needs, such as gold, options, tests or constraints.
     """
-    from r1kit import grading
-    from r1kit.rewards.endpoint import Endpoint
+    from r1kit.rewards import grade_file as grading
+    from r1kit.rewards.judge.client import Endpoint
     from r1kit.rewards.services import Settings
 
     judge = Endpoint(judge_url, judge_model) if judge_url else None
@@ -272,9 +272,10 @@ def grade(
 @app.command()
 def doctor(json_output: Json = False) -> None:
     """Show what this machine offers and what r1kit would choose on it."""
+    from r1kit.model.reference import bundled_models
     from r1kit.rewards.sandbox import survey
 
-    found = machine.examine(survey())
+    found = machine.examine(survey(), bundled_models())
     if json_output:
         _emit(found)
     else:

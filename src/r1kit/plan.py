@@ -22,12 +22,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from r1kit import artifact, doctor
-from r1kit.artifact import UserError
+from r1kit import machine
 from r1kit.config import RL, Curate, Evaluate, Pretrain, PromptSource, Recipe, Stage, Supervised
 from r1kit.data.store import READERS
+from r1kit.errors import UserError
 from r1kit.model.config import ModelConfig
 from r1kit.model.hf_config import read_config
+from r1kit.model.reference import local_model
 
 PROMPT_TOKENS = 512  # assumed; only the KV cache depends on it
 LOGITS_BYTES = 3 * 64 << 20
@@ -114,7 +115,7 @@ def _stage_shape(stage: Stage, earlier: Mapping[str, ModelConfig | None]) -> Mod
         return _shape(a.model_type, stage.vocab_size, *sizes, max_position_embeddings=max(2048, stage.context_length))
     if stage.model in earlier:
         return earlier[stage.model]
-    if (directory := artifact.local_model(stage.model)) is not None:
+    if (directory := local_model(stage.model)) is not None:
         return read_shape(directory)
     names = (stage.model, f"{stage.model}-Base", stage.model.removesuffix("-Instruct"))
     return next((KNOWN[name] for name in names if name in KNOWN), None)
@@ -133,7 +134,7 @@ def read_shape(directory: Path) -> ModelConfig | None:
 
 def _plan_stage(recipe: Recipe, name: str, stage: Stage, shape: ModelConfig | None) -> StagePlan:
     on_cpu = recipe.device == "cpu" or (shape is not None and shape.parameter_count() < CPU_PARAMETERS)
-    dtype = recipe.dtype if recipe.dtype != "auto" else doctor.choose_dtype("cpu" if on_cpu else "cuda")
+    dtype = recipe.dtype if recipe.dtype != "auto" else machine.choose_dtype("cpu" if on_cpu else "cuda")
     bytes_each = BYTES[dtype]
     memory: dict[str, int] = {}
     if isinstance(stage, Pretrain):

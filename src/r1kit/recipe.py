@@ -11,9 +11,10 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from r1kit import artifact
+from r1kit import errors, files
 from r1kit.config import RL, PromptSource, Recipe, Stage
-from r1kit.watchdogs import WATCHDOGS
+from r1kit.metrics.watchdogs import WATCHDOGS
+from r1kit.model.reference import bundled_models, is_hub_id, local_model
 
 INSTALLED = Path(__file__).parent / "recipes"
 CHECKOUT = Path(__file__).parents[2] / "recipes"  # where they are in an editable install
@@ -26,7 +27,7 @@ MAKES_DATA = ("curate",)
 Location = tuple[str | int, ...]
 
 
-class RecipeError(artifact.UserError):
+class RecipeError(errors.UserError):
     """A recipe that cannot be read as written. One line for every mistake."""
 
 
@@ -84,7 +85,7 @@ def _find(name_or_path: str) -> Path:
     bundled = bundled_recipes()
     if name_or_path in bundled:
         return bundled[name_or_path]
-    close = artifact.nearest(path.name.removesuffix(".toml"), bundled)
+    close = errors.nearest(path.name.removesuffix(".toml"), bundled)
     hint = f"did you mean {close}? " if close else ""
     raise RecipeError(
         f"{name_or_path}: no such recipe, neither a file nor a bundled name; {hint}bundled: {', '.join(bundled)}"
@@ -124,7 +125,7 @@ def _written_at(data: Mapping[str, Any], at: Location) -> Location:
 def _folder(path: Path) -> Path:
     """Where a recipe's own rewards lie: beside it; for one that a run has resolved, beside the one it was."""
     lineage = path.parent / "lineage.json"
-    folder = artifact.read_json(lineage).get("folder") if lineage.is_file() else None
+    folder = files.read_json(lineage).get("folder") if lineage.is_file() else None
     return Path(folder) if folder else path.parent.resolve()
 
 
@@ -146,7 +147,7 @@ def _override(data: dict[str, Any], text: str) -> Location:
         raise RecipeError(f"--set {text}: write it as key.path=value, e.g. --set stage.zero.steps=10")
     stages = data.get("stage", {})
     if path[0] == "stage" and len(path) > 1 and isinstance(stages, dict) and path[1] not in stages:
-        close = artifact.nearest(path[1], stages)
+        close = errors.nearest(path[1], stages)
         hint = f"did you mean {close}?" if close else f"stages: {', '.join(stages)}"
         raise RecipeError(f"--set {text}: there is no stage {path[1]}; {hint}")
     table = data
@@ -205,7 +206,7 @@ def _explain(data: dict[str, Any], error: Mapping[str, Any]) -> tuple[Location, 
 
 
 def _unknown(given: str, allowed: Sequence[str] | Mapping[str, Any], noun: str = "unknown key") -> str:
-    close = artifact.nearest(given, allowed)
+    close = errors.nearest(given, allowed)
     shown = "" if noun == "unknown key" else f"{given!r}: "
     hint = f"did you mean {close}?" if close else f"allowed: {', '.join(allowed) or 'none'}"
     return f"{shown}{noun}; {hint}"
@@ -263,7 +264,7 @@ def cross_checks(recipe: Recipe) -> list[tuple[Location, str]]:
 
 
 def _reward_mistakes(stage: RL, earlier: Mapping[str, str], folder: Path | None) -> list[tuple[Location, str]]:
-    from r1kit.rewards.base import check_reward_names
+    from r1kit.rewards.score import check_reward_names
 
     mistakes: list[tuple[Location, str]] = []
     groups: list[tuple[Location, Mapping[str, float]]] = [(("rewards",), stage.rewards)]
@@ -324,7 +325,7 @@ def _data_mistake(source: str, earlier: Mapping[str, str], stages: Sequence[str]
         )
     if source in stages:
         return f"stage {source} does not come earlier; stages run as written"
-    if Path(source).suffix in READERS or artifact.is_hub_id(kind):
+    if Path(source).suffix in READERS or is_hub_id(kind):
         return None
     known = [name for name, kind in earlier.items() if kind in MAKES_DATA]
     return _unknown(source, known, noun=f"no earlier stage, file ({', '.join(READERS)}) or dataset (org/name)")
@@ -337,11 +338,11 @@ def _model_mistake(reference: str, earlier: Mapping[str, str], stages: Sequence[
     if reference in stages:
         return f"stage {reference} does not come earlier; stages run as written (a directory is ./{reference})"
     try:
-        if artifact.local_model(reference) is not None:
+        if local_model(reference) is not None:
             return None
-    except artifact.UserError as error:
+    except errors.UserError as error:
         return str(error)
-    if artifact.is_hub_id(reference):
+    if is_hub_id(reference):
         return None
-    known = [name for name, kind in earlier.items() if kind in MAKES_MODEL] + artifact.bundled_models()
+    known = [name for name, kind in earlier.items() if kind in MAKES_MODEL] + bundled_models()
     return _unknown(reference, known, noun="no such model, directory or hub id (org/name)")

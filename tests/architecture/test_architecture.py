@@ -21,21 +21,22 @@ FILE_LINES, FUNCTION_LINES, KNOBS = 350, 60, 120
 
 # Imports point to a strictly lower level, so modules of one level never import each other. A package is one module.
 LEVELS = {
-    **dict.fromkeys(("config", "types", "artifact", "interrupt", "log", "watchdogs", "explain"), 0),
-    **dict.fromkeys(("model", "data", "doctor"), 1),
-    **dict.fromkeys(("rewards", "engine", "learn"), 2),
-    "evals": 3,
-    "stages": 4,
-    "grading": 3,  # needs the rewards and nothing above; its grading processes load no more than that
-    **dict.fromkeys(("recipe", "plan", "measure", "report"), 5),  # a report reads files: no module above it is needed
-    **dict.fromkeys(("lineage", "forecast"), 6),  # writes the recipe as resolved; judges what a plan will take
-    **dict.fromkeys(("pipeline", "preview"), 7),
-    "cli": 8,
-    "__main__": 9,
+    **dict.fromkeys(("config", "types", "errors", "hashing", "interrupt", "console"), 0),
+    **dict.fromkeys(("files", "machine", "metrics"), 1),
+    **dict.fromkeys(("model", "data"), 2),
+    **dict.fromkeys(("rewards", "engine", "learn"), 3),
+    "rollout": 4,
+    "evals": 5,
+    "stages": 6,
+    **dict.fromkeys(("recipe", "plan", "report"), 7),  # a report reads files: no module above it is needed
+    "run": 8,
+    "cli": 9,
+    "__main__": 10,
 }
-TORCH_FREE = "grading rewards.scoring rewards.worker cli plan recipe lineage pipeline measure doctor report.render report.table".split()
-TORCH_FREE += ["forecast", "preview", "report.terminal", "report.ancestry"]
-TORCH_FREE += [name for name, level in LEVELS.items() if level == 0]
+TORCH_FREE = "cli plan recipe run.lineage run.pipeline run.forecast run.preview evals.measure model.reference".split()
+TORCH_FREE += "rewards.grade_file rewards.workers.pool rewards.workers.worker metrics.watched_log".split()
+TORCH_FREE += "report.render report.table report.terminal report.ancestry".split()
+TORCH_FREE += [name for name, level in LEVELS.items() if level <= 1]
 HEAVY = ("torch", "transformers", "datasets")
 
 

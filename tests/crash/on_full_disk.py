@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tiny_learner import everything, restore, same, save, tiny_learner, train
 
-from r1kit.artifact import damage
+from r1kit.files import damage
 from r1kit.learn.checkpoint import checkpoints
 
 

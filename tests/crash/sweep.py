@@ -44,7 +44,7 @@ PHASES = {  # what a run is doing while it is in one of these functions
     "publish": ("r1kit.model.hf:publish_model",),
     "evaluation": ("r1kit.evals.runner:evaluate",),
     "curation": ("r1kit.stages.curate:run",),
-    "between stages": ("r1kit.pipeline:_finish",),
+    "between stages": ("r1kit.run.pipeline:_finish",),
 }
 MARKS = {phase: chr(ord("A") + i).encode() for i, phase in enumerate(PHASES)}
 # The clock decides these, and torch's index of a checkpoint (.metadata, so its manifest too) holds a random number.
@@ -67,7 +67,8 @@ def prepare(world: Path) -> None:
     import torch._dynamo  # noqa: F401 - the first optimizer imports it
     from transformers import AutoTokenizer, PreTrainedTokenizerFast  # noqa: F401
 
-    from r1kit import cli, pipeline
+    from r1kit import cli
+    from r1kit.run import pipeline
     from r1kit.stages import curate, pretrain
 
     for module in pipeline.STAGES.values():

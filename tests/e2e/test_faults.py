@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from r1kit.artifact import StageContext, UserError
 from r1kit.config import RL, PromptSource
-from r1kit.data.prompts import load_problems
+from r1kit.data.problems import load_problems
 from r1kit.data.store import DataError
-from r1kit.log import read_metrics
+from r1kit.errors import UserError
+from r1kit.metrics.log import read_metrics
 from r1kit.model.hf import publish_model
 from r1kit.stages import rl
+from r1kit.stages.context import StageContext
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(rl.__file__).parents[2])}
 
@@ -34,9 +35,10 @@ def model_dir(make_decoder, tokenizer, tmp_path_factory: pytest.TempPathFactory)
 FULL_DISK = """
 import os, subprocess, sys
 from pathlib import Path
-from r1kit.artifact import StageContext, UserError
+from r1kit.errors import UserError
 from r1kit.config import RL
 from r1kit.stages import rl
+from r1kit.stages.context import StageContext
 
 model, small = Path(sys.argv[1]), Path(sys.argv[2])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", small], check=True, timeout=10)

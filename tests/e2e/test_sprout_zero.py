@@ -14,10 +14,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from r1kit.data.chat import render_prompt
+from r1kit.data.template import render_prompt
 from r1kit.data.worlds import world_problems
 from r1kit.engine.base import Request, SamplingParams
-from r1kit.evals.runner import load_engine
+from r1kit.engine.factory import load_engine
 
 STEPS = 6
 TEN = '[{source = "world:logic", split = "held_out", limit = 10}]'

@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from r1kit.grading import grade_line, grade_stream
+from r1kit.rewards.grade_file import grade_line, grade_stream
 
 SHARED = Path(__file__).parents[3] / "shared/data/vectors/adversarial.jsonl"
 PROGRAM = "```python\ndef add(a, b):\n    return a + b\n```"

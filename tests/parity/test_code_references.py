@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from r1kit.rewards import code, cruxeval
+from r1kit.rewards import code
+from r1kit.rewards.code import cruxeval
 from r1kit.rewards.sandbox.base import Limits
 
 # MBPP 123 sums divisors for two seconds of native time.

@@ -25,8 +25,8 @@ from transformers import (
     Qwen3Config,
 )
 
-from r1kit.artifact import UserError
 from r1kit.data.tokenizer import train_tokenizer
+from r1kit.errors import UserError
 from r1kit.model.attention import AfterPrefix, Recorded
 from r1kit.model.decoder import Decoder
 from r1kit.model.hf import load_model, load_tokenizer, save_model

@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from r1kit.artifact import UserError
 from r1kit.data.pack import Document, pack
+from r1kit.errors import UserError
 from r1kit.learn.next_token import hidden_states
 from r1kit.learn.preference_loss import document_scores
 from r1kit.model.heads import load_reward_model, reward_model_from

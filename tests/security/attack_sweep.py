@@ -22,12 +22,12 @@ from pathlib import Path
 from attack import LIMITS, WON, Attack, honest, load, sample
 from host import Host, Waits
 
-from r1kit.artifact import UserError
+from r1kit.errors import UserError
 from r1kit.rewards.sandbox.base import Sandbox
 from r1kit.rewards.sandbox.channel import Broken
 from r1kit.rewards.sandbox.native import LandlockSandbox, NamespaceSandbox
-from r1kit.rewards.sandbox.wasm import WasmSandbox
-from r1kit.rewards.sandbox.wasm_build import compiled
+from r1kit.rewards.sandbox.wasm.build import compiled
+from r1kit.rewards.sandbox.wasm.tier import WasmSandbox
 
 TIERS = {tier.name: tier for tier in (WasmSandbox, NamespaceSandbox, LandlockSandbox)}
 AS_NOBODY = Path(__file__).with_name("as_nobody.py")

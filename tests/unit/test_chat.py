@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from r1kit.data.chat import R1_ZERO_TEMPLATE, find_boxes, opens_think, render_prompt, split_response
+from r1kit.data.response import find_boxes, split_response
+from r1kit.data.template import R1_ZERO_TEMPLATE, opens_think, render_prompt
 from r1kit.data.tokenizer import train_tokenizer
-from r1kit.rewards.format import is_well_formed
+from r1kit.rewards.checks.format import is_well_formed
 
 ADVERSARIAL = Path(__file__).parents[3] / "shared/data/vectors/adversarial.jsonl"
 CHAT_TEMPLATE = (

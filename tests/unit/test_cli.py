@@ -108,7 +108,7 @@ def test_doctor_says_what_it_chose() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
 def test_the_tuned_allocator_stops_the_page_faults() -> None:
     code = (
-        "import sys, resource\nfrom r1kit.doctor import tune_allocator\n"
+        "import sys, resource\nfrom r1kit.machine import tune_allocator\n"
         "if sys.argv[1] == 'tuned': assert tune_allocator()\n"
         "import torch\nx = torch.ones(12_000_000)\n"
         "for _ in range(9): (x * 2).exp().sum()\n"  # the heap finds its size

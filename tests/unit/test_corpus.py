@@ -10,12 +10,12 @@ from random import Random
 
 import pytest
 
-from r1kit.artifact import UserError
-from r1kit.data.chat import R1_ZERO_TEMPLATE
+from r1kit.data.template import R1_ZERO_TEMPLATE
 from r1kit.data.worlds import FAMILIES, arithmetic, as_problem, corpus, countdown, world_problems
 from r1kit.data.worlds.task import Task
+from r1kit.errors import UserError
 from r1kit.evals.style import CJK, LATIN_WORD, reflective_words
-from r1kit.rewards.base import grade
+from r1kit.rewards.score import grade
 
 DOCUMENTS = 20_000
 

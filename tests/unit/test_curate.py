@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from r1kit.artifact import ASSETS, StageContext
 from r1kit.config import Curate
 from r1kit.data.examples import conversation, read_sources
 from r1kit.data.store import DataError, write_jsonl
 from r1kit.evals.filters import REASONS, unreadable
+from r1kit.model.reference import ASSETS
 from r1kit.recipe import RecipeError, load_recipe
 from r1kit.stages import curate
+from r1kit.stages.context import StageContext
 
 ZERO = {"template": "r1-zero", "samples": 8, "max_completion_length": 64, "rewriter": "oracle:sprout"}
 PROMPTS = [{"source": "world:arithmetic", "max_level": 1, "limit": 6}]
@@ -39,7 +40,7 @@ def data_of(directory: Path) -> dict[str, bytes]:
 @pytest.fixture
 def mixed(tmp_path: Path) -> Path:
     """Other data: a question of an evaluation set, a conversation, a duplicate."""
-    from r1kit.data.prompts import load_problems
+    from r1kit.data.problems import load_problems
 
     held_out = load_problems(config_of(benchmarks=EVALS).benchmarks["sums"])[0].question
     turns = [{"role": role, "content": text} for role, text in (("user", "a"), ("assistant", "b"), ("user", "c"))]

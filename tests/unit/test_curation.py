@@ -16,8 +16,8 @@ from r1kit.data.worlds.task import LEVELS, Slips
 from r1kit.evals.contamination import Contamination
 from r1kit.evals.curation import card_of, card_text, choose, mix
 from r1kit.evals.filters import REASONS, unreadable, unusable
-from r1kit.rewards.base import grade
-from r1kit.rewards.language import consistency
+from r1kit.rewards.language.identify import consistency
+from r1kit.rewards.score import grade
 from r1kit.types import Completion, Problem, Score
 
 LONG = "If seven birds sit on a long wire and three of them fly away, how many are left?"

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from r1kit.artifact import StageContext
 from r1kit.config import Curate
-from r1kit.rewards import endpoint
+from r1kit.rewards.judge import client as endpoint
+from r1kit.stages.context import StageContext
 from r1kit.stages.examine import examiner
 from r1kit.types import Completion, Problem
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from r1kit.data.chat import CHAT_TEMPLATE, render_chat
 from r1kit.data.examples import continue_prompt, encode, hold_out, scored_parts
+from r1kit.data.template import CHAT_TEMPLATE, render_chat
 
 OPEN = "User: hi\n\nAssistant:<think>\n"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from r1kit.grading import LONGEST_LINE, grade_line, grade_stream
+from r1kit.rewards.grade_file import LONGEST_LINE, grade_line, grade_stream
 
 SHARED = Path(__file__).parents[3] / "shared/data"
 needs_data = pytest.mark.skipif(not SHARED.exists(), reason="needs shared data")

@@ -7,10 +7,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from r1kit.artifact import UserError
-from r1kit.rewards import endpoint, judge, services
-from r1kit.rewards.base import grade
-from r1kit.rewards.endpoint import Client, Endpoint, EndpointError
+from r1kit.errors import UserError
+from r1kit.rewards import services
+from r1kit.rewards.judge import accuracy as judge
+from r1kit.rewards.judge import client as endpoint
+from r1kit.rewards.judge.client import Client, Endpoint, EndpointError
+from r1kit.rewards.score import grade
 from r1kit.types import Problem
 
 

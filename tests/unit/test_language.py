@@ -3,11 +3,11 @@ from random import Random
 
 import pytest
 
-from r1kit.artifact import UserError
 from r1kit.data.worlds import FAMILIES
 from r1kit.data.worlds.task import Slips
-from r1kit.rewards.base import score
-from r1kit.rewards.language import code_of, consistency, dominant
+from r1kit.errors import UserError
+from r1kit.rewards.language.identify import code_of, consistency, dominant
+from r1kit.rewards.score import score
 from r1kit.types import Problem
 
 THOUGHTS = {

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from r1kit import log
+from r1kit import console
+from r1kit.metrics import log
 
 
 def test_rows_come_back_and_every_line_is_strict_json(tmp_path: Path) -> None:
@@ -54,7 +55,7 @@ def test_a_half_written_last_line_is_dropped_wherever_it_was_cut(tmp_path: Path,
 
 SCRIPT = """
 import time
-from r1kit import log
+from r1kit import console as log
 log.LINE_SECONDS = 0.05
 with log.progress("zero", 40) as bar:
     for step in range(40):
@@ -98,4 +99,4 @@ def test_on_a_terminal_progress_is_a_bar_with_the_time_left() -> None:
 
 
 def test_durations() -> None:
-    assert [log.duration(s) for s in (0, 59.9, 61, 3723)] == ["0:00", "0:59", "1:01", "1:02:03"]
+    assert [console.duration(s) for s in (0, 59.9, 61, 3723)] == ["0:00", "0:59", "1:01", "1:02:03"]

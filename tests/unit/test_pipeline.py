@@ -14,46 +14,48 @@ from pathlib import Path
 import pytest
 
 import r1kit
-from r1kit import artifact, pipeline, preview
-from r1kit.artifact import UserError
+from r1kit import files, hashing
 from r1kit.config import Recipe
-from r1kit.forecast import forecast
+from r1kit.errors import UserError
 from r1kit.plan import Plan, StagePlan
 from r1kit.recipe import dump_toml, load_recipe
 from r1kit.report import ancestry
+from r1kit.run import pipeline, preview
+from r1kit.run.forecast import forecast
 
 # A stage like the real ones in all that concerns the pipeline: it trains step by step, checkpoints, logs, resumes
 # from its last checkpoint, and publishes. Its model depends on its seed, its config and the model it reads.
 TINY_STAGE = """
 import json, os, time
-from r1kit import artifact, log
+from r1kit import files, hashing
+from r1kit.metrics import log
 
 def run(config, context):
-    base = artifact.read_json(context.models[config.model] / "config.json")["value"]
+    base = files.read_json(context.models[config.model] / "config.json")["value"]
     if config.kind == "evaluate":
         found = {"model": config.model, "benchmarks": {name: {"pass@1": base / 2**63} for name in config.benchmarks}}
-        artifact.write_json(context.dir / "data" / "results.json", found)
+        files.write_json(context.dir / "data" / "results.json", found)
         return {}
     metrics = log.MetricsLog(context.dir / "metrics.jsonl")
     saved = context.dir / "checkpoints" / "last.json"
-    state = artifact.read_json(saved) if saved.exists() else {"step": 0, "value": base, "logged": 0}
+    state = files.read_json(saved) if saved.exists() else {"step": 0, "value": base, "logged": 0}
     if metrics.path.exists():
         os.truncate(metrics.path, state["logged"])
     if config.template == "none":
         raise RuntimeError("at the start")
     for step in range(state["step"] + 1, config.steps + 1):
         time.sleep(config.learning_rate)
-        value = artifact.derive_seed(context.seed, state["value"], step)
+        value = hashing.derive_seed(context.seed, state["value"], step)
         metrics.append({"step": step, "value": value})
         state = {"step": step, "value": value, "logged": metrics.path.stat().st_size}
         if step % config.save_every == 0:
-            artifact.write_json(saved, state)
+            files.write_json(saved, state)
             if config.template == "chat":
                 raise RuntimeError("under way")
     tmp = context.dir / "model.tmp"
     tmp.mkdir(exist_ok=True)
     (tmp / "config.json").write_text(json.dumps({"value": state["value"]}))
-    artifact.publish(tmp, context.dir / "model")
+    files.publish(tmp, context.dir / "model")
     return {"last": state["value"]}
 """
 RECIPE = """
@@ -78,7 +80,8 @@ benchmarks = { sums = ["world:arithmetic"] }
 """
 COMMAND = """
 import sys
-from r1kit import cli, pipeline
+from r1kit import cli
+from r1kit.run import pipeline
 pipeline.STAGES.update(rl="tiny_stage", evaluate="tiny_stage")
 if "--no-report" in sys.argv:
     cli._write_report = cli._print_table = lambda run_dir: None
@@ -124,19 +127,19 @@ def test_a_run_leaves_its_recipe_its_lineage_and_its_results(recipe: Recipe, cap
     ]  # fmt: skip
     assert " so far, to go about " in titles[1] and titles[1].endswith(" and 1 stage of a kind not timed yet")
     assert load_recipe("runs/tiny/recipe.toml").model_dump() == recipe.model_dump()
-    lineage = artifact.read_json(result.dir / "lineage.json")
+    lineage = files.read_json(result.dir / "lineage.json")
     assert {"r1kit", "source", "commit", "python", "versions", "platform", "stages"} <= set(lineage)
     zero, more = lineage["stages"]["zero"], lineage["stages"]["more"]
     assert more["parents"]["zero"] == zero["identity"] and set(zero["parents"]) == {"base", "problems.jsonl"}
     assert zero["started"] <= zero["finished"]
-    made = artifact.read_json(result.dir / "stages/zero/artifact.json")
-    assert made["outputs"] == {"model/config.json": artifact.file_sha256(result.dir / "stages/zero/model/config.json")}
+    made = files.read_json(result.dir / "stages/zero/artifact.json")
+    assert made["outputs"] == {"model/config.json": hashing.file_sha256(result.dir / "stages/zero/model/config.json")}
     assert (
         made["seed"]
-        == artifact.derive_seed(0, "zero")
-        != artifact.read_json(result.dir / "stages/more/artifact.json")["seed"]
+        == hashing.derive_seed(0, "zero")
+        != files.read_json(result.dir / "stages/more/artifact.json")["seed"]
     )
-    assert made["summary"]["last"] == artifact.read_json(result.dir / "stages/zero/model/config.json")["value"]
+    assert made["summary"]["last"] == files.read_json(result.dir / "stages/zero/model/config.json")["value"]
 
 
 def test_finished_stages_are_skipped_and_untouched(recipe: Recipe, capsys: pytest.CaptureFixture) -> None:
@@ -263,9 +266,9 @@ def test_a_fork_takes_the_finished_stages_that_still_hold_and_leaves_the_run_alo
     pipeline.run(changed, "afresh")
     assert contents(Path("new/stages/more")) == contents(Path("afresh/stages/more"))
     assert contents(Path("new/stages/more")) != contents(Path("run/stages/more"))
-    lineage, models = artifact.read_json(Path("new/lineage.json")), "stages/zero/model/config.json"
+    lineage, models = files.read_json(Path("new/lineage.json")), "stages/zero/model/config.json"
     assert lineage["forked_from"] == str(Path("run").resolve())
-    assert lineage["stages"]["zero"] == artifact.read_json(Path("run/lineage.json"))["stages"]["zero"]
+    assert lineage["stages"]["zero"] == files.read_json(Path("run/lineage.json"))["stages"]["zero"]
     assert Path("new", models).samefile(Path("run", models)) and not Path("new/stages/zero/checkpoints").exists()
 
 
@@ -284,13 +287,13 @@ def test_other_software_or_another_machine_is_said_and_noted(
     pipeline.run(recipe, "run", until="zero")
     assert "warning" not in capsys.readouterr().err
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    before = artifact.read_json(Path("run/lineage.json"))
+    before = files.read_json(Path("run/lineage.json"))
     torch = before["versions"]["torch"]
-    artifact.write_json(Path("run/lineage.json"), before | {"versions": before["versions"] | {"torch": "1.0"}})
+    files.write_json(Path("run/lineage.json"), before | {"versions": before["versions"] | {"torch": "1.0"}})
     pipeline.run(recipe, "run", until="more")
     said = capsys.readouterr().err
     assert f"versions.torch: 1.0 then, {torch} now; threads: 2 then, 3 now" in said
-    lineage = artifact.read_json(Path("run/lineage.json"))
+    lineage = files.read_json(Path("run/lineage.json"))
     assert lineage["changes"][0]["changed"] == {"versions.torch": ["1.0", torch], "threads": [2, 3]}
     assert lineage["threads"] == 3 and lineage["versions"]["torch"] == torch
 
@@ -316,7 +319,7 @@ def test_identities_follow_what_decides_a_stage_and_nothing_else(recipe: Recipe)
     assert identities("stage.more.steps=9")[0] == base[0]
     for different in (identities("stage.zero.steps=9"), identities("seed=1"), identities(dtype="bfloat16")):
         assert not set(different) & set(base)  # and all that stands on it
-    assert identities(f"stage.zero.seed={artifact.derive_seed(0, 'zero')}") == base
+    assert identities(f"stage.zero.seed={hashing.derive_seed(0, 'zero')}") == base
 
 
 def test_the_resolved_recipe_reads_back(recipe: Recipe, tmp_path: Path) -> None:
@@ -343,7 +346,7 @@ def test_from_does_a_stage_and_what_stands_on_it_again_and_keeps_the_rest(
 ) -> None:
     pipeline.run(recipe, "run")
     before, zero = contents(Path("run")), Path("run/stages/zero/artifact.json").stat().st_mtime_ns
-    first = artifact.read_json(Path("run/stages/more/artifact.json"))
+    first = files.read_json(Path("run/stages/more/artifact.json"))
     changed = load_recipe("tiny.toml", ["stage.more.steps=5"])
     assert actions(changed, redo_from="more") == ["reuse", "redo", "redo"] and contents(Path("run")) == before
     broken = load_recipe("tiny.toml", ["stage.more.steps=5", "stage.more.template=chat", "stage.more.save_every=2"])
@@ -362,7 +365,7 @@ def test_from_does_a_stage_and_what_stands_on_it_again_and_keeps_the_rest(
     assert not Path("run/replaced").exists() and Path("run/stages/zero/artifact.json").stat().st_mtime_ns == zero
     pipeline.run(changed, "afresh")
     assert contents(Path("run/stages")) == contents(Path("afresh/stages")) != before
-    again = artifact.read_json(Path("run/stages/more/artifact.json"))
+    again = files.read_json(Path("run/stages/more/artifact.json"))
     assert again["started"] >= first["finished"] and again["seconds"] < 60
     assert actions(changed) == ["reuse"] * 3 and actions(changed, redo_from="zero") == ["redo"] * 3
 
@@ -395,7 +398,7 @@ def test_lineage_leads_back_to_the_roots(recipe: Recipe) -> None:
     assert more["reads"]["model"] == ["zero"] and more["parents"]["zero"] == zero["identity"]
     roots = {root["name"]: root for root in found["roots"]}
     assert set(roots) == {"base", "problems.jsonl", "world:arithmetic"}
-    assert roots["problems.jsonl"]["identity"] == artifact.fingerprint(Path("problems.jsonl"))
+    assert roots["problems.jsonl"]["identity"] == hashing.fingerprint(Path("problems.jsonl"))
     assert found["code"]["r1kit"] == r1kit.__version__ and found["seed"] == 0 and json.dumps(found)
     text = ancestry.render(ancestry.trace(Path("run")))
     assert "eval (evaluate), not started" in text and f"({zero['identity'][:12]})" in text

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import pytest
 
-from r1kit.artifact import UserError
+from r1kit.errors import UserError
 from r1kit.recipe import load_recipe
-from r1kit.rewards.base import Request, RewardError, check_reward_names
-from r1kit.rewards.pool import Lost, Pool
-from r1kit.rewards.scoring import RewardPool
+from r1kit.rewards.score import Request, RewardError, check_reward_names
 from r1kit.rewards.services import Settings
+from r1kit.rewards.workers.pool import RewardPool
+from r1kit.rewards.workers.processes import Lost, Pool
 from r1kit.types import Problem
 
 REWARDS = """
@@ -117,7 +117,7 @@ def test_workers_are_polite_and_light(folder):
 
 
 def test_a_worker_killed_from_outside_is_replaced(folder):
-    with Pool("r1kit.rewards.scoring:answer", 1, settings=folder) as pool:
+    with Pool("r1kit.rewards.workers.pool:answer", 1, settings=folder) as pool:
 
         def ask():
             return pool.submit(
@@ -136,8 +136,8 @@ def test_a_worker_killed_from_outside_is_replaced(folder):
 def test_workers_end_with_their_parent(tmp_path):
     (tmp_path / "beside.py").write_text(REWARDS)
     code = (
-        "import os, sys\nfrom r1kit.rewards.pool import Pool\nfrom r1kit.rewards.services import Settings\n"
-        "pool = Pool('r1kit.rewards.scoring:answer', 1, settings=Settings(folder=sys.argv[1]))\n"
+        "import os, sys\nfrom r1kit.rewards.workers.processes import Pool\nfrom r1kit.rewards.services import Settings\n"
+        "pool = Pool('r1kit.rewards.workers.pool:answer', 1, settings=Settings(folder=sys.argv[1]))\n"
         "problem = {'id': 'p', 'question': '', 'answer': ''}\n"
         "ask = lambda text: pool.submit({'problem': problem, 'text': text, 'weights': {'beside:slow': 1}})\n"
         "ask('a').result(); ask('hang'); os.kill(os.getpid(), 9)\n"

@@ -11,13 +11,14 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r1kit.artifact import StageContext, derive_seed
 from r1kit.config import Preference
 from r1kit.data.pairs import Pair, ask_judge, clear_pair, match_lengths
 from r1kit.data.store import DataError, write_jsonl
+from r1kit.hashing import derive_seed
 from r1kit.learn.preference_loss import label_margins, pair_margins, preference_loss
 from r1kit.model.hf import save_model
 from r1kit.stages import preference
+from r1kit.stages.context import StageContext
 from r1kit.stages.reward_model import NO_SUMMARY, RewardScorer
 
 WORDS = "please thanks kindly sorry".split(), "never idiot stupid nonsense".split()  # polite and rude

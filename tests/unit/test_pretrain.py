@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from r1kit.artifact import StageContext
 from r1kit.config import Architecture, Pretrain
 from r1kit.stages import pretrain
+from r1kit.stages.context import StageContext
 
 SHAPE = Architecture(
     model_type="qwen3",

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from r1kit.config import PromptSource
-from r1kit.data.prompts import PromptStream, load_problems
+from r1kit.data.problems import PromptStream, load_problems
 from r1kit.data.store import DataError, read_rows, write_jsonl
 from r1kit.types import Problem
 

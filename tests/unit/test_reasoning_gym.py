@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from r1kit.artifact import UserError
 from r1kit.config import PromptSource
-from r1kit.data.prompts import load_problems
-from r1kit.rewards.base import grade
-from r1kit.rewards.scoring import needs_processes
+from r1kit.data.problems import load_problems
+from r1kit.errors import UserError
+from r1kit.rewards.score import grade
+from r1kit.rewards.workers.pool import needs_processes
 
 pytest.importorskip("reasoning_gym")
 native = pytest.mark.skipif(sys.platform != "linux", reason="its check runs in a native tier of the sandbox")

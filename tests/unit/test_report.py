@@ -20,7 +20,7 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from run_factory import HOSTILE, make_run, write_json, write_lines
 
-from r1kit.explain import EXPLAIN, explain
+from r1kit.metrics.glossary import EXPLAIN, explain
 from r1kit.report.collect import TEXT_HEAD, TEXT_TAIL, Stage, collect
 from r1kit.report.excerpts import fit_rollouts, shared_questions, to_json
 from r1kit.report.plots import MAX_POINTS, charts

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from r1kit.rewards.base import RewardError, canonical_answer, check_reward_names, grade, score
 from r1kit.rewards.extract import extract_answer
+from r1kit.rewards.score import RewardError, canonical_answer, check_reward_names, grade, score
 from r1kit.types import Problem
 
 SHARED = Path(__file__).parents[3] / "shared/data"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from r1kit.rewards import code, cruxeval
+from r1kit.rewards import code
+from r1kit.rewards.code import cruxeval
 from r1kit.rewards.code.asserts import Call, TestsError, plain_calls, split
 from r1kit.rewards.code.compare import same_json, same_output, shown
 from r1kit.rewards.code.program import LEETCODE, entry_point, extract, runnable

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1kit.artifact import UserError
-from r1kit.rewards import leaf, services, symbolic
-from r1kit.rewards.math import canonical, check, check_prose
-from r1kit.rewards.notation import normalise
-from r1kit.rewards.numerals import chinese_number
+from r1kit.errors import UserError
+from r1kit.rewards import services
+from r1kit.rewards.math import sympy_guest as symbolic
+from r1kit.rewards.math import value as leaf
+from r1kit.rewards.math.check import canonical, check, check_prose
+from r1kit.rewards.math.notation import normalise
+from r1kit.rewards.math.numerals import chinese_number
 from r1kit.rewards.verdict import Status
 
 VECTORS = Path(__file__).parents[3] / "shared/data/vectors/math_equivalence.jsonl"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from r1kit.rewards import countdown, names
-from r1kit.rewards.base import grade
+from r1kit.rewards.checks import countdown, names
 from r1kit.rewards.extract import find_answers
+from r1kit.rewards.score import grade
 from r1kit.types import Problem
 
 CASES = Path(__file__).parents[3] / "shared/data/countdown/verifier_cases.jsonl"

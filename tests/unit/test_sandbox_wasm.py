@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from r1kit.artifact import UserError
+from r1kit.errors import UserError
 from r1kit.rewards.sandbox import TIERS, canaries, codec, open_sandbox, survey
 from r1kit.rewards.sandbox.base import Execution, Limits, Task
 from r1kit.rewards.sandbox.none import PlainSandbox
-from r1kit.rewards.sandbox.wasm import WasmSandbox
+from r1kit.rewards.sandbox.wasm.tier import WasmSandbox
 
 SMALL = Limits(fuel=500_000_000, memory_bytes=128 << 20, output_bytes=1 << 16)
 

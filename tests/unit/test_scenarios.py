@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from r1kit.artifact import StageContext
 from r1kit.config import RL
 from r1kit.engine.base import SamplingParams
 from r1kit.engine.scripted import ScriptedEngine
-from r1kit.evals.runner import ask, evaluate
+from r1kit.evals.runner import evaluate
 from r1kit.recipe import RecipeError, load_recipe, models_of
-from r1kit.rewards.base import RewardError
+from r1kit.rewards.score import RewardError
 from r1kit.rewards.services import Settings
+from r1kit.rollout.ask import ask
+from r1kit.stages.context import StageContext
 from r1kit.stages.rollout import Group, Rollout, describe
 from r1kit.stages.scenarios import Scenarios
 from r1kit.types import Completion, Problem

@@ -9,12 +9,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from r1kit.artifact import StageContext
 from r1kit.config import SFT
-from r1kit.data.chat import render_prompt
 from r1kit.data.store import DataError, write_jsonl
+from r1kit.data.template import render_prompt
 from r1kit.model.hf import load_model, load_tokenizer, save_model
 from r1kit.stages import sft
+from r1kit.stages.context import StageContext
 
 KEYS = "red blue green black white gold".split()
 

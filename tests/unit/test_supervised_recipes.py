@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from r1kit import pipeline, plan
+from r1kit import plan
 from r1kit.recipe import RecipeError, load_recipe
+from r1kit.run import pipeline
 
 RECIPE = """
 name = "p"

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r1kit.rewards import choice, instructions, knights, schema, text
-from r1kit.rewards.base import grade
+from r1kit.rewards.checks import choice, knights, text
+from r1kit.rewards.checks import ifeval as instructions
+from r1kit.rewards.checks import json_schema as schema
+from r1kit.rewards.score import grade
 from r1kit.types import Problem
 
 SHARED = Path(__file__).parents[3] / "shared/data"

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 
 import r1kit
-from r1kit.artifact import UserError
 from r1kit.config import RL, Recipe
-from r1kit.explain import LEGEND, legend
-from r1kit.log import read_metrics
+from r1kit.errors import UserError
+from r1kit.metrics.glossary import LEGEND, legend
+from r1kit.metrics.log import read_metrics
+from r1kit.metrics.watchdogs import WATCHDOGS, History, look
+from r1kit.metrics.watched_log import WatchedLog
 from r1kit.recipe import cross_checks
 from r1kit.report.collect import collect
 from r1kit.report.sections import warnings
-from r1kit.stages.watch import Waited, WatchedLog
-from r1kit.watchdogs import WATCHDOGS, History, look
+from r1kit.stages.loop import Waited
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 import torch
 
-from r1kit.artifact import StageContext, UserError
 from r1kit.config import RL, PromptSource
-from r1kit.data.prompts import load_problems
+from r1kit.data.problems import load_problems
 from r1kit.engine.native import NativeEngine
 from r1kit.engine.scripted import ScriptedEngine
-from r1kit.log import read_metrics
+from r1kit.errors import UserError
+from r1kit.metrics.log import read_metrics
+from r1kit.metrics.watchdogs import WATCHDOGS
 from r1kit.model.hf import publish_model
 from r1kit.stages import rl
-from r1kit.watchdogs import WATCHDOGS
+from r1kit.stages.context import StageContext
 
 GOOD = "<think>1</think><answer>1</answer>"
 LONG = "so it goes on and on, as nobody has told it to come to an end at all, and it never will " * 2

@@ -13,8 +13,8 @@ import pytest
 
 from r1kit.data.worlds import FAMILIES, as_problem, world_problems
 from r1kit.data.worlds.task import LEVELS, Slips, Task, near
-from r1kit.rewards import countdown as countdown_rule
-from r1kit.rewards.base import grade
+from r1kit.rewards.checks import countdown as countdown_rule
+from r1kit.rewards.score import grade
 
 each_family = pytest.mark.parametrize("name", FAMILIES)
 

@@ -10,13 +10,14 @@ from typing import Any, Literal
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.artifact import derive_seed
 from r1kit.config import PromptSource, Template
-from r1kit.data.chat import opens_think, render_chat, render_prompt, split_response
 from r1kit.data.pack import Document
-from r1kit.data.prompts import QUESTION_FIELDS, hub_rows
+from r1kit.data.problems import QUESTION_FIELDS, hub_rows
+from r1kit.data.response import split_response
 from r1kit.data.store import READERS, DataError, read_rows
+from r1kit.data.template import opens_think, render_chat, render_prompt
 from r1kit.data.worlds.general import general_records
+from r1kit.hashing import derive_seed
 
 RESPONSE_FIELDS = ("response", "completion")
 AT_ONCE = 4096  # texts handed to the tokenizer in one call: it works on them in parallel

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from r1kit.artifact import derive_seed
-from r1kit.data.chat import split_response
+from r1kit.data.response import split_response
+from r1kit.hashing import derive_seed
 
 QUERIES = 4  # paper: 4, with the two answers' places drawn at random; here each order twice, so that places cancel
 MARGIN = 1.0  # paper: |difference| > 1 is kept

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from importlib import util
 from typing import Any
 
-from r1kit.artifact import UserError, nearest
+from r1kit.errors import UserError, nearest
 from r1kit.types import Problem
 
 DEFAULT_LIMIT = {"train": 5_000, "held_out": 150}

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from r1kit.artifact import UserError, nearest, write_bytes
+from r1kit.errors import UserError, nearest
+from r1kit.files import write_bytes
 
 
 class DataError(UserError):

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from r1kit.doctor import memory_bytes
+from r1kit.machine import memory_bytes
 from r1kit.model.decoder import Decoder
 
 MEMORY_SHARE = 0.2  # of the machine's: a model whose copies take more is not held twice

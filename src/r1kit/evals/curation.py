@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from r1kit.artifact import derive_seed
 from r1kit.evals.contamination import squeeze
 from r1kit.evals.filters import REASONS
+from r1kit.hashing import derive_seed
 
 Row = dict[str, Any]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Literal, get_args
 
-from r1kit.data.chat import split_response
+from r1kit.data.response import split_response
 from r1kit.evals.style import repetition
-from r1kit.rewards.language import code_of, consistency, word_counts
+from r1kit.rewards.language.identify import code_of, consistency, word_counts
 from r1kit.types import Completion, Problem, Score
 
 Reason = Literal[

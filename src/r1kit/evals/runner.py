@@ -1,29 +1,29 @@
-"""Asking a model every problem of a benchmark k times, and grading what it says."""
+"""Ask a model every problem of a benchmark k times, and summarise the scores."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.artifact import derive_seed
-from r1kit.config import Evaluate, PromptSource, Sampling, Template
-from r1kit.data.chat import opens_think, render_prompt
-from r1kit.data.prompts import load_problems
-from r1kit.engine.base import Engine, Finished, Request, SamplingParams
+from r1kit.config import Evaluate, PromptSource, Template
+from r1kit.console import progress
+from r1kit.data.problems import load_problems
+from r1kit.data.template import opens_think, render_prompt
+from r1kit.engine.base import Engine, SamplingParams
+from r1kit.engine.factory import load_engine
 from r1kit.evals.filters import reading
 from r1kit.evals.metrics import ProblemResult, summarise
-from r1kit.log import progress
-from r1kit.rewards.base import Request as Grading
-from r1kit.rewards.base import RewardError, canonical_answer
-from r1kit.rewards.scoring import Scorer, open_sandbox_for, score_here
+from r1kit.hashing import derive_seed
+from r1kit.rewards.score import RewardError, canonical_answer
+from r1kit.rewards.workers.pool import open_sandbox_for
+from r1kit.rollout.ask import ask, sampling_params
+from r1kit.rollout.score import grade_group
 from r1kit.types import Completion, Problem, Score
 
-FORMAT_AND_ACCURACY = {"accuracy": 1.0, "format": 1.0}
 # Problems asked between two movements of the progress bar.
 CHUNK_COMPLETIONS = 4096
 
@@ -71,59 +71,6 @@ def evaluate(
     return Evaluation(summaries, rows)
 
 
-def ask(
-    engine: Engine,
-    tokenizer: PreTrainedTokenizerBase,
-    problems: Sequence[Problem],
-    template: Template,
-    samples: int,
-    params: SamplingParams,
-    finished: Finished | None = None,
-) -> list[list[Completion]]:
-    """`samples` completions of every problem, grouped by problem. A problem asked twice is answered anew.
-
-    finished: told of each completion once it is whole.
-    """
-    asked: Counter[str] = Counter()
-    requests = []
-    for problem in problems:
-        first_sample = asked[problem.id] * samples
-        requests.append(Request(problem.id, prompt_ids(problem, template, tokenizer), samples, first_sample))
-        asked[problem.id] += 1
-    flat = engine.generate(requests, params, finished)
-    return [flat[i : i + samples] for i in range(0, len(flat), samples)]
-
-
-def prompt_ids(problem: Problem, template: Template, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The tokens of a problem's prompt. A template writes its own special tokens; plain text has none."""
-    prompt = render_prompt(problem.question, template, tokenizer)
-    return tuple(tokenizer.encode(prompt, add_special_tokens=False))
-
-
-def grade_group(
-    problem: Problem,
-    group: Sequence[Completion],
-    template: Template,
-    tokenizer: PreTrainedTokenizerBase,
-    weights: Mapping[str, float] = FORMAT_AND_ACCURACY,
-    score_many: Scorer = score_here,
-) -> list[Score]:
-    """What every completion of one problem earns."""
-    asked = grading(problem, template, tokenizer, weights)
-    return score_many([asked(completion) for completion in group])
-
-
-def grading(
-    problem: Problem, template: Template, tokenizer: PreTrainedTokenizerBase, weights: Mapping[str, float]
-) -> Callable[[Completion], Grading]:
-    """What is to be asked of the rewards about each completion of one problem."""
-    think_open = opens_think(render_prompt(problem.question, template, tokenizer))
-    answer_tags = template == "r1-zero"
-    return lambda one: Grading(
-        problem, one.text, weights, think_open, answer_tags, truncated=one.finish_reason == "length"
-    )
-
-
 def _result(problem: Problem, group: Sequence[Completion], scores: Sequence[Score], think_open: bool) -> ProblemResult:
     """What the samples of one problem came to. One whose grading failed says nothing about the model."""
     graded = [(c, s) for c, s in zip(group, scores, strict=True) if not s.masked]
@@ -163,11 +110,6 @@ def _row(benchmark: str, problem: Problem, completion: Completion, score: Score)
     }
 
 
-def sampling_params(config: Sampling, seed: int, max_tokens: int) -> SamplingParams:
-    """What a recipe's sampling keys mean to an engine."""
-    return SamplingParams(seed, max_tokens, config.temperature, config.top_p, config.top_k)
-
-
 def evaluate_model(
     model_dir: Path, config: Evaluate, seed: int, device: str, dtype: str, max_concurrent: int
 ) -> Evaluation:
@@ -177,46 +119,3 @@ def evaluate_model(
     engine, tokenizer = load_engine(model_dir, device, dtype, max_concurrent)
     params = sampling_params(config, derive_seed(seed, "evaluate"), config.max_completion_length)
     return evaluate(engine, tokenizer, benchmarks, template=config.template, samples=config.samples, params=params)
-
-
-def stream_samples(
-    model_dir: Path,
-    question: str,
-    template: Template,
-    sampling: Sampling,
-    n: int,
-    max_completion_length: int,
-    seed: int,
-    device: str,
-    dtype: str,
-) -> Iterator[str]:
-    """The text of `n` answers to one question, piece by piece as it is written; answers are parted by a blank line."""
-    engine, tokenizer = load_engine(model_dir, device, dtype, max_concurrent=1)
-    problem = Problem(id="question", question=question, answer="")
-    params = sampling_params(sampling, seed, max_completion_length)
-    for index in range(n):
-        pieces: list[int] = []
-        shown = ""
-        if index:
-            yield "\n\n"
-        request = Request(problem.id, prompt_ids(problem, template, tokenizer), 1, index)
-        for delta in engine.stream([request], params):
-            pieces += delta.token_ids
-            text = tokenizer.decode(pieces, skip_special_tokens=True)
-            if not text.endswith("\ufffd"):  # a character whose bytes are not all there yet
-                yield text[len(shown) :]
-                shown = text
-
-
-def load_engine(
-    model_dir: Path, device: str, dtype: str, max_concurrent: int
-) -> tuple[Engine, PreTrainedTokenizerBase]:
-    """The native engine over a checkpoint directory, and its tokenizer."""
-    import torch
-
-    from r1kit.engine.native import NativeEngine
-    from r1kit.model.hf import load_model, load_tokenizer
-
-    tokenizer = load_tokenizer(model_dir)
-    model = load_model(model_dir, getattr(torch, dtype), device)
-    return NativeEngine(model, tokenizer, max_concurrent), tokenizer

@@ -24,8 +24,8 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
 
-from r1kit.artifact import damage, fsync, publish, read_json, seal, write_bytes
-from r1kit.log import say
+from r1kit.console import say
+from r1kit.files import damage, fsync, publish, read_json, seal, write_bytes
 
 KEEP = 2  # the newest, and one to fall back on
 PROGRESS = "progress.json"

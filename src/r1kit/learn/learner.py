@@ -19,15 +19,15 @@ import math
 import torch
 from torch import Tensor
 
-from r1kit.artifact import UserError
 from r1kit.config import RL
+from r1kit.console import say
+from r1kit.errors import UserError
 from r1kit.learn.batch import micro_batches, prompt_blocks
 from r1kit.learn.logprobs import token_logprobs, token_logprobs_and_entropy
 from r1kit.learn.loss import OBJECTIVES, SEQUENCE_RATIOS, Clip, Norm, Terms, is_clipped, k3, token_ratio
 from r1kit.learn.memory import free_memory, is_out_of_memory
 from r1kit.learn.optim import learning_rate, make_optimizer, update
 from r1kit.learn.precision import copy_weights, master_of
-from r1kit.log import say
 from r1kit.model.attention import AfterPrefix
 from r1kit.model.decoder import Decoder
 from r1kit.model.prefix import Prefix

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from r1kit.artifact import UserError, read_json
+from r1kit.errors import UserError
+from r1kit.files import read_json
 from r1kit.model.config import ModelConfig
 from r1kit.model.decoder import Decoder
 from r1kit.model.hf import load_weights

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from r1kit.artifact import UserError, publish, read_json, write_json
-from r1kit.log import say
+from r1kit.console import say
+from r1kit.errors import UserError
+from r1kit.files import publish, read_json, write_json
 from r1kit.model.decoder import Decoder
 from r1kit.model.hf_config import config_to_hf, read_config, token_ids
 from r1kit.model.weights import HEAD, Stored, check_fit, fill, stored_tensors, write_weights

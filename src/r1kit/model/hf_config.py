@@ -10,7 +10,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from r1kit.artifact import UserError, read_json
+from r1kit.errors import UserError
+from r1kit.files import read_json
 from r1kit.model.config import ModelConfig, RopeScaling
 
 ARCHITECTURES = {"qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM"}

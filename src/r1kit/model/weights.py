@@ -12,7 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from r1kit.artifact import UserError, read_json, write_json
+from r1kit.errors import UserError
+from r1kit.files import read_json, write_json
 from r1kit.model.decoder import Decoder
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"

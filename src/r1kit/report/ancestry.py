@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from r1kit.artifact import UserError, nearest, read_json
-from r1kit.log import duration
+from r1kit.console import duration
+from r1kit.errors import UserError, nearest
+from r1kit.files import read_json
 
 CODE = ("r1kit", "source", "commit", "python", "versions")
 MACHINE = ("platform", "cpu", "threads", "device", "dtype")

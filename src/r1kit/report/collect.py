@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from r1kit.artifact import UserError
+from r1kit.errors import UserError
 
 ROLLOUT_STEPS = 12  # how many of a stage's logged steps are shown, first and last included
 SAMPLES_KEPT = 2  # answers shown of each benchmark problem

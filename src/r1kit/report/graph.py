@@ -8,7 +8,7 @@ from html import escape
 from itertools import pairwise
 from statistics import fmean
 
-from r1kit.log import duration
+from r1kit.console import duration
 from r1kit.report.ancestry import reads
 from r1kit.report.collect import Run, Stage
 

@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from r1kit.artifact import write_bytes
+from r1kit.files import write_bytes
 from r1kit.report.collect import Run, collect
 from r1kit.report.excerpts import fit_questions, fit_rollouts, shared_questions, to_json
 from r1kit.report.plots import LEFT, MAX_POINTS, RIGHT

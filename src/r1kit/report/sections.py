@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from r1kit.explain import explain
+from r1kit.metrics.glossary import explain
+from r1kit.metrics.watchdogs import WATCHDOGS
 from r1kit.report import stage_views
 from r1kit.report.collect import Row, Run, Stage, is_number
 from r1kit.report.graph import lineage_graph
 from r1kit.report.plots import Chart, charts, compact
 from r1kit.report.stage_table import columns_of, stage_table
 from r1kit.report.table import Cell, ComparisonRow, comparison_rows, metric_label, row_label, show
-from r1kit.watchdogs import WATCHDOGS
 
 MAX_NOTES, MAX_TEXT = 20, 20_000  # reading problems named, and characters of recipe or lineage shown
 

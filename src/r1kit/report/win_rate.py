@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from r1kit.data.chat import split_response
+from r1kit.data.response import split_response
 from r1kit.data.worlds.oracle import compare
 from r1kit.evals.metrics import mean_ci95
 from r1kit.report.collect import Row, Run, Stage

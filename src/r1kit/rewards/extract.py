@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from r1kit.data.chat import find_boxes, split_response
+from r1kit.data.response import find_boxes, split_response
 from r1kit.rewards.verdict import Ruling
 
 # Statements that only the end of their line or sentence closes. "A:" is how GSM8K's published solutions end.

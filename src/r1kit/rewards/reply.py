@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from r1kit.data.chat import Response, find_boxes, split_response
+from r1kit.data.response import Response, find_boxes, split_response
 from r1kit.rewards.extract import find_answers
 from r1kit.rewards.verdict import Verdict
 

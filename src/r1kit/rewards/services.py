@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from r1kit.artifact import UserError
-from r1kit.rewards.endpoint import Client, Endpoint
+from r1kit.errors import UserError
+from r1kit.rewards.judge.client import Client, Endpoint
 
 if TYPE_CHECKING:
     from r1kit.rewards.sandbox.base import Sandbox

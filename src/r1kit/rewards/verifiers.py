@@ -11,21 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from r1kit.rewards import (
-    choice,
-    countdown,
-    cruxeval,
-    instructions,
-    judge,
-    knights,
-    math,
-    names,
-    reasoning_gym,
-    schema,
-    services,
-    text,
-)
+from r1kit.rewards import services
+from r1kit.rewards.checks import choice, countdown, knights, names, reasoning_gym, text
+from r1kit.rewards.checks import ifeval as instructions
+from r1kit.rewards.checks import json_schema as schema
+from r1kit.rewards.code import cruxeval
 from r1kit.rewards.extract import rule_on
+from r1kit.rewards.judge import accuracy as judge
+from r1kit.rewards.math import check as math
 from r1kit.rewards.reply import Reply
 from r1kit.rewards.verdict import Ruling, Verdict
 from r1kit.types import Problem

@@ -11,17 +11,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from r1kit.artifact import StageContext, derive_seed, write_bytes, write_json
 from r1kit.config import Curate
-from r1kit.data.chat import opens_think, render_prompt
+from r1kit.console import progress, say
 from r1kit.data.examples import conversation, read_sources
 from r1kit.data.pairs import Pair, match_lengths
-from r1kit.data.prompts import load_problems
+from r1kit.data.problems import load_problems
 from r1kit.data.store import DataError, read_rows, write_jsonl
+from r1kit.data.template import opens_think, render_prompt
+from r1kit.engine.factory import load_engine
 from r1kit.evals.contamination import Contamination, squeeze
 from r1kit.evals.curation import Row, card_of, card_text, choose, mix
-from r1kit.evals.runner import ask, load_benchmarks, load_engine, sampling_params
-from r1kit.log import progress, say
+from r1kit.evals.runner import load_benchmarks
+from r1kit.files import write_bytes, write_json
+from r1kit.hashing import derive_seed
+from r1kit.rollout.ask import ask, sampling_params
+from r1kit.stages.context import StageContext
 from r1kit.stages.examine import Examiner, examiner
 from r1kit.types import Completion, Problem
 

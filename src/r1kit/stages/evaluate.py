@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from r1kit.artifact import StageContext, write_json
 from r1kit.config import Evaluate
 from r1kit.data.store import write_jsonl
 from r1kit.evals.runner import evaluate_model
+from r1kit.files import write_json
+from r1kit.stages.context import StageContext
 
 
 def run(config: Evaluate, context: StageContext) -> dict[str, Any]:

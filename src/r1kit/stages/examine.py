@@ -10,18 +10,19 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.artifact import StageContext
 from r1kit.config import Curate, Service
+from r1kit.console import say
 from r1kit.data.examples import scored_parts
 from r1kit.data.pairs import ask_judge, clear_pair
 from r1kit.data.worlds import oracle
 from r1kit.evals.filters import repeats, unreadable, unusable
-from r1kit.evals.runner import FORMAT_AND_ACCURACY, grade_group
-from r1kit.log import say
-from r1kit.rewards import ask_model, services
-from r1kit.rewards.base import Request
-from r1kit.rewards.endpoint import Client, Endpoint, EndpointError
-from r1kit.rewards.scoring import RewardPool, Scorer, needs_processes, open_sandbox_for, score_here
+from r1kit.rewards import services
+from r1kit.rewards.judge import curation as ask_model
+from r1kit.rewards.judge.client import Client, Endpoint, EndpointError
+from r1kit.rewards.score import Request
+from r1kit.rewards.workers.pool import RewardPool, Scorer, needs_processes, open_sandbox_for, score_here
+from r1kit.rollout.score import FORMAT_AND_ACCURACY, grade_group
+from r1kit.stages.context import StageContext
 from r1kit.types import Completion, Problem
 
 # (completion, the same as a response that opens its own think tag) of one prompt -> rows, see evals.curation.

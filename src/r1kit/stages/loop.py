@@ -10,21 +10,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from r1kit.artifact import StageContext
 from r1kit.config import Optimizer
+from r1kit.console import progress
 from r1kit.interrupt import finishing_steps
 from r1kit.learn.checkpoint import Checkpoints
 from r1kit.learn.optim import learning_rate, make_optimizer, update
 from r1kit.learn.precision import computing, copy_weights
-from r1kit.log import progress
-from r1kit.stages.watch import Waited, WatchedLog
+from r1kit.metrics.watched_log import WatchedLog
+from r1kit.stages.context import StageContext
 
 MEASUREMENTS = 10  # evenly over a stage, the last after its last step
 
@@ -41,6 +41,7 @@ class Batch(Protocol):
         """All tokens of the forward pass."""
 
 
+T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)
 B = TypeVar("B", bound=Batch)
 
@@ -127,3 +128,30 @@ def _backward(model: M, batches: Sequence[B], loss: Callable[[M, B], Tensor]) ->
 def _is_due(step: int, steps: int) -> bool:
     """Evenly MEASUREMENTS times, the last time after the last step."""
     return step * MEASUREMENTS // steps > (step - 1) * MEASUREMENTS // steps
+
+
+class Waited(Generic[T]):
+    """An iterator that knows for how long its items were waited for. The first is not counted: it sets things up."""
+
+    def __init__(self, items: Iterable[T]) -> None:
+        self.items = iter(items)
+        self.waited, self.since = 0.0, 0.0
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        start = time.monotonic()
+        item = next(self.items)
+        if self.since:
+            self.waited += time.monotonic() - start
+        else:
+            self.since = time.monotonic()
+        return item
+
+    def take_times(self) -> dict[str, float]:
+        """Seconds since this was last asked: waited for items, and in all."""
+        now = time.monotonic()
+        times = {"time/data": self.waited, "time/step": now - self.since}
+        self.waited, self.since = 0.0, now
+        return times

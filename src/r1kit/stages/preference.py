@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.artifact import StageContext
 from r1kit.config import Preference
-from r1kit.data.chat import render_prompt
 from r1kit.data.examples import RESPONSE_FIELDS, Row, prompt_of, scored_parts, text_of
 from r1kit.data.pack import PackedRow, pack
 from r1kit.data.store import DataError
+from r1kit.data.template import render_prompt
 from r1kit.evals.metrics import mean_ci95
 from r1kit.learn.preference_loss import document_scores, label_margins, pair_margins, preference_loss
 from r1kit.model.heads import RewardModel, reward_model_from
 from r1kit.model.hf import publish_model
+from r1kit.stages.context import StageContext
 from r1kit.stages.loop import Rhythm, train
 from r1kit.stages.records import Record, Texts, load_own_tokenizer, load_policy, load_supply
 

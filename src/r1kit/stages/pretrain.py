@@ -12,13 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.artifact import StageContext, derive_seed
 from r1kit.config import Architecture, Pretrain
 from r1kit.data.tokenizer import train_tokenizer
 from r1kit.data.worlds.corpus import documents
+from r1kit.hashing import derive_seed
 from r1kit.model.config import ModelConfig
 from r1kit.model.decoder import Decoder
 from r1kit.model.hf import load_model, load_tokenizer, publish_model
+from r1kit.stages.context import StageContext
 from r1kit.stages.loop import Rhythm, train
 
 TOKENIZER_DOCUMENTS = 20_000

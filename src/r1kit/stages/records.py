@@ -10,15 +10,16 @@ from random import Random
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.artifact import StageContext, derive_seed
 from r1kit.config import Supervised
-from r1kit.data.chat import give_chat_template
+from r1kit.console import say
 from r1kit.data.examples import Row, encode, hold_out, read_sources
 from r1kit.data.pack import Document, first_fit
 from r1kit.data.store import DataError
-from r1kit.log import say
+from r1kit.data.template import give_chat_template
+from r1kit.hashing import derive_seed
 from r1kit.model.decoder import Decoder
 from r1kit.model.hf import load_model, load_tokenizer
+from r1kit.stages.context import StageContext
 
 
 @dataclass(frozen=True, slots=True)

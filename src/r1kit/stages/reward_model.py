@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from r1kit.data.chat import render_prompt
 from r1kit.data.examples import encode, scored_parts
 from r1kit.data.pack import first_fit, pack
+from r1kit.data.template import render_prompt
 from r1kit.learn.preference_loss import document_scores
 from r1kit.model.heads import load_reward_model
 from r1kit.model.hf import load_tokenizer

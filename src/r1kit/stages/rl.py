@@ -16,24 +16,27 @@ from typing import Any
 
 import torch
 
-from r1kit.artifact import StageContext, derive_seed
 from r1kit.config import RL
+from r1kit.console import progress
 from r1kit.data.store import write_jsonl
 from r1kit.engine.base import Engine
 from r1kit.engine.native import NativeEngine
-from r1kit.evals.runner import evaluate, load_benchmarks, prompt_ids, sampling_params
+from r1kit.evals.runner import evaluate, load_benchmarks
+from r1kit.hashing import derive_seed
 from r1kit.interrupt import finishing_steps
 from r1kit.learn.advantage import group_advantages
 from r1kit.learn.batch import make_batch
 from r1kit.learn.checkpoint import Checkpoints
 from r1kit.learn.learner import Learner
 from r1kit.learn.loss import UNSCALED
-from r1kit.log import progress, read_metrics
+from r1kit.metrics.log import read_metrics
+from r1kit.metrics.watched_log import WatchedLog
 from r1kit.model.hf import load_model, load_tokenizer, publish_model
-from r1kit.rewards.scoring import open_sandbox_for
+from r1kit.rewards.workers.pool import open_sandbox_for
+from r1kit.rollout.ask import prompt_ids, sampling_params
+from r1kit.stages.context import StageContext
 from r1kit.stages.rollout import Group, Rollout, collect, describe, pack, rows, unpack
 from r1kit.stages.scenarios import Scenarios
-from r1kit.stages.watch import WatchedLog
 
 
 def run(config: RL, context: StageContext) -> dict[str, Any]:

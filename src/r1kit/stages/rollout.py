@@ -13,12 +13,12 @@ import torch
 from pydantic import TypeAdapter
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.artifact import derive_seed
 from r1kit.config import RL
 from r1kit.engine.base import Engine
-from r1kit.evals.runner import ask, sampling_params
 from r1kit.evals.style import other_language_share, reflective_words, repetition
+from r1kit.hashing import derive_seed
 from r1kit.learn.advantage import has_variance, overlong_penalty
+from r1kit.rollout.ask import ask, sampling_params
 from r1kit.stages.scenarios import Scenarios
 from r1kit.types import Completion, Problem, Score
 

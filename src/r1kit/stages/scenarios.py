@@ -14,15 +14,16 @@ from typing import Any, Self
 
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.artifact import StageContext, derive_seed
 from r1kit.config import RL
-from r1kit.data.chat import opens_think, render_prompt
-from r1kit.data.prompts import PromptStream, load_problems
+from r1kit.data.problems import PromptStream, load_problems
+from r1kit.data.template import opens_think, render_prompt
 from r1kit.engine.base import Finished
-from r1kit.evals.runner import grade_group, grading
-from r1kit.rewards.base import Request
-from r1kit.rewards.scoring import RewardPool, needs_processes, score_here
+from r1kit.hashing import derive_seed
+from r1kit.rewards.score import Request
 from r1kit.rewards.services import Settings
+from r1kit.rewards.workers.pool import RewardPool, needs_processes, score_here
+from r1kit.rollout.score import grade_group, grading
+from r1kit.stages.context import StageContext
 from r1kit.stages.reward_model import RewardScorer
 from r1kit.types import Completion, Problem, Score
 

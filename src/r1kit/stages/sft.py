@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from r1kit.artifact import StageContext
 from r1kit.config import SFT
 from r1kit.data.examples import Row, continue_prompt, conversation, render_messages
 from r1kit.data.pack import PackedRow, pack
 from r1kit.learn.next_token import answer_loss
 from r1kit.model.decoder import Decoder
 from r1kit.model.hf import publish_model
+from r1kit.stages.context import StageContext
 from r1kit.stages.loop import Rhythm, train
 from r1kit.stages.records import Record, Texts, load_own_tokenizer, load_policy, load_supply
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 from random import Random
 
-from r1kit.artifact import UserError
 from r1kit.data.worlds import arithmetic, countdown, general, logic
 from r1kit.data.worlds.task import LEVELS, Family, Task, sorted_facts
+from r1kit.errors import UserError
 from r1kit.types import Problem
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (arithmetic, countdown, logic)}

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from itertools import count
 from random import Random
 
-from r1kit.artifact import UserError
 from r1kit.data.worlds import FAMILIES
 from r1kit.data.worlds.talk import exchange, sentence
 from r1kit.data.worlds.task import LEVELS, Slips, Task
+from r1kit.errors import UserError
 
 TALK_SHARE = 0.15
 CHINESE_SHARE = 0.25

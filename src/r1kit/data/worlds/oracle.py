@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from difflib import SequenceMatcher
 
-from r1kit.data.chat import split_response
+from r1kit.data.response import split_response
 from r1kit.data.worlds.general import DECLINES
 from r1kit.data.worlds.task import WORDS
 from r1kit.types import Problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 
-from r1kit.data.chat import split_response
+from r1kit.data.response import split_response
 from r1kit.rewards.sandbox.base import Language
 
 LONGEST = 100_000  # characters

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from r1kit.artifact import UserError
+from r1kit.errors import UserError
 
 if TYPE_CHECKING:
     from r1kit.rewards.sandbox.base import Sandbox
@@ -53,7 +53,7 @@ def _try(name: str) -> tuple[Sandbox | None, str]:
     """An open sandbox of that tier that contained the canaries and what it is made of; or None and what failed."""
     from r1kit.rewards.sandbox import canaries, native
     from r1kit.rewards.sandbox.channel import Broken
-    from r1kit.rewards.sandbox.wasm import WasmSandbox
+    from r1kit.rewards.sandbox.wasm.tier import WasmSandbox
 
     kinds = {"wasm": WasmSandbox, "namespaces": native.NamespaceSandbox, "landlock": native.LandlockSandbox}
     try:

@@ -36,7 +36,7 @@ time timeit traceback types typing unicodedata unittest uuid zlib zoneinfo""".sp
 GUEST = ["r1kit.rewards.sandbox.guest.leetcode"]
 NUMPY = ["numpy", "numpy.random", "numpy.fft", "numpy.ma", "numpy.polynomial"]
 # What these need instead.
-OTHER_MODES = {"symbolic": ["r1kit.rewards.symbolic"], "gym": ["reasoning_gym"], "compile": [], "library": []}
+OTHER_MODES = {"symbolic": ["r1kit.rewards.math.sympy_guest"], "gym": ["reasoning_gym"], "compile": [], "library": []}
 TOOLCHAIN = ["/usr/bin", "/bin", "/usr/include", "/usr/local/include", "/usr/libexec"]  # beside SYSTEM, for compilers
 COMPILER_PROCESSES = 16
 SYSTEM = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo"]

@@ -1,0 +1,58 @@
+"""Resolve a model reference (bundled name, directory or hub id) to a checkpoint directory. No torch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from r1kit.errors import UserError, nearest
+
+ASSETS = Path(__file__).parents[1] / "assets"
+HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+
+
+def bundled_models() -> list[str]:
+    """Names of the models that ship with the package."""
+    return sorted(path.parent.name for path in ASSETS.glob("*/config.json"))
+
+
+def is_hub_id(reference: str) -> bool:
+    """Whether a reference has the form org/name."""
+    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", reference) is not None
+
+
+def local_model(reference: str) -> Path | None:
+    """The checkpoint directory of a bundled model or a path (a run's stage directory too); None for anything else."""
+    if reference in bundled_models():
+        return ASSETS / reference
+    path = Path(reference).expanduser()
+    if not path.is_dir():
+        return None
+    for candidate in (path, path / "model"):
+        if (candidate / "config.json").is_file():
+            return candidate
+    stages = sorted(str(p.parent.parent) for p in path.glob("stages/*/model/config.json"))
+    advice = f"; did you mean {' or '.join(stages)}?" if stages else ", so it is no Hugging Face checkpoint"
+    raise UserError(f"{reference}: this directory has no config.json{advice}")
+
+
+def resolve_model(reference: str) -> Path:
+    """The checkpoint directory a model reference stands for; hub ids are downloaded into the Hugging Face cache."""
+    if (path := local_model(reference)) is not None:
+        return path
+    if not is_hub_id(reference):
+        close = nearest(reference, bundled_models())
+        hint = f"did you mean {close}?" if close else f"bundled models: {', '.join(bundled_models()) or 'none'}"
+        raise UserError(f"{reference}: no such model or directory; {hint} (a hub id has the form org/name)")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(reference, allow_patterns=HUB_FILES))
+    except LocalEntryNotFoundError:
+        raise UserError(
+            f"{reference}: not a directory here, not in the Hugging Face cache, and the hub cannot be reached. "
+            f"Connect, or download it elsewhere (hf download {reference}) and give the directory instead"
+        ) from None
+    except OSError as error:  # a missing or gated repository, a full disk
+        raise UserError(f"{reference}: the hub did not deliver this model: {error}") from error

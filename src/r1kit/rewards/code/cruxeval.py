@@ -1,0 +1,172 @@
+"""Predicting what a program does: the output of a given input, or an input that gives the output.
+
+Answers are Python values, read as literals and compared by exact type; nothing is evaluated in this process. An input
+runs in the sandbox, as the arguments of one call, and may be built of literals, plain functions and methods only: an
+argument that could reach the program itself could make it return anything.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import Any, Literal
+
+from r1kit.data.response import split_response
+from r1kit.rewards.code.compare import shown
+from r1kit.rewards.extract import find_answers
+from r1kit.rewards.sandbox import codec
+from r1kit.rewards.sandbox.base import Limits, Sandbox, Task
+from r1kit.rewards.sandbox.guest.remote import pack
+from r1kit.rewards.verdict import Ruling, Verdict
+
+LONGEST = 10_000  # characters of an answer
+LIMITS = Limits()
+_TAGGED = re.compile(r"\[ANSWER\](.*?)\[/ANSWER\]", re.DOTALL)
+_BLOCK = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
+_ESCAPED = re.compile(r"\\([{}_$%&#])")  # as LaTeX writes these inside a box
+BUILDERS = """abs bool bytes chr dict enumerate filter float frozenset int len list map max min ord range repr reversed
+round set sorted str sum tuple zip""".split()
+_INERT = (
+    *(ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.Starred, ast.Slice, ast.Subscript, ast.keyword),
+    *(ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Lambda, ast.arguments, ast.arg),
+    *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.comprehension, ast.Call, ast.Name, ast.Attribute),
+    *(ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context),
+)
+
+
+class _NoValue(ValueError):
+    """A text that is not what was asked for."""
+
+
+def grade(
+    response: str,
+    predict: Literal["output", "input"],
+    output: str,
+    *,
+    program: str = "",
+    sandbox: Sandbox | None = None,
+    think_open: bool = False,
+    limits: Limits = LIMITS,
+) -> Verdict:
+    """Whether a response states the literal `output`, or arguments for which `program`'s f returns it.
+
+    Predicting an input needs the program and a sandbox.
+    """
+    answer = extract(response, think_open)
+    if answer is None:
+        return Verdict(0.0, None, "no answer, or several", "unparseable")
+    if len(answer) > LONGEST:
+        return Verdict(0.0, answer, f"the answer has {len(answer)} characters, allowed are {LONGEST}", "over_limit")
+    try:
+        gold, defined = _literal(output), _assigned(program) if predict == "input" else set()
+    except (_NoValue, SyntaxError) as error:
+        return Verdict(0.0, answer, f"cannot be graded: {error}", "infra_error")
+    try:
+        if predict == "output":
+            status, reason = _check_output(gold, answer)
+        elif sandbox is not None:
+            status, reason = _check_input(program, defined, gold, answer, sandbox, limits)
+        else:
+            raise ValueError("a predicted input can only be checked in a sandbox")
+    except _NoValue as error:
+        return Verdict(0.0, answer, str(error), "unparseable")
+    return Verdict(float(status == "right"), answer, reason, status)
+
+
+def extract(response: str, think_open: bool = False) -> str | None:
+    """The answer's text: an [ANSWER], else what maths would take for the answer, the last fenced block, or the rest.
+
+    Only what follows the last `</think>` counts. None as well for several that differ.
+    """
+    summary = split_response(response, think_open).summary
+    if "<think>" in summary or (think_open and "</think>" not in response):
+        return None
+    found = _TAGGED.findall(summary) or find_answers(response, think_open) or _BLOCK.findall(summary)[-1:] or [summary]
+    answers = {text.strip().strip("`$").strip() for text in found}
+    return answers.pop() or None if len(answers) == 1 else None
+
+
+def _check_output(gold: Any, answer: str) -> Ruling:
+    node = _expression(answer)
+    if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq):  # f(x) == value
+        node = node.comparators[0]
+    return _compared(gold, _literal(node), "the answer")
+
+
+def _check_input(program: str, defined: set[str], gold: Any, answer: str, sandbox: Sandbox, limits: Limits) -> Ruling:
+    call = _call_of(answer)
+    if fault := _not_inert(call, {*BUILDERS, *defined}):
+        return Ruling("unparseable", f"an input may be built of values only: {fault}")
+    try:
+        expression = f"repr({ast.unparse(call)})"
+    except (ValueError, RecursionError) as error:
+        raise _NoValue(f"an input that cannot be written out: {error}") from error
+    [outcome] = sandbox.run(Task("expression", program, (expression,)), limits).outcomes
+    if outcome.status != "ok":
+        return Ruling("wrong" if outcome.status == "error" else outcome.status, f"f gave {outcome.detail}")
+    try:
+        return _compared(gold, _literal(str(outcome.value)), "f")
+    except _NoValue:
+        return Ruling("wrong", f"f gave {str(outcome.value)[:80]}, which no literal writes")
+
+
+def _compared(gold: Any, got: Any, who: str) -> Ruling:
+    same = codec.same(pack(gold, _foreign), pack(got, _foreign))
+    return Ruling.of(None if same else f"{who} gives {shown(got)}, not {shown(gold)}")
+
+
+def _call_of(answer: str) -> ast.Call:
+    """The answer as one call of f, whether it is written as that, as an assertion about it, or as the arguments."""
+    for text in (answer, f"f({answer})"):
+        try:
+            node = _expression(text)
+        except _NoValue as error:
+            fault = error
+            continue
+        if isinstance(node, ast.Compare):
+            node = node.left
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "f":
+            return node
+        fault = _NoValue(f"no arguments of f: {answer[:80]!r}")
+    raise fault
+
+
+def _not_inert(call: ast.Call, names: set[str]) -> str | None:
+    """What in the arguments could do more than give a value; None when nothing can."""
+    nodes = [node for arg in (*call.args, *call.keywords) for node in ast.walk(arg)]
+    names = names | {node.arg for node in nodes if isinstance(node, ast.arg)}
+    names |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    for node in nodes:
+        if not isinstance(node, _INERT):
+            return type(node).__name__
+        if isinstance(node, ast.Name) and (node.id not in names or node.id == "f"):
+            return node.id
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+            return node.attr
+    return None
+
+
+def _assigned(program: str) -> set[str]:
+    """The data that the program defines beside its functions, which an input may use."""
+    assignments = [node for node in ast.parse(program).body if isinstance(node, ast.Assign)]
+    return {target.id for node in assignments for target in node.targets if isinstance(target, ast.Name)}
+
+
+def _expression(text: str) -> ast.expr:
+    for candidate in (text, _ESCAPED.sub(r"\1", text)):
+        try:
+            return ast.parse(candidate.strip().removeprefix("assert "), mode="eval").body
+        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+            fault = _NoValue(f"not Python: {text[:80]!r} ({type(error).__name__})")
+    raise fault
+
+
+def _literal(text: str | ast.expr) -> Any:
+    try:
+        return ast.literal_eval(text.strip() if isinstance(text, str) else text)
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
+        raise _NoValue("not a literal value") from error
+
+
+def _foreign(value: Any) -> tuple:
+    raise _NoValue(f"a {type(value).__name__}")

@@ -1,0 +1,129 @@
+"""What formulas are worth at a few fixed points, in floating point: cheap proof that two of them differ.
+
+Equal values here prove nothing, so `agree` never decides that an answer is right. Only finite steps, all bounded.
+"""
+
+from __future__ import annotations
+
+import cmath
+import hashlib
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+from r1kit.rewards.math.parser import Apply, Formula, Unreadable, parts
+
+POINTS = 4
+LARGEST = 1e6  # argument of a function: beyond, floating point says nothing of a sine
+TOLERANCE = 1e-11  # of the largest number met on the way
+# Where these occur the sign of a variable matters; elsewhere variables are lengths, counts and the like, so positive.
+SIGNED = {"abs", "floor", "ceil", "max", "min"}
+CONSTANTS = {"pi": cmath.pi, "e": cmath.e, "i": 1j}
+_PLAIN = {
+    **{name: getattr(cmath, name) for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
+    **{f"arc{name}": getattr(cmath, f"a{name}") for name in ("sin", "cos", "tan")},
+    **{"cot": lambda x: 1 / cmath.tan(x), "sec": lambda x: 1 / cmath.cos(x), "csc": lambda x: 1 / cmath.sin(x)},
+    **{"coth": lambda x: 1 / cmath.tanh(x), "log": cmath.log, "abs": lambda x: complex(abs(x))},
+}
+_REAL = {"floor": math.floor, "ceil": math.ceil, "max": max, "min": min, "erf": math.erf, "Gamma": math.gamma}
+
+
+def agree(a: Formula, b: Formula) -> bool | None:
+    """Whether two formulas agree wherever both have a value here. False is certain, True is not, None: no value."""
+    signed, compared = sign_matters(a, b), None
+    for index in range(POINTS):
+        left, right = _At(index, signed), _At(index, signed)
+        try:
+            difference = abs(left.value(a) - right.value(b))
+        except (ArithmeticError, ValueError, TypeError, Unreadable):
+            difference = None  # one of them has no value at this point
+        if difference is None:
+            continue
+        if not difference <= TOLERANCE * max(left.largest, right.largest):
+            return False
+        compared = True
+    return compared
+
+
+def sign_matters(*formulas: Formula) -> bool:
+    return not SIGNED.isdisjoint(part for formula in formulas for part in parts(formula) if isinstance(part, str))
+
+
+def real_number(formula: Formula) -> float | None:
+    """The value of a formula without variables, when it is real."""
+    try:
+        value = _At(0, False, constants_only=True).value(formula)
+    except (ArithmeticError, ValueError, TypeError, Unreadable):
+        return None
+    return value.real if abs(value.imag) <= 1e-12 * abs(value) and math.isfinite(value.real) else None
+
+
+def free_symbols(formula: Formula) -> set[str]:
+    """The variables of a formula."""
+    if isinstance(formula, Apply):
+        return set().union(*map(free_symbols, formula.args))
+    return {formula} - CONSTANTS.keys() if isinstance(formula, str) else set()
+
+
+class _At:
+    """Evaluation at one point."""
+
+    def __init__(self, index: int, signed: bool, constants_only: bool = False) -> None:
+        self.index, self.signed, self.constants_only = index, signed, constants_only
+        self.largest = 0.0
+
+    def value(self, formula: Formula) -> complex:
+        result = self._value(formula)
+        self.largest = max(self.largest, abs(result))
+        return result
+
+    def _value(self, formula: Formula) -> complex:
+        if isinstance(formula, Fraction):
+            return complex(formula)
+        if isinstance(formula, str):
+            return CONSTANTS[formula] if formula in CONSTANTS else self.coordinate(formula)
+        args = [self.value(arg) for arg in formula.args]
+        match formula.head:
+            case "+":
+                return sum(args)
+            case "*":
+                return math.prod(args)
+            case "^":
+                return args[0] ** args[1]
+            case "root":
+                return _root(*args)
+        return _apply(formula, args)
+
+    def coordinate(self, name: str) -> float:
+        """A number in (0.3, 2.7), or its negative, that depends on nothing but the name and the point."""
+        if self.constants_only or name == "infty":
+            raise Unreadable(name)
+        digest = hashlib.sha256(f"{name}:{self.index}".encode()).digest()
+        size = 0.3 + 2.4 * int.from_bytes(digest[:6], "big") / 2**48
+        return -size if self.signed and digest[6] & 1 else size
+
+
+def _root(radicand: complex, degree: complex) -> complex:
+    odd = degree.imag == 0 and degree.real % 2 == 1
+    if odd and radicand.imag == 0 and radicand.real < 0:  # the real root, as at school
+        return -((-radicand) ** (1 / degree))
+    return radicand ** (1 / degree)
+
+
+def _apply(formula: Apply, args: Sequence[complex]) -> complex:
+    if any(abs(arg) > LARGEST for arg in args):
+        raise Unreadable("too large for floating point")
+    if formula.head in _PLAIN:
+        return _PLAIN[formula.head](*args)
+    if any(arg.imag for arg in args):
+        raise Unreadable("not real")
+    real = [arg.real for arg in args]
+    match formula.head:
+        case "!":
+            return complex(math.gamma(real[0] + 1))
+        case "choose":
+            n, k = real
+            return complex(math.gamma(n + 1) / (math.gamma(k + 1) * math.gamma(n - k + 1)))
+        case name if name in _REAL:
+            return complex(_REAL[name](*real))
+    raise Unreadable(formula.head)
