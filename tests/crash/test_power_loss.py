@@ -10,13 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 SAVE = """
 import sys
 from pathlib import Path
 from tiny_learner import tiny_learner, train
 from r1kit.learn.checkpoint import Checkpoints
-from r1kit.log import MetricsLog
+from r1kit.metrics.log import MetricsLog
 root, learner = Path(sys.argv[1]), tiny_learner()
 log = MetricsLog(root / "metrics.jsonl")
 with Checkpoints(root / "checkpoints", log.files) as kept:
@@ -38,7 +39,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[st
         pytest.skip("no strace here: the order of system calls cannot be seen")
     root, trace = tmp_path_factory.mktemp("saves"), tmp_path_factory.mktemp("trace") / "calls"
     watched = "trace=write,pwrite64,fsync,rename,renameat,renameat2,unlink,unlinkat,rmdir"
-    paths = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    paths = os.pathsep.join([str(ROOT / "tests/support"), *sys.path])
     command = [
         "strace",
         "-f",

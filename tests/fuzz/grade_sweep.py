@@ -20,7 +20,7 @@ from typing import Any
 
 from r1kit.rewards.grade_file import grade_line, grade_stream
 
-SHARED = Path(__file__).parents[3] / "shared/data/vectors/adversarial.jsonl"
+ADVERSARIAL = Path(__file__).resolve().parents[3] / "shared/data/vectors/adversarial.jsonl"
 PROGRAM = "```python\ndef add(a, b):\n    return a + b\n```"
 SEEDS: list[dict[str, Any]] = [
     {"kind": "math", "gold": "\\frac{1}{2}", "response": "<think>half</think> So the answer is \\boxed{0.5}."},
@@ -63,9 +63,9 @@ def mutants(count: int, seed: int = 0, code: bool = False) -> Iterator[str]:
     """Lines for `r1kit grade`: seeds whose response, and now and then whose gold or whole line, has been damaged."""
     rng = Random(seed)
     seeds = SEEDS + CODE_SEEDS * code
-    if SHARED.is_file():
+    if ADVERSARIAL.is_file():
         kinds = {"math", "format"}
-        seeds = seeds + [row for row in map(json.loads, SHARED.open(encoding="utf-8")) if row["kind"] in kinds]
+        seeds = seeds + [row for row in map(json.loads, ADVERSARIAL.open(encoding="utf-8")) if row["kind"] in kinds]
     for _ in range(count):
         row = dict(rng.choice(seeds))
         field = "gold" if isinstance(row.get("gold"), str) and rng.random() < 0.1 else "response"

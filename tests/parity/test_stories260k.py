@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from paths import SHARED
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from r1kit.model.hf import load_model, load_tokenizer
 
-SOURCE = Path(__file__).resolve().parents[3] / "shared" / "data" / "stories260k"
+SOURCE = SHARED / "stories260k"
 UNK, BOS, EOS = 0, 1, 2
 NEW_TOKENS = 200
 

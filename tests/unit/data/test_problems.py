@@ -1,17 +1,15 @@
 import json
 from collections import Counter
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from paths import SHARED
 
 from r1kit.config import PromptSource
 from r1kit.data.problems import PromptStream, load_problems
 from r1kit.data.store import DataError, read_rows, write_jsonl
 from r1kit.types import Problem
-
-SHARED = Path(__file__).parents[3] / "shared/data"
 
 
 def load(tmp_path, *rows, **options):

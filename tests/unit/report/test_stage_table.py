@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
+from paths import ROOT
+from report_page import Page
 from run_factory import write_json, write_lines
-from test_report import Page
 
 from r1kit.report.collect import collect
 from r1kit.report.directions import difference, directions, records, verdict
@@ -24,7 +23,6 @@ from r1kit.report.stage_views import markdown
 from r1kit.report.table import Cell
 from r1kit.report.terminal import render_text
 
-ROOT = Path(__file__).parents[2]
 SKILL = {"base": 0.2, "zero": 0.8, "dev1": 0.6, "dev2": 0.75, "dev3": 0.75, "r1": 0.8, "small": 0.5, "small_zero": 0.3}
 STAGES = {  # name -> (kind, model, data)
     "zero": ("rl", "base", ()), "cold": ("curate", "zero", ()), "dev1": ("sft", "base", ("cold",)),

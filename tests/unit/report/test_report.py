@@ -9,15 +9,12 @@ import json
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from report_page import Page
 from rich.console import Console
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from run_factory import HOSTILE, make_run, write_json, write_lines
 
 from r1kit.metrics.glossary import EXPLAIN, explain
@@ -27,39 +24,6 @@ from r1kit.report.plots import MAX_POINTS, charts
 from r1kit.report.render import write_report
 from r1kit.report.table import comparison_rows, comparison_table
 from r1kit.report.terminal import render_text
-
-VOID = {"meta", "hr", "br", "link", "img"}
-
-
-class Page(HTMLParser):
-    """A page taken apart; fails on elements that are not closed in order."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.text, self.ids, self.scripts, self.tags, self.links, self._open = "", [], [], [], [], []
-        self.feed(path.read_text(encoding="utf-8"))
-        assert not self._open
-        self.data = json.loads(self.scripts[0])
-
-    def handle_starttag(self, tag, attrs):
-        self.handle_startendtag(tag, attrs)
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-        self.ids += [v for k, v in attrs if k == "id"]
-        self.links += [v for k, v in attrs if k in ("href", "src", "xlink:href", "srcset", "action")]
-        self.csp = next((v for k, v in attrs if k == "content" and "default-src" in v), getattr(self, "csp", None))
-
-    def handle_endtag(self, tag):
-        assert self._open.pop() == tag
-
-    def handle_data(self, text):
-        if self._open and self._open[-1] == "script":
-            self.scripts.append(text)
-        else:
-            self.text += text
 
 
 @pytest.fixture(scope="module")

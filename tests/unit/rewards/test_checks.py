@@ -1,15 +1,15 @@
 import json
 import time
-from pathlib import Path
 
 import pytest
+from paths import SHARED
 
 from r1kit.rewards.checks import countdown, names
 from r1kit.rewards.extract import find_answers
 from r1kit.rewards.score import grade
 from r1kit.types import Problem
 
-CASES = Path(__file__).parents[3] / "shared/data/countdown/verifier_cases.jsonl"
+CASES = SHARED / "countdown/verifier_cases.jsonl"
 
 
 SOLUTIONS = ["3*4", "(3*4)", "3 * 4\n", "4*3", "(" * 60 + "3*4" + ")" * 60]

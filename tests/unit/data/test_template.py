@@ -1,14 +1,14 @@
 import json
-from pathlib import Path
 
 import pytest
+from paths import SHARED
 
 from r1kit.data.response import find_boxes, split_response
 from r1kit.data.template import R1_ZERO_TEMPLATE, opens_think, render_prompt
 from r1kit.data.tokenizer import train_tokenizer
 from r1kit.rewards.checks.format import is_well_formed
 
-ADVERSARIAL = Path(__file__).parents[3] / "shared/data/vectors/adversarial.jsonl"
+ADVERSARIAL = SHARED / "vectors/adversarial.jsonl"
 CHAT_TEMPLATE = (
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
     "{% if add_generation_prompt %}<bot><think>\n{% endif %}"

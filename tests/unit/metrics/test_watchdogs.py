@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 import r1kit
 from r1kit.config import RL, Recipe
@@ -19,8 +20,6 @@ from r1kit.recipe import cross_checks
 from r1kit.report.collect import collect
 from r1kit.report.sections import warnings
 from r1kit.stages.loop import Waited
-
-ROOT = Path(__file__).parents[2]
 
 
 def row(step: int, **changes: float) -> dict:

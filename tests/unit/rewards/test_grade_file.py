@@ -6,15 +6,14 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from paths import ROOT, SHARED
 
 from r1kit.rewards.grade_file import LONGEST_LINE, grade_line, grade_stream
 
-SHARED = Path(__file__).parents[3] / "shared/data"
 needs_data = pytest.mark.skipif(not SHARED.exists(), reason="needs shared data")
-_spec = importlib.util.spec_from_file_location("grade_sweep", Path(__file__).parents[1] / "fuzz/grade_sweep.py")
+_spec = importlib.util.spec_from_file_location("grade_sweep", ROOT / "tests/fuzz/grade_sweep.py")
 grade_sweep = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(grade_sweep)
 

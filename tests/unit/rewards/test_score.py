@@ -1,13 +1,12 @@
 import json
-from pathlib import Path
 
 import pytest
+from paths import SHARED
 
 from r1kit.rewards.extract import extract_answer
 from r1kit.rewards.score import RewardError, canonical_answer, check_reward_names, grade, score
 from r1kit.types import Problem
 
-SHARED = Path(__file__).parents[3] / "shared/data"
 needs_data = pytest.mark.skipif(not SHARED.exists(), reason="needs shared data")
 PROBLEM = Problem(id="p1", question="2+3?", answer="5")
 GOOD = "<think>2+3</think> <answer> 5 </answer>"

@@ -3,12 +3,12 @@ import re
 import sys
 import time
 from fractions import Fraction
-from pathlib import Path
 from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paths import SHARED
 
 from r1kit.errors import UserError
 from r1kit.rewards import services
@@ -19,7 +19,7 @@ from r1kit.rewards.math.notation import normalise
 from r1kit.rewards.math.numerals import chinese_number
 from r1kit.rewards.verdict import Status
 
-VECTORS = Path(__file__).parents[3] / "shared/data/vectors/math_equivalence.jsonl"
+VECTORS = SHARED / "vectors/math_equivalence.jsonl"
 
 EQUAL = r"""
 16 | 16.0 | +16 | $16$ | {16} | (16) | [16] | \text{16}

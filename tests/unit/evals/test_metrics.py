@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import random
 from itertools import combinations
-from pathlib import Path
 from statistics import fmean
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paths import SHARED
 
 from r1kit.evals.metrics import ProblemResult, cons_at_k, mean_ci95, pass_at_k, summarise
 
-VECTORS = Path(__file__).resolve().parents[3] / "shared" / "data" / "vectors" / "metrics"
+VECTORS = SHARED / "vectors" / "metrics"
 
 
 def problem(answers, gold="1", level=1, family="arithmetic", language="en", **changes) -> ProblemResult:

@@ -2,12 +2,12 @@
 
 import json
 import time
-from pathlib import Path
 from string import ascii_uppercase
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paths import SHARED
 
 from r1kit.rewards.checks import choice, knights, text
 from r1kit.rewards.checks import ifeval as instructions
@@ -15,7 +15,6 @@ from r1kit.rewards.checks import json_schema as schema
 from r1kit.rewards.score import grade
 from r1kit.types import Problem
 
-SHARED = Path(__file__).parents[3] / "shared/data"
 needs_data = pytest.mark.skipif(not SHARED.exists(), reason="needs shared data")
 
 
