@@ -18,11 +18,11 @@ from r1kit.rewards.verdict import Verdict
 from r1kit.rewards.verifiers import VERIFIERS, Verifier
 from r1kit.types import Problem, Score
 
-__all__ = ["BUILT_IN", "Request", "RewardError", "canonical_answer", "check_reward_names", "grade", "score"]
+__all__ = ["BUILT_IN", "ScoreRequest", "RewardError", "canonical_answer", "check_reward_names", "grade", "score"]
 
 
 @dataclass(frozen=True)
-class Request:
+class ScoreRequest:
     """One completion to be scored. Values that JSON can carry: it may travel to another process."""
 
     problem: Problem
@@ -65,11 +65,11 @@ def canonical_answer(problem: Problem, extracted: str | None) -> str | None:
 def score(
     problem: Problem, text: str, weights: Mapping[str, float], *, think_open: bool, answer_tags: bool, truncated: bool
 ) -> Score:
-    """What a completion earns; see `Request`. Masked when the accuracy that it asks for could not be found."""
-    return assess(Request(problem, text, weights, think_open, answer_tags, truncated))[0]
+    """What a completion earns; see `ScoreRequest`. Masked when the accuracy that it asks for could not be found."""
+    return assess(ScoreRequest(problem, text, weights, think_open, answer_tags, truncated))[0]
 
 
-def assess(request: Request) -> tuple[Score, Verdict | None]:
+def assess(request: ScoreRequest) -> tuple[Score, Verdict | None]:
     """The score of a completion, and the verdict on its accuracy where that is asked for."""
     verdict = None
     if "accuracy" in request.weights:
@@ -83,7 +83,7 @@ def assess(request: Request) -> tuple[Score, Verdict | None]:
     return Score(total, parts, verdict.extracted, verdict.reason, verdict.masked), verdict
 
 
-def _part(name: str, request: Request) -> float:
+def _part(name: str, request: ScoreRequest) -> float:
     if name == "format":
         shape = {"think_open": request.think_open, "answer_tags": request.answer_tags}
         return float(not request.truncated and is_well_formed(request.text, **shape))

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from r1kit.config import Template
 from r1kit.data.template import opens_think, render_prompt
-from r1kit.rewards.score import Request as Grading
+from r1kit.rewards.score import ScoreRequest as Grading
 from r1kit.rewards.workers.pool import Scorer, score_here
 from r1kit.types import Completion, Problem, Score
 

@@ -19,7 +19,7 @@ from r1kit.evals.filters import repeats, unreadable, unusable
 from r1kit.rewards import services
 from r1kit.rewards.judge import curation as ask_model
 from r1kit.rewards.judge.client import Client, Endpoint, EndpointError
-from r1kit.rewards.score import Request
+from r1kit.rewards.score import ScoreRequest
 from r1kit.rewards.workers.pool import RewardPool, Scorer, needs_processes, open_sandbox_for, score_here
 from r1kit.rollout.score import FORMAT_AND_ACCURACY, grade_group
 from r1kit.stages.context import StageContext
@@ -89,7 +89,7 @@ def _rewritten(problem: Problem, response: str, answer: str, rewrite: Rewriter, 
     except EndpointError as error:
         say(f"warning: {error}")
         return {"reason": "rewriter", "why": str(error)}
-    (again,) = score_many([Request(problem, text, FORMAT_AND_ACCURACY)])
+    (again,) = score_many([ScoreRequest(problem, text, FORMAT_AND_ACCURACY)])
     if again.masked or min(again.parts.values()) < 1:
         return {"reason": "rewriter", "why": f"spoiled: {again.reason or 'format'}", "rewritten": text}
     return {"response": text, "original": response}

@@ -19,7 +19,7 @@ from r1kit.data.problems import PromptStream, load_problems
 from r1kit.data.template import opens_think, render_prompt
 from r1kit.engine.base import Finished
 from r1kit.hashing import derive_seed
-from r1kit.rewards.score import Request
+from r1kit.rewards.score import ScoreRequest
 from r1kit.rewards.services import Settings
 from r1kit.rewards.workers.pool import RewardPool, needs_processes, score_here
 from r1kit.rollout.score import grade_group, grading
@@ -80,7 +80,7 @@ class Scenarios:
             return None
 
         @cache
-        def asked(problem_id: str) -> Callable[[Completion], Request]:
+        def asked(problem_id: str) -> Callable[[Completion], ScoreRequest]:
             return grading(known[problem_id], self.config.template, tokenizer, self._rules(known[problem_id]))
 
         return lambda completion: pool.begin(asked(completion.prompt_id)(completion))

@@ -12,7 +12,7 @@ import pytest
 
 from r1kit.errors import UserError
 from r1kit.recipe import load_recipe
-from r1kit.rewards.score import Request, RewardError, check_reward_names
+from r1kit.rewards.score import RewardError, ScoreRequest, check_reward_names
 from r1kit.rewards.services import Settings
 from r1kit.rewards.workers.pool import RewardPool
 from r1kit.rewards.workers.processes import Lost, Pool
@@ -55,7 +55,7 @@ def folder(tmp_path):
 
 
 def requests(function, texts):
-    return [Request(Problem(f"p{i}", "", "5"), text, {f"beside:{function}": 1.0}) for i, text in enumerate(texts)]
+    return [ScoreRequest(Problem(f"p{i}", "", "5"), text, {f"beside:{function}": 1.0}) for i, text in enumerate(texts)]
 
 
 def totals(scores):
@@ -64,7 +64,7 @@ def totals(scores):
 
 def test_scores_do_not_depend_on_how_many_work_or_on_who_dies(folder, tmp_path):
     texts = ["\\boxed{5}", "\\boxed{6}", "5", "", "<think>5", "\\boxed{2+3}", "\\boxed{5} 五"]
-    asked = [Request(Problem("p", "", "5"), text, {"accuracy": 1.0, "format": 0.5, "language": 0.1}) for text in texts]
+    asked = [ScoreRequest(Problem("p", "", "5"), text, {"accuracy": 1.0, "format": 0.5, "language": 0.1}) for text in texts]
     results = []
     for workers in (1, 3):
         with RewardPool(workers, settings=folder) as pool:

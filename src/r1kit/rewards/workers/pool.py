@@ -14,7 +14,7 @@ from r1kit.console import say
 from r1kit.errors import UserError
 from r1kit.rewards import services
 from r1kit.rewards.math import check as math
-from r1kit.rewards.score import Request, RewardError, assess
+from r1kit.rewards.score import RewardError, ScoreRequest, assess
 from r1kit.rewards.services import Settings
 from r1kit.rewards.workers.processes import Lost, Pool
 from r1kit.types import Problem, Score
@@ -25,10 +25,10 @@ MOST_FAILED = 0.1  # the share of completions that may stay without a score
 FEWEST_FAILED = 8  # failures below which a share says nothing
 
 
-Scorer = Callable[[Sequence[Request]], list[Score]]
+Scorer = Callable[[Sequence[ScoreRequest]], list[Score]]
 
 
-def score_here(requests: Sequence[Request]) -> list[Score]:
+def score_here(requests: Sequence[ScoreRequest]) -> list[Score]:
     """The scores of all requests, found in this process: for plain rules, which do not hang nor run what is foreign."""
     return [assess(request)[0] for request in requests]
 
@@ -86,10 +86,10 @@ class RewardPool:
         self._graded = self._failed = 0
         self._first_failure = ""
 
-    def submit(self, request: Request) -> Ticket:
+    def submit(self, request: ScoreRequest) -> Ticket:
         return Ticket(request.problem.verifier, self._pool.submit(asdict(request)))
 
-    def begin(self, request: Request) -> None:
+    def begin(self, request: ScoreRequest) -> None:
         """Have it scored from now on, beside other work: `score_many` of the same then only waits for it."""
         self._begun[_key(request)].append(self.submit(request))
 
@@ -113,12 +113,12 @@ class RewardPool:
                 )
         return Score(**found["score"]) if "score" in found else Score(0.0, {}, None, failure.splitlines()[-1], True)
 
-    def score_many(self, requests: Sequence[Request]) -> list[Score]:
+    def score_many(self, requests: Sequence[ScoreRequest]) -> list[Score]:
         """The scores of all requests, in their order."""
         tickets = [self._take_begun(request) or self.submit(request) for request in requests]
         return [self.result(ticket) for ticket in tickets]
 
-    def _take_begun(self, request: Request) -> Ticket | None:
+    def _take_begun(self, request: ScoreRequest) -> Ticket | None:
         key = _key(request)
         if key not in self._begun:
             return None
@@ -151,7 +151,7 @@ class RewardPool:
         self._pool.__exit__(*error)
 
 
-def _key(request: Request) -> tuple[Hashable, ...]:
+def _key(request: ScoreRequest) -> tuple[Hashable, ...]:
     weights = tuple(request.weights.items())
     return request.problem.id, request.text, weights, request.think_open, request.answer_tags, request.truncated
 
@@ -160,7 +160,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     """What a grading process does with one request."""
     start = time.perf_counter()
     try:
-        score, verdict = assess(Request(**{**request, "problem": Problem(**request["problem"])}))
+        score, verdict = assess(ScoreRequest(**{**request, "problem": Problem(**request["problem"])}))
     except RewardError as error:
         trace = "".join(traceback.format_exception(error.__cause__ or error))
         return {"status": "infra_error", "seconds": time.perf_counter() - start, "failure": f"{trace}{error}"}
