@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 BENCH_PIP = $(BENCH)/bin/python -m pip install -q --disable-pip-version-check -c $(BENCH)/constraints.txt
 
-.PHONY: help venv install demo test crashtest attacks fuzz-grade sprout-base bench
+.PHONY: help venv install demo lint test test-fast crashtest attacks fuzz-grade sprout-base bench
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,8 +19,16 @@ install: $(VENV)/.installed  ## install r1kit into it, with the tested versions
 demo: install  ## watch R1-Zero happen on this machine's CPU, offline, in minutes
 	$(BIN)/r1kit run sprout-zero
 
-test: $(VENV)/.installed-test  ## install and run the tests
+lint: $(VENV)/.installed-test  ## check style (ruff) and types (mypy, strict)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: $(VENV)/.installed-test  ## install what the tests need and run them
 	$(BIN)/python -m pytest -q
+
+test-fast: $(VENV)/.installed-test  ## the tests that are not marked slow, in under 90 seconds
+	$(BIN)/python -m pytest -q -m "not slow"
 
 crashtest: $(VENV)/.installed-test  ## kill a run at N random instants, run it again, compare every file it leaves
 	$(BIN)/python tests/crash/sweep.py -n $(N)
@@ -48,7 +56,7 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(PIP) -e '.[test]'
+	$(PIP) -e '.[all,test]'
 	@touch $@
 
 # The peers' own environment. What vLLM depends on caps numpy below the tested version.
