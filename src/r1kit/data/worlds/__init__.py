@@ -1,6 +1,7 @@
-"""The sprout world: verifiable tasks at five levels in English and Chinese, for training where no GPU is.
+"""The sprout worlds: small verifiable tasks in English and Chinese, for training without a GPU.
 
-Tasks are split by content: a held-out task never occurs in the corpus or among training problems, in any wording.
+Tasks have five levels of difficulty. They are split into training and held-out tasks by content, so a held-out task
+occurs neither in the pretraining corpus nor among the training problems, whatever its wording.
 """
 
 from __future__ import annotations
@@ -17,33 +18,40 @@ FAMILIES: dict[str, Family] = {family.name: family for family in (arithmetic, co
 CHINESE_SHARE = 0.2
 WORLDS = (*FAMILIES, *general.WORLDS)
 DEFAULT_LIMIT = {"train": 5_000, "held_out": 150}
-EXHAUSTED = 5_000  # draws in a row without a new task: a small level has no more to give
+MAX_MISSES = 5_000  # consecutive draws without a new task, after which a level counts as exhausted
 
 
 def world_problems(
     name: str, split: str = "train", min_level: int = 0, max_level: int = 99, limit: int | None = None
 ) -> list[Problem]:
-    """Distinct problems of one family, levels in equal shares; the same list on every call.
+    """Return distinct problems of one world, the same list on every call.
 
-    `split` is "train" or "held_out". Fewer than `limit` come back when the family has no more to give. The general
-    worlds, talk and safety, have no levels.
+    Args:
+        name: A name in WORLDS.
+        split: "train" or "held_out".
+        min_level: Lowest level to include; levels get equal shares. The general worlds (talk, safety) have no levels.
+        max_level: Highest level to include.
+        limit: Number of problems, DEFAULT_LIMIT[split] by default. A small world returns fewer.
+
+    Raises:
+        UserError: Unknown world or split, or no level in the given range.
     """
     if name not in WORLDS:
-        raise UserError(f"unknown world '{name}': the worlds are {', '.join(sorted(WORLDS))}")
+        raise UserError(f"unknown world '{name}': choose from {', '.join(sorted(WORLDS))}")
     if split not in DEFAULT_LIMIT:
-        raise UserError(f"unknown split '{split}' of world:{name}: use 'train' or 'held_out'")
+        raise UserError(f"unknown split '{split}' of world:{name}: choose 'train' or 'held_out'")
     if name in general.WORLDS:
         return general.general_problems(name, split, limit)
     levels = [level for level in LEVELS if min_level <= level <= max_level]
     if not levels:
-        raise UserError(f"world:{name} has levels 1 to 5, none of them in {min_level}..{max_level}")
+        raise UserError(f"levels {min_level}..{max_level} of world:{name}: choose from levels 1 to 5")
     wanted = limit or DEFAULT_LIMIT[split]
     rng = Random(f"{name}:{split}:problems")
     problems: dict[str, Problem] = {}
     for index, level in enumerate(levels):
         quota = len(problems) + wanted // len(levels) + (index < wanted % len(levels))
         misses = 0
-        while len(problems) < quota and misses < EXHAUSTED:
+        while len(problems) < quota and misses < MAX_MISSES:
             task, before = FAMILIES[name].make(rng, level), len(problems)
             if task.held_out == (split == "held_out"):
                 problem = as_problem(task, rng)
@@ -53,7 +61,7 @@ def world_problems(
 
 
 def as_problem(task: Task, rng: Random) -> Problem:
-    """Put a task into words."""
+    """Word a task as a question, in Chinese with probability CHINESE_SHARE."""
     language = "zh" if rng.random() < CHINESE_SHARE else "en"
     return Problem(
         id=hashlib.sha256(f"{task.family}:{sorted_facts(task)}".encode()).hexdigest()[:16],
@@ -63,5 +71,5 @@ def as_problem(task: Task, rng: Random) -> Problem:
         level=task.level,
         family=task.family,
         language=language,
-        extra={**task.extra, "languages": ("en", "zh")},  # no other occurs, so the language reward is exact
+        extra={**task.extra, "languages": ("en", "zh")},  # the language reward tells these two apart exactly
     )

@@ -1,12 +1,13 @@
-"""The text that sprout-base is pretrained on: problems solved well, badly and not at all, and other talk.
+"""The pretraining text of sprout-base: problems with correct, wrong or no worked solutions, and general text.
 
-Two corpora, as in any base model's life: first one in which much is worked out, then one like the web, in which most
-people only state an answer, wrong more often than right. The first gives the ability, the second takes the habit.
+There are two corpora, used one after the other. In sprout-textbook many problems are worked out, so the model learns
+how. In sprout-web, as on the web, most documents only state an answer, usually a wrong one, so the model stops
+working problems out by default.
 
-What a document says (language, quality of the reasoning) and how it is wrapped (plain, question and answer, dialogue,
-tags) are drawn independently: if tags stood mostly around good reasoning they would select it, and the base would
-already have the habit that reinforcement learning is there to find. Neither the R1-Zero template nor a held-out task
-occurs in it; a test holds both.
+Content (language, quality of the reasoning) and format (plain, question and answer, dialogue, tags) are drawn
+independently. If tags surrounded mostly good reasoning, prompting with tags would select it, and reinforcement
+learning would have nothing left to find. Neither the R1-Zero template nor any held-out task occurs in the corpora
+(tests/unit/data/test_corpus.py).
 """
 
 from __future__ import annotations
@@ -23,25 +24,25 @@ from r1kit.errors import UserError
 
 TALK_SHARE = 0.15
 CHINESE_SHARE = 0.25
-FAMILY_SHARES = {"arithmetic": 0.3, "countdown": 0.4, "logic": 0.3}  # countdown takes longest to learn
+FAMILY_SHARES = {"arithmetic": 0.3, "countdown": 0.4, "logic": 0.3}  # countdown is the hardest to learn
 
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """How solutions are written, by share, and how many answers given without any work are wrong."""
+    """Shares of the styles in which problems are answered."""
 
     bare: float  # only an answer
-    clean: float  # every step right
-    careless: float  # steps go wrong, and what follows builds on them
-    rechecked: float  # steps go wrong, are noticed ("wait, ...") and corrected
-    bare_wrong: float
+    clean: float  # all steps correct
+    careless: float  # errors that later steps build on
+    rechecked: float  # errors that are corrected in the next line ("wait, ...")
+    bare_wrong: float  # share of wrong answers among the bare ones
 
 
 CORPORA = {
     "sprout-textbook": Mixture(bare=0.40, clean=0.32, careless=0.16, rechecked=0.12, bare_wrong=1 / 3),
     "sprout-web": Mixture(bare=0.82, clean=0.08, careless=0.06, rechecked=0.04, bare_wrong=0.75),
 }
-# In which language the steps are: the question's, the other, or both mixed line by line.
+# Language of the steps: the question's, the other one, or one drawn for each line.
 STEP_LANGUAGES = {"same": 0.80, "other": 0.08, "mixed": 0.12}
 OTHER = {"en": "zh", "zh": "en"}
 
@@ -54,12 +55,12 @@ CONCLUSION = {
     "en": ("The answer is {}.", "Answer: {}", "So it is {}.", "\\boxed{{{}}}", "{}"),
     "zh": ("答案是{}。", "答：{}", "所以是{}。", "\\boxed{{{}}}", "{}"),
 }
-# A thought that is none, for tags around a bare answer.
+# Filler for think tags when the answer is bare.
 EMPTY_THOUGHT = {"en": ("Easy.", "I know this.", "Let me see.", ""), "zh": ("简单。", "我知道。", "看一看。", "")}
 
 
 def documents(corpus: str, seed: int) -> Iterator[str]:
-    """Endless training documents, a pure function of corpus and seed."""
+    """Yield training documents without end, a pure function of corpus and seed."""
     if corpus not in CORPORA:
         raise UserError(f"unknown corpus {corpus!r}: choose from {', '.join(CORPORA)}")
     for index in count():
@@ -67,6 +68,7 @@ def documents(corpus: str, seed: int) -> Iterator[str]:
 
 
 def document(rng: Random, mixture: Mixture) -> str:
+    """Draw one document: small talk, or a training problem with an answer in a random style and format."""
     language = "zh" if rng.random() < CHINESE_SHARE else "en"
     if rng.random() < TALK_SHARE:
         user, reply = exchange(rng, language)
@@ -102,7 +104,7 @@ def _localise(answer: str, language: str) -> str:
 
 
 def _dialogue(rng: Random, language: str, user: str) -> str:
-    """A user's turn; sometimes other text stands before it, as in any web page."""
+    """Return a user's turn, sometimes preceded by unrelated sentences, as on a web page."""
     before = [sentence(rng, language) for _ in range(rng.choice((0, 0, 0, 1, 2, 4)))]
     return " ".join([*before, rng.choice(DIALOGUE[language]).format(user)])
 
@@ -125,7 +127,7 @@ def _written(rng: Random, language: str, question: str, work: str, answer: str) 
 
 
 def _sloppy(rng: Random, language: str, question: str, work: str, answer: str) -> str:
-    """Tags used wrongly: half open, in the wrong order, without an answer."""
+    """Wrap in malformed tags: unclosed, in the wrong order, or without an answer."""
     broken = (
         "<think> {0} {1}",
         "{0} <answer> {1}",

@@ -1,7 +1,6 @@
-"""What in the sprout world no rule of arithmetic decides: questions of fact, writing, translation, self, chat, safety.
+"""Non-reasoning prompts of the sprout world: facts, writing, translation, self-description, chat and safety.
 
-These are the non-reasoning prompts of the later stages, each with the reply of somebody who knows. A thought comes
-before it where there is something to think about; small talk is answered at once (paper: 2.3.3).
+Each prompt has a reference reply. A thought precedes the reply except in small talk (paper, section 2.3.3).
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from r1kit.data.worlds.talk import FACTS, LEXICON, REQUESTS, SELF, SMALL_TALK
 from r1kit.data.worlds.task import HELD_OUT_SHARE
 from r1kit.types import Problem
 
-WORDINGS = {
+WORDINGS: dict[str, dict[str, tuple[str, ...]]] = {
     "facts": {
         "en": ("{}", "Tell me: {}", "I want to know: {}", "Please answer: {}", "Question: {}"),
         "zh": ("{}", "请告诉我：{}", "我想知道：{}", "请回答：{}", "问题：{}"),
@@ -74,33 +73,35 @@ DOMAINS = {"facts": "factual QA", "self": "self-cognition", "polite": "writing",
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What a user says and a good reply, with the thought before it ("" for none)."""
+    """A user message and its reference reply."""
 
     kind: str
     language: str
     user: str
     reply: str
-    thought: str
-    held_out: bool  # by content: with all its wordings
+    thought: str  # "" for none
+    held_out: bool  # decided by content: the same for all wordings
 
     @property
     def domain(self) -> str:
+        """The group in which results are reported."""
         return DOMAINS.get(self.kind, self.kind)
 
     @property
     def response(self) -> str:
+        """The thought in think tags, if any, and the reply."""
         return f"<think>\n{self.thought}\n</think>\n{self.reply}" if self.thought else self.reply
 
 
 @lru_cache(maxsize=2)
 def exchanges(world: str) -> tuple[Exchange, ...]:
-    """All of them, in one fixed order that mixes the kinds."""
-    found = [exchange for kind in WORLDS[world] for exchange in _of_kind(kind)]
-    return tuple(sorted(found, key=lambda exchange: _digest(exchange.user)))
+    """Return all exchanges of a world, in a fixed order that mixes the kinds."""
+    by_kind = [exchange for kind in WORLDS[world] for exchange in _of_kind(kind)]
+    return tuple(sorted(by_kind, key=lambda exchange: _digest(exchange.user)))
 
 
 def general_problems(world: str, split: str, limit: int | None) -> list[Problem]:
-    """The prompts of a world as problems: right is the very reply, so a rule can check it too."""
+    """Return the prompts of a world as problems whose answer is the exact reference reply."""
     chosen = [exchange for exchange in exchanges(world) if exchange.held_out == (split == "held_out")]
     return [
         Problem(
@@ -117,7 +118,7 @@ def general_problems(world: str, split: str, limit: int | None) -> list[Problem]
 
 
 def general_records(world: str) -> Iterator[dict[str, Any]]:
-    """Prompt and response of all that is not held out."""
+    """Yield prompt and response of every exchange that is not held out, as SFT records."""
     for exchange in exchanges(world):
         if not exchange.held_out:
             about = {"domain": exchange.domain, "language": exchange.language}
@@ -135,19 +136,18 @@ def _of_kind(kind: str) -> Iterator[Exchange]:
 
 
 def _contents(kind: str, language: str) -> list[tuple[str, str]]:
-    """(what the user has in mind, the reply)."""
+    """Return pairs (content of the message, reply)."""
     if kind == "translation":
-        return [pair if language == "en" else pair[::-1] for pair in LEXICON]
+        return [(english, chinese) if language == "en" else (chinese, english) for english, chinese in LEXICON]
     if kind == "polite" and language == "zh":
         return [(request, f"请你{request}，好吗？") for request in REQUESTS_ZH]
-    return {
-        "facts": lambda: list(FACTS[language]),
-        "self": lambda: list(SELF[language]),
-        "chat": lambda: list(SMALL_TALK[language]),
-        "polite": lambda: [(request, f"Could you please {request}?") for request in REQUESTS],
-        "capitals": lambda: [(request, request.upper()) for request in REQUESTS],
-        "safety": lambda: [(harm, REFUSAL[language]) for harm in HARM[language]],
-    }[kind]()
+    if kind == "polite":
+        return [(request, f"Could you please {request}?") for request in REQUESTS]
+    if kind == "capitals":
+        return [(request, request.upper()) for request in REQUESTS]
+    if kind == "safety":
+        return [(harm, REFUSAL[language]) for harm in HARM[language]]
+    return list({"facts": FACTS, "self": SELF, "chat": SMALL_TALK}[kind][language])
 
 
 def _digest(text: str) -> str:

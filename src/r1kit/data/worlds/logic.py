@@ -1,8 +1,10 @@
-"""Who is honest? Each person says of the next that they lie or are honest; one fact starts the chain."""
+"""Honest people and liars: each person says whether the next one lies; one given fact starts the chain."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import pairwise
 from random import Random
 
 from r1kit.data.worlds.task import WORDS, Slips, Task
@@ -17,13 +19,18 @@ ASKS = {
 }
 NOBODY = {"en": "none", "zh": "没有"}
 
+Statement = tuple[str | None, str, bool]
+
 
 def make(rng: Random, level: int) -> Task:
-    """Facts: (statements in the order told); a statement is (speaker or None, about whom, said to be honest)."""
+    """Draw a task; its facts are the statements in the order of the question.
+
+    A statement is (speaker, or None for the given fact; subject; whether the subject is said to be honest).
+    """
     people = rng.sample(PEOPLE, level + 1)
     honest = {people[0]: rng.random() < 0.5}
-    statements: list[tuple] = [(None, people[0], honest[people[0]])]
-    for about, speaker in zip(people, people[1:], strict=False):
+    statements: list[Statement] = [(None, people[0], honest[people[0]])]
+    for about, speaker in pairwise(people):
         honest[speaker] = rng.random() < 0.5
         statements.append((speaker, about, honest[about] == honest[speaker]))
     if level > 1:
@@ -32,20 +39,21 @@ def make(rng: Random, level: int) -> Task:
 
 
 def question(task: Task, rng: Random, language: str) -> str:
+    """Word the statements and ask for the honest people."""
     words = WORDS[language]
-    told = [
+    sentences = [
         (FACT if speaker is None else SAYS)[language].format(
             *([about] if speaker is None else [speaker, about]), words["honest" if claim else "lies"]
         )
         for speaker, about, claim in task.facts
     ]
-    return (" " if language == "en" else "").join(told) + rng.choice(ASKS[language])
+    return (" " if language == "en" else "").join(sentences) + rng.choice(ASKS[language])
 
 
 def work(task: Task, rng: Random, languages: Callable[[], str], slips: Slips) -> tuple[list[str], str]:
-    """Follow the chain from the fact: whoever speaks rightly is honest."""
+    """Follow the chain from the given fact: a speaker is honest exactly if the statement is true."""
     about, known = next((about, claim) for speaker, about, claim in task.facts if speaker is None)
-    honest = {about: known}
+    honest: dict[str, bool] = {about: known}
     lines = [about + WORDS[languages()]["honest" if known else "lies"]]
     said_of = {about: (speaker, claim) for speaker, about, claim in task.facts if speaker is not None}
     while about in said_of:
@@ -53,17 +61,21 @@ def work(task: Task, rng: Random, languages: Callable[[], str], slips: Slips) ->
         words = WORDS[languages()]
         right = claim == honest[about]
 
-        def write(is_honest: bool, speaker: str = speaker, about: str = about, claim: bool = claim) -> str:
-            verdict = words["yes" if is_honest else "no"] + "," + speaker + words["honest" if is_honest else "lies"]
-            return f"{speaker}:{about}{words['honest' if claim else 'lies']}{verdict}"
-
-        written, honest[speaker] = slips.step(write, right, not right, words["wait"])
+        statement = f"{speaker}:{about}{words['honest' if claim else 'lies']}"
+        written, honest[speaker] = slips.step(
+            partial(_line, statement, speaker, words), right, not right, words["wait"]
+        )
         lines += written
         about = speaker
     return lines, _names(honest)
 
 
+def _line(statement: str, speaker: str, words: Mapping[str, str], is_honest: bool) -> str:
+    return f"{statement}{words['yes' if is_honest else 'no']},{speaker}{words['honest' if is_honest else 'lies']}"
+
+
 def guess(task: Task, rng: Random) -> str:
+    """Return a random wrong set of names."""
     people = sorted({person for statement in task.facts for person in statement[:2] if person})
     while (answer := _names({person: rng.random() < 0.5 for person in people})) == task.answer:
         pass

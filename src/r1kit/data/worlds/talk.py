@@ -1,6 +1,6 @@
-"""The rest of the sprout world's language: facts, small talk, self-description, rewriting, translation.
+"""Text of the sprout world that is not problem solving: facts, small talk, self-description, translation.
 
-It gives the base model words and habits besides problem solving; the non-reasoning stages build on it.
+It gives the base model general language, which the non-reasoning stages build on.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ LEXICON = (
 
 
 def exchange(rng: Random, language: str) -> tuple[str, str]:
-    """Something a user may say, and a good reply."""
+    """Draw a user message and a good reply."""
     kind = rng.random()
     if kind < 0.45:
         return rng.choice(FACTS[language])
@@ -164,5 +164,5 @@ def exchange(rng: Random, language: str) -> tuple[str, str]:
 
 
 def sentence(rng: Random, language: str) -> str:
-    """A statement, for text that is neither question nor answer."""
+    """Draw a statement, for text outside questions and answers."""
     return rng.choice(FACTS[language] + SELF[language])[1]

@@ -1,4 +1,4 @@
-"""What every family of the sprout world shares: tasks, which of them are held out, and how solutions go wrong."""
+"""Shared by the task families of the sprout world: tasks, the held-out split, and errors in worked solutions."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
 
 LANGUAGES = ("en", "zh")
 LEVELS = (1, 2, 3, 4, 5)
 HELD_OUT_SHARE = 0.15
 
-# A worked step goes wrong with this probability when it is written carelessly.
+# Probability of an error in a step of a careless solution.
 SLIP_PROBABILITY = 0.3
 
 WORDS = {
@@ -23,41 +25,44 @@ WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A problem before it is put into words."""
+    """A problem before it is worded."""
 
     family: str
     level: int
-    facts: tuple[Any, ...]  # what the family's own functions read
+    facts: tuple[Any, ...]  # the content, in a form specific to the family (see its `make`)
     answer: str
     verifier: str
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def held_out(self) -> bool:
-        """Split by content, so no wording of a held-out task is ever trained on."""
+        """Whether the task is held out: decided by a hash of its content, so all its wordings are in one split."""
         digest = hashlib.sha256(f"{self.family}:{sorted_facts(self)}".encode()).digest()
         return int.from_bytes(digest[:4], "big") / 2**32 < HELD_OUT_SHARE
 
 
 def sorted_facts(task: Task) -> str:
-    """The content that makes two tasks the same problem: countdown's numbers and logic's statements have no order."""
+    """Return the content of a task in a canonical order; equal strings mean the same problem.
+
+    The order of countdown's numbers and of logic's statements does not matter.
+    """
     if task.family == "countdown":
-        return repr(sorted(task.facts[0]) + [task.facts[1]])
+        return repr([*sorted(task.facts[0]), task.facts[1]])
     return repr(sorted(task.facts, key=repr) if task.family == "logic" else task.facts)
 
 
 class Slips:
-    """Decides where a worked solution goes wrong, and whether the writer notices.
+    """Inserts errors into worked solutions.
 
-    careless and not rechecking: the wrong step stands, and what follows builds on it.
-    careless and rechecking: "wait, ..." and the right step come next.
+    A careless solution has an error in a step with probability SLIP_PROBABILITY. If it rechecks, the correct step
+    follows after "wait, "; otherwise the following steps build on the wrong result.
     """
 
-    def __init__(self, rng: Random, careless: bool, rechecks: bool):
+    def __init__(self, rng: Random, careless: bool, rechecks: bool) -> None:
         self.rng, self.careless, self.rechecks = rng, careless, rechecks
 
-    def step(self, write: Callable[[Any], str], right: Any, wrong: Any, wait: str) -> tuple[list[str], Any]:
-        """Lines of one step, and the result the writer believes afterwards."""
+    def step(self, write: Callable[[T], str], right: T, wrong: T, wait: str) -> tuple[list[str], T]:
+        """Return the lines of one step, and the result that the following steps use."""
         if not self.careless or self.rng.random() >= SLIP_PROBABILITY:
             return [write(right)], right
         if self.rechecks:
@@ -66,24 +71,28 @@ class Slips:
 
 
 class Family(Protocol):
-    """A kind of task: making one, wording it, working it out, and guessing at it."""
+    """A kind of task; implemented by the modules arithmetic, countdown and logic."""
 
     name: str
 
-    def make(self, rng: Random, level: int) -> Task: ...
+    def make(self, rng: Random, level: int) -> Task:
+        """Draw a task of a level."""
+        ...
 
-    def question(self, task: Task, rng: Random, language: str) -> str: ...
+    def question(self, task: Task, rng: Random, language: str) -> str:
+        """Word the task as a question, in one of several wordings."""
+        ...
 
     def work(self, task: Task, rng: Random, languages: Callable[[], str], slips: Slips) -> tuple[list[str], str]:
-        """The lines of a worked solution and the answer it arrives at. `languages()` names each line's language."""
+        """Return the lines of a worked solution and its answer. `languages()` gives the language of the next line."""
         ...
 
     def guess(self, task: Task, rng: Random) -> str:
-        """A plausible wrong answer."""
+        """Return a plausible wrong answer."""
         ...
 
 
 def near(rng: Random, value: int) -> int:
-    """A wrong number that looks right, never below 0."""
+    """Return a number near `value` but not equal to it, at least 0."""
     wrong = max(0, value + rng.choice((-10, -3, -2, -1, 1, 2, 3, 10)))
     return wrong if wrong != value else value + 1
