@@ -1,4 +1,4 @@
-"""Where a response states its answer. Nothing inside the thinking counts."""
+"""Extract the answers that a response states. Text inside the thinking is ignored."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from r1kit.data.response import find_boxes, split_response
 from r1kit.rewards.verdict import Ruling
 
-# Statements that only the end of their line or sentence closes. "A:" is how GSM8K's published solutions end.
-_STATED = re.compile(
+# Phrases before an answer that extends to the end of the line or sentence. GSM8K's published solutions end in "A:".
+_LEAD_IN = re.compile(
     r"^[ \t]*(?:A|答)\s*[:：]|\banswer(?:\s+is\s*[:：]?|\s*[:：])|答案\s*(?:[是为]\s*[:：]?|[:：])",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -17,11 +17,16 @@ _SENTENCE_END = re.compile(r"\n|。|\.(?=\s|$)")
 
 
 def find_answers(text: str, think_open: bool = False, truncated: bool = False) -> list[str]:
-    r"""The answers a response commits to: several only when it holds several boxes.
+    r"""Return the answers that a response states; more than one only if it contains several boxes.
 
-    Looked for after the last `</think>`, in this order: the last `<answer>` (or the boxes within), every `\boxed{}`,
-    what follows the last `####`, what follows the last "the answer is". A think tag left open gives none; neither does
-    an empty or unclosed box. In a truncated response only closed forms count: the rest may have been cut in the middle.
+    After the last `</think>`, the first of these forms counts: the last `<answer>` (or the boxes inside), every
+    `\boxed{}`, the text after the last `####`, the text after the last "the answer is". An unclosed think tag, an
+    empty box and an unclosed box give no answer.
+
+    Args:
+        text: The completion.
+        think_open: Whether the prompt ended in `<think>`.
+        truncated: Whether the length cap cut the completion off. Then only closed forms count (tags and boxes).
     """
     response = split_response(text, think_open)
     if "<think>" in response.summary or (think_open and "</think>" not in text):
@@ -33,23 +38,28 @@ def find_answers(text: str, think_open: bool = False, truncated: bool = False) -
         return [response.answer] if response.answer else []
     if truncated:
         return []
-    if "####" in place:
-        stated = place.rpartition("####")[2].strip().partition("\n")[0]
+    answer = _stated_answer(place)
+    return [answer] if answer else []
+
+
+def _stated_answer(text: str) -> str:
+    """Return what follows the last `####`, else the last "the answer is"; empty if there is neither."""
+    if "####" in text:
+        answer = text.rpartition("####")[2].strip().partition("\n")[0]
     else:
-        statements = list(_STATED.finditer(place))
-        stated = _SENTENCE_END.split(place[statements[-1].end() :].strip(" \t*"))[0] if statements else ""
-    stated = stated.strip(" \t*")
-    return [stated] if stated else []
+        lead_ins = list(_LEAD_IN.finditer(text))
+        answer = _SENTENCE_END.split(text[lead_ins[-1].end() :].strip(" \t*"))[0] if lead_ins else ""
+    return answer.strip(" \t*")
 
 
 def extract_answer(text: str, think_open: bool = False) -> str | None:
-    """The last answer stated, or None."""
+    """Return the last answer that a response states, or None."""
     answers = find_answers(text, think_open)
     return answers[-1] if answers else None
 
 
-def rule_on(answers: Sequence[str], check: Callable[[str], Ruling]) -> Ruling:
-    """The ruling on all answers of a response: every one must be right, or all together the list that is asked for."""
+def rule_on_all(answers: Sequence[str], check: Callable[[str], Ruling]) -> Ruling:
+    """Judge all answers of a response: each must be right, or all together must be the requested list."""
     distinct = list(dict.fromkeys(answers))
     fault = next((ruling for ruling in map(check, distinct) if ruling.status != "right"), None)
     if fault is None:

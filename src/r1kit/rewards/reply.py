@@ -1,4 +1,4 @@
-"""A completion as verifiers read it: what it thinks, what it tells the reader, and the answers it commits to."""
+"""A completion as verifiers read it: its thinking, the text for the reader, and the answers it states."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ _ONE_FENCE = re.compile(r"```[^\n`]*\n(.*?)\n?```", re.DOTALL)
 
 @dataclass(frozen=True)
 class Reply:
-    """One response and what is known of how it came about."""
+    """One completion and how it was generated."""
 
     text: str
     think_open: bool = False  # the prompt ended in `<think>`
     truncated: bool = False  # cut off by the length cap: only closed forms count
-    free: bool = False  # no format was asked for, so the text may be nothing but the answer
+    free: bool = False  # the prompt required no format, so the text may consist of the answer alone
 
     @cached_property
     def parts(self) -> Response:
+        """The completion split into thinking, answer and summary."""
         return split_response(self.text, self.think_open)
 
     @property
     def thinking(self) -> str:
-        """What the response thinks; all of it where it uses no think tags."""
+        """The thinking; the complete text if it has no think tags."""
         return self.text if self.parts.thinking is None else self.parts.thinking
 
     @property
     def body(self) -> str | None:
-        """What the reader is told: inside the last answer tags, else all after the thinking.
+        """The text for the reader: inside the last answer tags, else everything after the thinking.
 
-        None while the response still thinks, and when it was cut off outside answer tags.
+        None if the thinking is unfinished, or the completion was cut off outside answer tags.
         """
         unfinished = "<think>" in self.parts.summary or (self.think_open and "</think>" not in self.text)
         if unfinished or (self.truncated and self.parts.answer is None):
@@ -45,16 +46,17 @@ class Reply:
         return fenced[1] if fenced else body
 
     @property
-    def focus(self) -> str | None:
-        r"""The part of the body that answers: the contents of its boxes where there are any, else all of it."""
+    def boxed_or_body(self) -> str | None:
+        """The contents of the boxes in the body, or the complete body if it has none."""
         return None if self.body is None else "\n".join(find_boxes(self.body)) or self.body
 
     @property
     def answers(self) -> list[str]:
-        """The answers it commits to: several only when it holds several boxes."""
-        found = find_answers(self.text, self.think_open, self.truncated)
-        return found or ([self.body] if self.free and self.body and "\\boxed" not in self.body else [])
+        """The answers that the completion states; more than one only if it contains several boxes."""
+        answers = find_answers(self.text, self.think_open, self.truncated)
+        return answers or ([self.body] if self.free and self.body and "\\boxed" not in self.body else [])
 
-    def silent(self) -> Verdict:
-        """The verdict on a reply without answer."""
-        return Verdict(0.0, None, "cut off before an answer" if self.truncated else "no answer found", "unparseable")
+    def no_answer(self) -> Verdict:
+        """Return the verdict on a completion without an answer."""
+        reason = "cut off before an answer" if self.truncated else "no answer found"
+        return Verdict(0.0, None, reason, "unparseable")

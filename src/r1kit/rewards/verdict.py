@@ -1,36 +1,40 @@
-"""What a verifier says about an answer. Only `infra_error` is no statement about the answer, so only it is masked."""
+"""The result of a verifier: `Ruling` on one extracted answer, `Verdict` on a complete response.
+
+Every status except `infra_error` judges the answer; a sample with `infra_error` is masked.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-# unparseable: no answer, or one that cannot be read. over_limit: cut by a size or fuel cap, the same on every machine.
-# infra_error: the grader itself broke or ran out of time; the sample is masked, never scored 0.
+# unparseable: no answer, or an unreadable one. over_limit: stopped by a limit on size or fuel, so reproducible on
+# every machine. infra_error: the verifier itself failed or ran out of time; the sample is masked, never scored 0.
 Status = Literal["right", "wrong", "unparseable", "over_limit", "infra_error"]
 
 
 class Ruling(NamedTuple):
-    """What a verifier says about one extracted answer."""
+    """The judgement on one extracted answer."""
 
     status: Status
     reason: str
 
     @classmethod
     def of(cls, fault: str | None) -> Ruling:
-        """Right when nothing is wrong with the answer."""
+        """Return "right" without a fault, else "wrong" with the fault as reason."""
         return cls("right", "right") if fault is None else cls("wrong", fault)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The accuracy reward of a whole response and how it came about."""
+    """The accuracy reward of a response, with its reason."""
 
-    value: float  # 0 to 1: a share where a problem has parts; says nothing when the status is infra_error
-    extracted: str | None  # the answer that was judged
+    value: float  # 0 to 1, a share if the problem has parts; meaningless with infra_error
+    extracted: str | None  # the judged answer
     reason: str
     status: Status
 
     @property
     def masked(self) -> bool:
+        """Whether the sample must be left out of training, because the verifier failed."""
         return self.status == "infra_error"

@@ -12,8 +12,7 @@ from paths import SHARED
 
 from r1kit.errors import UserError
 from r1kit.rewards import services
-from r1kit.rewards.math import sympy_guest as symbolic
-from r1kit.rewards.math import value as leaf
+from r1kit.rewards.math import sympy_guest, value
 from r1kit.rewards.math.check import canonical, check, check_prose
 from r1kit.rewards.math.notation import normalise
 from r1kit.rewards.math.numerals import chinese_number
@@ -235,7 +234,7 @@ def test_different(gold, answer):
 @pytest.mark.parametrize(("gold", "answer"), list(table(SYMBOLIC)))
 def test_what_only_sympy_shows(gold, answer):
     gold, answer = normalise(gold), normalise(answer)
-    assert symbolic.equal(gold, answer) and not symbolic.equal(gold, f"{answer}+1")
+    assert sympy_guest.equal(gold, answer) and not sympy_guest.equal(gold, f"{answer}+1")
 
 
 def test_sympy_runs_in_the_sandbox_and_only_there(sandbox, monkeypatch):
@@ -381,7 +380,7 @@ def test_chinese_numbers(text, value, rest):
 @pytest.mark.skipif(not VECTORS.exists(), reason="needs shared data")
 def test_agreement_with_the_unit_tests_of_other_graders(monkeypatch):
     """At least 97 %, and nothing they refuse is paid. What is left is listed in docs/verifiers.md."""
-    monkeypatch.setattr(leaf, "proved_equal", symbolic.equal)
+    monkeypatch.setattr(value, "proved_equal", sympy_guest.equal)
     rows = [json.loads(line) for line in VECTORS.open()]
     replies = [row["pred"].rpartition("</think>")[2] for row in rows]
     verdicts = [

@@ -1,0 +1,1 @@
+"""Identify the languages of a text; see `identify`."""

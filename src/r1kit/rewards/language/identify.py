@@ -19,6 +19,7 @@ from r1kit.rewards.language.scripts import LANGUAGE_NAMES, NOT_TEXT, SAME, SCRIP
 
 LONGEST = 100_000  # characters; of what is longer, the first and the last half of as many are read
 LONG = 5  # words from which a sentence is evidence of a language by itself
+ONE_LANGUAGE = 0.9  # share of words from which a text counts as being in one language
 SURE = 0.6  # probability from which such a sentence counts as evidence
 DOUBT = 0.4  # probability, against the others found, from which a sentence counts as being in the target language
 

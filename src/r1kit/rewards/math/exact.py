@@ -1,9 +1,9 @@
 r"""Exact algebra on short formulas: enough to see that \sqrt{8} is 2\sqrt{2} and (x+1)^2 is x^2+2x+1.
 
-A value is a quotient of two polynomials with rational coefficients. The variables ("atoms") are symbols, roots of
-primes, i (the root of -1) and whatever is not expanded further, such as "sin(x)". When cross-multiplication says that
-two values are equal, they are, exactly: no floats, no guessing. When it does not, identities between atoms may still
-make them equal (sin and cos, nested roots); that is for `probe` and `symbolic`. Fuel is counted, so time is bounded.
+A value is a quotient of two polynomials with rational coefficients. Its variables ("atoms") are symbols, roots of
+primes, i (the root of -1) and unexpanded terms such as "sin(x)". Cross-multiplication proves equality exactly, without
+floats. It misses identities between atoms (sin and cos, nested roots): `numeric` and `sympy_guest` decide those.
+Fuel is counted, so the time is bounded.
 """
 
 from __future__ import annotations
@@ -15,29 +15,33 @@ from functools import reduce
 from itertools import product
 from typing import NamedTuple
 
-from r1kit.rewards.math.parser import Formula, Unreadable
+from r1kit.rewards.math.formula import Formula, Unreadable
 
-FUEL = 5_000  # products of terms, weighted by their size
+FUEL = 5_000  # term products, weighted by size
 MAX_BITS = 4_000  # of a coefficient
-MAX_POWER = 64  # of a sum; a single term may be raised further
+MAX_POWER = 64  # of a sum; single terms may have higher powers
 MAX_DEGREE = 12  # of a root
-LARGEST_FACTORIAL = 500
-ROOT = "√"  # the atom of the d-th root of p is "√d:p": its d-th power is replaced by p
+MAX_FACTORIAL = 500
+ROOT = "√"  # the atom "√d:p" is the d-th root of p; its d-th power simplifies to p
 
 Monomial = tuple[tuple[str, int], ...]  # (atom, exponent > 0), sorted
 Poly = dict[Monomial, Fraction]  # without zero coefficients
 
 
 class Value(NamedTuple):
+    """A quotient of polynomials."""
+
     num: Poly
     den: Poly
 
 
 def number(value: int | Fraction) -> Value:
+    """Return a number as a value."""
     return Value(_clean({(): Fraction(value)}), ONE)
 
 
 def atom(name: str) -> Value:
+    """Return a variable as a value."""
     return Value({((name, 1),): Fraction(1)}, ONE)
 
 
@@ -45,33 +49,33 @@ ONE: Poly = {(): Fraction(1)}
 
 
 def rational(value: Value) -> Fraction | None:
-    """The value as a number, when it is one."""
+    """Return the value as a number, or None if it contains atoms."""
     if value.num.keys() | value.den.keys() <= {()}:
         return value.num.get((), Fraction(0)) / value.den[()]
     return None
 
 
-def is_settled(value: Value) -> bool:
-    """Whether only symbols, numbers and i occur: such values are equal exactly when cross-multiplication says so."""
+def has_unique_form(value: Value) -> bool:
+    """Return whether only symbols, numbers and i occur, so that cross-multiplication also refutes equality."""
     atoms = {name for poly in value for monomial in poly for name, _ in monomial} - {f"{ROOT}2:-1"}
     return not any(ROOT in name or "(" in name for name in atoms)
 
 
-def key(value: Value) -> str:
-    """A name of bounded length for a value inside an atom. Equal names mean equal values; the converse can fail."""
+def value_key(value: Value) -> str:
+    """Return a name of bounded length for a value. Equal names mean equal values; the converse can fail."""
     lead = value.den[max(value.den)]
     text = "/".join("+".join(f"{c / lead}{m}" for m, c in sorted(poly.items())) for poly in value)
     return text if len(text) < 80 else hashlib.sha256(text.encode()).hexdigest()
 
 
 class Arithmetic:
-    """The operations, sharing one supply of fuel."""
+    """Arithmetic on values with one shared budget of fuel."""
 
     def __init__(self) -> None:
         self.fuel = FUEL
 
     def value(self, formula: Formula) -> Value:
-        """What a formula is worth. Raises Unreadable: no value (1/0), or too much work."""
+        """Evaluate a formula. Raises Unreadable without a value (1/0), or out of fuel."""
         self.burn(1)
         if isinstance(formula, Fraction):
             return number(formula)
@@ -90,36 +94,42 @@ class Arithmetic:
                 if degree is not None and degree.denominator == 1 and 2 <= degree <= MAX_DEGREE:
                     return self.root(args[0], int(degree))
                 return self.power(args[0], self.div(number(1), args[1]))
-        exact = [rational(arg) for arg in args]
-        known = None if None in exact else _known(formula.head, exact)
-        return atom(f"{formula.head}({','.join(map(key, args))})") if known is None else number(known)
+        numbers = [exact for arg in args if (exact := rational(arg)) is not None]
+        result = _rational_result(formula.head, numbers) if len(numbers) == len(args) else None
+        return atom(f"{formula.head}({','.join(map(value_key, args))})") if result is None else number(result)
 
     def burn(self, amount: int) -> None:
+        """Use fuel. Raises Unreadable when there is none left."""
         self.fuel -= amount
         if self.fuel < 0:
             raise Unreadable("too much work")
 
     def add(self, a: Value, b: Value) -> Value:
+        """Return a + b."""
         if a.den == b.den:
             return Value(self._sum(a.num, b.num), a.den)
         return Value(self._sum(self._mul(a.num, b.den), self._mul(b.num, a.den)), self._mul(a.den, b.den))
 
     def mul(self, a: Value, b: Value) -> Value:
+        """Return a * b."""
         return Value(self._mul(a.num, b.num), self._mul(a.den, b.den))
 
     def neg(self, a: Value) -> Value:
+        """Return -a."""
         return Value({m: -c for m, c in a.num.items()}, a.den)
 
     def div(self, a: Value, b: Value) -> Value:
+        """Return a / b. Raises Unreadable if b is zero."""
         if not b.num:
             raise Unreadable("division by zero")
         return self.mul(a, Value(b.den, b.num))
 
     def equal(self, a: Value, b: Value) -> bool:
+        """Return whether a equals b by cross-multiplication."""
         return self._mul(a.num, b.den) == self._mul(b.num, a.den)
 
     def ratio(self, a: Value, b: Value) -> Fraction | None:
-        """The number k other than 0 with a = k b, if there is one."""
+        """Return the number k != 0 with a = k * b, if there is one."""
         left, right = self._mul(a.num, b.den), self._mul(b.num, a.den)
         if not left or left.keys() != right.keys():
             return None
@@ -127,9 +137,10 @@ class Arithmetic:
         return None if others else first
 
     def power(self, base: Value, exponent: Value) -> Value:
+        """Return base ^ exponent."""
         e = rational(exponent)
         if e is None:
-            return atom(f"({key(base)})^({key(exponent)})")
+            return atom(f"({value_key(base)})^({value_key(exponent)})")
         if e.denominator != 1:
             return self.power(self.root(base, e.denominator), number(e.numerator))
         if e < 0:
@@ -138,12 +149,13 @@ class Arithmetic:
         return Value(self._power(base.num, n), self._power(base.den, n))
 
     def root(self, value: Value, degree: int = 2) -> Value:
+        """Return the root of a value, split into roots of primes if it is a number."""
         exact = rational(value)
         if exact is None or (exact < 0 and degree % 2 == 0 and degree > 2):
-            return atom(f"root{degree}({key(value)})")
+            return atom(f"root{degree}({value_key(value)})")
         whole = exact.numerator * exact.denominator ** (degree - 1)  # root(p/q) = root(p q^(d-1))/q
         if abs(whole) > 10**18:
-            return atom(f"root{degree}({key(value)})")
+            return atom(f"root{degree}({value_key(value)})")
         self.burn(50)
         result = number(Fraction(-1 if whole < 0 and degree > 2 else 1, exact.denominator))
         if whole < 0 and degree == 2:
@@ -184,7 +196,7 @@ class Arithmetic:
 
 
 def _join(m: Monomial, n: Monomial) -> tuple[Monomial, int]:
-    """The product of two monomials, and the whole number that squared roots leave behind."""
+    """Return the product of two monomials, and the integer factor from roots that became whole powers."""
     exponents = dict(m)
     for name, exponent in n:
         exponents[name] = exponents.get(name, 0) + exponent
@@ -198,33 +210,35 @@ def _join(m: Monomial, n: Monomial) -> tuple[Monomial, int]:
 
 
 def _factors(n: int) -> list[tuple[int, int]]:
-    """(factor, exponent) with product n. Factors below 1000 are prime; the rest stays whole unless it is a square."""
-    found = []
+    """Factor n into (factor, exponent). Factors up to 1000 are prime; the rest is only tested for a square."""
+    factors = []
     for divisor in range(2, min(1_000, math.isqrt(n)) + 1):
         exponent = 0
         while n % divisor == 0:
             n, exponent = n // divisor, exponent + 1
         if exponent:
-            found.append((divisor, exponent))
+            factors.append((divisor, exponent))
     square = math.isqrt(n)
     if n > 1:
-        found.append((square, 2) if square * square == n else (n, 1))
-    return found
+        factors.append((square, 2) if square * square == n else (n, 1))
+    return factors
 
 
-def _known(head: str, args: list[Fraction]) -> Fraction | None:
-    """A function of rational numbers whose value is rational."""
+def _rational_result(head: str, args: list[Fraction]) -> Fraction | None:
+    """Evaluate a function of rational numbers; None if the result is not known to be rational."""
     first, whole = args[0], all(arg.denominator == 1 for arg in args)
     match head:
-        case "abs" | "floor" | "ceil" if len(args) == 1:
-            return Fraction({"abs": abs, "floor": math.floor, "ceil": math.ceil}[head](first))
+        case "abs" if len(args) == 1:
+            return abs(first)
+        case "floor" | "ceil" if len(args) == 1:
+            return Fraction(math.floor(first) if head == "floor" else math.ceil(first))
         case "max" | "min":
             return max(args) if head == "max" else min(args)
         case "gcd" | "lcm" if whole:
             return Fraction((math.gcd if head == "gcd" else math.lcm)(*map(int, args)))
-        case "!" | "!!" if whole and 0 <= first <= LARGEST_FACTORIAL:
+        case "!" | "!!" if whole and 0 <= first <= MAX_FACTORIAL:
             return Fraction(math.prod(range(int(first), 0, -len(head))))
-        case "choose" if whole and 0 <= args[1] and 0 <= first <= LARGEST_FACTORIAL:
+        case "choose" if whole and args[1] >= 0 and 0 <= first <= MAX_FACTORIAL:
             return Fraction(math.comb(*map(int, args)))
         case "log":
             return _logarithm(*args)

@@ -1,4 +1,4 @@
-"""One way to write each thing: final answers without delimiters, spacing, styles and other spellings."""
+"""Normalise the notation of final answers: LaTeX delimiters, spacing, styles, synonyms and Unicode."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-# Private characters: the end of a matrix row, and both ends of what stood in \text{}.
+# Private-use characters: the end of a matrix row, and both ends of the contents of \text{}.
 ROW, TEXT = "\ue000", "\ue001"
 
 _RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "₀₁₂₃₄₅₆₇₈₉"
@@ -23,7 +23,7 @@ _LETTERS = r"\\(?:math(?:bf|it|sf|bb|cal)|boldsymbol|bm|overrightarrow|vec|(?:wi
 
 def _renamed(match: re.Match[str]) -> str:
     name = match[1]
-    if len(name) == 3 and name[:2] in ("le", "ge") and name not in _NAMES:  # \lex, which some models write
+    if len(name) == 3 and name[:2] in ("le", "ge") and name not in _NAMES:  # \lex: a missing space after \le
         return _NAMES[name[:2]] + name[2]
     return _NAMES.get(name, match[0])
 
@@ -32,7 +32,7 @@ def _rows_as_list(match: re.Match[str]) -> str:
     return ",".join(row.strip(" ,") for row in match[1].split(ROW) if row.strip())
 
 
-_NAMES = {  # commands that are written otherwise
+_NAMES = {  # LaTeX commands and their normal form
     **dict.fromkeys(
         "left right middle displaystyle limits mathopen mathclose rm bf it big Big bigl bigr Bigl Bigr".split(), ""
     ),
@@ -48,8 +48,8 @@ _NAMES = {  # commands that are written otherwise
     **dict.fromkeys("ldots dots cdots".split(), "..."),
     **dict.fromkeys("emptyset varnothing".split(), r"\emptyset"),
     **dict.fromkeys("degree textdegree circ".split(), "°"),
-    **{"cup": "∪", "in": "∈", "langle": "(", "rangle": ")", "lt": "<", "gt": ">", "prime": "'"},
 }
+_NAMES |= {"cup": "∪", "in": "∈", "langle": "(", "rangle": ")", "lt": "<", "gt": ">", "prime": "'"}
 _COMMANDS = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -103,20 +103,20 @@ _POWERS = [
     ),
 ]
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
-_LOOSE_SPACE = re.compile(r" (?!\w)|(?<!\w) ")  # a space only matters between two words or numbers
+_LOOSE_SPACE = re.compile(r" (?!\w)|(?<!\w) ")  # spaces matter between words or numbers only
 _ARTICLE = re.compile(rf"^{TEXT}?(?:an?|the) (?=[a-z]{{3}})", re.IGNORECASE)
-_SIMPLE = re.compile(r"-?\d+(?:\.\d+)?|[A-Za-z]+")  # nothing to do
+_SIMPLE = re.compile(r"-?\d+(?:\.\d+)?|[A-Za-z]+")  # already normal
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z{}%$,;!()\[\]])")
 
 
 @lru_cache(maxsize=4096)
 def normalise(text: str) -> str:
-    """The answer in normal form. Units stay: they are a matter of single values (see `units`)."""
+    """Return the answer in normal form. Units stay: `units` handles them for single values."""
     if _SIMPLE.fullmatch(text):
         return text
-    if r"\begin" not in text:  # no rows to end, so a command that was escaped twice, as JSON in JSON
+    if r"\begin" not in text:  # no matrix rows: "\\\\" is a command escaped twice, as by JSON in JSON
         text = _DOUBLED.sub(r"\\", text)
-    if len(re.findall(r"(?<!\\)\$", text)) % 2:  # a dollar sign that opens no formula is money
+    if len(re.findall(r"(?<!\\)\$", text)) % 2:  # an unpaired dollar sign is a currency
         text = re.sub(r"(?<!\\)\$(?=\d)", r"\\$", text, count=1)
     if not text.isascii():
         for pattern, replacement in _POWERS:
@@ -124,14 +124,14 @@ def normalise(text: str) -> str:
         text = text.translate(_CHARACTERS)
     for pattern, replacement in (_COMMANDS if "\\" in text else []) + _SIGNS:
         text = pattern.sub(replacement, text)
-    if not re.search(r"[(\[]|\\\{", text):  # (1,234) is a pair
+    if not re.search(r"[(\[]|\\\{", text):  # but (1,234) is a pair
         text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
-    recurring = "..." if re.search(r"\d\.\.\. *$", text) else ""  # 0.333... is no end of a sentence
+    recurring = "..." if re.search(r"\d\.\.\. *$", text) else ""  # keep the dots of 0.333...
     text = text.lstrip(" *").rstrip(" .,;:*\\") + recurring
     return _LOOSE_SPACE.sub("", text.strip())
 
 
 def plain_text(text: str) -> str:
-    """Words without case, spaces, hyphens and quotation marks. Anything else stays as it is: x is not X."""
+    """Fold words: no case, spaces, hyphens or quotation marks. Other text stays unchanged, as x is not X."""
     letters = re.sub(r"[\s\"'`-]|" + TEXT, "", _ARTICLE.sub("", text))
     return letters.casefold() if letters.isalpha() and (len(letters) > 2 or letters.lower() == "no") else text

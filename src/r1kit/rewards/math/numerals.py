@@ -1,4 +1,4 @@
-"""Numbers in words: 二十五, 三分之一, 百分之五十, 3万5千; forty-two, 5 million."""
+"""Parse numbers in Chinese and English words: 二十五, 三分之一, 百分之五十, 3万5千; forty-two, 5 million."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from r1kit.rewards.math.notation import TEXT
 
 _DIGITS = {character: value for value, character in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
 _SMALL, _LARGE = {"十": 10, "百": 100, "千": 1_000}, {"万": 10**4, "亿": 10**8}
-_WHOLE = "[零〇一二两三四五六七八九十百千万亿]+"
+_INTEGER = "[零〇一二两三四五六七八九十百千万亿]+"
 _NUMBER = re.compile(
-    rf"(?P<minus>负)?(?:(?P<under>{_WHOLE}|百)分之(?P<over>{_WHOLE}|\d+)|(?P<whole>{_WHOLE})(?:点(?P<decimals>[零〇一二两三四五六七八九]+))?"
+    rf"(?P<minus>负)?(?:(?P<under>{_INTEGER}|百)分之(?P<over>{_INTEGER}|\d+)|(?P<whole>{_INTEGER})(?:点(?P<decimals>[零〇一二两三四五六七八九]+))?"
     rf"|(?P<digits>\d+(?:\.\d+)?)(?P<scale>[十百千万亿]+)(?P<rest>(?:\d+[百千万]?)*))(?P<half>半)?"
 )
 
 
 def chinese_number(text: str) -> tuple[Fraction, str] | None:
-    """The number a text begins with, when it is written with Chinese number words, and what follows it."""
+    """Parse Chinese number words at the start of a text; return the number and the rest of the text."""
     match = _NUMBER.match(text)
     if not match:
         return None
@@ -26,7 +26,7 @@ def chinese_number(text: str) -> tuple[Fraction, str] | None:
     except (KeyError, ValueError, ZeroDivisionError):
         return None
     if match["half"]:
-        return None  # 三个半 and 十点半 are not worth the doubt
+        return None  # 三个半 and 十点半 are ambiguous
     return -value if match["minus"] else value, text[match.end() :]
 
 
@@ -38,8 +38,8 @@ _SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9
 _SCALED = re.compile(rf"(-?[¤¥€£]?-?)(\d+(?:\.\d+)?) ?{TEXT}? ?({'|'.join(_SCALES)})(?![A-Za-z])", re.IGNORECASE)
 
 
-def scaled(text: str) -> str:
-    """ "$5.2 million a year" as "$5200000 a year"; other text as it is."""
+def expand_scale(text: str) -> str:
+    """Rewrite "$5.2 million a year" as "$5200000 a year"; return any other text unchanged."""
     if not (match := _SCALED.match(text)):
         return text
     value = Fraction(match[2]) * _SCALES[match[3].lower()]
@@ -47,34 +47,34 @@ def scaled(text: str) -> str:
 
 
 def english_number(text: str) -> Fraction | None:
-    """The number that a text is, when that is written in English number words: "forty-two"."""
+    """Parse a text that consists of English number words, such as "forty-two"; else None."""
     words = [word for word in re.split("[ -]", text.lower()) if word != "and"]
     if not words or len(words) > 12 or not all(word in _ENGLISH or word in _SCALES for word in words):
         return None
     total = section = 0
-    last = 10**15  # of the number so far, what another word must stay below
+    limit = 10**15  # the next word must be smaller
     for word in words:
         if word in _ENGLISH:
-            if _ENGLISH[word] >= last or (last == 10 and not _ENGLISH[word]):
-                return None  # "five six" is no number
+            if _ENGLISH[word] >= limit or (limit == 10 and not _ENGLISH[word]):
+                return None  # "five six"
             section += _ENGLISH[word]
-            last = 10 if _ENGLISH[word] >= 20 else 0
+            limit = 10 if _ENGLISH[word] >= 20 else 0
         elif not section:
             return None
         elif word == "hundred":
-            section, last = section * 100, 100
+            section, limit = section * 100, 100
         else:
-            total, section, last = total + section * _SCALES[word], 0, 10**15
+            total, section, limit = total + section * _SCALES[word], 0, 10**15
     return Fraction(total + section)
 
 
 def _value(match: re.Match[str]) -> Fraction:
     if match["under"]:
-        over = int(match["over"]) if match["over"].isdecimal() else _whole(match["over"])
-        return Fraction(over, 100 if match["under"] == "百" else _whole(match["under"]))
+        over = int(match["over"]) if match["over"].isdecimal() else _integer(match["over"])
+        return Fraction(over, 100 if match["under"] == "百" else _integer(match["under"]))
     if match["whole"]:
         decimals = "".join(str(_DIGITS[digit]) for digit in match["decimals"] or "零")
-        return _whole(match["whole"]) + Fraction(int(decimals), 10 ** len(decimals))
+        return _integer(match["whole"]) + Fraction(int(decimals), 10 ** len(decimals))
     value = Fraction(match["digits"])
     for unit in match["scale"]:
         value *= (_SMALL | _LARGE)[unit]
@@ -83,8 +83,8 @@ def _value(match: re.Match[str]) -> Fraction:
     return value
 
 
-def _whole(text: str) -> int:
-    if len(text) > 1 and all(character in _DIGITS for character in text):  # 二〇二四: digit by digit
+def _integer(text: str) -> int:
+    if len(text) > 1 and all(character in _DIGITS for character in text):  # digit by digit: 二〇二四
         return int("".join(str(_DIGITS[character]) for character in text))
     total = section = digit = 0
     for character in text:

@@ -1,6 +1,6 @@
-"""What formulas are worth at a few fixed points, in floating point: cheap proof that two of them differ.
+"""Numeric probing: evaluate formulas at a few fixed points in floating point, to refute equality cheaply.
 
-Equal values here prove nothing, so `agree` never decides that an answer is right. Only finite steps, all bounded.
+Equal values prove nothing, so `agree` never decides that an answer is right. The number of steps is bounded.
 """
 
 from __future__ import annotations
@@ -8,37 +8,39 @@ from __future__ import annotations
 import cmath
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from r1kit.rewards.math.parser import Apply, Formula, Unreadable, parts
+from r1kit.rewards.math.formula import Apply, Formula, Unreadable, subterms
 
 POINTS = 4
-LARGEST = 1e6  # argument of a function: beyond, floating point says nothing of a sine
-TOLERANCE = 1e-11  # of the largest number met on the way
-# Where these occur the sign of a variable matters; elsewhere variables are lengths, counts and the like, so positive.
+MAX_ARGUMENT = 1e6  # of a function: the sine of a larger float is meaningless
+TOLERANCE = 1e-11  # relative to the largest intermediate value
+# Variables may be negative only in formulas with these functions; elsewhere they are lengths, counts and so on.
 SIGNED = {"abs", "floor", "ceil", "max", "min"}
 CONSTANTS = {"pi": cmath.pi, "e": cmath.e, "i": 1j}
-_PLAIN = {
-    **{name: getattr(cmath, name) for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
-    **{f"arc{name}": getattr(cmath, f"a{name}") for name in ("sin", "cos", "tan")},
-    **{"cot": lambda x: 1 / cmath.tan(x), "sec": lambda x: 1 / cmath.cos(x), "csc": lambda x: 1 / cmath.sin(x)},
-    **{"coth": lambda x: 1 / cmath.tanh(x), "log": cmath.log, "abs": lambda x: complex(abs(x))},
+_COMPLEX: dict[str, Callable[..., complex]] = {
+    name: getattr(cmath, name) for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh", "log")
 }
-_REAL = {"floor": math.floor, "ceil": math.ceil, "max": max, "min": min, "erf": math.erf, "Gamma": math.gamma}
+_COMPLEX |= {f"arc{name}": getattr(cmath, f"a{name}") for name in ("sin", "cos", "tan")}
+_COMPLEX |= {"cot": lambda x: 1 / cmath.tan(x), "sec": lambda x: 1 / cmath.cos(x), "csc": lambda x: 1 / cmath.sin(x)}
+_COMPLEX |= {"coth": lambda x: 1 / cmath.tanh(x), "abs": lambda x: complex(abs(x))}
+_REAL: dict[str, Callable[..., float]] = {"floor": math.floor, "ceil": math.ceil, "max": max, "min": min}
+_REAL |= {"erf": math.erf, "Gamma": math.gamma}
 
 
 def agree(a: Formula, b: Formula) -> bool | None:
-    """Whether two formulas agree wherever both have a value here. False is certain, True is not, None: no value."""
+    """Return whether two formulas agree at every point where both have a value.
+
+    False is certain, True is not; None means that no point gives both a value.
+    """
     signed, compared = sign_matters(a, b), None
     for index in range(POINTS):
-        left, right = _At(index, signed), _At(index, signed)
+        left, right = _Evaluator(index, signed), _Evaluator(index, signed)
         try:
             difference = abs(left.value(a) - right.value(b))
         except (ArithmeticError, ValueError, TypeError, Unreadable):
-            difference = None  # one of them has no value at this point
-        if difference is None:
-            continue
+            continue  # one of them has no value at this point
         if not difference <= TOLERANCE * max(left.largest, right.largest):
             return False
         compared = True
@@ -46,27 +48,28 @@ def agree(a: Formula, b: Formula) -> bool | None:
 
 
 def sign_matters(*formulas: Formula) -> bool:
-    return not SIGNED.isdisjoint(part for formula in formulas for part in parts(formula) if isinstance(part, str))
+    """Return whether a formula has a function that depends on the sign of its variables."""
+    return not SIGNED.isdisjoint(term for formula in formulas for term in subterms(formula) if isinstance(term, str))
 
 
 def real_number(formula: Formula) -> float | None:
-    """The value of a formula without variables, when it is real."""
+    """Return the value of a formula without variables, if it is real."""
     try:
-        value = _At(0, False, constants_only=True).value(formula)
+        value = _Evaluator(0, False, constants_only=True).value(formula)
     except (ArithmeticError, ValueError, TypeError, Unreadable):
         return None
     return value.real if abs(value.imag) <= 1e-12 * abs(value) and math.isfinite(value.real) else None
 
 
 def free_symbols(formula: Formula) -> set[str]:
-    """The variables of a formula."""
+    """Return the variables of a formula."""
     if isinstance(formula, Apply):
         return set().union(*map(free_symbols, formula.args))
     return {formula} - CONSTANTS.keys() if isinstance(formula, str) else set()
 
 
-class _At:
-    """Evaluation at one point."""
+class _Evaluator:
+    """Evaluates formulas at one point and records the largest intermediate value."""
 
     def __init__(self, index: int, signed: bool, constants_only: bool = False) -> None:
         self.index, self.signed, self.constants_only = index, signed, constants_only
@@ -95,7 +98,7 @@ class _At:
         return _apply(formula, args)
 
     def coordinate(self, name: str) -> float:
-        """A number in (0.3, 2.7), or its negative, that depends on nothing but the name and the point."""
+        """Return a variable's value: in (0.3, 2.7), or negated, fixed by the name and the point's index."""
         if self.constants_only or name == "infty":
             raise Unreadable(name)
         digest = hashlib.sha256(f"{name}:{self.index}".encode()).digest()
@@ -105,16 +108,16 @@ class _At:
 
 def _root(radicand: complex, degree: complex) -> complex:
     odd = degree.imag == 0 and degree.real % 2 == 1
-    if odd and radicand.imag == 0 and radicand.real < 0:  # the real root, as at school
+    if odd and radicand.imag == 0 and radicand.real < 0:  # the real root, as school mathematics defines it
         return -((-radicand) ** (1 / degree))
     return radicand ** (1 / degree)
 
 
 def _apply(formula: Apply, args: Sequence[complex]) -> complex:
-    if any(abs(arg) > LARGEST for arg in args):
+    if any(abs(arg) > MAX_ARGUMENT for arg in args):
         raise Unreadable("too large for floating point")
-    if formula.head in _PLAIN:
-        return _PLAIN[formula.head](*args)
+    if formula.head in _COMPLEX:
+        return _COMPLEX[formula.head](*args)
     if any(arg.imag for arg in args):
         raise Unreadable("not real")
     real = [arg.real for arg in args]

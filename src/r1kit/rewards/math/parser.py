@@ -1,27 +1,32 @@
-"""A reader for the formulas of final answers, in LaTeX or plain text: characters to a tree, and no eval anywhere.
-
-A formula is a number (Fraction), a symbol (str) or an `Apply`. What the tree is worth is for others to say: `algebra`
-exactly, `probe` in floating point, `symbolic` with sympy inside the sandbox.
-"""
+"""Parse the formulas of final answers, in LaTeX or plain text, into the trees of `formula`. Nothing is evaluated."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
-from math import prod
-from typing import NamedTuple
 
-LONGEST = 4_000  # characters
-MAX_DEPTH = 64
-TALLEST = 8  # powers on powers
+from r1kit.rewards.math.formula import (
+    MAX_DEPTH,
+    Apply,
+    Formula,
+    Unreadable,
+    inverse,
+    negative,
+    power,
+    product,
+    subterms,
+)
+
+MAX_CHARACTERS = 4_000
+MAX_POWER_TOWER = 8  # stacked exponents
 
 FUNCTIONS = (
     *("arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "coth", "sin", "cos", "tan", "cot", "sec", "csc"),
     *("exp", "log", "ln", "lg", "gcd", "lcm", "max", "min", "abs", "floor", "ceil", "erf"),
 )
-FUNCTION_LETTERS = frozenset("fghFGHO") | {"Gamma", "zeta"}  # f(0) is no product; x(x+1) is one
+FUNCTION_LETTERS = frozenset("fghFGHO") | {"Gamma", "zeta"}  # f(0) is a call, x(x+1) a product
 SYMBOLS = frozenset(
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi pi rho sigma tau "
     "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell hbar infty".split()
@@ -32,7 +37,8 @@ _RECURRING = re.compile(
     r"(\d*)\.(\d*)\\(?:overline|bar|dot)\{?(\d+)\}?(?:\\dot\{?(\d)\}?)?|(\d*)\.(\d*?)(\d)\7{2,}\.\.\."
 )
 _MIXED = re.compile(r"(\d+)(?: (\d+)/(\d+)(?!\d)|\\frac(?:\{(\d+)\}|(\d))(?:\{(\d+)\}|(\d)))")
-_DIGITS = re.compile(r"\d+")
+_DIGITS, _DIGIT, _NEXT_DIGIT = re.compile(r"\d+"), re.compile(r"\d"), re.compile(r" ?\d")
+_FACTORIAL = re.compile("!!?")
 _NAME = re.compile(r"\\?[A-Za-z]+")
 _SUBSCRIPT = re.compile(r"_(?:\{([^{}]*)\}|(\\[A-Za-z]+|\w))")
 _TIMES = re.compile(r"(?:\*|\\cdot(?![a-z])|\\times(?![a-z])|\\ast(?![a-z])) ?| ")
@@ -42,91 +48,58 @@ _PAIRS = {"(": ")", "[": "]", "{": "}", r"\{": r"\}", r"\lfloor": r"\rfloor", r"
 _ROUNDED = {r"\lfloor": "floor", r"\lceil": "ceil", "|": "abs"}
 
 
-class Apply(NamedTuple):
-    """+ and * of any number of terms; ^ and root (radicand, degree); !, !!, choose; abs, floor, ceil; functions."""
-
-    head: str
-    args: tuple[Formula, ...]
-
-
-Formula = Fraction | str | Apply
-
-
-class Unreadable(ValueError):
-    """Not a formula that can be read or computed here, or one that would cost too much."""
-
-
 @lru_cache(maxsize=2048)
 def parse(text: str) -> Formula:
-    """The formula a text stands for. Raises Unreadable."""
-    if len(text) > LONGEST:
+    """Parse a text into a formula. Raises Unreadable."""
+    if len(text) > MAX_CHARACTERS:
         raise Unreadable("too long")
-    if text.isalpha() and text.isascii() and len(text) > 2 and not _starts_function(text, spare=1):
+    if text.isalpha() and text.isascii() and len(text) > 2 and not _function_prefix(text, max_extra=1):
         return text.lower()  # a word, not a product of letters
-    reader = _Reader(text)
-    formula = reader.sum()
-    if reader.at < len(text):
-        raise Unreadable(text[reader.at :])
-    if "infty" in parts(formula) and formula not in ("infty", negative("infty")):
-        raise Unreadable("infinity is no number to compute with")
+    parser = _Parser(text)
+    formula = parser.sum()
+    if parser.at < len(text):
+        raise Unreadable(text[parser.at :])
+    if "infty" in subterms(formula) and formula not in ("infty", negative("infty")):
+        raise Unreadable("infinity inside a formula")
     return formula
 
 
-def parts(formula: Formula) -> Iterator[Formula | str]:
-    """Every symbol, number, application and head in a formula."""
-    yield formula
-    if isinstance(formula, Apply):
-        yield formula.head
-        for arg in formula.args:
-            yield from parts(arg)
+def _function_prefix(name: str, max_extra: int) -> str | None:
+    """Return the function that `name` starts with, if at most `max_extra` letters follow: sinx is sin of x."""
+    return next((f for f in FUNCTIONS if name.startswith(f) and len(name) <= len(f) + max_extra), None)
 
 
-def negative(formula: Formula) -> Formula:
-    return -formula if isinstance(formula, Fraction) else Apply("*", (Fraction(-1), formula))
+def _recurring_decimal(match: re.Match[str]) -> Fraction:
+    r"""Return the value of 0.1\overline{6}, 0.1\dot{6} or 0.1666..."""
+    first = 5 if match[7] else 1
+    whole, start, period = match[first], match[first + 1], match[first + 2] + (match[4] or "")
+    tail: Fraction = Fraction(int(period), 10 ** len(period) - 1) / 10 ** len(start)
+    return Fraction(f"{whole or 0}.{start}0") + tail
 
 
-def power(base: Formula, exponent: Formula) -> Formula:
-    return Apply("^", (base, exponent))
-
-
-def inverse(formula: Formula) -> Formula:
-    return 1 / formula if isinstance(formula, Fraction) and formula else power(formula, Fraction(-1))
-
-
-def product(factors: list[Formula]) -> Formula:
-    """With the numbers multiplied out."""
-    numbers = [factor for factor in factors if isinstance(factor, Fraction)]
-    if len(numbers) > 1:
-        factors = [prod(numbers), *(factor for factor in factors if not isinstance(factor, Fraction))]
-    return factors[0] if len(factors) == 1 else Apply("*", tuple(factors))
-
-
-def _starts_function(name: str, spare: int) -> str | None:
-    """The function `name` begins with, when at most `spare` letters follow: sinx is sin of x."""
-    return next((f for f in FUNCTIONS if name.startswith(f) and len(name) <= len(f) + spare), None)
-
-
-class _Reader:
-    """Recursive descent; every method reads one construct from `self.at` on."""
+class _Parser:
+    """Recursive-descent parser: every method parses one construct at position `self.at`."""
 
     def __init__(self, text: str) -> None:
         self.text, self.at, self.depth, self.bars = text, 0, 0, 0
 
-    def take(self, pattern: str | re.Pattern[str]) -> re.Match[str] | str | None:
-        """Step over `pattern` if it is next."""
-        if isinstance(pattern, str):
-            found = pattern if self.text.startswith(pattern, self.at) else None
-            self.at += len(pattern) if found else 0
-            return found
+    def match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """Consume `pattern` if it comes next."""
         match = pattern.match(self.text, self.at)
         self.at = match.end() if match else self.at
         return match
+
+    def take(self, literal: str) -> bool:
+        """Consume `literal` if it comes next; return whether it did."""
+        present = self.text.startswith(literal, self.at)
+        self.at += len(literal) * present
+        return present
 
     def peek(self) -> str:
         return self.text[self.at : self.at + 1]
 
     def sum(self) -> Formula:
-        terms = []
+        terms: list[Formula] = []
         while not terms or self.peek() in ("+", "-"):
             minus = self.sign()
             term = self.product()
@@ -143,9 +116,9 @@ class _Reader:
     def product(self) -> Formula:
         factors = [self.factor()]
         while True:
-            if self.take(_OVER):
+            if self.match(_OVER):
                 factors.append(inverse(self.signed_factor()))
-            elif self.take(_TIMES):
+            elif self.match(_TIMES):
                 factors.append(self.signed_factor())
             elif self.starts_factor():
                 factors.append(self.factor())
@@ -164,16 +137,16 @@ class _Reader:
         return negative(value) if minus else value
 
     def factor(self) -> Formula:
-        """An atom with its factorials, degree and percent signs, and its power."""
+        """Parse an atom with its factorials, powers, and degree or percent sign."""
         value = self.atom()
-        if marks := self.take(re.compile("!!?")):
+        if marks := self.match(_FACTORIAL):
             value = Apply(marks[0], (value,))
         tower = [value]
         while self.take("^"):
             tower.append(self.exponent())
-        if len(tower) > TALLEST:
+        if len(tower) > MAX_POWER_TOWER:
             raise Unreadable("too many powers on powers")
-        while len(tower) > 1:  # from the top: 2^3^2 is 2^9
+        while len(tower) > 1:  # right-associative: 2^3^2 is 2^9
             exponent = tower.pop()
             tower[-1] = power(tower[-1], exponent)
         if self.take("°"):
@@ -182,7 +155,7 @@ class _Reader:
 
     def exponent(self) -> Formula:
         minus = self.sign()
-        digits = self.take(_DIGITS)
+        digits = self.match(_DIGITS)
         value = Fraction(int(digits[0])) if digits else self.atom()
         return negative(value) if minus else value
 
@@ -199,27 +172,24 @@ class _Reader:
         return value
 
     def number(self) -> Formula:
-        if mixed := self.take(_MIXED):  # "1 4/5" and "1\frac{4}{5}" are sums
-            whole, over, under = int(mixed[1]), *(int(part) for part in mixed.groups()[1:] if part)
-            if not under:
+        if mixed := self.match(_MIXED):  # "1 4/5" and "1\frac{4}{5}" are mixed numbers
+            numerator, denominator = (int(part) for part in mixed.groups()[1:] if part)
+            if not denominator:
                 raise Unreadable("division by zero")
-            return whole + Fraction(over, under)
-        if found := self.take(_RECURRING):
-            whole, start, period = (found[5], found[6], found[7]) if found[7] else (found[1], found[2], found[3])
-            period += found[4] or ""
-            tail = Fraction(int(period), 10 ** len(period) - 1) / 10 ** len(start)
-            return Fraction(f"{whole or 0}.{start}0") + tail
-        if not (match := self.take(_NUMBER)):
+            return int(mixed[1]) + Fraction(numerator, denominator)
+        if recurring := self.match(_RECURRING):
+            return _recurring_decimal(recurring)
+        if not (match := self.match(_NUMBER)):
             raise Unreadable(self.text[self.at :])
-        if base := self.take(_SUBSCRIPT):  # 52_8: a numeral in another base is not computed with
+        if base := self.match(_SUBSCRIPT):  # 52_8: a numeral in another base is a symbol
             return f"{match[0]}_{base[1] or base[2]}"
-        if self.take(re.compile(r" ?\d")):
+        if self.match(_NEXT_DIGIT):
             raise Unreadable("two numbers side by side")
         return Fraction(match[0])
 
     def group(self) -> tuple[Formula, ...] | None:
-        """What stands in brackets: one formula, or a function's arguments between commas."""
-        match = self.take(_OPENING)
+        """Parse brackets around one formula, or around arguments between commas; None if no bracket comes next."""
+        match = self.match(_OPENING)
         if not match:
             return None
         opening = match[0]
@@ -233,13 +203,13 @@ class _Reader:
         return (Apply(_ROUNDED[opening], (self.only(values),)),) if opening in _ROUNDED else tuple(values)
 
     @staticmethod
-    def only(values: tuple[Formula, ...] | list[Formula]) -> Formula:
+    def only(values: Sequence[Formula]) -> Formula:
         if len(values) != 1:
-            raise Unreadable("a list where a value belongs")
+            raise Unreadable("a list instead of one value")
         return values[0]
 
     def named(self) -> Formula:
-        match = self.take(_NAME)
+        match = self.match(_NAME)
         if not match:
             raise Unreadable(self.text[self.at :])
         name, command = match[0].lstrip("\\"), match[0][0] == "\\"
@@ -257,23 +227,23 @@ class _Reader:
             if name not in SYMBOLS:
                 raise Unreadable(match[0])
             return self.symbol(name)
-        start = _starts_function(name, spare=99) or ("pi" if name.startswith("pi") else name[0])
+        start = _function_prefix(name, max_extra=99) or ("pi" if name.startswith("pi") else name[0])
         self.at -= len(name) - len(start)
         return self.function(start) if start in FUNCTIONS else self.symbol(start)
 
     def symbol(self, name: str) -> Formula:
         while self.take("'"):
             name += "'"
-        if subscript := self.take(_SUBSCRIPT):
+        if subscript := self.match(_SUBSCRIPT):
             name += "_" + re.sub(r"[\\\s]", "", subscript[1] or subscript[2])
-        if self.peek() == "(" and name.rstrip("'").split("_")[0] in FUNCTION_LETTERS:
-            return Apply(name, self.group())
+        if name.rstrip("'").split("_")[0] in FUNCTION_LETTERS and self.peek() == "(" and (arguments := self.group()):
+            return Apply(name, arguments)
         return name
 
     def argument(self) -> Formula:
-        r"""What a command applies to: a group, or like TeX one character: \frac12."""
+        r"""Parse the argument of a command: a group, or one character as in \frac12."""
         self.take(" ")
-        digit = self.take(re.compile(r"\d"))
+        digit = self.match(_DIGIT)
         return Fraction(int(digit[0])) if digit else self.atom()
 
     def root(self, command: bool) -> Formula:
@@ -285,11 +255,11 @@ class _Reader:
         return Apply("root", (self.argument() if command else self.atom(), degree))
 
     def function(self, name: str) -> Formula:
-        base = self.take(_SUBSCRIPT)
+        base = self.match(_SUBSCRIPT)
         exponent = self.exponent() if self.take("^") else None
         self.take(" ")
         arguments = self.group() if self.peek() in ("(", "[", "{", "|") else None
-        if arguments is None:  # \sin 2x: all factors up to the next sign or operator
+        if arguments is None:  # \sin 2x takes all factors up to the next sign or operator
             factors = [self.factor()]
             while self.peek().isalpha() or self.text.startswith(("\\pi", "\\theta"), self.at):
                 factors.append(self.factor())

@@ -1,4 +1,4 @@
-"""Asking sympy, inside the sandbox, whether two formulas are equal. Only what nothing cheaper decides comes here."""
+"""Ask sympy, inside the sandbox, whether two formulas are equal: the last resort after all cheaper methods."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from r1kit.errors import UserError
 from r1kit.rewards import services
 from r1kit.rewards.verdict import Ruling, Status
 
-# Of the fuel usual cases take 1 to 40 %; all of it burns in well under a second. The seconds are for native tiers.
+# Usual cases take 1 to 40 % of the fuel; all of it burns in under a second. Native tiers use the seconds instead.
 FUEL, SECONDS = 600_000_000, 2.0
 
 
 class Undecided(Exception):
-    """No verdict on the answer itself; the ruling says why."""
+    """Raised when the comparison has no result; `ruling` says why."""
 
     def __init__(self, status: Status, reason: str) -> None:
         super().__init__(reason)
@@ -23,7 +23,7 @@ class Undecided(Exception):
 
 @lru_cache(maxsize=4096)
 def proved_equal(gold: str, answer: str) -> bool:
-    """Whether sympy finds two formulas equal. Raises Undecided, which is not cached."""
+    """Return whether sympy proves two formulas equal. Raises Undecided, which is not cached."""
     from r1kit.rewards.sandbox.base import Limits, Task
 
     try:
@@ -33,10 +33,10 @@ def proved_equal(gold: str, answer: str) -> bool:
     limits = Limits(fuel=FUEL, cpu_seconds=SECONDS)
     outcome = sandbox.run(Task("symbolic", "", (json.dumps([gold, answer]),)), limits).outcomes[0]
     if outcome.status == "infra_error":
-        raise Undecided("infra_error", f"the sandbox for sympy broke: {outcome.detail}")
+        raise Undecided("infra_error", f"the sandbox for sympy failed: {outcome.detail}")
     if outcome.status == "over_limit":
         raise Undecided("over_limit", f"{answer!r} takes too long to compare with {gold!r}")
     if not isinstance(outcome.value, bool):
-        why = "agrees in numbers, but could not be shown to be equal"
-        raise Undecided("unparseable", f"{answer!r} and {gold!r}: {why} {outcome.detail}".rstrip())
+        reason = f"{answer!r} and {gold!r} agree in numbers, but equality could not be proved"
+        raise Undecided("unparseable", f"{reason}: {outcome.detail}" if outcome.detail else reason)
     return outcome.value

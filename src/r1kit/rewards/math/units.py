@@ -1,4 +1,4 @@
-"""Units behind (or before) a number: known ones are compared and converted, unknown words are dropped."""
+"""Parse the unit of a number: known units are compared and converted, unknown words are dropped."""
 
 from __future__ import annotations
 
@@ -26,12 +26,15 @@ _TABLE = {  # dimension: {factor to its base: names}
     "force": {"1": "N newton 牛"},
     "energy": {"1": "J joule 焦", "1e3": "kJ"},
 }
+ANGLE = "angle1/"  # `Unit.dimension` of degrees
 _SHORT = {"mph": "mi/h", "kph": "km/h", "kmph": "km/h"}
 
 
 class Unit(NamedTuple):
+    """A known unit: its dimension (numerator, exponent, "/", denominator) and its size in base units."""
+
     dimension: str
-    factor: Fraction  # of the dimension's base unit
+    factor: Fraction
 
 
 _KNOWN = {
@@ -41,16 +44,16 @@ _KNOWN = {
     for name in line.split()
     for plural in (("", "s") if name.isascii() and len(name) > 2 else ("",))
 }
-_BEHIND = re.compile(
+_SUFFIX = re.compile(
     rf"(?:{TEXT}[A-Za-z./° \u4e00-\u9fff^\d-]+{TEXT}"  # \text{{ any words}}
     r"|(?<=[\d}]) [A-Za-z][A-Za-z./ ]*|(?<=[\d}])[A-Za-z]{2,}(?:/[a-z]+)?"  # 5 apples, 5 m/s; 5km/h
     r"|(?<=[\d}]) ?[\u4e00-\u9fff]{1,6}|¤|¥|€|£|¢|°[CF]?)(?:\^?\{?[23]\}?)?$"
 )
-# A word by itself, which no product of variables and no function looks like.
+# One English word, not a product of variables or a function.
 _WORD = re.compile(r"(?!(?:arc|a)?(?:sin|cos|tan|log|ln|exp|sqrt|pi))(?=[^ ]*[aeiouy])[A-Za-z]{3}[A-Za-z./ ]*")
-_ANGLE_INSIDE = re.compile("sin|cos|tan|cot|sec|csc")  # of sin 45° the degrees are no unit
-_BEFORE = re.compile(rf"-?{TEXT}?(?:US|USD|RMB|CNY)?{TEXT}?[¤¥€£]|{TEXT}?(?:USD|RMB|CNY|EUR){TEXT}?")
-# Words behind a number that change it or take it back, so that they are no unit.
+_TRIGONOMETRIC = re.compile("sin|cos|tan|cot|sec|csc")  # the degree sign of sin 45° is not a unit
+_PREFIX = re.compile(rf"-?{TEXT}?(?:US|USD|RMB|CNY)?{TEXT}?[¤¥€£]|{TEXT}?(?:USD|RMB|CNY|EUR){TEXT}?")
+# Words after a number that change or retract it, so they are not units.
 _NO_UNIT = re.compile(
     r"\b(?:[ap]\.?m|or|and|not|no|to|point|plus|minus|times|over|half|squared|cubed|factorial|mod|modulo|base|if|else|wait|maybe|"
     r"perhaps|either|but|rather|instead|possibly|alternatively|actually|less|more|than|least|most|percent|"
@@ -61,32 +64,36 @@ _NO_UNIT = re.compile(
 
 
 def split_unit(text: str) -> tuple[str, Unit | None]:
-    """A single value without the unit and other words at its ends, and the unit when it is a known one."""
+    """Remove the unit and other words at the ends of a single value; return the unit if it is known."""
     unit = None
-    if before := _BEFORE.match(text):
-        unit, text = _unit(before[0].replace("-", "")), "-" * before[0].startswith("-") + text[before.end() :]
-    behind = _BEHIND.search(text)
-    turned = behind and behind[0] == "°" and _ANGLE_INSIDE.search(text)
-    if behind and not turned and re.search(r"[\d}]", text[: behind.start()]):
-        found, words = _unit(behind[0]), behind[0].replace(TEXT, "").strip()
-        in_text = behind[0].startswith(TEXT) and len(words) > 1 and not re.search(r"(?<![A-Za-z^-])\d", words)
-        drop = in_text or (behind[0][0] == " " and _WORD.fullmatch(words)) or re.fullmatch("[\u4e00-\u9fff]+", words)
-        if found or (drop and not _NO_UNIT.search(words.lower())):
-            unit, text = found or unit, text[: behind.start()]
+    if prefix := _PREFIX.match(text):
+        unit, text = _unit(prefix[0].replace("-", "")), "-" * prefix[0].startswith("-") + text[prefix.end() :]
+    suffix = _SUFFIX.search(text)
+    is_angle = suffix and suffix[0] == "°" and _TRIGONOMETRIC.search(text)
+    if suffix and not is_angle and re.search(r"[\d}]", text[: suffix.start()]):
+        suffix_unit, words = _unit(suffix[0]), suffix[0].replace(TEXT, "").strip()
+        if suffix_unit or (_is_droppable(suffix[0], words) and not _NO_UNIT.search(words.lower())):
+            unit, text = suffix_unit or unit, text[: suffix.start()]
     return text.replace(TEXT, "").strip(), unit
 
 
+def _is_droppable(suffix: str, words: str) -> bool:
+    r"""Return whether a suffix is plain words: in \text{}, one English word, or Chinese."""
+    in_text = suffix.startswith(TEXT) and len(words) > 1 and not re.search(r"(?<![A-Za-z^-])\d", words)
+    is_word = suffix[0] == " " and _WORD.fullmatch(words)
+    return bool(in_text or is_word or re.fullmatch("[\u4e00-\u9fff]+", words))
+
+
 def _unit(text: str) -> Unit | None:
-    """m, cm^2, square meters, km/h, 平方米 as a unit."""
+    """Parse a unit such as m, cm^2, square meters, km/h or 平方米; None if it is unknown."""
     text = text.replace(TEXT, "").strip()
-    over, per, under = _SHORT.get(text, re.sub(r" per |每", "/", text)).partition("/")
-    power = re.fullmatch(r"(?:(square|sq\.?|平方)|(cubic|立方))? ?(\S+?)(?:\^?\{?([23])\}?)?", over.strip())
-    known = power and (_KNOWN.get(power[3]) or _KNOWN.get(power[3].lower()))
-    if not known:
+    numerator, per, denominator = _SHORT.get(text, re.sub(r" per |每", "/", text)).partition("/")
+    power = re.fullmatch(r"(?:(square|sq\.?|平方)|(cubic|立方))? ?(\S+?)(?:\^?\{?([23])\}?)?", numerator.strip())
+    if not power or not (known := _KNOWN.get(power[3]) or _KNOWN.get(power[3].lower())):
         return None
     exponent = 2 if power[1] else 3 if power[2] else int(power[4] or 1)
     dimension, factor = f"{known.dimension}{exponent}", known.factor**exponent
     if dimension == "length3":  # a cubic metre is 1000 litres
         dimension, factor = "volume1", factor * 1000
-    below = _unit(under) if per else Unit("", Fraction(1))
-    return below and Unit(f"{dimension}/{below.dimension}", factor / below.factor)
+    divisor = _unit(denominator) if per else Unit("", Fraction(1))
+    return divisor and Unit(f"{dimension}/{divisor.dimension}", factor / divisor.factor)

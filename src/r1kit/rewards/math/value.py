@@ -1,7 +1,8 @@
-r"""Whether two single values are equal: as text, then as formulas: exactly, in numbers (which only refute), by sympy.
+"""Compare two single values: as text, then as formulas exactly, by numeric probing (which only refutes), by sympy.
 
-Value counts, not form; but a number that is still to be worked out, such as 2+3, may repeat the question and earns
-nothing. A decimal stands for a value that has none that ends when it has four digits or more, all of them right.
+Only the value counts, not its form, with two rules. A number that is not evaluated, such as 2+3, may repeat the
+question and is wrong. A decimal with four or more correct significant digits matches a value without a terminating
+decimal.
 """
 
 from __future__ import annotations
@@ -10,16 +11,16 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
-from r1kit.rewards.math.exact import Arithmetic, Value, is_settled, rational
+from r1kit.rewards.math.exact import Arithmetic, Value, has_unique_form, rational
+from r1kit.rewards.math.formula import Unreadable
 from r1kit.rewards.math.notation import plain_text
-from r1kit.rewards.math.numerals import chinese_number, english_number, scaled
+from r1kit.rewards.math.numerals import chinese_number, english_number, expand_scale
 from r1kit.rewards.math.numeric import agree, free_symbols, real_number
-from r1kit.rewards.math.parser import Unreadable, parse
+from r1kit.rewards.math.parser import parse
 from r1kit.rewards.math.sympy_client import proved_equal
-from r1kit.rewards.math.units import Unit, split_unit
+from r1kit.rewards.math.units import ANGLE, Unit, split_unit
 
-DEGREES = split_unit("1°")[1].dimension
-ROUNDED = 4  # significant digits from which on a decimal may stand for a value that it rounds
+MIN_DIGITS = 4  # significant digits of a decimal that may match a value it is rounded from
 
 _TIMES_TEN = r"(?:\*|\\times|\\cdot) ?10\^"
 _NUMERAL = re.compile(rf"-?(\d*)\.?(\d*)(?:(?:[eE]|{_TIMES_TEN}(?:\{{|(?=\d$|-\d+$)))([+-]?\d+)\}}?)?")
@@ -32,47 +33,48 @@ _INFINITE = re.compile(r"([+-]?)(?:inf|infinity)", re.IGNORECASE)
 _COMPUTATION = re.compile(r"\\(?:lim|sum|prod|int|det)(?![a-z])")
 
 
-def rounds(exact: str, decimal: str) -> bool:
-    """Whether a decimal, however short, is what the value rounds to."""
+def rounds_to(exact: str, decimal: str) -> bool:
+    """Return whether a value rounds to a decimal of any length."""
     value, rounded = _real(exact), _real(decimal)
-    return (
-        value is not None and rounded is not None and abs(value - rounded) <= _half_unit(decimal) + 1e-12 * abs(value)
-    )
+    if value is None or rounded is None:
+        return False
+    return abs(value - rounded) <= _half_unit(decimal) + 1e-12 * abs(value)
 
 
-def computes(text: str) -> bool:
-    """Whether a left-hand side is a computation and no unknown: of \\frac{6}{4} = 3/2, but not of a+b = 0 or 1 = 1."""
+def is_computation(text: str) -> bool:
+    r"""Return whether a left-hand side is a computation, as in \frac{6}{4} = 3/2; not in a+b = 0 or 1 = 1."""
     if _COMPUTATION.match(text):
         return True
-    return not worked_out(text) and exact_value(text) is not None and not free_symbols(parse(text))
+    return not is_evaluated(text) and exact_value(text) is not None and not free_symbols(parse(text))
 
 
-def same_leaf(gold: str, answer: str) -> bool:
-    """Whether two single values are equal, units and percent signs considered. Raises Undecided."""
-    (wanted, unit), (given, other) = leaf(gold), leaf(answer)
+def same_value(gold: str, answer: str) -> bool:
+    """Return whether two single values are equal, including units and percent signs. Raises Undecided."""
+    (wanted, unit), (given, other) = split_value(gold), split_value(answer)
     if unit and other and unit != other:
-        same_kind = unit.dimension == other.dimension and worked_out(given)
-        return same_kind and _same_value(f"({wanted})*{unit.factor}", f"({given})*{other.factor}")
+        same_kind = unit.dimension == other.dimension and is_evaluated(given)
+        return same_kind and _same_formula(f"({wanted})*{unit.factor}", f"({given})*{other.factor}")
     if wanted == given or plain_text(wanted) == plain_text(given):
         return True
     if _is_angle(unit) != _is_angle(other) and r"\pi" in wanted + given:  # 90° and \pi/2
-        return _same_value(
-            *(f"({text})*\\pi/180" if _is_angle(of) else text for text, of in ((wanted, unit), (given, other)))
-        )
+        return _same_formula(_in_radians(wanted, unit), _in_radians(given, other))
     percents = wanted.endswith("%"), given.endswith("%")
     wanted, given = wanted.rstrip("%"), given.rstrip("%")
-    if rational_value(wanted) is not None and worked_out(wanted) and not worked_out(given):
-        return _stands_for(wanted, given)
-    if _stands_for(wanted, given) or _same_value(wanted, given):
+    if rational_value(wanted) is not None and is_evaluated(wanted) and not is_evaluated(given):
+        return _matches_rounded(wanted, given)
+    if _matches_rounded(wanted, given) or _same_formula(wanted, given):
         return True
     if percents[0] == percents[1]:
         return False
-    return _same_value(f"({wanted})/100", given) if percents[0] else _same_value(wanted, f"({given})/100")
+    return _same_formula(f"({wanted})/100", given) if percents[0] else _same_formula(wanted, f"({given})/100")
 
 
-def leaf(text: str) -> tuple[str, Unit | None]:
-    """A single value without its unit, and the unit when it is a known one."""
-    text, unit = split_unit(scaled(text))
+def split_value(text: str) -> tuple[str, Unit | None]:
+    """Split a single value into a formula and its unit (None if there is no known unit).
+
+    Number words, "inf" and ratios such as 3:4 become formulas.
+    """
+    text, unit = split_unit(expand_scale(text))
     number = chinese_number(text)
     if number and re.fullmatch("[\u4e00-\u9fff]{0,2}", number[1]):
         text = str(number[0])
@@ -86,11 +88,15 @@ def leaf(text: str) -> tuple[str, Unit | None]:
 
 
 def _is_angle(unit: Unit | None) -> bool:
-    return unit is not None and unit.dimension == DEGREES
+    return unit is not None and unit.dimension == ANGLE
 
 
-def worked_out(text: str) -> bool:
-    """Whether a number is written as a result. 8*2 or 32/2 would repeat the question where the answer is 16."""
+def _in_radians(text: str, unit: Unit | None) -> str:
+    return f"({text})*\\pi/180" if _is_angle(unit) else text
+
+
+def is_evaluated(text: str) -> bool:
+    """Return whether a number is written as a result: 16, unlike 8*2 or 32/2, which may repeat the question."""
     if _ROOT.fullmatch(text):
         return True
     value = rational_value(text)
@@ -99,28 +105,25 @@ def worked_out(text: str) -> bool:
     )
 
 
-def _stands_for(wanted: str, given: str) -> bool:
-    """Whether one of them is a decimal of enough digits, and just what the other, which is none, rounds to."""
+def _matches_rounded(wanted: str, given: str) -> bool:
+    """Return whether one value is a decimal with enough digits, and the other, not a decimal, rounds to it."""
     for exact, decimal in ((wanted, given), (given, wanted)):
         digits = _NUMERAL.fullmatch(decimal)
-        enough = digits and digits[2] and len((digits[1] + digits[2]).lstrip("0")) >= ROUNDED
-        if enough and not _NUMERAL.fullmatch(exact) and (rational_value(exact) is None or worked_out(exact)):
-            return rounds(exact, decimal)
+        precise = digits and digits[2] and len((digits[1] + digits[2]).lstrip("0")) >= MIN_DIGITS
+        if precise and not _NUMERAL.fullmatch(exact) and (rational_value(exact) is None or is_evaluated(exact)):
+            return rounds_to(exact, decimal)
     return False
 
 
 def _half_unit(decimal: str) -> float:
-    """Half of one unit in the last place."""
+    """Return half of one unit in the last place of a decimal."""
     digits = _NUMERAL.fullmatch(split_unit(decimal)[0])
     return 0.5 * 10.0 ** (min(int(digits[3] or 0), 300) - len(digits[2])) if digits else 0.0
 
 
-# --- values ---------------------------------------------------------------------------------------------------------
-
-
 @lru_cache(maxsize=4096)
 def exact_value(text: str) -> Value | None:
-    """The exact value of a formula; None when it cannot be read, or costs too much to work out."""
+    """Return the exact value of a formula; None if it is unreadable or exceeds the fuel of `exact`."""
     try:
         return Arithmetic().value(parse(text))
     except Unreadable:
@@ -128,6 +131,7 @@ def exact_value(text: str) -> Value | None:
 
 
 def rational_value(text: str) -> Fraction | None:
+    """Return the value of a formula if it is a rational number, else None."""
     value = exact_value(text)
     return rational(value) if value else None
 
@@ -139,22 +143,22 @@ def _real(text: str) -> float | None:
         return None
 
 
-def _same_value(gold: str, answer: str) -> bool:
-    """Whether two formulas have the same value; False also when one of them cannot be read."""
+def _same_formula(gold: str, answer: str) -> bool:
+    """Return whether two formulas have the same value; False if either is unreadable. Raises Undecided."""
     left, right = exact_value(gold), exact_value(answer)
     try:
         if left and right and (left == right or Arithmetic().equal(left, right)):
             return True
-        settled = left and right and is_settled(left) and is_settled(right)
-        if settled or not agree(parse(gold), parse(answer)):
+        refuted = left and right and has_unique_form(left) and has_unique_form(right)
+        if refuted or not agree(parse(gold), parse(answer)):
             return False
     except Unreadable:
         return False
     return proved_equal(gold, answer)
 
 
-def factor_between(gold: str, answer: str) -> Fraction | None:
-    """The number k other than 0 with gold = k answer, when both can be worked out and there is one."""
+def constant_ratio(gold: str, answer: str) -> Fraction | None:
+    """Return the number k != 0 with gold = k * answer; None if there is none, or a formula has no exact value."""
     left, right = exact_value(gold), exact_value(answer)
     try:
         return Arithmetic().ratio(left, right) if left and right else None

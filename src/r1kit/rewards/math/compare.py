@@ -1,0 +1,170 @@
+"""Compare two normalised answers part by part: lists, sets, tuples, intervals, matrices and relations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+
+from r1kit.rewards.math.notation import TEXT, plain_text
+from r1kit.rewards.math.structure import (
+    FLIPPED,
+    RELATION,
+    UNORDERED,
+    Structure,
+    as_union,
+    chain_to_interval,
+    named_value,
+    simplify_condition,
+    split_top_level,
+    structure_of,
+)
+from r1kit.rewards.math.sympy_client import Undecided
+from r1kit.rewards.math.value import constant_ratio, same_value
+
+MAX_PARTS = 64
+
+_PLAIN_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_LABEL = re.compile(r"(?i:option|choice|选项?)? ?\(?([A-J])(?:[.:)]|$)")
+_VECTOR = re.compile(r"matrix \[(?:\d+|1(?:, 1)*)\]")
+_MODULO = re.compile(r" ?(?:\\p?mod(?![a-z])|\(mod) ?\{?(\w+)\}?\)?$")
+_COMMA_DECIMAL = re.compile(r"-?\d+,(?:\d{1,2}|\d{4,})")
+
+
+def same_answer(gold: str, answer: str) -> bool:
+    """Return whether two normalised answers are equal. Raises Undecided."""
+    if gold == answer:
+        return True
+    if _PLAIN_NUMBER.fullmatch(gold) and _PLAIN_NUMBER.fullmatch(answer):
+        return Fraction(gold) == Fraction(answer)
+    if _same_label(gold, answer) or _same_comma_decimal(gold, answer):
+        return True
+    gold, answer = _drop_modulus(simplify_condition(gold), simplify_condition(answer))
+    name, value = named_value(chain_to_interval(gold))
+    answer_name, answer_value = named_value(chain_to_interval(answer))
+    if None not in (name, answer_name) and (name == answer_name or "" in (name, answer_name)):
+        gold, answer = value, answer_value
+    return _same_structure(gold, answer)
+
+
+def _same_structure(gold: str, answer: str) -> bool:
+    wanted, given = structure_of(gold), structure_of(answer)
+    if len(given.parts) > MAX_PARTS:
+        raise Undecided("over_limit", f"the answer has {len(given.parts)} parts: at most {MAX_PARTS} are allowed")
+    if given.kind == "[]" and len(given.parts) > 2:  # too long for an interval: a Python list
+        given = Structure("list", given.parts)
+    if wanted.kind == given.kind == "value":
+        return _same_relation(wanted.parts[0], given.parts[0])
+    if (wanted.kind == "list" or given.kind == "list") and (named := _same_named_parts(wanted, given)) is not None:
+        return named
+    if _is_region(wanted) != _is_region(given):
+        unions = as_union(gold), as_union(answer)
+        if unions != (gold, answer):
+            return same_answer(*unions)
+    if len(wanted.parts) == 1 == len(given.parts):  # a set of one element equals the element
+        return same_answer(wanted.parts[0], given.parts[0])
+    if {wanted.kind, given.kind} == {"set", "()"} and 1 in (len(wanted.parts), len(given.parts)):
+        left = wanted.parts[0] if wanted.kind == "set" else gold
+        return same_answer(left, given.parts[0] if given.kind == "set" else answer)
+    if wanted.kind in UNORDERED and given.kind in UNORDERED:
+        return (wanted.kind == "union") == (given.kind == "union") and _same_members(wanted.parts, given.parts)
+    if wanted.kind != given.kind and not _compatible_brackets(wanted.kind, given.kind):
+        return False
+    return len(wanted.parts) == len(given.parts) and all(map(same_answer, wanted.parts, given.parts))
+
+
+def _compatible_brackets(first: str, second: str) -> bool:
+    """Return whether both kinds can write the same row: (1,2) as 1,2 or as a row or column vector."""
+    kinds = {first, second}
+    return kinds == {"list", "()"} or ("()" in kinds and any(map(_VECTOR.fullmatch, kinds)))
+
+
+def _same_comma_decimal(gold: str, answer: str) -> bool:
+    """Accept a decimal comma: 1,22 equals 1.22."""
+    has_comma = _COMMA_DECIMAL.fullmatch(gold) or _COMMA_DECIMAL.fullmatch(answer)
+    return bool(has_comma) and gold.replace(",", ".") == answer.replace(",", ".")
+
+
+def _is_region(structure: Structure) -> bool:
+    kind, parts = structure
+    return kind == "union" or (kind in ("()", "[]", "(]", "[)") and len(parts) == 2)
+
+
+def _same_members(wanted: Sequence[str], given: Sequence[str]) -> bool:
+    """Compare without order. Repetitions in the answer are ignored unless the gold answer repeats a member too."""
+    if len(given) < len(wanted):
+        return False
+    unmatched = list(given)
+    for member in wanted:
+        match = next((other for other in unmatched if same_answer(member, other)), None)
+        if match is None:
+            return False
+        unmatched.remove(match)
+    return all(any(same_answer(member, other) for member in wanted) for other in unmatched) and (
+        not unmatched or not any(same_answer(a, b) for i, a in enumerate(wanted) for b in wanted[:i])
+    )
+
+
+def _same_named_parts(wanted: Structure, given: Structure) -> bool | None:
+    """Compare "x=5, y=3" with "5, 3" or "(5,3)", in order; either side may have the names.
+
+    None: the two are not of these forms.
+    """
+    gold, answer = ([named_value(part) for part in side.parts] for side in (wanted, given))
+    if not gold or not answer:  # an empty set such as \{,\}
+        return None
+    gold_is_bare = gold[0][0] == ""
+    named, bare, bare_structure = (answer, gold, wanted) if gold_is_bare else (gold, answer, given)
+    names = [name for name, _ in named]
+    if len(named) != len(bare) or len(set(names)) < len(names) or not all(names) or any(name != "" for name, _ in bare):
+        return None
+    if bare_structure.kind == "()" and names != sorted(name or "" for name in names):
+        return False  # a tuple is in alphabetical order: (5,3) is x=5, y=3
+    return all(same_answer(value, other) for (_, value), (_, other) in zip(gold, answer, strict=True))
+
+
+def _same_relation(gold: str, answer: str) -> bool:
+    """Compare equations and inequalities up to a constant factor, and single values by `same_value`."""
+    (wanted, signs), (given, answer_signs) = split_top_level(gold, RELATION), split_top_level(answer, RELATION)
+    if len(wanted) != len(given):
+        return False
+    if len(wanted) == 1:
+        return same_value(gold, answer)
+    if len(wanted) == 2:
+        (difference, sign), (other, other_sign) = _difference(wanted, signs[0]), _difference(given, answer_signs[0])
+        factor = constant_ratio(difference, other)
+        if factor is not None and sign == other_sign and sign != "∈":
+            return factor > 0 or sign in "=≠"
+    return signs == answer_signs and all(map(same_answer, wanted, given))
+
+
+def _difference(sides: Sequence[str], sign: str) -> tuple[str, str]:
+    """Rewrite "a > b" as ("(b)-(a)", "<"): a formula and its relation to zero."""
+    if sign in ">≥":
+        sides, sign = sides[::-1], FLIPPED[sign]
+    return f"({sides[0]})-({sides[1]})", sign
+
+
+def _same_label(gold: str, answer: str) -> bool:
+    """Compare multiple-choice answers by letter: "(C) Cecile", "C" and "Option C" are equal."""
+    wanted, given = (_LABEL.match(text.replace(TEXT, "")) for text in (gold, answer))
+    if not wanted:
+        return False
+    gold_rest = gold.replace(TEXT, "")[wanted.end() :]
+    if not given:
+        return len(gold_rest) > 1 and plain_text(gold_rest) == plain_text(answer)
+    answer_rest = answer.replace(TEXT, "")[given.end() :]
+    single_choice = not re.search(r"(?<![A-Za-z])[A-J](?![A-Za-z])|[,;]|\bor\b", answer_rest)
+    return wanted[1] == given[1] and single_choice and (not gold_rest or not answer_rest)
+
+
+def _drop_modulus(gold: str, answer: str) -> tuple[str, str]:
+    """Remove "mod 11" where only one side has it, or both have the same."""
+    wanted, given = _MODULO.search(gold), _MODULO.search(answer)
+    if wanted and given and wanted[1] != given[1]:
+        return gold, answer
+    return _without_match(gold, wanted), _without_match(answer, given)
+
+
+def _without_match(text: str, modulus: re.Match[str] | None) -> str:
+    return (text[: modulus.start()] if modulus else text).replace(r"\equiv", "=")
