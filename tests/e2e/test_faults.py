@@ -52,7 +52,7 @@ def stage(name):
 
 rl.run(config, stage("whole"))
 filler = small / "filler"
-append = rl.WatchedLog.append
+append = rl.WatchdogLog.append
 def fill_first(self, row):  # the disk fills up just before step 4 is logged
     if row["step"] == 4:
         with open(filler, "wb", buffering=0) as handle:
@@ -68,12 +68,12 @@ def fill_first(self, row):  # the disk fills up just before step 4 is logged
             except OSError:
                 pass
     append(self, row)
-rl.WatchedLog.append = fill_first
+rl.WatchdogLog.append = fill_first
 try:
     rl.run(config, stage("full"))
 except UserError as error:
     print("UserError:", error)
-rl.WatchedLog.append = append
+rl.WatchdogLog.append = append
 filler.unlink()
 rl.run(config, stage("full"))
 for file in ("model/model.safetensors", "metrics.jsonl"):

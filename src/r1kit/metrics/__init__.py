@@ -1,0 +1,1 @@
+"""Metrics of a run: the log files, the explanation of every metric, and the watchdogs that check them."""

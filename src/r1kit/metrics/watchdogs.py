@@ -1,65 +1,41 @@
-"""What goes wrong in training without an error. Each watchdog: a condition, a plain sentence, a remedy.
+"""Watchdogs: checks after every update for training failures that raise no error.
 
-A condition is a pure function of the rows of metrics.jsonl so far, so a run that was stopped and resumed finds what an
-undisturbed one finds. It returns the sentence, or None when all is well or the rows lack what it reads.
+To add a watchdog, write a function with the `@watchdog(severity, remedy)` decorator below. It gets the history of
+metrics and returns a sentence that describes the failure, or None. It must be a pure function of the rows, so that a
+resumed run raises the same alerts as an uninterrupted one, and return None if the rows lack the metrics it reads.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from operator import itemgetter
 from statistics import fmean, median
-from typing import Any, Literal
+from typing import Literal
 
-Row = Mapping[str, Any]
+from r1kit.metrics.history import History, is_number
+
 Severity = Literal["off", "warn", "stop"]
 
-# Every threshold. M: what was measured on runs that learnt (sprout-zero, six runs): they raise no alarm.
+# All thresholds. "healthy": the extreme over six healthy runs of sprout-zero, which must raise no alert.
 CONSTANT_ROLLOUTS = 10
-NO_VARIANCE_ROLLOUTS = 3  # M: at most 75 % of a rollout's groups
-CUT_OFF_WARN, CUT_OFF_STOP = 0.2, 0.9  # share of completions; M: at most 2 %
-CUT_OFF_ROLLOUTS = 3  # from the start
+NO_VARIANCE_ROLLOUTS = 3  # healthy: at most 75 % of a rollout's groups have no variance
+CUT_OFF_WARN, CUT_OFF_STOP = 0.2, 0.9  # share of completions; healthy: at most 2 %
+CUT_OFF_ROLLOUTS = 3  # from the start of the stage
 UNGRADED_STOP = 0.1  # share of completions
-GAP_WARN = {"float32": 1e-3, "bfloat16": 0.03}  # nats a token in the mean; M: 3e-7, and 0.0045 in bfloat16
+GAP_WARN = {"float32": 1e-3, "bfloat16": 0.03}  # mean, in nats per token; healthy: 3e-7 in float32, 0.0045 in bfloat16
 GAP_STOP = 10  # times GAP_WARN
-NOT_FINITE_UPDATES = 3  # in a row
-KL_HIGH = 1.0  # nats a token; M: at most 0.72
-ENTROPY_LOW = 0.005  # nats a token; M: at least 0.02
-ENTROPY_RISE, ENTROPY_FACTOR = 0.5, 1.5  # above the median of the first BASELINE updates, both; M: never rises
-BASELINE = 10  # updates before a comparison with what is usual means anything
-SPIKE, SPIKE_UPDATES = 10, 50  # times the median gradient norm of so many updates; M: at most 5 times
-FORMAT_FALL, FORMAT_ROLLOUTS = 0.2, 3  # below the best mean of so many rollouts; M: at most 0.05
-REPETITION = 0.5  # share of an answer's 4-grams that it has written before
-HELD_OUT_FALL = 0.05  # of pass@1, below the best in two evaluations running; M: at most 0.02
-STARVED_SHARE, STARVED_ROLLOUTS = 0.5, 5  # of the time
-
-
-@dataclass(frozen=True)
-class History:
-    """The rows of a stage's metrics so far, oldest first; the last is the update just made."""
-
-    rows: Sequence[Row]
-    dtype: str = "float32"
-
-    @property
-    def last(self) -> Row:
-        return self.rows[-1]
-
-    @cached_property
-    def rollouts(self) -> list[Row]:
-        """The first row of every rollout (the others repeat what describes it); all rows where there are none."""
-        counts = [None, *(row.get("tokens", row["step"]) for row in self.rows)]
-        return [row for row, now, before in zip(self.rows, counts[1:], counts, strict=False) if now != before]
-
-    def each(self, metric: str) -> list[float]:
-        """The metric in every rollout that has it."""
-        return [row[metric] for row in self.rollouts if _is_number(row.get(metric))]
-
-    def recent(self, metric: str, rollouts: int) -> list[float]:
-        """The metric in the last `rollouts` rollouts; empty when there are fewer."""
-        return self.each(metric)[-rollouts:] if len(self.rollouts) >= rollouts else []
+NOT_FINITE_UPDATES = 3  # consecutive
+KL_HIGH = 1.0  # nats per token; healthy: at most 0.72
+ENTROPY_LOW = 0.005  # nats per token; healthy: at least 0.02
+ENTROPY_RISE, ENTROPY_FACTOR = 0.5, 1.5  # both above the median of the first BASELINE updates; healthy: never rises
+BASELINE = 10  # updates needed for a comparison with the usual value
+SPIKE, SPIKE_UPDATES = 10, 50  # times the median gradient norm of the last SPIKE_UPDATES updates; healthy: at most 5
+FORMAT_FALL, FORMAT_ROLLOUTS = 0.2, 3  # below the best mean of FORMAT_ROLLOUTS rollouts; healthy: at most 0.05
+REPETITION = 0.5  # share of a completion's 4-grams that repeat earlier ones
+HELD_OUT_FALL = 0.05  # of pass@1 below its best, in two consecutive evaluations; healthy: at most 0.02
+STARVED_SHARE, STARVED_ROLLOUTS = 0.5, 5  # share of the time
 
 
 Condition = Callable[[History], str | None]
@@ -67,18 +43,18 @@ Condition = Callable[[History], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Watchdog:
-    """One way in which training goes wrong."""
+    """A training failure: how to detect it, how severe it is, and what to do about it."""
 
     name: str
     severity: Severity
-    seen: Condition
+    condition: Condition
     remedy: str
-    timed: bool  # reads the clock, so that the same run may find it once and once not
+    timed: bool  # reads the clock, so equal runs may differ in it
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What a watchdog found at the last row."""
+    """What a watchdog reports about the last row."""
 
     watchdog: Watchdog
     text: str
@@ -90,26 +66,23 @@ class Alert:
 WATCHDOGS: dict[str, Watchdog] = {}
 
 
-def look(history: History, severities: Mapping[str, Severity] | None = None) -> list[Alert]:
-    """What every watchdog finds at the last row. `severities`: name -> another severity than its own."""
-    given = severities or {}
-    dogs = [replace(dog, severity=given.get(dog.name, dog.severity)) for dog in WATCHDOGS.values()]
-    found = [(dog, dog.seen(history)) for dog in dogs if dog.severity != "off"]
-    return [Alert(dog, text) for dog, text in found if text]
+def check(history: History, severities: Mapping[str, Severity] | None = None) -> list[Alert]:
+    """Run all watchdogs on the last row and return their alerts. `severities` overrides the default by name."""
+    overrides = severities or {}
+    dogs = [replace(dog, severity=overrides.get(dog.name, dog.severity)) for dog in WATCHDOGS.values()]
+    reports = [(dog, dog.condition(history)) for dog in dogs if dog.severity != "off"]
+    return [Alert(dog, text) for dog, text in reports if text]
 
 
 def watchdog(severity: Severity, remedy: str, timed: bool = False) -> Callable[[Condition], Condition]:
-    """Makes a condition the watchdog of its name."""
+    """Register the decorated condition as a watchdog, under the function's name."""
 
-    def register(seen: Condition) -> Condition:
-        WATCHDOGS[seen.__name__] = Watchdog(seen.__name__, severity, seen, remedy, timed)
-        return seen
+    def register(condition: Condition) -> Condition:
+        name = condition.__name__
+        WATCHDOGS[name] = Watchdog(name, severity, condition, remedy, timed)
+        return condition
 
     return register
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _percent(share: float) -> str:
@@ -121,42 +94,46 @@ def _percent(share: float) -> str:
 
 @watchdog(
     "stop",
-    "Nothing can be learnt from a reward that never changes. Read some rollouts: does the reward function see the "
-    "answers, can the model earn it at all, are the problems neither all too hard nor all solved",
+    "A reward that never changes teaches nothing. Read some rollouts: does the reward function find the answers, can "
+    "the model earn the reward, and are the problems neither all too hard nor all solved",
 )
 def constant_reward(history: History) -> str | None:
-    """From the start, or below what was earned before: broken, not finished."""
-    last, ever = history.recent("reward", CONSTANT_ROLLOUTS), history.each("reward")
+    """Every recent rollout earned the same reward, from the start or below an earlier reward."""
+    last, ever = history.last_values("reward", CONSTANT_ROLLOUTS), history.values("reward")
     if not last or min(last) != max(last) or min(ever) < last[0] == max(ever):
         return None
     since = "from the start" if min(ever) == max(ever) else f"for {CONSTANT_ROLLOUTS} rollouts"
     return f"every rollout has earned exactly {last[0]:.4g} a completion {since}"
 
 
-@watchdog("warn", "These problems are learnt: add harder ones, or end the stage here")
+@watchdog("warn", "The model has learnt these problems: add harder ones, or end the stage here")
 def saturated_reward(history: History) -> str | None:
-    last, ever = history.recent("reward", CONSTANT_ROLLOUTS), history.each("reward")
+    """Every recent rollout earned the best reward so far."""
+    last, ever = history.last_values("reward", CONSTANT_ROLLOUTS), history.values("reward")
     if not last or min(last) != max(last) or not min(ever) < last[0] == max(ever):
         return None
-    return f"the reward has stood at its best, {last[0]:.4g}, for {CONSTANT_ROLLOUTS} rollouts"
+    return f"the reward has been at its best, {last[0]:.4g}, for {CONSTANT_ROLLOUTS} rollouts"
 
 
 @watchdog(
     "warn",
-    "GRPO learns from differences within a group: use problems that the model solves sometimes, more num_generations, "
-    "or dynamic_sampling",
+    "GRPO learns from reward differences within a group: use problems that the model solves sometimes, more "
+    "num_generations, or dynamic_sampling",
 )
 def no_variance(history: History) -> str | None:
-    last = history.recent("frac_reward_zero_std", NO_VARIANCE_ROLLOUTS)
+    """No group of the recent rollouts has two different rewards."""
+    last = history.last_values("frac_reward_zero_std", NO_VARIANCE_ROLLOUTS)
     if not last or min(last) < 1:
         return None
-    return f"in {NO_VARIANCE_ROLLOUTS} rollouts no group held two different rewards, so nothing was learnt"
+    return f"no group of the last {NO_VARIANCE_ROLLOUTS} rollouts has two different rewards, so nothing was learnt"
 
 
 @watchdog(
-    "warn", "They are never scored 0: they leave their group's statistics and the loss. Repair what the reason names"
+    "warn",
+    "Ungraded completions do not score 0: they leave their group's statistics and the loss. Fix the cause given above",
 )
 def ungraded(history: History) -> str | None:
+    """Some completions could not be graded."""
     share = history.last.get("completions/ungraded", 0)
     if not share:
         return None
@@ -164,17 +141,19 @@ def ungraded(history: History) -> str | None:
     return f"{_percent(share)} of the completions could not be graded; the first: {first}"
 
 
-@watchdog("stop", f"Over {_percent(UNGRADED_STOP)} of a rollout is lost: repair what the reason names before going on")
+@watchdog("stop", f"More than {_percent(UNGRADED_STOP)} of a rollout is lost: fix the cause given above, then continue")
 def grading_fails(history: History) -> str | None:
+    """Too many completions could not be graded."""
     return ungraded(history) if history.last.get("completions/ungraded", 0) > UNGRADED_STOP else None
 
 
 @watchdog(
     "warn",
-    "The model unlearns the form of its answers: lower learning_rate, or give the format reward more weight",
+    "The model is unlearning the format: lower learning_rate, or increase the weight of the format reward",
 )
 def format_falls(history: History) -> str | None:
-    shares = history.each("rewards/format/mean")
+    """The format rate fell below its best."""
+    shares = history.values("rewards/format/mean")
     means = [fmean(shares[i : i + FORMAT_ROLLOUTS]) for i in range(len(shares) - FORMAT_ROLLOUTS + 1)]
     if not means or means[-1] > max(means) - FORMAT_FALL:
         return None
@@ -183,13 +162,14 @@ def format_falls(history: History) -> str | None:
 
 @watchdog(
     "warn",
-    "The model has found a way to the reward other than solving problems, or learns them by heart. Read the best-paid "
-    "rollouts, close what they exploit, use more problems",
+    "The model earns reward without solving problems, or memorises the training problems. Read the rollouts with the "
+    "highest rewards, close the loophole, use more problems",
 )
 def reward_hacking(history: History) -> str | None:
+    """Held-out pass@1 fell in two consecutive evaluations while the reward rose."""
     for key in (key for key in history.last if key.startswith("eval/") and key.endswith("/pass@1")):
-        measured = [row for row in history.rows if _is_number(row.get(key)) and _is_number(row.get("reward"))]
-        best = max(measured[:-2], key=lambda row: row[key], default=None)
+        measured = [row for row in history.rows if is_number(row.get(key)) and is_number(row.get("reward"))]
+        best = max(measured[:-2], key=itemgetter(key), default=None)
         if best is None or history.last["reward"] <= best["reward"]:
             continue
         if all(row[key] < best[key] - HELD_OUT_FALL for row in measured[-2:]):
@@ -203,21 +183,23 @@ def reward_hacking(history: History) -> str | None:
 
 @watchdog(
     "warn",
-    "Cut-off answers rarely earn anything: raise max_completion_length, or set overlong_buffer or "
+    "Truncated completions rarely earn a reward: raise max_completion_length, or set overlong_buffer or "
     "mask_truncated_completions",
 )
 def cut_off(history: History) -> str | None:
+    """Many completions reach the length limit."""
     share = history.last.get("completions/clipped_ratio", 0)
     return f"{_percent(share)} of the answers are cut off by max_completion_length" if share > CUT_OFF_WARN else None
 
 
 @watchdog(
     "stop",
-    "Next to no answer reaches its end, so next to nothing is learnt: raise max_completion_length, or use a template "
+    "With almost all completions truncated, almost nothing is learnt: raise max_completion_length, or use a template "
     "that the model knows",
 )
 def always_cut_off(history: History) -> str | None:
-    shares = history.each("completions/clipped_ratio")
+    """Nearly all completions have reached the length limit since the start."""
+    shares = history.values("completions/clipped_ratio")
     if len(shares) < CUT_OFF_ROLLOUTS or not CUT_OFF_STOP < min(shares) < 1:
         return None
     return f"from the start, at least {_percent(min(shares))} of every rollout's answers were cut off"
@@ -229,25 +211,28 @@ def always_cut_off(history: History) -> str | None:
     "max_completion_length",
 )
 def never_ends(history: History) -> str | None:
-    shares = history.each("completions/clipped_ratio")
+    """No completion has ended with an EOS token since the start."""
+    shares = history.values("completions/clipped_ratio")
     if len(shares) < CUT_OFF_ROLLOUTS or min(shares) < 1:
         return None
     return f"not one answer of {len(shares)} rollouts ended by itself: the model never writes its end-of-text token"
 
 
-@watchdog("warn", "The model runs in circles: lower learning_rate, or move temperature towards 1")
+@watchdog("warn", "The completions are loops: lower learning_rate, or move temperature towards 1")
 def repetition(history: History) -> str | None:
+    """Completions repeat themselves."""
     share = history.last.get("completions/repetition", 0)
-    return f"{_percent(share)} of what an answer says it has said before" if share > REPETITION else None
+    return f"{_percent(share)} of the 4-grams of an answer repeat earlier ones" if share > REPETITION else None
 
 
 # -- sampling and training ----------------------------------------------------------------------------------------
 
 
 @watchdog(
-    "warn", "Generation and training should be one model: see that both use the same dtype, template and temperature"
+    "warn", "Sampling and training must compute the same model: check that dtype, template and temperature are equal"
 )
 def sampling_gap(history: History) -> str | None:
+    """Engine and learner disagree about the log-probabilities of the sampled tokens."""
     gap = history.last.get("sampling/logp_difference_mean", 0)
     limit = GAP_WARN[history.dtype]
     return f"sampled and trained log-probabilities differ by {gap:.2g} nats, over {limit:g}" if gap > limit else None
@@ -255,30 +240,34 @@ def sampling_gap(history: History) -> str | None:
 
 @watchdog(
     "stop",
-    "The gradient is not that of the policy that wrote the answers: the engine holds other weights, or samples from "
-    "another distribution",
+    "The gradient is not that of the policy that sampled the completions: the engine has other weights, or samples "
+    "from another distribution",
 )
 def sampling_wrong(history: History) -> str | None:
+    """Engine and learner disagree far beyond rounding."""
     gap = history.last.get("sampling/logp_difference_mean", 0)
     return sampling_gap(history) if gap > GAP_STOP * GAP_WARN[history.dtype] else None
 
 
-@watchdog("stop", "The engine did not take over the learner's last weights: restart it; the run resumes")
+@watchdog("stop", "The engine did not load the learner's latest weights: restart it, then resume the run")
 def stale_weights(history: History) -> str | None:
+    """The completions were sampled with old weights."""
     lag = history.last.get("sampling/weights_lag", 0)
     return f"the weights that wrote the completions are {lag:g} updates from the policy's" if lag else None
 
 
-@watchdog("warn", "Weights and optimizer are as they were before. If it recurs, lower learning_rate")
+@watchdog("warn", "Weights and optimizer state did not change. If it recurs, lower learning_rate")
 def skipped(history: History) -> str | None:
+    """An update was skipped because its loss or gradient was not finite."""
     if not history.last.get("skipped"):
         return None
     total = sum(row.get("skipped", 0) for row in history.rows)
     return f"the loss or its gradient was NaN or infinite, so the update was left out ({total:g} so far)"
 
 
-@watchdog("stop", "It will not end by itself: lower learning_rate, or set dtype float32. The weights are still good")
+@watchdog("stop", "Lower learning_rate, or set dtype float32. The weights are still intact")
 def not_finite(history: History) -> str | None:
+    """Several consecutive updates were skipped."""
     last = history.rows[-NOT_FINITE_UPDATES:]
     in_a_row = len(last) == NOT_FINITE_UPDATES and last[-1]["step"] - last[0]["step"] == NOT_FINITE_UPDATES - 1
     if not in_a_row or not all(row.get("skipped") for row in last):
@@ -286,22 +275,25 @@ def not_finite(history: History) -> str | None:
     return f"the gradients of {NOT_FINITE_UPDATES} updates in a row were NaN or infinite"
 
 
-@watchdog("warn", "Far from its reference a model collapses easily: lower learning_rate, or raise beta")
+@watchdog("warn", "A model far from its reference collapses easily: lower learning_rate, or raise beta")
 def high_kl(history: History) -> str | None:
+    """The policy is far from its reference model."""
     kl = history.last.get("kl", 0)
     return f"the policy is {kl:.2g} nats a token from its reference" if kl > KL_HIGH else None
 
 
 @watchdog("warn", "Raise temperature or epsilon_high, or lower learning_rate")
 def entropy_collapse(history: History) -> str | None:
+    """The policy has become almost deterministic."""
     entropy = history.last.get("entropy", math.inf)
-    low = 0 < entropy < ENTROPY_LOW  # 0 exactly: nothing was trained on
+    low = 0 < entropy < ENTROPY_LOW  # exactly 0 means that no token was trained on
     return f"entropy is down to {entropy:.2g} nats: all answers of a group are alike" if low else None
 
 
 @watchdog("warn", "Lower learning_rate, or temperature if it is above 1")
 def entropy_rises(history: History) -> str | None:
-    values = [row["entropy"] for row in history.rows if _is_number(row.get("entropy"))]
+    """The policy is degrading to noise."""
+    values = [row["entropy"] for row in history.rows if is_number(row.get("entropy"))]
     if len(values) <= BASELINE:
         return None
     start = median(values[:BASELINE])
@@ -309,20 +301,22 @@ def entropy_rises(history: History) -> str | None:
     return f"entropy rose from {start:.2g} to {values[-1]:.2g} nats: the answers turn into noise" if high else None
 
 
-@watchdog("warn", "One peak is clipped and harmless; if they recur, lower learning_rate")
+@watchdog("warn", "A single peak is clipped and harmless; if peaks recur, lower learning_rate")
 def gradient_spike(history: History) -> str | None:
+    """The gradient norm is far above its median."""
     *before, last = (row.get("grad_norm") for row in history.rows[-SPIKE_UPDATES - 1 :])
-    usual = [norm for norm in before if _is_number(norm) and norm > 0]
-    if not _is_number(last) or len(usual) < BASELINE or last <= SPIKE * median(usual):
+    usual = [norm for norm in before if is_number(norm) and norm > 0]
+    if not is_number(last) or len(usual) < BASELINE or last <= SPIKE * median(usual):
         return None
     return f"the gradient's norm is {last:.3g}, usually {median(usual):.3g}"
 
 
-@watchdog("warn", "The machine idles meanwhile: make the reward function faster, or the data simpler to read", True)
+@watchdog("warn", "The machine is idle meanwhile: speed up the reward function, or simplify the data", timed=True)
 def starved(history: History) -> str | None:
-    steps = history.recent("time/step", STARVED_ROLLOUTS)
+    """Most of the time is spent waiting for grades or data."""
+    steps = history.last_values("time/step", STARVED_ROLLOUTS)
     for phase, what in (("time/grade", "grades"), ("time/data", "data")):
-        waited = history.recent(phase, STARVED_ROLLOUTS)
+        waited = history.last_values(phase, STARVED_ROLLOUTS)
         if steps and sum(waited) > STARVED_SHARE * sum(steps):
-            return f"{_percent(sum(waited) / sum(steps))} of the time goes into waiting for {what}"
+            return f"{_percent(sum(waited) / sum(steps))} of the time is spent waiting for {what}"
     return None

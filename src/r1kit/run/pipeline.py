@@ -125,7 +125,7 @@ def _run_stages(
         if (run_dir / "stages" / step.name / "artifact.json").is_file():
             console.say(f"{title}: finished already, skipped")
         else:
-            console.say("\n".join([title + _times(planned, run_dir, until), *legend(step.config.kind)]))
+            console.say("\n".join([title + _times(planned, run_dir, until), *legend(getattr(step.config, "legend", {}), step.config.kind)]))
             _run_stage(step, recipe, run_dir, device, lineage)
         if step.name == until:
             break

@@ -1,4 +1,4 @@
-"""metrics.jsonl survives kills; progress is readable in a CI log."""
+"""The metrics log survives kills, and progress output is readable in a CI log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from r1kit import console
 from r1kit.metrics import log
 
 
-def test_rows_come_back_and_every_line_is_strict_json(tmp_path: Path) -> None:
+def test_rows_round_trip_as_strict_json(tmp_path: Path) -> None:
     metrics = log.MetricsLog(tmp_path / "deep" / "metrics.jsonl")
     rows = [
         {"step": 1, "loss": 0.1, "at": {"x": [math.inf, -math.inf]}, "text": "a\u2028b\nc"},
@@ -34,7 +34,7 @@ def test_rows_come_back_and_every_line_is_strict_json(tmp_path: Path) -> None:
         json.loads(line, parse_constant=refuse)
 
 
-def test_what_the_clock_decides_is_kept_apart_and_read_back_together(tmp_path: Path) -> None:
+def test_timings_go_to_their_own_file_and_are_merged_on_reading(tmp_path: Path) -> None:
     metrics = log.MetricsLog(tmp_path / "m.jsonl")
     rows = [{"step": 1, "loss": 2.0, "time/step": 0.5}, {"step": 2, "loss": 1.0}]
     for row in rows:
@@ -45,7 +45,7 @@ def test_what_the_clock_decides_is_kept_apart_and_read_back_together(tmp_path: P
 
 
 @pytest.mark.parametrize("cut", range(1, 12))
-def test_a_half_written_last_line_is_dropped_wherever_it_was_cut(tmp_path: Path, cut: int) -> None:
+def test_partial_last_line_is_dropped(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "m.jsonl"
     path.write_bytes((b'{"step": 0}\n' + b'{"step": 1}\n')[:-cut])
     assert log.read_metrics(path) == [{"step": 0}]
@@ -68,35 +68,35 @@ with log.progress("zero", 40) as bar:
 """
 
 
-def test_without_a_terminal_progress_is_a_few_plain_lines() -> None:
-    found = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
-    lines = found.stderr.splitlines()
-    assert found.stdout == "" and "\x1b" not in found.stderr and "\r" not in found.stderr
+def test_progress_without_a_terminal_is_a_few_plain_lines() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    lines = done.stderr.splitlines()
+    assert done.stdout == "" and "\x1b" not in done.stderr and "\r" not in done.stderr
     assert "a word" in lines and 4 <= len(lines) <= 14
     assert lines[-1].startswith("zero 40/40") and lines[-1].endswith("accuracy 5.571")
     assert all(" elapsed" in line for line in lines if line != "a word")
 
 
-def test_on_a_terminal_progress_is_a_bar_with_the_time_left() -> None:
+def test_progress_on_a_terminal_is_a_bar_with_the_time_left() -> None:
     leader, follower = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT], stderr=follower, env={**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     )
     os.close(follower)
-    seen = b""
+    output = b""
     while True:
         try:
             piece = os.read(leader, 4096)
-        except OSError:  # Linux says EIO when the other side has closed
+        except OSError:  # Linux raises EIO when the other end is closed
             break
         if not piece:
             break
-        seen += piece
+        output += piece
     os.close(leader)
     assert process.wait() == 0
-    text = seen.decode()
+    text = output.decode()
     assert "40/40" in text and "eta" in text and "a word" in text and "accuracy 5.571" in text
 
 
-def test_durations() -> None:
+def test_duration_format() -> None:
     assert [console.duration(s) for s in (0, 59.9, 61, 3723)] == ["0:00", "0:59", "1:01", "1:02:03"]
