@@ -63,10 +63,10 @@ def test_references_are_right_and_spoiled_ones_wrong(name, shared_data, sandbox,
     faults = []
     for row in sampled(rows, count):
         program, tests, entry, function = read(row)
-        right = code.grade(program, tests, "assert", sandbox, function=entry, limits=LIMITS)
+        right = code.grade_program(program, tests, "assert", sandbox, function=entry, limits=LIMITS)
         if right.status != "right" and not any(f"No module named {package!r}" in right.reason for package in BEYOND):
             faults.append(f"{program[:80]!r}: {right.status}, {right.reason}")
-        wrong = code.grade(
+        wrong = code.grade_program(
             program + SPOILED.format(name=function), tests, "assert", sandbox, function=entry, limits=LIMITS
         )
         if wrong.status != "wrong":

@@ -43,7 +43,7 @@ def paid(file: str, tests: list, mode: code.Mode, sandbox) -> list[str]:
     """The cheats that passed, or that passed a single test though they know no answer, or could not be judged."""
     found = []
     for title, program in programs(file):
-        verdict = code.grade(f"```python\n{program}\n```", tests, mode, sandbox, function="add", limits=LIMITS)
+        verdict = code.grade_program(f"```python\n{program}\n```", tests, mode, sandbox, function="add", limits=LIMITS)
         if verdict.status in ("right", "infra_error") or (verdict.value and not title.endswith("[constant]")):
             found.append(f"{title}: {verdict.status} {verdict.value:.2f}, {verdict.reason}")
     return found
@@ -64,8 +64,8 @@ def test_the_tests_themselves_can_be_passed(sandbox):
     """Or else the two tests above could not fail."""
     right = "def add(a, b): return a + b"
     for kind, tests in FUNCTION_TESTS.items():
-        assert code.grade(right, tests, "call" if kind == "call" else "assert", sandbox, function="add").value == 1
-    assert code.grade("print(sum(map(int, input().split())))", STDIN_TESTS, "stdin", sandbox).value == 1
+        assert code.grade_program(right, tests, "call" if kind == "call" else "assert", sandbox, function="add").value == 1
+    assert code.grade_program("print(sum(map(int, input().split())))", STDIN_TESTS, "stdin", sandbox).value == 1
 
 
 def test_every_honest_program_is_paid(sandbox):
@@ -76,7 +76,7 @@ def test_every_honest_program_is_paid(sandbox):
         program = "\n".join(line for line in lines if not line.startswith("> "))
         mode, _, function = title.rpartition("[")[2].rstrip("]").partition(": ")
         tests = [t.replace("\\n", "\n") for t in tests] if mode == "assert" else [json.loads(t) for t in tests]
-        verdict = code.grade(f"```python\n{program}\n```", tests, mode, sandbox, function=function or None)
+        verdict = code.grade_program(f"```python\n{program}\n```", tests, mode, sandbox, function=function or None)
         count += 1
         if verdict.status != "right" or verdict.value != 1:
             refused.append(f"{title}: {verdict.status}, {verdict.reason}")
@@ -88,7 +88,7 @@ def test_the_adversarial_vectors(shared_data, sandbox):
     cases = [row for row in rows if row["kind"] == "code_cheat" and row["policy"] == "must"]
     wrong = []
     for row in cases:
-        verdict = code.grade(row["response"], row["gold"], None, sandbox, problem=row["prompt"], limits=LIMITS)
+        verdict = code.grade_program(row["response"], row["gold"], None, sandbox, problem=row["prompt"], limits=LIMITS)
         if (verdict.status == "right") != row["expected"] or verdict.masked:
             wrong.append(f"{row['name']}: {verdict}")
     assert len(cases) >= 10 and wrong == []

@@ -141,7 +141,7 @@ def test_values_cross_as_what_they_are_made_of():
 
 def test_partial_results_and_statuses(sandbox):
     def verdict(program, tests, **given):
-        return code.grade(program, tests, None, sandbox, **given)
+        return code.grade_program(program, tests, None, sandbox, **given)
 
     tests = ["assert f(1) == 1", "assert f(2) == 4", "assert f(3) == 9", "assert f(4) == 16"]
     half = verdict("def f(x): return {1: 1, 2: 4}[x]", tests)
@@ -165,13 +165,13 @@ def test_partial_results_and_statuses(sandbox):
     assert verdict("def f(x): return x * x", "def check(c):\n    assert abs(c(3) - 9) < 1e-6").status == "right"
     assert verdict("def abs(x): return 0", "def check(c):\n    assert abs(c(3) - 9) < 1e-6").status == "unparseable"
     livecodebench = [{"input": "1\n[2]", "output": "[1, [2]]"}]
-    assert code.grade("f = lambda a, b: [a, b]", livecodebench, "call", sandbox).status == "right"
+    assert code.grade_program("f = lambda a, b: [a, b]", livecodebench, "call", sandbox).status == "right"
 
 
 def test_a_program_over_its_limits_fails_the_rest(sandbox):
     slow = "x = int(input())\nwhile x > 1: pass\nprint(x)"
     tests = [{"input": str(x), "output": str(x)} for x in (0, 1, 2, 3)]
-    verdict = code.grade(slow, tests, "stdin", sandbox, limits=Limits(fuel=500_000_000, cpu_seconds=0.5))
+    verdict = code.grade_program(slow, tests, "stdin", sandbox, limits=Limits(fuel=500_000_000, cpu_seconds=0.5))
     assert (verdict.value, verdict.status) == (0.5, "over_limit")
 
 

@@ -1,8 +1,8 @@
-"""Tests written as Python assertions: what of them is a call of the program, and what is expected.
+"""Parse tests that are Python assertions, and separate the calls of the program from the rest.
 
-Nearly all are `assert f(1, 2) == 3`, or `check(candidate)` around such: `plain_calls` takes them apart into calls and
-expected values. For all others `split` keeps the test whole and names what in it is the program's; `guest.testing` runs
-it, in an interpreter where the program is not.
+Most tests are `assert f(1, 2) == 3`, or `check(candidate)` with such assertions inside: `plain_calls` turns them into
+calls and expected values. For all others `split` keeps the tests complete and lists the names that belong to the
+program; `guest.testing` runs them in an interpreter without the program.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeGuard
 
 from r1kit.rewards.sandbox.guest.testing import KNOWN
 
 
 class TestsError(ValueError):
-    """The tests themselves cannot be used: no answer can be graded by them."""
+    """Raised for unusable tests; no answer can be graded with them."""
 
-    __test__ = False  # not a test class of pytest's
+    __test__ = False  # tells pytest that this is not a test class
 
 
 class NoEntryPoint(TestsError):
-    """Only the program can say which of its functions is meant."""
+    """Raised when the tests do not name the function; the program must."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of the program's and what it must return."""
+    """One call of the program and its expected result."""
 
     function: str  # "f" or "Solution().f"
     args: tuple[Any, ...]
@@ -40,50 +40,52 @@ class Call:
 
 @dataclass(frozen=True)
 class Split:
-    """Tests that run without the program, and the names in them that are the program's."""
+    """Tests that run without the program, and the names in them that belong to the program."""
 
-    tests: tuple[str, ...]  # every assertion noted by `with __assertion__(its text):`
+    tests: tuple[str, ...]  # every assertion is wrapped in `with __assertion__(its text):`
     names: tuple[str, ...]
 
 
 @lru_cache(maxsize=1024)
 def parsed(tests: tuple[str, ...], entry_point: str | None) -> tuple[ast.Module, ...]:
-    """Each test as a syntax tree, with the call that HumanEval's `check(candidate)` leaves to the harness."""
+    """Parse the tests, and add the call of `check(candidate)` that HumanEval leaves to the harness."""
     try:
         trees = tuple(ast.parse(test.strip()) for test in tests)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise TestsError(f"a test is not valid Python: {error}") from error
     for tree in trees:
-        if any(map(_is_check, tree.body)) and not any(map(_calls_check, tree.body)):
+        if any(map(_is_check, tree.body)) and not any(map(_check_call, tree.body)):
             if entry_point is None:
                 raise NoEntryPoint("the tests define check(candidate) but never call it, and no function is given")
             tree.body.extend(ast.parse(f"check({entry_point})").body)
     return trees
 
 
-def reserved(name: str) -> bool:
-    """Whether tests may use the name for what is not the program's."""
+def is_reserved(name: str) -> bool:
+    """Return whether tests may use the name for something other than the program."""
     return name in KNOWN or name in vars(builtins)
 
 
 def plain_calls(tests: tuple[str, ...], entry_point: str | None = None) -> tuple[Call, ...] | None:
-    """The tests as calls and expected values, when every one of them is `f(literals) == literal`; else None."""
-    calls = [_plain_call(node, names) for tree in parsed(tests, entry_point) for node, names in _statements(tree)]
-    return None if None in calls else tuple(calls)  # type: ignore[arg-type]
+    """Return the tests as calls and expected values if each is `f(literals) == literal`, else None."""
+    statements = [statement for tree in parsed(tests, entry_point) for statement in _statements(tree)]
+    calls = [call for node, names in statements if (call := _plain_call(node, names)) is not None]
+    return tuple(calls) if len(calls) == len(statements) else None
 
 
 @lru_cache(maxsize=1024)
 def split(tests: tuple[str, ...], entry_point: str | None = None) -> Split:
-    """Tests with their assertions marked, and the program's names.
+    """Mark the assertions of the tests, and find the names that belong to the program.
 
-    The program's are the names that nobody else defines: not the tests, not Python, not `KNOWN`. Otherwise a program
-    could bring its own `abs`. Only when that leaves none, it is the functions that the assertions call first: a task
-    may ask for a `sum` or a `gcd`.
+    These are the names that neither the tests, nor Python, nor `KNOWN` define; otherwise a program could supply its own
+    `abs`. If there are none, they are the functions that the assertions call first, since a task may ask for a `sum` or
+    a `gcd`.
     """
     trees = parsed(tests, entry_point)
     nodes = [node for tree in trees for node in ast.walk(tree)]
     loaded = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    names = (loaded - _bound(nodes) - vars(builtins).keys() - KNOWN.keys()) | ({entry_point} & loaded)
+    names = loaded - _bound(nodes) - vars(builtins).keys() - KNOWN.keys()
+    names |= {name for name in loaded if name == entry_point}
     names = names or {name for node in nodes if isinstance(node, ast.Assert) and (name := _called_first(node.test))}
     if not names:
         raise TestsError("the tests never call the program")
@@ -92,7 +94,7 @@ def split(tests: tuple[str, ...], entry_point: str | None = None) -> Split:
 
 
 def _bound(nodes: Sequence[ast.AST]) -> set[str]:
-    """All names that the tests themselves define anywhere."""
+    """Return all names that the tests define anywhere."""
     bound = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
     bound |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
     bound |= {node.arg for node in nodes if isinstance(node, ast.arg)}
@@ -101,6 +103,7 @@ def _bound(nodes: Sequence[ast.AST]) -> set[str]:
 
 
 def _called_first(node: ast.expr) -> str | None:
+    """Return the name of the function whose result the leftmost operand of an assertion is."""
     while not isinstance(node, ast.Call):
         if isinstance(node, ast.Compare):
             node = node.left
@@ -112,7 +115,7 @@ def _called_first(node: ast.expr) -> str | None:
 
 
 class _Marked(ast.NodeTransformer):
-    """`assert x` as `with __assertion__("x"): assert x`. `assert True` says nothing, and goes."""
+    """Rewrites `assert x` as `with __assertion__("x"): assert x`, and removes `assert True`."""
 
     def visit_Assert(self, node: ast.Assert) -> ast.stmt:
         if isinstance(node.test, ast.Constant) and node.test.value:
@@ -121,41 +124,45 @@ class _Marked(ast.NodeTransformer):
         return ast.With([ast.withitem(mark)], [node])
 
 
-# --- the plain form -------------------------------------------------------------------------------------------------
+# --- plain calls ----------------------------------------------------------------------------------------------------
 
 
-def _is_check(node: ast.stmt) -> bool:
+def _is_check(node: ast.stmt) -> TypeGuard[ast.FunctionDef]:
     return isinstance(node, ast.FunctionDef) and node.name == "check" and len(node.args.args) == 1
 
 
-def _calls_check(node: ast.stmt) -> bool:
+def _check_call(node: ast.stmt) -> ast.Call | None:
+    """Return the call if the statement is `check(...)`."""
     call = node.value if isinstance(node, ast.Expr) else None
-    return isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "check"
+    is_check = isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "check"
+    return call if isinstance(call, ast.Call) and is_check else None
 
 
 def _statements(tree: ast.Module) -> Iterator[tuple[ast.stmt, dict[str, str]]]:
-    """The statements that run, with what names in them stand for: those of `check` in place of its call."""
+    """Yield the statements that run, and what names in them stand for; `check(f)` is replaced by its statements."""
     checks = [node for node in tree.body if _is_check(node)]
+    check = checks[0] if len(checks) == 1 else None
     for node in tree.body:
-        if len(checks) == 1 and node is checks[0] or _says_nothing(node):
+        if (check and node is check) or _has_no_effect(node):
             continue
-        if len(checks) == 1 and _calls_check(node) and len(node.value.args) == 1:
-            names = {checks[0].args.args[0].arg: ast.unparse(node.value.args[0])}
-            yield from ((inner, names) for inner in checks[0].body if not _says_nothing(inner))
+        call = _check_call(node)
+        if check and call and len(call.args) == 1:
+            names = {check.args.args[0].arg: ast.unparse(call.args[0])}
+            yield from ((inner, names) for inner in check.body if not _has_no_effect(inner))
         else:
             yield node, {}
 
 
-def _says_nothing(node: ast.stmt) -> bool:
-    """A docstring, `pass`, `assert True`, METADATA."""
+def _has_no_effect(node: ast.stmt) -> bool:
+    """Return whether a statement is a docstring, `pass`, `assert True` or METADATA."""
     if isinstance(node, ast.Assign):
         return [ast.unparse(target) for target in node.targets] == ["METADATA"]
-    said = {ast.Expr: "value", ast.Assert: "test"}.get(type(node))
-    value = said and getattr(node, said)
+    value = node.value if isinstance(node, ast.Expr) else node.test if isinstance(node, ast.Assert) else None
     return isinstance(node, ast.Pass) or (isinstance(value, ast.Constant) and bool(value.value))
 
 
 def _plain_call(node: ast.stmt, names: dict[str, str]) -> Call | None:
+    """Parse `assert f(literals) == literal`; None for any other statement."""
     test = node.test if isinstance(node, ast.Assert) else None
     if not (isinstance(test, ast.Compare) and isinstance(test.left, ast.Call) and len(test.ops) == 1):
         return None
@@ -171,7 +178,7 @@ def _plain_call(node: ast.stmt, names: dict[str, str]) -> Call | None:
 
 
 def _function(node: ast.expr, names: dict[str, str]) -> str | None:
-    """ "f" or "Solution().f", when the program is called by such a name."""
+    """Return "f" or "Solution().f" if the called expression has this form."""
     name = ast.unparse(node)
     name = names.get(name, name)
     owner, dot, method = name.rpartition("().")

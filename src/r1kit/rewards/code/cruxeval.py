@@ -1,15 +1,15 @@
-"""Predicting what a program does: the output of a given input, or an input that gives the output.
+"""CRUXEval: predict the output of a program for a given input, or an input that gives the output.
 
-Answers are Python values, read as literals and compared by exact type; nothing is evaluated in this process. An input
-runs in the sandbox, as the arguments of one call, and may be built of literals, plain functions and methods only: an
-argument that could reach the program itself could make it return anything.
+Answers are Python literals, compared by exact type; nothing is evaluated in this process. A predicted input runs in the
+sandbox as the arguments of one call. It may consist of literals, plain functions and methods only: an argument that
+could reach the program itself could make it return anything.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from r1kit.data.response import split_response
 from r1kit.rewards.code.compare import shown
@@ -19,11 +19,11 @@ from r1kit.rewards.sandbox.base import Limits, Sandbox, Task
 from r1kit.rewards.sandbox.guest.remote import pack
 from r1kit.rewards.verdict import Ruling, Verdict
 
-LONGEST = 10_000  # characters of an answer
+MAX_CHARACTERS = 10_000  # of an answer
 LIMITS = Limits()
 _TAGGED = re.compile(r"\[ANSWER\](.*?)\[/ANSWER\]", re.DOTALL)
 _BLOCK = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
-_ESCAPED = re.compile(r"\\([{}_$%&#])")  # as LaTeX writes these inside a box
+_ESCAPED = re.compile(r"\\([{}_$%&#])")  # characters that LaTeX escapes inside a box
 BUILDERS = """abs bool bytes chr dict enumerate filter float frozenset int len list map max min ord range repr reversed
 round set sorted str sum tuple zip""".split()
 _INERT = (
@@ -35,7 +35,7 @@ _INERT = (
 
 
 class _NoValue(ValueError):
-    """A text that is not what was asked for."""
+    """Raised for a text that is not the required kind of value."""
 
 
 def grade(
@@ -48,15 +48,23 @@ def grade(
     think_open: bool = False,
     limits: Limits = LIMITS,
 ) -> Verdict:
-    """Whether a response states the literal `output`, or arguments for which `program`'s f returns it.
+    """Judge whether a response states the literal `output`, or arguments for which the program's f returns it.
 
-    Predicting an input needs the program and a sandbox.
+    Args:
+        response: The completion.
+        predict: Whether the response states an output or an input.
+        output: The correct output, a Python literal.
+        program: The program; required for a predicted input.
+        sandbox: Runs the program; required for a predicted input.
+        think_open: Whether the prompt ended in `<think>`.
+        limits: The limits of that run.
     """
     answer = extract(response, think_open)
     if answer is None:
         return Verdict(0.0, None, "no answer, or several", "unparseable")
-    if len(answer) > LONGEST:
-        return Verdict(0.0, answer, f"the answer has {len(answer)} characters, allowed are {LONGEST}", "over_limit")
+    if len(answer) > MAX_CHARACTERS:
+        reason = f"the answer has {len(answer)} characters: at most {MAX_CHARACTERS} are allowed"
+        return Verdict(0.0, answer, reason, "over_limit")
     try:
         gold, defined = _literal(output), _assigned(program) if predict == "input" else set()
     except (_NoValue, SyntaxError) as error:
@@ -74,15 +82,16 @@ def grade(
 
 
 def extract(response: str, think_open: bool = False) -> str | None:
-    """The answer's text: an [ANSWER], else what maths would take for the answer, the last fenced block, or the rest.
+    """Return the text of the answer; None if there is none, or several that differ.
 
-    Only what follows the last `</think>` counts. None as well for several that differ.
+    After the last `</think>`, the first of these forms counts: [ANSWER] tags, the forms of `find_answers`, the last
+    fenced block, the complete text.
     """
     summary = split_response(response, think_open).summary
     if "<think>" in summary or (think_open and "</think>" not in response):
         return None
-    found = _TAGGED.findall(summary) or find_answers(response, think_open) or _BLOCK.findall(summary)[-1:] or [summary]
-    answers = {text.strip().strip("`$").strip() for text in found}
+    texts = _TAGGED.findall(summary) or find_answers(response, think_open) or _BLOCK.findall(summary)[-1:] or [summary]
+    answers = {text.strip().strip("`$").strip() for text in texts}
     return answers.pop() or None if len(answers) == 1 else None
 
 
@@ -95,19 +104,19 @@ def _check_output(gold: Any, answer: str) -> Ruling:
 
 def _check_input(program: str, defined: set[str], gold: Any, answer: str, sandbox: Sandbox, limits: Limits) -> Ruling:
     call = _call_of(answer)
-    if fault := _not_inert(call, {*BUILDERS, *defined}):
-        return Ruling("unparseable", f"an input may be built of values only: {fault}")
+    if fault := _unsafe_part(call, {*BUILDERS, *defined}):
+        return Ruling("unparseable", f"an input may contain values only: {fault}")
     try:
         expression = f"repr({ast.unparse(call)})"
     except (ValueError, RecursionError) as error:
-        raise _NoValue(f"an input that cannot be written out: {error}") from error
+        raise _NoValue(f"the input cannot be written as text: {error}") from error
     [outcome] = sandbox.run(Task("expression", program, (expression,)), limits).outcomes
     if outcome.status != "ok":
         return Ruling("wrong" if outcome.status == "error" else outcome.status, f"f gave {outcome.detail}")
     try:
         return _compared(gold, _literal(str(outcome.value)), "f")
     except _NoValue:
-        return Ruling("wrong", f"f gave {str(outcome.value)[:80]}, which no literal writes")
+        return Ruling("wrong", f"f gave {str(outcome.value)[:80]}, which is not a literal")
 
 
 def _compared(gold: Any, got: Any, who: str) -> Ruling:
@@ -116,7 +125,7 @@ def _compared(gold: Any, got: Any, who: str) -> Ruling:
 
 
 def _call_of(answer: str) -> ast.Call:
-    """The answer as one call of f, whether it is written as that, as an assertion about it, or as the arguments."""
+    """Parse the answer as one call of f: written as a call, as an assertion about it, or as its arguments."""
     for text in (answer, f"f({answer})"):
         try:
             node = _expression(text)
@@ -127,12 +136,12 @@ def _call_of(answer: str) -> ast.Call:
             node = node.left
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "f":
             return node
-        fault = _NoValue(f"no arguments of f: {answer[:80]!r}")
+        fault = _NoValue(f"not arguments of f: {answer[:80]!r}")
     raise fault
 
 
-def _not_inert(call: ast.Call, names: set[str]) -> str | None:
-    """What in the arguments could do more than give a value; None when nothing can."""
+def _unsafe_part(call: ast.Call, names: set[str]) -> str | None:
+    """Return the first part of the arguments that could do more than produce a value, or None."""
     nodes = [node for arg in (*call.args, *call.keywords) for node in ast.walk(arg)]
     names = names | {node.arg for node in nodes if isinstance(node, ast.arg)}
     names |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
@@ -147,7 +156,7 @@ def _not_inert(call: ast.Call, names: set[str]) -> str | None:
 
 
 def _assigned(program: str) -> set[str]:
-    """The data that the program defines beside its functions, which an input may use."""
+    """Return the names of the global data that the program assigns; an input may use them."""
     assignments = [node for node in ast.parse(program).body if isinstance(node, ast.Assign)]
     return {target.id for node in assignments for target in node.targets if isinstance(target, ast.Name)}
 
@@ -168,5 +177,5 @@ def _literal(text: str | ast.expr) -> Any:
         raise _NoValue("not a literal value") from error
 
 
-def _foreign(value: Any) -> tuple:
+def _foreign(value: Any) -> NoReturn:
     raise _NoValue(f"a {type(value).__name__}")

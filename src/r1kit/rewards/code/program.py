@@ -1,4 +1,4 @@
-"""The program in a response, and how its tests reach it. Nothing here parses the program: it is hostile text."""
+"""Extract the program from a response and find its entry point. The program is hostile text and is not parsed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import textwrap
 from r1kit.data.response import split_response
 from r1kit.rewards.sandbox.base import Language
 
-LONGEST = 100_000  # characters
-FENCES = {"python": ("python", "python3", "py"), "cpp": ("cpp", "c++", "cc", "cxx")}  # what marks a block
-# A block ends at a fence that starts a line, at one that ends the text, or, when none does, with the text.
+MAX_CHARACTERS = 100_000
+# What models write after a fence to name the language.
+FENCES = {"python": ("python", "python3", "py"), "cpp": ("cpp", "c++", "cc", "cxx")}
+# A block ends at a fence at the start of a line, at a fence at the end of the text, or at the end of the text.
 _BLOCK = re.compile(r"^[ \t]*```[ \t]*([\w+#.-]*)[^`\n]*\n(.*?)(?:^[ \t]*```|```\s*\Z|\Z)", re.DOTALL | re.MULTILINE)
 _FUTURE = re.compile(r"^from __future__ import .*\n?", re.MULTILINE)
 _SOLUTION = re.compile(r"^class Solution\b", re.MULTILINE)
@@ -20,29 +21,30 @@ LEETCODE = "from r1kit.rewards.sandbox.guest.leetcode import *\n"
 
 
 def extract(response: str, think_open: bool = False, language: Language = "python") -> str | None:
-    """The program a response ends in, or None: after the last `</think>`, within the last `<answer>` if there is one,
-    the last fenced block marked as its language (else the last unmarked one), or all of the text when none is fenced.
+    """Return the program of a response, or None.
 
-    A block that is never closed counts: a model may end its text right after the program.
+    It is looked for after the last `</think>`, inside the last `<answer>` if there is one: the last fenced block of
+    this language, else the last block without a language, else the complete text if it has no block. An unclosed block
+    counts, as a model may end its text right after the program.
     """
-    if (text := _told(response, think_open)) is None:
+    if (text := _visible_text(response, think_open)) is None:
         return None
     blocks = _blocks(text)
     marked = [body for mark, body in blocks if mark in FENCES[language]]
     unmarked = [body for mark, body in blocks if not mark]
-    found = marked or unmarked or ([] if blocks else [text])
-    program = textwrap.dedent(found[-1]).strip("\n") if found else ""
+    candidates = marked or unmarked or ([] if blocks else [text])
+    program = textwrap.dedent(candidates[-1]).strip("\n") if candidates else ""
     return program + "\n" if program.strip() else None
 
 
 def language_of(response: str, think_open: bool = False) -> Language:
-    """C++ where the blocks are marked so and none as Python."""
-    marks = {mark for mark, _ in _blocks(_told(response, think_open) or "")}
+    """Return "cpp" if a fenced block is marked as C++ and none as Python, else "python"."""
+    marks = {mark for mark, _ in _blocks(_visible_text(response, think_open) or "")}
     return "cpp" if marks & {*FENCES["cpp"]} and not marks & {*FENCES["python"]} else "python"
 
 
-def _told(response: str, think_open: bool) -> str | None:
-    """What follows the thought, or the answer in it; None when the thought never ends."""
+def _visible_text(response: str, think_open: bool) -> str | None:
+    """Return the answer, else all text after the thinking; None if the thinking is unfinished."""
     parts = split_response(response, think_open)
     if "<think>" in parts.summary or (think_open and "</think>" not in response):
         return None
@@ -54,7 +56,7 @@ def _blocks(text: str) -> list[tuple[str, str]]:
 
 
 def runnable(program: str) -> str:
-    """The program as the sandbox gets it: one with a `class Solution` finds LeetCode's usual names."""
+    """Return the program for the sandbox; one with a `class Solution` gets LeetCode's usual imports."""
     if not _SOLUTION.search(program):
         return program
     start = max((match.end() for match in _FUTURE.finditer(program)), default=0)
@@ -62,10 +64,10 @@ def runnable(program: str) -> str:
 
 
 def entry_point(program: str, problem: str = "") -> str | None:
-    """The function that call tests mean when they do not say: "f" or "Solution().f"; None when there is none.
+    """Return the function that call tests without a name should call: "f" or "Solution().f"; None if there is none.
 
-    Of several, the one that the problem names, else the last function (not main) or the first method. A program cannot
-    gain from the choice: they are all its own.
+    Of several, it is one that the problem names, else the last function (not main) or the first method. A program
+    cannot gain from the choice, as all of them are its own.
     """
     solution = _SOLUTION.search(program)
     names = [name for pair in _DEFINED.findall(program) if (name := "".join(pair)) != "main"]

@@ -1,8 +1,8 @@
-"""Test cases for problems that publish none (paper, B.3.1: the code prompts): made, then sifted by known submissions.
+"""Create test cases for problems that publish none (DeepSeek-R1, appendix B.3.1, code prompts).
 
-Programs that print one input each propose the tests. Correct submissions throw out the invalid ones: an input on which
-they fail or disagree breaks the problem's rules. Incorrect submissions choose among the rest: kept is a small set that
-still catches every one of them that can be caught at all.
+Generator programs print one candidate input each. An input is valid if correct submissions run and agree on it; their
+output is the expected one. Of the valid tests, a small set is kept that catches every incorrect submission that any
+valid test catches.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ LIMITS = Limits()
 
 @dataclass(frozen=True)
 class TestCase:
-    """What a program reads and what it must print."""
+    """The text that a program reads and the text that it must print."""
 
-    __test__ = False  # not a test class of pytest's
+    __test__ = False  # tells pytest that this is not a test class
 
     input: str
     output: str
@@ -29,8 +29,10 @@ class TestCase:
 
 @dataclass(frozen=True)
 class Selection:
+    """The selected tests, and the indices of the incorrect submissions that pass every valid test."""
+
     tests: tuple[TestCase, ...]
-    uncaught: tuple[int, ...]  # the incorrect submissions that pass every valid test
+    uncaught: tuple[int, ...]
 
 
 def select_tests(
@@ -42,7 +44,10 @@ def select_tests(
     limits: Limits = LIMITS,
     agreement: float = 1.0,
 ) -> Selection:
-    """A small set of tests, with outputs, that catches every incorrect program that a valid test catches."""
+    """Select a small set of tests that catches every incorrect program that a valid test catches.
+
+    See `valid_tests` for `agreement`.
+    """
     tests = valid_tests(inputs, correct, sandbox, limits=limits, agreement=agreement)
     caught = [catches(test, incorrect, sandbox, limits=limits) for test in tests]
     uncaught = set(range(len(incorrect))).difference(*caught)
@@ -50,7 +55,7 @@ def select_tests(
 
 
 def propose_inputs(generators: Iterable[str], sandbox: Sandbox, *, limits: Limits = LIMITS) -> list[str]:
-    """What each generator program prints: one input. Generators that fail or print nothing propose none."""
+    """Run generator programs that print one input each; drop those that fail or print nothing."""
     printed = (_printed(generator, "", sandbox, limits) for generator in generators)
     return list(dict.fromkeys(text for text in printed if text and text.strip()))
 
@@ -63,9 +68,9 @@ def valid_tests(
     limits: Limits = LIMITS,
     agreement: float = 1.0,
 ) -> list[TestCase]:
-    """The inputs on which at least the share `agreement` of the correct programs print the same; that is the output."""
+    """Return the inputs on which at least the share `agreement` of the correct programs print the same output."""
     if not correct:
-        raise ValueError("no correct submissions: nothing says what the outputs are")
+        raise ValueError("correct is empty: at least one correct submission must define the outputs")
     tests = []
     for text in dict.fromkeys(inputs):
         printed = [output for program in correct if (output := _printed(program, text, sandbox, limits)) is not None]
@@ -76,23 +81,24 @@ def valid_tests(
 
 
 def catches(test: TestCase, incorrect: Sequence[str], sandbox: Sandbox, *, limits: Limits = LIMITS) -> frozenset[int]:
-    """Which of the incorrect programs fail the test. One that the sandbox could not run does not."""
+    """Return the indices of the incorrect programs that fail the test. An infra_error is not a failure."""
     pair = (test.input, test.output)
     outcomes = [by_input(sandbox, program, [pair], limits)[0].status for program in incorrect]
     return frozenset(i for i, status in enumerate(outcomes) if status not in ("passed", "infra_error"))
 
 
 def smallest_cover(caught: Sequence[frozenset[int]]) -> list[int]:
-    """A small choice of tests, in their order, that together catch all that any of them does.
+    """Return the indices, ascending, of a small set of tests that catches everything that all tests catch.
 
-    Greedy, the first of equals; then without those that the others make superfluous. The least set is NP-hard.
+    Greedy set cover (ties go to the first), followed by the removal of redundant tests. The smallest set is NP-hard.
     """
     chosen: list[int] = []
-    left = frozenset().union(*caught)
-    while left:
-        best = max(range(len(caught)), key=lambda i: len(caught[i] & left))
+    uncovered: frozenset[int] = frozenset().union(*caught)
+    while uncovered:
+        gains = [len(programs & uncovered) for programs in caught]
+        best = gains.index(max(gains))
         chosen.append(best)
-        left -= caught[best]
+        uncovered -= caught[best]
     for i in [*chosen]:
         others = [caught[j] for j in chosen if j != i]
         if caught[i] <= frozenset().union(*others):

@@ -1,4 +1,4 @@
-"""The reward of a program: the share of its tests that pass. In three modes, all in the sandbox."""
+"""Grade a program: the share of its tests that pass in the sandbox. Tests have three modes, see `Mode`."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from r1kit.rewards.code import trials
-from r1kit.rewards.code.asserts import Call, NoEntryPoint, TestsError, plain_calls, reserved, split
+from r1kit.rewards.code.asserts import Call, NoEntryPoint, TestsError, is_reserved, plain_calls, split
 from r1kit.rewards.code.compare import same_json
-from r1kit.rewards.code.program import LONGEST, entry_point, extract
+from r1kit.rewards.code.program import MAX_CHARACTERS, entry_point, extract
 from r1kit.rewards.code.trials import Trial
 from r1kit.rewards.sandbox.base import Language, Limits, Sandbox
 from r1kit.rewards.sandbox.codec import CodecError
 from r1kit.rewards.verdict import Verdict
 
+# assert: Python assertions, or a program of them. call: [args, expected] pairs. stdin: {"input", "output"} pairs.
 Mode = Literal["assert", "call", "stdin"]
 LIMITS = Limits()
 
 
-def grade(
+def grade_program(
     response: str,
     tests: Any,
     mode: Mode | None,
@@ -32,29 +33,37 @@ def grade(
     limits: Limits = LIMITS,
     language: Language = "python",
 ) -> Verdict:
-    """How a response's program does on `tests`; its value is the share that passed, and it is right when all did.
+    """Run the program of a response on `tests`; return a verdict whose value is the share of tests that pass.
 
-    mode: "assert" (Python assertions, or a program of them), "call" ([args, expected] pairs) or "stdin" ({"input",
-    "output"} pairs); None reads it off the tests. function: the one to call, where tests do not say; else it is looked
-    for in the program, by the help of the problem's text. limits: of one stdin test, or of all calls together.
-    C++ has the mode "stdin" only, and the tier `namespaces`. Tests that cannot be used are an infra_error: no statement
-    about the program.
+    Unusable tests give an `infra_error`, as they say nothing about the program.
+
+    Args:
+        response: The completion; see `program.extract` for where its program is.
+        tests: The tests, in one of the forms that `_listed` accepts.
+        mode: How to run the tests; None infers it from their form.
+        sandbox: Runs the program. C++ needs the tier `namespaces`.
+        problem: The problem's text, which helps to identify the function to call.
+        function: The function to call, if the tests do not name it; None looks for it in the program.
+        think_open: Whether the prompt ended in `<think>`.
+        limits: The limits for one stdin test, or for all calls together.
+        language: The language of the program. C++ has the mode "stdin" only.
     """
     program = extract(response, think_open, language)
     if program is None:
         return Verdict(0.0, None, "no program found", "unparseable")
-    if len(program) > LONGEST:
-        return Verdict(0.0, program, f"the program has {len(program)} characters, allowed are {LONGEST}", "over_limit")
+    if len(program) > MAX_CHARACTERS:
+        reason = f"the program has {len(program)} characters: at most {MAX_CHARACTERS} are allowed"
+        return Verdict(0.0, program, reason, "over_limit")
     if not program.isascii() and any("\ud800" <= character <= "\udfff" for character in program):
-        return Verdict(0.0, program, "the program holds half a surrogate pair", "unparseable")
+        return Verdict(0.0, program, "the program contains an unpaired surrogate", "unparseable")
     try:
         if language == "cpp":
             if mode_of(tests, mode) != "stdin":
-                raise TestsError("a C++ program is tested by what it reads and prints")
+                raise TestsError('tests of C++ programs must have the mode "stdin"')
             pairs = [_text_pair(test) for test in _listed(tests, function)[0]]
             return _verdict(program, trials.by_input(sandbox, program, pairs, limits, language))
         return _verdict(program, _trials(program, tests, mode, sandbox, problem, function, limits))
-    except (TestsError, CodecError) as error:  # the latter: a test's own values are too deep or too many
+    except (TestsError, CodecError) as error:  # CodecError: the values of a test are too deep or too many
         return Verdict(0.0, program, f"cannot be graded: {error}", "infra_error")
 
 
@@ -66,12 +75,12 @@ def _trials(
     if mode == "assert":
         texts = tuple(test for test in listed if isinstance(test, str))
         if len(texts) < len(listed):
-            raise TestsError('in the mode "assert" every test is a text of Python assertions')
+            raise TestsError('in mode "assert" every test must be a text of Python assertions')
         try:
             calls = plain_calls(texts, function)
         except NoEntryPoint:
             function = entry_point(program, problem)
-            if function is None or reserved(function):  # whoever names his own function `abs` would own the tests' too
+            if function is None or is_reserved(function):  # a program that defines `abs` could change the tests' `abs`
                 return [Trial("unparseable", "the program defines no function to call")]
             calls = plain_calls(texts, function)
         if calls:
@@ -81,27 +90,32 @@ def _trials(
         return trials.by_input(sandbox, program, [_text_pair(test) for test in listed], limits)
     if mode != "call":
         raise TestsError(f"unknown mode {mode!r}: use {', '.join(get_args(Mode))}")
-    if not (called := function or entry_point(program, problem)):
+    if not (entry := function or entry_point(program, problem)):
         return [Trial("unparseable", "the program defines no function to call")]
-    return trials.by_call(sandbox, program, [_call(called, test) for test in listed], limits, same_json)
+    return trials.by_call(sandbox, program, [_call(entry, test) for test in listed], limits, same_json)
 
 
-def _verdict(program: str, done: Sequence[Trial]) -> Verdict:
-    if broken := [trial for trial in done if trial.status == "infra_error"]:
+def _verdict(program: str, results: Sequence[Trial]) -> Verdict:
+    if broken := [trial for trial in results if trial.status == "infra_error"]:
         return Verdict(0.0, program, broken[0].note, "infra_error")
-    failed = [trial for trial in done if trial.status != "passed"]
-    if not failed:
-        return Verdict(1.0, program, f"all {len(done)} tests passed", "right")
-    passed = len(done) - len(failed)
-    status = "wrong" if failed[0].status == "failed" else failed[0].status
-    return Verdict(passed / len(done), program, f"{passed} of {len(done)} tests passed; {failed[0].note}", status)
+    statuses = [trial.status for trial in results if trial.status != "passed"]
+    if not statuses:
+        return Verdict(1.0, program, f"all {len(results)} tests passed", "right")
+    passed, total = len(results) - len(statuses), len(results)
+    note = next(trial.note for trial in results if trial.status != "passed")
+    status = "wrong" if statuses[0] == "failed" else statuses[0]
+    return Verdict(passed / total, program, f"{passed} of {total} tests passed; {note}", status)
 
 
-# --- the forms that tests come in -----------------------------------------------------------------------------------
+# --- forms of tests -------------------------------------------------------------------------------------------------
 
 
 def _listed(tests: Any, function: str | None) -> tuple[list[Any], str | None]:
-    """The tests as a list and the function that they name. Data sets also keep them as one program, or as columns."""
+    """Return the tests as a list, and the function that they name.
+
+    Accepts a list of tests, one program of assertions, and mappings with "inputs" and "outputs", "functional" or
+    "test" as data sets have them.
+    """
     if isinstance(tests, Mapping):
         function = function or tests.get("entry_point") or tests.get("fn_name")
         if {"inputs", "outputs"} <= tests.keys():
@@ -111,14 +125,12 @@ def _listed(tests: Any, function: str | None) -> tuple[list[Any], str | None]:
             tests = tests.get("functional") or tests.get("test")
     tests = [tests] if isinstance(tests, str) else tests
     if not isinstance(tests, Sequence) or not tests:
-        raise TestsError(
-            'there are no tests: give a list of assertions, of {"input", "output"}, or of [args, expected]'
-        )
+        raise TestsError('there are no tests: give a list of assertions, of {"input", "output"} or of [args, expected]')
     return list(tests), function
 
 
 def mode_of(tests: Any, mode: Mode | None) -> Mode:
-    """The mode, read off the tests where it is not given. TestsError when there are none."""
+    """Return the mode, inferred from the tests if it is None. Raises TestsError if there are no tests."""
     return mode or _mode_of(_listed(tests, None)[0][0])
 
 
@@ -132,7 +144,7 @@ def _mode_of(test: Any) -> Mode:
 
 def _text_pair(test: Any) -> tuple[str, str]:
     if not isinstance(test, Mapping) or not {"input", "output"} <= test.keys():
-        raise TestsError(f'in the mode "stdin" a test is {{"input", "output"}}, this one is {str(test)[:80]}')
+        raise TestsError(f'the test {str(test)[:80]} must be {{"input", "output"}} in mode "stdin"')
     given, expected = (
         "\n".join(map(str, t)) if isinstance(t, list) else str(t) for t in (test["input"], test["output"])
     )
@@ -140,18 +152,21 @@ def _text_pair(test: Any) -> tuple[str, str]:
 
 
 def _call(function: str, test: Any) -> Call:
-    """[args, expected], or {"input", "output"} with args as a list or, as in LiveCodeBench, one JSON text a line."""
+    """Parse a call test: [args, expected], or {"input", "output"}.
+
+    The arguments of the latter are a list or, as in LiveCodeBench, one JSON text per line.
+    """
     if isinstance(test, Mapping) and {"input", "output"} <= test.keys():
         args, expected = test["input"], test["output"]
         if isinstance(args, str):
             try:
                 args, expected = [json.loads(line) for line in args.splitlines()], json.loads(str(expected))
             except ValueError as error:
-                raise TestsError(f"the arguments or the result of a call are not JSON: {error}") from error
+                raise TestsError(f"the arguments and the result of a call must be JSON: {error}") from error
     elif isinstance(test, Sequence) and not isinstance(test, str) and len(test) == 2:
         args, expected = test
     else:
-        raise TestsError(f'in the mode "call" a test is [args, expected], this one is {str(test)[:80]}')
+        raise TestsError(f'the test {str(test)[:80]} must be [args, expected] in mode "call"')
     if isinstance(args, Mapping):
         return Call(function, (), dict(args), expected)
     return Call(function, tuple(args) if isinstance(args, (list, tuple)) else (args,), {}, expected)
