@@ -6,7 +6,7 @@ import pytest
 from r1kit.data.worlds import FAMILIES
 from r1kit.data.worlds.task import Slips
 from r1kit.errors import UserError
-from r1kit.rewards.language.identify import code_of, consistency, dominant
+from r1kit.rewards.language.identify import language_code, consistency, dominant
 from r1kit.rewards.score import score
 from r1kit.types import Problem
 
@@ -66,11 +66,11 @@ def test_code_formulas_numbers_and_names_belong_to_no_language():
 
 
 def test_languages_are_named_in_many_ways():
-    assert [code_of(name) for name in ("en", "English", "zh-CN", "zh_Hans", "中文", "nb")] == ["en"] * 2 + [
+    assert [language_code(name) for name in ("en", "English", "zh-CN", "zh_Hans", "中文", "nb")] == ["en"] * 2 + [
         "zh"
     ] * 3 + ["no"]
     with pytest.raises(UserError, match="'Germn'.*did you mean german"):
-        code_of("Germn")
+        language_code("Germn")
 
 
 def test_in_the_sprout_world_the_share_is_exact():

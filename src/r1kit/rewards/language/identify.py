@@ -1,9 +1,9 @@
-"""Which languages a text is in, word by word, and how much of it is in the one it should be in (paper: 3.2.2).
+"""Count the words of a text by language, and measure language consistency (DeepSeek-R1, section 3.2.2).
 
-The script settles what it can: Han without kana is Chinese, Hangul is Korean. Where languages share a script, sentences
-are identified by py3langid (139 languages), and short ones by what the long ones around them are. What is no running
-text belongs to no language: code, formulas, links, digits, single letters, acronyms, and names (a capital within a
-sentence). Mixing of one script within a sentence is beyond this: it counts as the sentence's main language.
+The script decides where it can: Han without kana is Chinese, Hangul is Korean. Languages that share a script are
+identified sentence by sentence with py3langid (139 languages); short sentences take the languages of the long ones.
+Code, formulas, links, digits, single letters, acronyms and names (a capital inside a sentence) have no language.
+Mixing of languages in one script within a sentence is not detected: the sentence counts as its main language.
 """
 
 from __future__ import annotations
@@ -12,59 +12,65 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 from r1kit.errors import UserError, nearest
 from r1kit.rewards.language.scripts import LANGUAGE_NAMES, NOT_TEXT, SAME, SCRIPTS, SENTENCE_END, WORD
 
-LONGEST = 100_000  # characters; of what is longer, the first and the last half of as many are read
-LONG = 5  # words from which a sentence is evidence of a language by itself
+MAX_CHARACTERS = 100_000  # of a longer text, the first and the last half of this number are read
+LONG_SENTENCE = 5  # words from which a sentence alone is evidence of a language
 ONE_LANGUAGE = 0.9  # share of words from which a text counts as being in one language
-SURE = 0.6  # probability from which such a sentence counts as evidence
-DOUBT = 0.4  # probability, against the others found, from which a sentence counts as being in the target language
+EVIDENCE = 0.6  # probability from which such a sentence is evidence
+TARGET = 0.4  # probability, among the languages of the text, from which a sentence counts as the target language
 
 
 class Run(NamedTuple):
     """The words of one script within one sentence."""
 
     script: str
-    text: str  # separated by blanks
+    text: str  # words separated by blanks
     words: int
 
 
-def consistency(text: str, target: str, among: Collection[str] = ()) -> float:
-    """The share of words that are in the `target` language, 0 to 1; 1 where there is no word at all.
+class _Identifier(Protocol):
+    """The part of py3langid's LanguageIdentifier that is used here."""
 
-    `among`: the only languages that occur, when that is known. With one for each script, as in the sprout world, the
-    answer is exact.
+    def rank(self, text: str) -> list[tuple[str, float]]: ...
+
+
+def consistency(text: str, target: str, among: Collection[str] = ()) -> float:
+    """Return the share of words in the `target` language, 0 to 1; 1 for a text without words.
+
+    among: the only languages that can occur, if known. With one language per script, as in the sprout world, the
+    result is exact.
     """
-    found = word_counts(text, target, among)
-    return found[code_of(target)] / found.total() if found else 1.0
+    counts = word_counts(text, target, among)
+    return counts[language_code(target)] / counts.total() if counts else 1.0
 
 
 def dominant(text: str) -> str | None:
-    """The language with the most words, as an ISO 639-1 code; None without any word."""
-    found = word_counts(text)
-    return min(found, key=lambda code: (-found[code], code)) if found else None
+    """Return the language with the most words as an ISO 639-1 code; None for a text without words."""
+    counts = word_counts(text)
+    return min(counts, key=lambda code: (-counts[code], code)) if counts else None
 
 
 def word_counts(text: str, target: str | None = None, among: Collection[str] = ()) -> Counter[str]:
-    """How many words are in which language."""
-    wanted = None if target is None else code_of(target)
-    if len(text) > LONGEST:
-        text = text[: LONGEST // 2] + "\n" + text[-LONGEST // 2 :]
+    """Count the words of each language; see `consistency` for the arguments."""
+    target_code = None if target is None else language_code(target)
+    if len(text) > MAX_CHARACTERS:
+        text = text[: MAX_CHARACTERS // 2] + "\n" + text[-MAX_CHARACTERS // 2 :]
     runs = list(_runs(text))
-    candidates = {script: _candidates(script, runs, wanted, among) for script in {run.script for run in runs}}
+    candidates = {script: _candidates(script, runs, target_code, among) for script in {run.script for run in runs}}
     counts: Counter[str] = Counter()
     last = {script: languages[0] for script, languages in candidates.items()}
     for run in runs:
-        last[run.script] = _language(run, candidates[run.script], wanted, last[run.script])
+        last[run.script] = _language(run, candidates[run.script], target_code, last[run.script])
         counts[last[run.script]] += run.words
     return counts
 
 
-def code_of(language: str) -> str:
-    """ "English", "en", "zh-CN", "中文" -> the ISO 639-1 code. UserError when no such language is known."""
+def language_code(language: str) -> str:
+    """Return the ISO 639-1 code of "English", "en", "zh-CN" or "中文". Raises UserError for an unknown language."""
     name = language.strip().casefold()
     code = LANGUAGE_NAMES.get(name) or re.split("[-_]", name)[0]
     code = SAME.get(code, code)
@@ -73,13 +79,13 @@ def code_of(language: str) -> str:
         close = nearest(name, [*LANGUAGE_NAMES, *known])
         raise UserError(
             f"unknown language {language!r}: {f'did you mean {close}? ' if close else ''}"
-            f"Give an ISO 639-1 code ({', '.join(sorted(known))}) or an English name"
+            f"Use an ISO 639-1 code ({', '.join(sorted(known))}) or an English name"
         )
     return code
 
 
 def _runs(text: str) -> Iterator[Run]:
-    """Sentence by sentence, the words of each script that counts."""
+    """Yield the words of each script, sentence by sentence, without names and single letters."""
     for sentence in SENTENCE_END.split(NOT_TEXT.sub(" ", text)):
         by_script: dict[str, list[str]] = {}
         shouting = sentence.isupper()
@@ -88,7 +94,7 @@ def _runs(text: str) -> Iterator[Run]:
             name = word[0].isupper() and (position > 0 or (len(word) > 1 and word.isupper())) and not shouting
             if not name and len(word) >= SCRIPTS[script].shortest:
                 by_script.setdefault(script, []).append(word)
-        if "Kana" in by_script:  # Japanese writes with both
+        if "Kana" in by_script:  # Japanese uses both scripts
             by_script["Kana"] += by_script.pop("Han", [])
         for script, words in by_script.items():
             size = SCRIPTS[script].characters_per_word
@@ -96,39 +102,39 @@ def _runs(text: str) -> Iterator[Run]:
             yield Run(script, " ".join(words), count)
 
 
-def _candidates(script: str, runs: list[Run], wanted: str | None, among: Collection[str]) -> list[str]:
-    """The languages of one script that occur in the text, likeliest first; the wanted one is always one of them."""
+def _candidates(script: str, runs: list[Run], target: str | None, among: Collection[str]) -> list[str]:
+    """Return the languages of one script in the text, the most frequent first; always includes the target language."""
     possible = SCRIPTS[script].languages
-    if among and (left := [code for code in possible if code in among]):
-        possible = tuple(left)
+    if among and (allowed := [code for code in possible if code in among]):
+        possible = tuple(allowed)
     if len(possible) == 1:
         return list(possible)
-    own = [run for run in runs if run.script == script]
+    script_runs = [run for run in runs if run.script == script]
     evidence: Counter[str] = Counter()
-    for run in own:
-        if run.words >= LONG:
+    for run in script_runs:
+        if run.words >= LONG_SENTENCE:
             likely = _likelihoods(run.text, possible)
             best = max(likely, key=likely.__getitem__)
-            evidence[best] += run.words * (likely[best] >= SURE)
+            evidence[best] += run.words * (likely[best] >= EVIDENCE)
     if not evidence.total():
-        likely = _likelihoods(" ".join(run.text for run in own), possible)
+        likely = _likelihoods(" ".join(run.text for run in script_runs), possible)
         evidence[max(likely, key=likely.__getitem__)] = 1
-    found = [code for code, words in evidence.most_common() if words]
-    return found if wanted not in possible or wanted in found else [*found, str(wanted)]
+    languages = [code for code, words in evidence.most_common() if words]
+    return languages if target not in possible or target in languages else [*languages, str(target)]
 
 
-def _language(run: Run, candidates: list[str], wanted: str | None, before: str) -> str:
-    """The language of one sentence: the wanted one when in doubt, else what was spoken before."""
+def _language(run: Run, candidates: list[str], target: str | None, previous: str) -> str:
+    """Return the language of one sentence: in doubt the target, for a single word else the previous language."""
     if len(candidates) == 1:
         return candidates[0]
     if run.words == 1:
-        return wanted if wanted in candidates else before
+        return target if target in candidates else previous
     likely = _likelihoods(run.text, candidates)
-    return wanted if wanted in likely and likely[wanted] >= DOUBT else max(likely, key=likely.__getitem__)
+    return target if target in likely and likely[target] >= TARGET else max(likely, key=likely.__getitem__)
 
 
 def _likelihoods(text: str, languages: Collection[str]) -> dict[str, float]:
-    """How likely each of some languages is, if it is one of them."""
+    """Return the probability of each language, given that the text is in one of them."""
     probabilities = _identify(text)
     total = sum(probabilities.get(code, 0.0) for code in languages)
     return {code: probabilities.get(code, 0.0) / total if total else 1 / len(languages) for code in languages}
@@ -136,17 +142,19 @@ def _likelihoods(text: str, languages: Collection[str]) -> dict[str, float]:
 
 @lru_cache(maxsize=2048)
 def _identify(text: str) -> dict[str, float]:
-    """The probability of every language that is at all likely."""
-    found: dict[str, float] = {}
+    """Return the languages with a probability above 1e-6."""
+    probabilities: dict[str, float] = {}
     for code, probability in _identifier().rank(text):
         if probability > 1e-6:
             code = SAME.get(code, code)
-            found[code] = found.get(code, 0.0) + probability
-    return found
+            probabilities[code] = probabilities.get(code, 0.0) + probability
+    return probabilities
 
 
 @lru_cache(maxsize=1)
-def _identifier() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+def _identifier() -> _Identifier:
+    # py3langid ships no type stubs, and loading it takes a second
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[import-untyped]
 
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier: _Identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    return identifier

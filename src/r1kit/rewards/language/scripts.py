@@ -1,4 +1,4 @@
-"""Writing systems: their characters, the languages written in them, and what in a text is no language at all."""
+"""Writing systems: their characters, the languages written in them, and text that has no language."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 
 class Script(NamedTuple):
-    """One writing system. Ranges are Unicode blocks."""
+    """One writing system."""
 
-    characters: str  # the inside of a character class
-    languages: tuple[str, ...]  # ISO 639-1, the most spoken ones that py3langid knows
-    characters_per_word: int = 0  # where words are not set apart; 0 where they are
-    shortest: int = 2  # letters of a word that counts: x, y and n are variables
+    characters: str  # Unicode ranges, the inside of a character class
+    languages: tuple[str, ...]  # ISO 639-1; the most spoken ones that py3langid knows
+    characters_per_word: int = 0  # for scripts without spaces between words; 0 with spaces
+    shortest: int = 2  # letters of a word; x, y and n are variables
 
 
 _LATIN = (
@@ -51,7 +51,7 @@ SCRIPTS: dict[str, Script] = {
 }
 WORD = re.compile("|".join(f"(?P<{name}>[{script.characters}]+)" for name, script in SCRIPTS.items()))
 
-# Labels of py3langid that are counted as one language.
+# Labels of py3langid that count as another language.
 SAME = {
     "nb": "no",
     "nn": "no",
