@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from r1kit.data.response import split_response
 from r1kit.evals.style import repetition
-from r1kit.rewards.language.identify import code_of, consistency, word_counts
+from r1kit.rewards.language.identify import consistency, language_code, word_counts
 from r1kit.types import Completion, Problem, Score
 
 Reason = Literal[
@@ -62,7 +62,7 @@ def unreadable(response: str, language: str, among: Collection[str] = ()) -> Rea
     """
     parts = split_response(response, think_open=False)
     thinking = parts.thinking or ""
-    if _is_mixed(thinking, code_of(language), among):
+    if _is_mixed(thinking, language_code(language), among):
         return "mixed language"
     if "\ufffd" in response:
         return "garbled"
@@ -80,7 +80,7 @@ def reading(problem: Problem, completion: Completion, think_open: bool) -> tuple
     among = problem.extra.get("languages", ())
     whole = completion.finish_reason != "length" and not repeats(completion.token_ids)
     thinking = split_response(response, think_open=False).thinking
-    share = consistency(thinking, code_of(problem.language), among) if thinking else None
+    share = consistency(thinking, language_code(problem.language), among) if thinking else None
     return whole and not unreadable(response, problem.language, among), share
 
 
