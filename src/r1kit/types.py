@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import torch
 
 FinishReason = Literal["stop", "length"]
+# Strongest first; rewards/sandbox/tiers/NAME.py implements each. "none" runs programs without any protection.
+SandboxTier = Literal["wasm", "namespaces", "landlock", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,5 +66,5 @@ class TrainBatch:
     old_logp_BT: torch.Tensor  # log-probabilities under the policy that sampled
     advantages_B: torch.Tensor
     graded_B: torch.Tensor  # False where grading failed: such a row is as if it had not been sampled
-    twin_B: torch.Tensor  # the first row that is the same answer to the same prompt: often itself
+    duplicate_of_B: torch.Tensor  # the first row that is the same answer to the same prompt: often itself
     temperature: float = 1.0

@@ -1,6 +1,6 @@
 """Run a command as uid nobody: `python as_nobody.py COMMAND ...`, as root, on Linux.
 
-An interpreter under root's home, which nobody may not enter, is made reachable in a mount namespace for the command.
+The uid nobody cannot enter root's home. If the interpreter lies there, a mount namespace makes it reachable.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ import os
 import sys
 from pathlib import Path
 
-from r1kit.rewards.sandbox import kernel, namespaces
+from r1kit.rewards.sandbox.native import kernel, namespaces
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def blocked_at(path: str) -> str | None:
-    """The uppermost directory above `path` that not everybody may enter."""
+    """Return the topmost directory above `path` that not every user may enter."""
     parents = [*reversed(Path(path).parents)]
     return next((str(parent) for parent in parents if not parent.stat().st_mode & 0o001), None)
 
 
 def open_up(paths: list[str]) -> None:
-    """In a new mount namespace, replace each blocking directory by one that holds nothing but those paths."""
+    """In a new mount namespace, replace each blocking directory by one that holds only these paths."""
     kernel.call("unshare", kernel.CLONE_NEWNS)
     kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
     hidden = {path: os.open(path, os.O_PATH) for path in paths if blocked_at(path)}

@@ -1,7 +1,7 @@
-"""The attack programs of attacks/*.txt: `== category: name [mode]` starts one, the lines up to the next are its source.
+"""The attack programs in attacks/*.txt. `== category: name [mode]` starts one; the following lines are its source.
 
-A program that gets anywhere calls won() or prints a secret; what it does to the host shows in host.Host.state().
-H is a dictionary of what the host has on offer: paths, ports, process ids.
+A program that succeeds calls won() or prints a secret. Its effects on the host show in host.Host.state(). The
+dictionary H holds its targets: paths, ports, process ids.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from r1kit.rewards.sandbox.base import Limits, Outcome, Sandbox, Task
+from r1kit.rewards.sandbox.base import Limits, Mode, Outcome, Sandbox, Task
 
 WON = "ESCAPED"
 PRELUDE = """
 import os, sys
-def won(*what): print("".join(("ESC", "APED")), *what)  # a program that prints its own source has won nothing
+def won(*what): print("".join(("ESC", "APED")), *what)  # split, so that printing the source is no success
 def call(x86, arm, *arguments):
     import ctypes, platform
     number = arm if platform.machine() == "aarch64" else x86
@@ -23,7 +23,7 @@ def call(x86, arm, *arguments):
     words = (ctypes.c_long(a) if isinstance(a, int) else a for a in arguments)
     return ctypes.CDLL(None).syscall(number, *words)
 """
-# Leaves a trace wherever it may, tells the state it was given, and does honest work.
+# Leaves a trace wherever it can, reports the state that it finds, and does honest work.
 HONEST = """
 import builtins, json, os, random, sys
 planted = "leak-planted-{token}"
@@ -41,18 +41,22 @@ LIMITS = Limits(fuel=2_000_000_000, cpu_seconds=0.5, memory_bytes=256 << 20, out
 
 @dataclass(frozen=True)
 class Attack:
+    """One attack program."""
+
     category: str
     name: str
-    mode: str
+    mode: Mode
     program: str
 
-    def task(self, facts: dict[str, object]) -> Task:
-        source = f"{PRELUDE}\nH = {facts!r}\n{self.program}"
+    def task(self, targets: dict[str, object]) -> Task:
+        """Return the task that runs the attack with `targets` as H."""
+        source = f"{PRELUDE}\nH = {targets!r}\n{self.program}"
         call = json.dumps({"function": "f", "args": [], "kwargs": {}})
         return Task(self.mode, source, ("41\n",) if self.mode == "stdin" else (call,))
 
 
 def load() -> list[Attack]:
+    """Read all attacks."""
     attacks = []
     for path in sorted(Path(__file__).parent.glob("attacks/*.txt")):
         for block in path.read_text(encoding="utf-8").split("\n== ")[1:]:
@@ -63,10 +67,11 @@ def load() -> list[Attack]:
 
 
 def sample(attacks: list[Attack]) -> list[Attack]:
-    """The first of each category."""
+    """Return the first attack of each category."""
     return [*{attack.category: attack for attack in reversed(attacks)}.values()]
 
 
-def honest(sandbox: Sandbox, token: str) -> Outcome:
+def run_honest(sandbox: Sandbox, token: str) -> Outcome:
+    """Run the honest program, which leaves `token` behind wherever it can."""
     [outcome] = sandbox.run(Task("stdin", HONEST.replace("{token}", token), ("20 22\n",)), LIMITS).outcomes
     return outcome

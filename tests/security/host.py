@@ -1,4 +1,4 @@
-"""A host with something to lose: secrets, open doors, a process to harm; and a record of all that must not change."""
+"""A host with targets for attacks: secrets, open ports, a process; and a record of the state that must not change."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import time
 from pathlib import Path
 
 PLACES = "/ /tmp /var/tmp /dev/shm /root /home /etc /run /usr/lib".split() + [os.path.dirname(os.__file__)]
-INHERITED = (200, 251)  # descriptors that every child could inherit
+INHERITED = (200, 251)  # descriptors that every child process could inherit
 PR_SET_CHILD_SUBREAPER = 36
-PERIOD = 0.02  # seconds between samples of how long processes wait
+PERIOD = 0.02  # seconds between samples of the time that processes wait for a processor
 
 
 class Host:
-    """Make one before the sandbox, so that the sandbox could inherit what it must not."""
+    """The targets. Create it before the sandbox, so that the sandbox could inherit what it must not."""
 
     def __init__(self, directory: Path) -> None:
         self.secrets = {name: f"canary-{name}-{secrets.token_hex(12)}" for name in ("file", "environment", "planted")}
@@ -34,11 +34,8 @@ class Host:
         self.inherited = os.open(secret, os.O_RDWR)
         for descriptor in INHERITED:
             os.dup2(self.inherited, descriptor, inheritable=True)
-        self.tcp, self.unix, self.abstract = (
-            socket.socket(),
-            socket.socket(socket.AF_UNIX),
-            socket.socket(socket.AF_UNIX),
-        )
+        self.tcp = socket.socket()
+        self.unix, self.abstract = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -48,14 +45,16 @@ class Host:
         self.unix.bind(str(self.directory / "socket"))
         (self.directory / "socket").chmod(0o777)
         self.abstract.bind(f"\0r1kit-host-{os.getpid()}")
-        for door in (self.tcp, self.unix, self.abstract):
-            door.listen()
-        for door in (self.tcp, self.unix, self.abstract, self.udp):
-            door.setblocking(False)
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # orphans of the sandbox come to light here
+        for server in (self.tcp, self.unix, self.abstract):
+            server.listen()
+        for server in (self.tcp, self.unix, self.abstract, self.udp):
+            server.setblocking(False)
+        ctypes.CDLL(None).prctl(
+            PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0
+        )  # orphaned processes of the sandbox become children of this one
         self.victim = subprocess.Popen(["sleep", "100000"])
         self.clock = time.time() - time.monotonic()
-        self.facts = {
+        self.targets: dict[str, object] = {
             "secret": str(secret),
             "open_directory": str(self.directory / "open"),
             "descriptors": INHERITED,
@@ -70,7 +69,7 @@ class Host:
         }
 
     def state(self) -> dict[str, object]:
-        """All that an attack must leave as it is."""
+        """Return everything that an attack must leave unchanged."""
         return {
             "files": self._files(),
             "strays": sorted(str(p) for place in PLACES for p in _list(Path(place)) if "r1kit-attack" in p.name),
@@ -87,10 +86,11 @@ class Host:
         }
 
     def close(self) -> None:
+        """End the victim and close all sockets and descriptors."""
         self.victim.kill()
         self.victim.wait()
-        for door in (self.tcp, self.unix, self.abstract, self.udp):
-            door.close()
+        for server in (self.tcp, self.unix, self.abstract, self.udp):
+            server.close()
         for descriptor in (self.inherited, *INHERITED):
             os.close(descriptor)
         del os.environ["R1KIT_CANARY"]
@@ -112,7 +112,7 @@ def _read(path: str) -> str:
 
 
 def _read_lines(pid: int) -> list[str]:
-    """What an attack could change of a process without ending it."""
+    """Return the settings of a process that an attack could change without ending it."""
     return [_read(f"/proc/{pid}/{name}") for name in ("limits", "oom_score_adj", "uid_map")]
 
 
@@ -123,29 +123,29 @@ def _list(directory: Path) -> list[Path]:
         return []
 
 
-def _visited(door: socket.socket) -> bool:
+def _visited(server: socket.socket) -> bool:
     try:
-        if door.type == socket.SOCK_DGRAM:
-            door.recv(1)
+        if server.type == socket.SOCK_DGRAM:
+            server.recv(1)
         else:
-            door.accept()[0].close()
+            server.accept()[0].close()
     except BlockingIOError:
         return False
     return True
 
 
 def _descendants(root: int) -> dict[int, str]:
-    """Process id -> name of all processes below `root`."""
-    found: dict[int, str] = {}
+    """Return process id -> name of all descendants of `root`."""
+    names: dict[int, str] = {}
     level = [root]
     while level:
         level = [int(pid) for parent in level for pid in _read(f"/proc/{parent}/task/{parent}/children").split()]
-        found |= {pid: _read(f"/proc/{pid}/comm").strip() for pid in level}
-    return found
+        names |= {pid: _read(f"/proc/{pid}/comm").strip() for pid in level}
+    return names
 
 
 class Waits:
-    """Measures how long this process and those below it wait for a processor: not the fault of who is being timed."""
+    """Context manager that measures how long this process and its descendants wait for a processor, in `seconds`."""
 
     def __enter__(self) -> Waits:
         self.root, self.seen, self.done, self.late = os.getpid(), {}, threading.Event(), 0.0
@@ -161,7 +161,7 @@ class Waits:
         self.seconds = self.late + sum(waited - self.first.get(pid, 0.0) for pid, waited in self.seen.items())
 
     def _watch(self) -> None:
-        """Sample every PERIOD seconds; by as much as a sample is late, the last one before an end may be too old."""
+        """Sample every PERIOD seconds. If samples are late, the last one before a process ends may be too old."""
         start = time.monotonic()
         while not self.done.wait(PERIOD):
             self._sample()

@@ -1,6 +1,6 @@
-"""The sandbox attacked with one program of each category, on every tier, as this user and as nobody.
+"""Attacks on the sandbox: one program of each category, on every tier, as this user and as nobody.
 
-`make attacks` (attack_sweep.py) runs all of them.
+`make attacks` (attack_sweep.py) runs all programs.
 """
 
 from __future__ import annotations
@@ -11,19 +11,23 @@ import sys
 from pathlib import Path
 
 import pytest
-from attack import Attack, honest, load, sample
-from attack_sweep import TIERS, fault
+from attack import Attack, load, run_honest, sample
+from attack_sweep import fault, open_untested
 from host import Host
 
-from r1kit.rewards.sandbox.channel import Broken
-from r1kit.rewards.sandbox.none import PlainSandbox
+from r1kit.rewards.sandbox import TIERS
+from r1kit.rewards.sandbox.base import InfraError
+from r1kit.rewards.sandbox.tiers.none import PlainSandbox
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="the native tiers and this host's canaries are Linux's")
+linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="the native tiers and the targets of host.py exist on Linux only"
+)
 SWEEP = Path(__file__).with_name("attack_sweep.py")
 
 
 @linux
-@pytest.mark.parametrize("tier", ["wasm", "namespaces", "landlock"])
+@pytest.mark.slow
+@pytest.mark.parametrize("tier", TIERS)
 def test_no_attack_escapes(tier: str) -> None:
     command = [sys.executable, SWEEP, "--sample", "--tiers", tier, "--grace", "5"]  # `make attacks` is strict
     done = subprocess.run(command, capture_output=True, text=True)
@@ -34,13 +38,13 @@ def test_no_attack_escapes(tier: str) -> None:
 
 def test_the_collection_is_large_and_varied() -> None:
     attacks = load()
-    assert len(attacks) >= 150 and len(sample(attacks)) >= 15
+    assert len(attacks) == 299 and len(sample(attacks)) >= 15
     assert len({attack.program for attack in attacks}) == len({(a.category, a.name) for a in attacks}) == len(attacks)
 
 
 @linux
 def test_without_a_sandbox_the_attacks_succeed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The canaries see what they are there to see. What an honest run leaves lying about is cleared away."""
+    """The checks of host.py and attack_sweep.py detect attacks that succeed."""
     monkeypatch.chdir(tmp_path)
     expected = {
         "open the secret": "read the secret: file",
@@ -48,17 +52,17 @@ def test_without_a_sandbox_the_attacks_succeed(tmp_path: Path, monkeypatch: pyte
         "os.environ": "read the secret: environment",
         "connect to the host": "ESCAPED",
         "udp to the host": "changed the host: [('visitors'",
-        "fork": ("ESCAPED", "changed the host: [('processes'"),  # parent and child both answer: who comes first?
+        "fork": ("ESCAPED", "changed the host: [('processes'"),  # parent and child both reply, in any order
         "kill the victim": "ESCAPED",
     }
     host = Host(tmp_path)
     try:
         attacks = {attack.name: attack for attack in load() if attack.name in expected}
-        found = {name: fault(PlainSandbox(), attacks[name], host, "") for name in expected}
-        assert not [(name, why) for name, why in found.items() if not (why or "").startswith(expected[name])]
+        results = {name: fault(PlainSandbox(), attacks[name], host, "") for name in expected}
+        assert not [(name, why) for name, why in results.items() if not (why or "").startswith(expected[name])]
     finally:
         host.close()
-        Path("/tmp/planted").unlink(missing_ok=True)
+        Path("/tmp/planted").unlink(missing_ok=True)  # the honest program wrote it
 
 
 @linux
@@ -68,13 +72,13 @@ def test_the_shared_attacks_are_contained(tier: str, shared_data: Path, tmp_path
     rows = [row for row in map(json.loads, lines) if row["kind"] == "sandbox"]
     host = Host(tmp_path)
     try:
-        sandbox = TIERS[tier]()
-        clean = str(honest(sandbox, host.secrets["planted"]).value)
+        sandbox = open_untested(tier)
+        clean = str(run_honest(sandbox, host.secrets["planted"]).value)
         attacks = [Attack("shared", row["name"], "stdin", row["response"]) for row in rows]
         found = {attack.name: fault(sandbox, attack, host, clean) for attack in attacks}
         assert {name: why for name, why in found.items() if why} == {}
         sandbox.close()
-    except Broken as error:
+    except InfraError as error:
         pytest.skip(str(error))
     finally:
         host.close()

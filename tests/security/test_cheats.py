@@ -64,7 +64,9 @@ def test_the_tests_themselves_can_be_passed(sandbox):
     """Or else the two tests above could not fail."""
     right = "def add(a, b): return a + b"
     for kind, tests in FUNCTION_TESTS.items():
-        assert code.grade_program(right, tests, "call" if kind == "call" else "assert", sandbox, function="add").value == 1
+        assert (
+            code.grade_program(right, tests, "call" if kind == "call" else "assert", sandbox, function="add").value == 1
+        )
     assert code.grade_program("print(sum(map(int, input().split())))", STDIN_TESTS, "stdin", sandbox).value == 1
 
 

@@ -1,69 +1,76 @@
-"""Where untrusted programs run: the strongest tier that works on this machine, found by attacking each."""
+"""The sandbox for untrusted programs: opens the strongest tier that contains every canary attack on this machine.
+
+A tier is a file: `tiers/NAME.py` has a function `open_tier`, and NAME stands in `r1kit.types.SandboxTier`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, get_args
 
 from r1kit.errors import UserError
+from r1kit.types import SandboxTier
 
 if TYPE_CHECKING:
     from r1kit.rewards.sandbox.base import Sandbox
 
-NATIVE = ("namespaces", "landlock")
-TIERS = ("wasm", *NATIVE)  # strongest first
+TIERS = tuple(str(name) for name in get_args(SandboxTier) if name != "none")  # strongest first
+NATIVE = tuple(name for name in TIERS if name != "wasm")  # tiers that run this machine's own Python
 
 
 def open_sandbox(tier: str = "auto", among: Sequence[str] = TIERS) -> Sandbox:
-    """The named tier, or the first that contains every canary attack. UserError, with the reasons, when none does.
+    """Open the named tier, or with "auto" the first of `among` that contains every canary attack.
 
-    `none` is no sandbox: whoever names it lets every program do what this user can do.
+    The tier "none" is opened without a test: its programs can do whatever this user can do.
+
+    Raises:
+        UserError: no tier works here, or there is no such tier. The message gives the reason for each tier.
     """
     if tier == "none":
-        from r1kit.rewards.sandbox.none import PlainSandbox
-
-        return PlainSandbox()
+        return _open(tier)
     if tier not in ("auto", *TIERS):
         raise UserError(f"sandbox {tier!r}: use auto, {', '.join(TIERS)}, or none (no protection at all)")
-    faults = []
+    reasons = []
     for name in among if tier == "auto" else (tier,):
-        sandbox, why = _try(name)
+        sandbox, reason = _open_and_test(name)
         if sandbox is not None:
             return sandbox
-        faults.append(f"  {name}: {why}")
+        reasons.append(f"  {name}: {reason}")
     raise UserError(
-        "no sandbox works here, so no program is run:\n" + "\n".join(faults) + "\nThe wasm tier needs `pip install "
+        "no sandbox works here, so no program is run:\n" + "\n".join(reasons) + "\nThe wasm tier needs `pip install "
         "wasmtime componentize-py` and nothing of the system; namespaces need a kernel and a container that grant user "
         'namespaces; landlock needs Linux 6.2. A recipe that trusts its programs says sandbox = "none"'
     )
 
 
 def survey() -> list[tuple[str, bool, str]]:
-    """Each tier, whether it works here, and why (not)."""
-    found = []
+    """Test every tier: (name, whether it works on this machine, why or why not), strongest first."""
+    rows = []
     for name in TIERS:
-        sandbox, why = _try(name)
-        found.append((name, sandbox is not None, why))
+        sandbox, reason = _open_and_test(name)
+        rows.append((name, sandbox is not None, reason))
         if sandbox is not None:
             sandbox.close()
-    return found
+    return rows
 
 
-def _try(name: str) -> tuple[Sandbox | None, str]:
-    """An open sandbox of that tier that contained the canaries and what it is made of; or None and what failed."""
-    from r1kit.rewards.sandbox import canaries, native
-    from r1kit.rewards.sandbox.channel import Broken
-    from r1kit.rewards.sandbox.wasm.tier import WasmSandbox
+def _open(name: str) -> Sandbox:
+    sandbox: Sandbox = import_module(f"r1kit.rewards.sandbox.tiers.{name}").open_tier()
+    return sandbox
 
-    kinds = {"wasm": WasmSandbox, "namespaces": native.NamespaceSandbox, "landlock": native.LandlockSandbox}
+
+def _open_and_test(name: str) -> tuple[Sandbox | None, str]:
+    """Return (sandbox, description) if the tier contains the canary attacks, or else (None, reason)."""
+    from r1kit.rewards.sandbox import canaries
+    from r1kit.rewards.sandbox.base import InfraError
+
     try:
         with canaries.planted() as host:
-            sandbox = kinds[name]()
+            sandbox = _open(name)
             if escaped := canaries.escapes(sandbox, host):
                 sandbox.close()
                 return None, f"did not contain: {'; '.join(escaped)}"
-    except (UserError, Broken, OSError, ImportError) as error:
+    except (UserError, InfraError, OSError, ImportError) as error:
         return None, f"{error}"
-    layers = getattr(sandbox, "layers", None)
-    extra = "" if layers is None else f"; its host process is under {' and '.join(layers) or 'no further confinement'}"
-    return sandbox, f"contained {len(canaries.ATTACKS)} attacks{extra}"
+    return sandbox, f"contained {len(canaries.ATTACKS)} attacks{sandbox.note}"

@@ -1,7 +1,7 @@
-"""Values across the sandbox's wall: a closed set of types as JSON, checked on arrival, compared by exact type.
+"""Values that enter and leave a sandbox: a closed set of types as JSON, checked on arrival, compared by exact type.
 
-Runs on both sides and needs only the standard library. What comes out of a sandbox is hostile text: `unpack` caps its
-size and depth, takes no JSON number, and refuses key collisions that would make building a set or dict quadratic.
+Runs on both sides and needs only the standard library. Text from a sandbox is hostile: `unpack` caps its size and
+depth, accepts no JSON number, and refuses hash collisions that would make building a set or dict quadratic.
 """
 
 from __future__ import annotations
@@ -12,42 +12,43 @@ from collections.abc import Hashable, Iterable
 from typing import Any, NoReturn, TypeAlias
 
 Value: TypeAlias = (
-    "None | bool | int | float | str | list[Value] | tuple[Value, ...] | set[Value] | frozenset[Value] | "
-    "dict[Value, Value]"
+    "bool | int | float | str | list[Value] | tuple[Value, ...] | set[Value] | frozenset[Value] | "
+    "dict[Value, Value] | None"
 )
+Encoded: TypeAlias = "bool | str | list[Encoded] | dict[str, Encoded] | None"  # JSON without numbers
 MAX_DEPTH = 50
 MAX_ITEMS = 1_000_000
-MAX_SAME_HASH = 32  # of the keys of one set or dict; honest keys share a hash in ones and twos
+MAX_SAME_HASH = 32  # keys of one set or dict with the same hash; honest keys rarely share one
 SCALARS = (type(None), bool, int, float, str)
-CONTAINERS = {"tuple": tuple, "set": set, "frozenset": frozenset}
+CONTAINERS = (tuple, set, frozenset)  # encoded as {type name: list of items}
 
 
 class CodecError(ValueError):
-    """A value that does not cross, or text that is no value."""
+    """A value that cannot be encoded, or data that is not an encoded value."""
 
 
-def encode(value: Value) -> Any:
-    """The value as JSON data: null, booleans, strings and lists as they are, the rest as {type name: content}."""
+def encode(value: Value) -> Encoded:
+    """Return the value as JSON data: null, booleans, strings and lists unchanged, the rest as {type name: content}."""
     return _encode(value, MAX_DEPTH, [MAX_ITEMS])
 
 
 def decode(data: Any) -> Value:
-    """The value that `encode` gave as JSON data; CodecError for anything else."""
+    """Invert `encode`. Raises CodecError for JSON data that is not an encoded value."""
     return _decode(data, MAX_DEPTH)
 
 
 def pack(value: Value) -> str:
-    """`encode`, as ASCII text."""
+    """Encode the value as ASCII text."""
     return json.dumps(encode(value))
 
 
 def unpack(text: str, max_chars: int) -> Value:
-    """`decode` of JSON text of at most `max_chars`, from an untrusted source."""
+    """Decode untrusted text of at most `max_chars` characters."""
     return decode(loads(text, max_chars))
 
 
 def loads(text: str, max_chars: int) -> Any:
-    """JSON without numbers from an untrusted source; CodecError when it is too long, too deep or not that."""
+    """Parse untrusted JSON without numbers. Raises CodecError if it is too long, too deep or malformed."""
     if len(text) > max_chars:
         raise CodecError(f"{len(text)} characters; at most {max_chars} are read")
     try:
@@ -59,36 +60,44 @@ def loads(text: str, max_chars: int) -> Any:
 
 
 def same(expected: Value, got: Value, tolerance: float = 0.0) -> bool:
-    """Equal with exactly equal types throughout: 1 is not True nor 1.0, a list is no tuple; NaN equals nothing.
+    """Return whether both are equal with exactly equal types throughout: 1 is neither True nor 1.0; NaN equals nothing.
 
-    tolerance: floats may differ by that much, relative to the expected value where it is above 1. Not inside sets or
-    dict keys, which are matched exactly.
+    tolerance: allowed difference of floats, relative to the expected value where that is above 1. It does not apply
+    inside sets and dict keys, which are matched exactly.
     """
+    return _same(expected, got, tolerance)
+
+
+def _same(expected: Any, got: Any, tolerance: float) -> bool:
     kind = type(expected)
     if kind is not type(got):
         return False
     if kind is float:
         close = abs(expected - got) <= tolerance * max(1.0, abs(expected))  # false for NaN and for inf - inf
-        return expected == got or (close and abs(expected) != float("inf"))
+        return bool(expected == got or (close and abs(expected) != float("inf")))
     if kind in (list, tuple):
-        return len(expected) == len(got) and all(same(a, b, tolerance) for a, b in zip(expected, got, strict=True))
+        return len(expected) == len(got) and all(_same(a, b, tolerance) for a, b in zip(expected, got, strict=True))
     if kind is dict:
-        found = {_exact(key): value for key, value in got.items()}
+        others = {_exact(key): value for key, value in got.items()}
         return len(expected) == len(got) and all(
-            (name := _exact(key)) in found and same(value, found[name], tolerance) for key, value in expected.items()
+            (key := _exact(name)) in others and _same(value, others[key], tolerance) for name, value in expected.items()
         )
     if kind in (set, frozenset):
         return _exact(expected) == _exact(got)
-    return kind in SCALARS and expected == got
+    if kind not in SCALARS:
+        return False
+    equal: bool = expected == got
+    return equal
 
 
-def _encode(value: Any, depth: int, left: list[int]) -> Any:
+def _encode(value: Any, depth: int, left: list[int]) -> Encoded:
     left[0] -= 1
     if depth < 0 or left[0] < 0:
         raise CodecError(f"nested deeper than {MAX_DEPTH}" if depth < 0 else f"more than {MAX_ITEMS} items")
     kind = type(value)  # exactly: a subclass may lie about itself
-    if kind in (type(None), bool, str):
-        return value
+    if value is None or kind is bool or kind is str:
+        scalar: Encoded = value
+        return scalar
     if kind is int:
         return {"int": hex(value)}
     if kind is float:
@@ -97,7 +106,7 @@ def _encode(value: Any, depth: int, left: list[int]) -> Any:
         return [_encode(item, depth - 1, left) for item in value]
     if kind is dict:
         return {"dict": [[_encode(k, depth - 1, left), _encode(v, depth - 1, left)] for k, v in value.items()]}
-    if kind in CONTAINERS.values():
+    if kind in CONTAINERS:
         return {kind.__name__: [_encode(item, depth - 1, left) for item in value]}
     raise CodecError(f"a value of type {kind.__name__[:60]} does not cross the sandbox")
 
@@ -105,7 +114,7 @@ def _encode(value: Any, depth: int, left: list[int]) -> Any:
 def _decode(data: Any, depth: int) -> Value:
     if depth < 0:
         raise CodecError(f"nested deeper than {MAX_DEPTH}")
-    if data is None or type(data) in (bool, str):
+    if data is None or type(data) is bool or type(data) is str:
         return data
     if type(data) is list:
         return [_decode(item, depth - 1) for item in data]
@@ -121,8 +130,10 @@ def _decode(data: Any, depth: int) -> Value:
             raise CodecError("a dict that is not made of pairs")
         keys = _keys((pair[0] for pair in content), depth - 1)
         return dict(zip(keys, (_decode(pair[1], depth - 1) for pair in content), strict=True))
-    if name in ("set", "frozenset"):
-        return CONTAINERS[name](_keys(content, depth - 1))
+    if name == "set":
+        return set(_keys(content, depth - 1))
+    if name == "frozenset":
+        return frozenset(_keys(content, depth - 1))
     if name == "tuple":
         return tuple(_decode(item, depth - 1) for item in content)
     raise CodecError(f"unknown type {name[:60]}")
@@ -146,8 +157,8 @@ def _keys(data: Iterable[Any], depth: int) -> list[Value]:
     return keys
 
 
-def _exact(key: Value) -> Hashable:
-    """Something hashable that is equal for, and only for, keys of equal type and value."""
+def _exact(key: Any) -> Hashable:
+    """Return an object that is equal exactly for keys of equal type and value."""
     kind = type(key)
     if kind is tuple:
         return kind, tuple(map(_exact, key))

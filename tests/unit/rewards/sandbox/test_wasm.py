@@ -1,4 +1,4 @@
-"""The wasm tier: honest programs work, nothing gets out or is left behind, and every run gives the same bits."""
+"""The wasm tier: honest programs work, limits hold, tasks share nothing, and every run gives the same bits."""
 
 from __future__ import annotations
 
@@ -6,26 +6,22 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from r1kit.errors import UserError
-from r1kit.rewards.sandbox import TIERS, canaries, codec, open_sandbox, survey
+from r1kit.rewards.sandbox import codec
 from r1kit.rewards.sandbox.base import Execution, Limits, Task
-from r1kit.rewards.sandbox.none import PlainSandbox
-from r1kit.rewards.sandbox.wasm.tier import WasmSandbox
+from r1kit.rewards.sandbox.tiers.wasm import WasmSandbox
 
 SMALL = Limits(fuel=500_000_000, memory_bytes=128 << 20, output_bytes=1 << 16)
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[WasmSandbox]:
-    opened = open_sandbox("wasm")
+    opened = WasmSandbox()
     yield opened
     opened.close()
 
@@ -38,7 +34,7 @@ def call(function: str, *args: codec.Value) -> str:
     return json.dumps({"function": function, "args": codec.encode([*args])})
 
 
-HONEST = {  # name: (program, standard input, what it prints)
+HONEST = {  # name: (program, standard input, printed output)
     "plain": ("print(int(input()) + 1)", "41\n", "42\n"),
     "exit": ("import sys\nprint(1)\nsys.exit(0)", "", "1\n"),
     "os._exit": ("import os\nprint(1)\nos._exit(0)", "", "1\n"),
@@ -85,13 +81,13 @@ HONEST = {  # name: (program, standard input, what it prints)
 
 
 @pytest.mark.parametrize("name", HONEST)
-def test_an_honest_program_prints_what_it_would_anywhere(sandbox: WasmSandbox, name: str) -> None:
-    program, given, printed = HONEST[name]
-    [outcome] = run(sandbox, "stdin", program, given).outcomes
+def test_honest_programs_print_what_they_print_elsewhere(sandbox: WasmSandbox, name: str) -> None:
+    program, text, printed = HONEST[name]
+    [outcome] = run(sandbox, "stdin", program, text).outcomes
     assert (outcome.value, outcome.detail) == (printed, "")
 
 
-def test_calls_run_in_one_interpreter_that_the_next_task_does_not_share(sandbox: WasmSandbox) -> None:
+def test_calls_of_a_task_share_an_interpreter_and_tasks_do_not(sandbox: WasmSandbox) -> None:
     counter = (
         "import builtins\nn = getattr(builtins, 'n', 0)\ndef f(): builtins.n = n + 1; globals()['n'] += 1; return n"
     )
@@ -99,7 +95,7 @@ def test_calls_run_in_one_interpreter_that_the_next_task_does_not_share(sandbox:
         assert [o.value for o in run(sandbox, "call", counter, call("f"), call("f")).outcomes] == [1, 2]
 
 
-def test_values_keep_their_type(sandbox: WasmSandbox) -> None:
+def test_values_keep_their_types(sandbox: WasmSandbox) -> None:
     source = (
         "class Solution:\n    def f(self, x): return [x, (x, 2.5), {1: {x}}, None, True, 10**5000]\nraise SystemExit"
     )
@@ -107,20 +103,20 @@ def test_values_keep_their_type(sandbox: WasmSandbox) -> None:
     assert codec.same([3, (3, 2.5), {1: {3}}, None, True, 10**5000], outcome.value)
 
 
-def test_expressions_and_formulas(sandbox: WasmSandbox) -> None:
+def test_expressions_and_formulas_are_evaluated(sandbox: WasmSandbox) -> None:
     execution = run(
         sandbox, "expression", "def f(x): return x * 2", "f(2)", "sorted([f(1), 0])", "f(", "g(1)", "f('a')"
     )
     assert [o.value for o in execution.outcomes] == [4, [0, 2], None, None, "aa"]
     assert [o.detail.split(":")[0] for o in execution.outcomes] == ["", "", "SyntaxError", "NameError", ""]
     pairs = [["x+1", "1+x"], ["\\frac{1}{\\sqrt{2}}", "\\frac{\\sqrt{2}}{2}"], ["x", "x+1"], ["((", "1"]]
-    asked = run(sandbox, "symbolic", "", *map(json.dumps, pairs), limits=Limits())
-    assert [o.value for o in asked.outcomes] == [True, True, False, None]
+    execution = run(sandbox, "symbolic", "", *map(json.dumps, pairs), limits=Limits())
+    assert [o.value for o in execution.outcomes] == [True, True, False, None]
 
 
-# The program replaces what its interpreter replies with, once it is asked for its first call.
+# The program replaces its interpreter's replies during its first call.
 FORGE = "import json\ndef f(): json.dumps = lambda reply: "
-WRONG = {  # name: (mode, program, input, status, in the detail)
+FAILING = {  # name: (mode, program, input, status, part of the detail)
     "raises": ("stdin", "1 / 0", "", "error", "ZeroDivisionError"),
     "syntax": ("stdin", "def f(:", "", "error", "SyntaxError"),
     "exit code": ("stdin", "print(1)\nraise SystemExit(3)", "", "error", "SystemExit: 3"),
@@ -135,7 +131,7 @@ WRONG = {  # name: (mode, program, input, status, in the detail)
     "large value": ("call", "def f(): return 'x' * 10**8", call("f"), "over_limit", ""),
     "abort": ("stdin", "import os\nos.abort()", "", "error", ""),
     "deadlock": ("stdin", "import threading\nt = threading.Lock()\nt.acquire()\nt.acquire()", "", "error", "stopped"),
-    "object": ("call", "def f(): return f", call("f"), "ok", ""),  # its name crosses, and equals nothing expected
+    "object": ("call", "def f(): return f", call("f"), "ok", ""),  # its name is returned, equal to no expected value
     "mute": ("call", "class E(Exception):\n def __str__(s): raise s\ndef f(): raise E", call("f"), "error", "E"),
     "forged reply": ("call", FORGE + """'{"status": "infra_error"}'""", call("f"), "error", "unreadable"),
     "long reply": ("call", FORGE + "'9' * 10**6", call("f"), "over_limit", "output"),
@@ -144,21 +140,21 @@ WRONG = {  # name: (mode, program, input, status, in the detail)
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_a_program_that_fails_says_how(sandbox: WasmSandbox, name: str) -> None:
-    mode, program, given, status, detail = WRONG[name]
-    [outcome] = run(sandbox, mode, program, given).outcomes
+@pytest.mark.parametrize("name", FAILING)
+def test_failing_programs_have_a_status_and_a_detail(sandbox: WasmSandbox, name: str) -> None:
+    mode, program, text, status, detail = FAILING[name]
+    [outcome] = run(sandbox, mode, program, text).outcomes
     assert outcome.status == status and detail in outcome.detail, outcome
 
 
-def test_inputs_before_a_limit_count_and_those_after_are_over_it_too(sandbox: WasmSandbox) -> None:
+def test_inputs_after_a_limit_are_over_limit_too(sandbox: WasmSandbox) -> None:
     program = "n = int(input())\nwhile n == 2: pass\nprint(n)"
     assert [o.value or o.status for o in run(sandbox, "stdin", program, "0", "1", "2", "3").outcomes] == [
         "0\n", "1\n", "over_limit", "over_limit"
     ]  # fmt: skip
 
 
-def test_other_processes_give_the_same_bits(sandbox: WasmSandbox) -> None:
+def test_two_processes_give_the_same_bits(sandbox: WasmSandbox) -> None:
     program = (
         "import random, time, datetime, os, uuid, secrets\n"
         "print(random.random(), hash('abc'), id(object()), time.time(), time.perf_counter(), datetime.datetime.now(),"
@@ -172,59 +168,32 @@ def test_other_processes_give_the_same_bits(sandbox: WasmSandbox) -> None:
         other.close()
 
 
-def test_a_host_that_dies_is_replaced(sandbox: WasmSandbox) -> None:
+def test_a_dead_host_process_is_replaced(sandbox: WasmSandbox) -> None:
     os.kill(sandbox.pid, signal.SIGKILL)
     assert run(sandbox, "stdin", "print(1)", "").outcomes[0].value == "1\n"
 
 
-def test_a_host_that_cannot_run_is_no_verdict_and_a_changed_component_is_not_loaded(
-    sandbox: WasmSandbox, tmp_path: Path
-) -> None:
-    built, digests = sandbox._components
-    broken = WasmSandbox()
+def test_a_changed_component_is_not_loaded(sandbox: WasmSandbox, tmp_path: Path) -> None:
+    built, digests = sandbox.components
     shutil.copytree(built, tmp_path / "built")
     with open(tmp_path / "built" / "plain.cwasm", "r+b") as file:
         file.seek(5000)
         file.write(b"changed")
+    broken = WasmSandbox()
     broken.close()
-    broken._components = (tmp_path / "built", digests)
+    broken.components = (tmp_path / "built", digests)
     assert {o.status for o in run(broken, "stdin", "print(1)", "", "").outcomes} == {"infra_error"}
+
+
+def test_the_cache_is_private(sandbox: WasmSandbox) -> None:
+    built, _ = sandbox.components
     assert all(os.stat(path).st_mode & 0o077 == 0 for path in (built.parent, built, *built.iterdir()))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="landlock and seccomp are Linux's")
+@pytest.mark.skipif(sys.platform != "linux", reason="landlock and seccomp exist on Linux only")
 def test_every_thread_of_the_host_is_confined(sandbox: WasmSandbox) -> None:
     assert sandbox.layers == ("landlock", "seccomp")
     states = [file.read_text() for file in Path(f"/proc/{sandbox.pid}/task").glob("*/status")]
     assert states and all("Seccomp:\t2" in state and "NoNewPrivs:\t1" in state for state in states)
     memory = next(line for line in states[0].splitlines() if line.startswith("VmRSS"))
-    assert int(memory.split()[1]) < 100_000, memory  # kB; the measured figure is in docs/sandbox.md
-
-
-def test_the_canaries_find_a_sandbox_that_contains_nothing(
-    sandbox: WasmSandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    harmless = [a for a in canaries.ATTACKS if a.name.startswith(("reading a", "writing", "connecting", "running a p"))]
-    monkeypatch.setattr(canaries, "ATTACKS", harmless)
-    with canaries.planted() as host:
-        assert canaries.escapes(sandbox, host) == []
-        assert len(canaries.escapes(PlainSandbox(), host)) == len(harmless) == 4
-
-
-def test_the_tiers_are_tried_in_order_and_a_wrong_name_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="use auto, wasm, namespaces, landlock, or none"):
-        open_sandbox("docker")
-    monkeypatch.setattr(canaries, "ATTACKS", (replace(canaries.CONTROL, name="impossible", must_be="infra_error"),))
-    with pytest.raises(UserError, match=r"no sandbox works here(.|\n)*wasm: did not contain: impossible"):
-        open_sandbox()
-    assert [(tier, works) for tier, works, _ in survey()] == [(tier, False) for tier in TIERS]
-
-
-def test_a_missing_builder_is_named(tmp_path: Path) -> None:
-    code = (
-        "import sys\nfrom importlib import metadata\n"
-        "def version(name): raise metadata.PackageNotFoundError(name)\n"
-        "metadata.version = version\nfrom r1kit.rewards.sandbox import open_sandbox\nopen_sandbox('wasm')"
-    )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "pip install componentize-py" in found.stderr
+    assert int(memory.split()[1]) < 100_000, memory  # kB; see docs/sandbox.md

@@ -1,18 +1,19 @@
-"""The component with sympy loaded as well. Its snapshot is four times the other's, and so every run costs more."""
+"""The component with sympy. Its snapshot is four times as large, which makes every run slower."""
 
 from __future__ import annotations
 
 import sys
 import types
 
-import r1kit.rewards.sandbox.guest.library  # noqa: F401  first: sympy takes hold of clocks
+import r1kit.rewards.sandbox.guest.stdlib  # noqa: F401  first, because sympy keeps references to clocks
+from r1kit.rewards.sandbox.guest.patch import patch
 
-# sympy imports some of its parts when they are first needed; these need them.
+# Formulas that make sympy import the modules it loads lazily.
 WARM_UP = [(r"\sin(x)^2+\cos(x)^2", "1"), (r"\sqrt{8}", r"2\sqrt{2}"), (r"\frac{x^2-1}{x-1}", "x+1"), ("x!", r"\log x")]
 
-
-# All that sympy wants of ctypes, which needs a linker, is the size of a C long.
-sys.modules["ctypes"] = types.SimpleNamespace(c_long=int, sizeof=lambda kind: 8)
+# ctypes needs a dynamic linker. All that sympy uses of it is the size of a C long.
+sys.modules["ctypes"] = types.ModuleType("ctypes")
+patch(sys.modules["ctypes"], c_long=int, sizeof=lambda kind: 8)
 from r1kit.rewards.math.sympy_guest import equal  # noqa: E402
 
 del sys.modules["ctypes"]

@@ -1,6 +1,6 @@
-"""C++ inside a candidate's process: compiling it, and running what came of it as a library whose `main` is called.
+"""C++ inside a candidate's process: compiles a program, or loads the compiled library and calls its `main`.
 
-So a C++ program is confined exactly as a Python one is, which can call machine code of its own through ctypes too.
+A C++ program is confined exactly as a Python program, which can run machine code of its own through ctypes too.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ from typing import Any, NoReturn
 from r1kit.rewards.sandbox import codec
 
 COMPILER = "g++"
-# Its own functions before those of the same name that the interpreter holds.
+# -Bsymbolic: the library's own functions take precedence over functions of the same name in the interpreter.
 OPTIONS = "-x c++ -std=c++20 -O2 -w -fPIC -shared -Wl,-Bsymbolic -fmax-errors=3".split()
-LONGEST = 120.0  # seconds, a last resort: the limit is of processor time
+TIMEOUT_SECONDS = 120.0  # a last resort: the real limit is CPU time
 OBJECT, INPUT, OUTPUT = "/tmp/program.so", "/tmp/input", "/tmp/output"
 
 
-def answer(channel: int, task: Mapping[str, Any]) -> NoReturn:
-    """Reply on `channel` to the one input of a task, and end this process."""
+def run_task(channel: int, task: Mapping[str, Any]) -> NoReturn:
+    """Run a task of mode compile or library, reply on `channel`, and end this process."""
     if task["mode"] == "library":
         _call_main(channel, task)
-    _send(channel, _compiled(task["source"]))
+    _send(channel, _compile(task["source"]))
 
 
-def _compiled(source: str) -> dict[str, Any]:
-    """The shared library that g++ makes of a program, in base64; or what it says."""
+def _compile(source: str) -> dict[str, Any]:
+    """Return the reply with the shared library in base64, or with the compiler's first error."""
     try:
         done = subprocess.run(
             [COMPILER, *OPTIONS, "-o", OBJECT, "-"],
             input=source.encode("utf-8", "surrogateescape"),
             capture_output=True,
             env={"PATH": "/usr/local/bin:/usr/bin:/bin", "TMPDIR": "/tmp", "LC_ALL": "C"},
-            timeout=LONGEST,
+            timeout=TIMEOUT_SECONDS,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return {"status": "error", "detail": f"{COMPILER}: {error}"}
     if done.returncode or not os.path.isfile(OBJECT):
-        said = done.stderr.decode("utf-8", "replace").splitlines()
-        told = next((line for line in said if "error" in line), f"{COMPILER}: exit code {done.returncode}")
-        return {"status": "error", "detail": f"CompileError: {told}"}
+        messages = done.stderr.decode("utf-8", "replace").splitlines()
+        message = next((line for line in messages if "error" in line), f"{COMPILER}: exit code {done.returncode}")
+        return {"status": "error", "detail": f"CompileError: {message}"}
     with open(OBJECT, "rb") as file:
         return {"status": "ok", "value": codec.encode(base64.b64encode(file.read()).decode())}
 
 
 def _call_main(channel: int, task: Mapping[str, Any]) -> NoReturn:
-    """`main` of the library in the task's source, with the input and what it prints as files."""
+    """Call `main` of the library in the task's source, with files as its standard input and output."""
     for path, data in (
         (OBJECT, base64.b64decode(task["source"])),
         (INPUT, task["inputs"][0].encode("utf-8", "surrogatepass")),
@@ -62,20 +62,20 @@ def _call_main(channel: int, task: Mapping[str, Any]) -> NoReturn:
     os.dup2(os.open(OUTPUT, os.O_RDWR | os.O_CREAT), 1)
     libc = ctypes.CDLL(None)
 
-    @ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p)
-    def ended(code: int, _: object) -> None:
-        """Comes last at exit, wherever that is called: after the program's own destructors."""
+    def on_exit(code: int, _: object) -> None:
+        """Reply after the program's own destructors, from wherever it calls exit."""
         libc.fflush(None)
-        _send(reply_to, _printed(code, task["output_bytes"]))
+        _send(reply_to, _reply(code, task["output_bytes"]))
 
-    libc.on_exit(ended, None)
+    callback = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p)(on_exit)
+    libc.on_exit(callback, None)
     program = ctypes.CDLL(OBJECT)
     libc.exit(program.main(1, (ctypes.c_char_p * 2)(b"main", None)))
     os._exit(1)
 
 
-def _printed(code: int, room: int) -> dict[str, Any]:
-    if os.path.getsize(OUTPUT) > room:
+def _reply(code: int, output_bytes: int) -> dict[str, Any]:
+    if os.path.getsize(OUTPUT) > output_bytes:
         return {"status": "over_limit", "detail": "output"}
     if code:
         return {"status": "error", "detail": f"exit code {code}"}

@@ -1,4 +1,4 @@
-"""The check of a reasoning-gym task. Some families evaluate an answer as code, so this runs where programs do."""
+"""The check of a reasoning-gym task. Some families evaluate an answer as code, so it runs in the sandbox."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import inspect
 import json
 import re
 import sys
-from typing import Any
+from importlib import import_module
 
 OTHER_TASK = "the installed reasoning-gym makes another task of this number"
 NO_FORMULA = "the answer is no plain formula"
 _EVALUATES = re.compile(r"\b(?:parse_expr|sympify|eval|exec)\(")
-# What may be evaluated: literals, bare words, and formulas of numbers, operators, single letters and a few functions.
-# Nothing that reaches an attribute or calls a built-in, by which an answer could change the check that it is put to.
+# An answer that will be evaluated may hold literals, bare words, and formulas of numbers, operators, single letters
+# and a few functions. It may not access an attribute or call a built-in, which could change its own check.
 _WORDS = re.compile(r"[\w\s,]*")
 _FORMULA = re.compile(
     r"(?:\d+\.?\d*|\.\d+|[\s()+\-*/^,=∧∨→↔¬]|(?<![A-Za-z])(?:[A-Za-z]|a?(?:sin|cos|tan)h?|sec|csc|cot|exp|log|ln|sqrt|pi|Abs)"
@@ -22,20 +22,19 @@ _FORMULA = re.compile(
 
 
 def score(text: str) -> float | str:
-    """What the family's own check gives, 0 to 1, or one of the two texts above.
+    """Return the score that the family's own check gives, 0 to 1, or one of the two texts above.
 
     text: JSON with the task's `family`, `seed`, `size` and `index`, its `question`, and the `answer`.
     """
-    import reasoning_gym
-
-    asked = json.loads(text)
-    tasks = reasoning_gym.create_dataset(asked["family"], seed=asked["seed"], size=asked["size"])
-    task = tasks[asked["index"]]
-    if task["question"] != asked["question"]:
+    reasoning_gym = import_module("reasoning_gym")  # an optional extra without type stubs
+    request = json.loads(text)
+    tasks = reasoning_gym.create_dataset(request["family"], seed=request["seed"], size=request["size"])
+    task = tasks[request["index"]]
+    if task["question"] != request["question"]:
         return OTHER_TASK
-    if _evaluates(tasks) and not _is_plain(asked["answer"]):
+    if _evaluates(tasks) and not _is_plain(request["answer"]):
         return NO_FORMULA
-    return float(tasks.score_answer(asked["answer"], task))
+    return float(tasks.score_answer(request["answer"], task))
 
 
 def _is_plain(answer: str) -> bool:
@@ -48,5 +47,5 @@ def _is_plain(answer: str) -> bool:
     return True
 
 
-def _evaluates(tasks: Any) -> bool:
+def _evaluates(tasks: object) -> bool:
     return bool(_EVALUATES.search(inspect.getsource(sys.modules[type(tasks).__module__])))

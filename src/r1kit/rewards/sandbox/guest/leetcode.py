@@ -1,7 +1,8 @@
-# ruff: noqa: E401, F401, F403, I001, UP029
-"""The names LeetCode's judge gives every program: most of the standard library's useful ones, linked lists and trees.
+# ruff: noqa: E401, F401, F403, F405, I001, UP029
+"""The names that LeetCode's judge gives every program: the standard library's useful ones, linked lists and trees.
 
-A program with a `class Solution` starts with `from r1kit.rewards.sandbox.guest.leetcode import *`.
+A program with a `class Solution` starts with `from r1kit.rewards.sandbox.guest.leetcode import *`, so every public name
+here is a name in that program.
 """
 
 import collections, contextlib, copy, datetime, functools, heapq, itertools, math, operator, random, re, string, sys
@@ -15,31 +16,37 @@ from math import *
 from string import *
 from typing import *
 from builtins import abs, pow  # math.pow has no modulus
+from importlib import import_module as _import_module
 
 with contextlib.suppress(ImportError):
-    from sortedcontainers import SortedDict, SortedList, SortedSet
+    _sorted = _import_module("sortedcontainers")  # optional, and without type stubs
+    SortedDict, SortedList, SortedSet = _sorted.SortedDict, _sorted.SortedList, _sorted.SortedSet
 
 
 class ListNode:
-    def __init__(self, val=0, next=None):
+    """A node of a singly linked list."""
+
+    def __init__(self, val: Any = 0, next: "ListNode | None" = None) -> None:
         self.val, self.next = val, next
 
 
 class TreeNode:
-    def __init__(self, val=0, left=None, right=None):
+    """A node of a binary tree."""
+
+    def __init__(self, val: Any = 0, left: "TreeNode | None" = None, right: "TreeNode | None" = None) -> None:
         self.val, self.left, self.right = val, left, right
 
 
-def list_node(values):
-    """The linked list of `values`; None when there are none."""
+def list_node(values: Sequence[Any]) -> ListNode | None:
+    """Return the linked list of `values`, or None if there are none."""
     head = None
     for value in reversed(values):
         head = ListNode(value, head)
     return head
 
 
-def tree_node(values):
-    """The tree whose levels, read from left to right, are `values`; None stands for a child that is missing."""
+def tree_node(values: Sequence[Any]) -> TreeNode | None:
+    """Return the tree whose levels, read from left to right, are `values`; None stands for a missing child."""
     if not values or values[0] is None:
         return None
     root, rest = TreeNode(values[0]), iter(values[1:])
@@ -52,9 +59,9 @@ def tree_node(values):
     return root
 
 
-def list_values(head):
-    """What `list_node` makes `head` of again; ValueError when it goes in a circle."""
-    values = []
+def list_values(head: ListNode | None) -> list[Any]:
+    """Invert `list_node`. Raises ValueError for a list that is longer than LONGEST, cyclic ones among them."""
+    values: list[Any] = []
     while head is not None:
         if len(values) == LONGEST:
             raise ValueError(f"a linked list of more than {LONGEST} nodes")
@@ -63,9 +70,10 @@ def list_values(head):
     return values
 
 
-def tree_values(root):
-    """What `tree_node` makes `root` of again; ValueError when it has too many nodes, or goes in a circle."""
-    values, level = [], collections.deque([root])
+def tree_values(root: TreeNode | None) -> list[Any]:
+    """Invert `tree_node`. Raises ValueError for a tree with more than LONGEST nodes, cyclic ones among them."""
+    values: list[Any] = []
+    level = collections.deque([root])
     while level:
         if len(values) > 2 * LONGEST:
             raise ValueError(f"a tree of more than {LONGEST} nodes")
@@ -78,11 +86,13 @@ def tree_values(root):
     return values
 
 
-def is_same_list(first, second):
+def is_same_list(first: ListNode | None, second: ListNode | None) -> bool:
+    """Return whether two linked lists hold equal values."""
     return list_values(first) == list_values(second)
 
 
-def is_same_tree(first, second):
+def is_same_tree(first: TreeNode | None, second: TreeNode | None) -> bool:
+    """Return whether two trees have equal shapes and values."""
     return tree_values(first) == tree_values(second)
 
 

@@ -1,9 +1,9 @@
-"""Calls into a candidate's program: values cross by value, its own objects stay where they are and get a name.
+"""Calls into a candidate's program. Plain values are copied; other objects stay in the program and get a name.
 
-To the codec's closed set of types this adds tuples that start with a tag and stand for what the set lacks: a bytes
-object, a linked list, an object that the candidate keeps. A subclass crosses as the plain value it holds, read with the
-base's own methods, so what it overrides is never asked. A candidate may forge any of this: it gains nothing, since all
-it can say is what its functions return.
+To the codec's closed set of types this adds tuples that start with a tag, for what the set lacks: a bytes object, a
+linked list, an object that the candidate keeps. An instance of a subclass is copied as the plain value it holds, read
+with the base class's own methods, so its overrides are never called. A candidate gains nothing by forging any of this:
+it only changes what its own functions return.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Any
 from r1kit.rewards.sandbox import codec
 from r1kit.rewards.sandbox.guest import leetcode
 
-TAG = "\0"  # the first character of a tag
+TAG = "\0"  # first character of every tag
 OBJECT, GLOBAL, BUILTIN, CHANGED = (TAG + name for name in ("object", "global", "builtin", "changed"))
-PLAIN = (int, float, str, list, tuple, set, frozenset, dict)
-# Types that are rebuilt on the other side: type -> the arguments that make an equal one.
-REBUILT: dict[type, Callable[[Any], tuple]] = {
+PLAIN: tuple[type[Any], ...] = (int, float, str, list, tuple, set, frozenset, dict)
+# Types that are rebuilt on the other side: type -> function from a value to the constructor arguments of an equal one.
+REBUILT: dict[type[Any], Callable[[Any], tuple[Any, ...]]] = {
     bytes: lambda value: (tuple(value),),
     bytearray: lambda value: (tuple(value),),
     complex: lambda value: (value.real, value.imag),
@@ -33,15 +33,18 @@ REBUILT: dict[type, Callable[[Any], tuple]] = {
     Decimal: lambda value: (str(value),),
 }
 BUILDERS: dict[str, Callable[..., Any]] = {TAG + kind.__name__: kind for kind in REBUILT}
-NODES = {
+NODES: dict[str, tuple[Callable[[Any], list[Any]], Callable[[Any], Any]]] = {
     "ListNode": (leetcode.list_values, leetcode.list_node),
     "TreeNode": (leetcode.tree_values, leetcode.tree_node),
 }
-builtin_names = dict(vars(builtins))  # as they were before any program ran
+builtin_names = dict(vars(builtins))  # a copy from before any program ran
 
 
-def pack(value: Any, name: Callable[[Any], tuple], depth: int = codec.MAX_DEPTH) -> Any:
-    """A value of any type as one that the codec takes; `name` gives the tagged tuple of an object that must stay."""
+def pack(value: Any, name: Callable[[Any], tuple[Any, ...]], depth: int = codec.MAX_DEPTH) -> Any:
+    """Return a value of any type as one that the codec accepts.
+
+    name: returns the tagged tuple that stands for an object of any other type.
+    """
     if depth < 0:
         raise codec.CodecError(f"nested deeper than {codec.MAX_DEPTH}")
     kind = type(value)
@@ -63,7 +66,7 @@ def pack(value: Any, name: Callable[[Any], tuple], depth: int = codec.MAX_DEPTH)
 
 
 def unpack(value: Any, find: Callable[..., Any]) -> Any:
-    """The value that was packed; `find(tag, *rest)` gives what a tag of neither a type nor a node stands for."""
+    """Return the value that was packed; `find(tag, *rest)` returns what any tag but a type's or a node's stands for."""
     kind = type(value)
     if kind is dict:
         return {unpack(key, find): unpack(item, find) for key, item in value.items()}
@@ -79,27 +82,27 @@ def unpack(value: Any, find: Callable[..., Any]) -> Any:
 
 
 class Objects:
-    """The candidate's side: calls its functions in order and keeps what they return, under the number of the call."""
+    """The candidate's side: calls its functions and keeps their results under the number of the call."""
 
     def __init__(self, scope: dict[str, Any]) -> None:
         self.scope = scope
-        self.kept: dict[tuple[int, int], Any] = {}  # (call, 0): its result; (call, n): the n-th object inside that
+        self.kept: dict[tuple[int, int], Any] = {}  # (call, 0): its result; (call, n): an object inside that
         self.calls = 0
 
     def call(self, text: str) -> Any:
-        """The packed result of one call, which is JSON {"function", "args", "kwargs"}; see `base.Task`.
+        """Make one call, given as JSON {"function", "args", "kwargs"} (see `base.Task`), and return the packed result.
 
-        Where the function changed lists, sets or dicts that it was given, (CHANGED, result, {position: new value}).
+        If the function changed lists, sets or dicts among its arguments: (CHANGED, result, {position: new value}).
         """
         request = json.loads(text)
         number, self.calls = self.calls, self.calls + 1
-        given = codec.decode(request["args"])
+        given: Any = codec.decode(request["args"])
         args = [unpack(value, self._find) for value in given]
         kwargs = {key: unpack(codec.decode(value), self._find) for key, value in request.get("kwargs", {}).items()}
         result = self._function(codec.decode(request["function"]))(*args, **kwargs)
         self.kept[number, 0] = result
 
-        def name(value: Any) -> tuple:
+        def name(value: Any) -> tuple[str, int, int]:
             place = 0 if value is result else len(self.kept)
             self.kept[number, place] = value
             return OBJECT, number, place
@@ -112,11 +115,14 @@ class Objects:
         return (CHANGED, packed, changed) if changed else packed
 
     def _function(self, function: Any) -> Callable[..., Any]:
-        """ "f", "Solution().f", or a packed object."""
+        """Return what `function` names: "f", "Solution().f", or a packed object."""
         if type(function) is not str:
-            return unpack(function, self._find)
-        owner, dot, name = function.rpartition("().")
-        return getattr(self._find(GLOBAL, owner)(), name) if dot else self._find(GLOBAL, name)
+            target = unpack(function, self._find)
+        else:
+            owner, dot, name = function.rpartition("().")
+            target = getattr(self._find(GLOBAL, owner)(), name) if dot else self._find(GLOBAL, name)
+        callee: Callable[..., Any] = target
+        return callee
 
     def _find(self, tag: str, *where: Any) -> Any:
         if tag == OBJECT:

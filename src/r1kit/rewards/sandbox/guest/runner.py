@@ -1,7 +1,7 @@
 """The guest: runs an untrusted program on its inputs, inside the program's own interpreter. Used by every tier.
 
-A candidate can reach everything here and so can spoil its own results; it cannot make a wrong one right, because what
-is expected never comes in. The host takes what `Program.answer` returns as hostile text.
+A candidate can reach everything here, so it can spoil its own results. It cannot make a wrong result right, because
+expected values never enter this interpreter. The host treats what `Program.answer` returns as hostile text.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ import sys
 import threading
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from r1kit.rewards.sandbox import codec
 from r1kit.rewards.sandbox.guest import gym
+from r1kit.rewards.sandbox.guest.patch import patch
 from r1kit.rewards.sandbox.guest.remote import Objects
 from r1kit.rewards.sandbox.guest.testing import examine
 
-DETAIL = 300  # characters
+DETAIL_CHARS = 300
 real_open, real_read, real_write = open, os.read, os.write
 
 
 class OutputLimit(Exception):
-    """The program printed more than it may."""
+    """The program printed more than its limit."""
 
 
 class _Input(io.BytesIO):
@@ -36,14 +37,14 @@ class _Input(io.BytesIO):
 
 
 class _Nothing(io.BytesIO):
-    """The null device, which no tier has: nothing comes out, and what goes in is gone."""
+    """The null device, which no tier has: reads are empty and writes are discarded."""
 
     def write(self, data: Any) -> int:
         return len(data)
 
 
 class _Output(io.BytesIO):
-    """What is printed; at most `room` bytes. Closing it does nothing, so that it can be read at the end."""
+    """Printed bytes, at most `room`. Closing does nothing, so that the content can be read at the end."""
 
     def __init__(self, descriptor: int) -> None:
         self.room, self.descriptor, self.full = 0, descriptor, False
@@ -64,10 +65,12 @@ class _Output(io.BytesIO):
 
 
 class _Console:
-    """Standard input, output and error as a program finds them: text, `.buffer`, and descriptors 0, 1 and 2."""
+    """Standard input, output and error of a program: as text, as `.buffer`, and as descriptors 0, 1 and 2."""
 
     current: _Console
-    spares: list[_Console] = []  # made ahead, because making one takes as long as running a small program
+    spares: ClassVar[
+        list[_Console]
+    ] = []  # made in advance, because making one takes as long as running a small program
 
     def __init__(self) -> None:
         self.files = _Input(), _Output(1), _Output(2)
@@ -75,17 +78,18 @@ class _Console:
 
     @classmethod
     def install(cls, text: str, room: int) -> _Console:
-        """A new console, with `text` to be read and room for so many bytes to be printed."""
+        """Make a new console current, with `text` as input and room for `room` bytes of each output."""
         console = cls.current = cls.spares.pop() if cls.spares else cls()
-        given, *printed = console.files
+        given, output, errors = console.files
         given.write(text.encode("utf-8", "surrogateescape"))
         given.seek(0)
-        for file in printed:
-            file.room = room
-        sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = console.streams
+        output.room = errors.room = room
+        stdin, stdout, stderr = sys.stdin, sys.stdout, sys.stderr = console.streams
+        vars(sys).update(__stdin__=stdin, __stdout__=stdout, __stderr__=stderr)
         return console
 
     def printed(self) -> str:
+        """Return what was printed to standard output; OutputLimit if either output is full."""
         self.streams[1].flush()
         if self.files[1].full or self.files[2].full:
             raise OutputLimit
@@ -122,33 +126,40 @@ def _exit(code: object = 0) -> None:
     raise SystemExit(code)
 
 
+def current_console() -> object:
+    """Return the console of the last run, for callers that must keep it alive."""
+    return _Console.current
+
+
 def prepare() -> None:
-    """Make this interpreter what a program expects, without threads, descriptors or a site module."""
-    builtins.input, builtins.open, io.open = _input, _open, _open
-    os.read, os.write, os._exit = _read, _write, _exit
-    builtins.exit = builtins.quit = _exit
-    threading.stack_size = lambda size=0: 0
-    threading.Thread.start = lambda self: self.run()  # programs start one thread to get a deeper stack
-    threading.Thread.join = lambda self, timeout=None: None
-    threading.Thread.is_alive = lambda self: False
+    """Replace the functions that would need threads, descriptors or the site module."""
+    patch(builtins, input=_input, open=_open, exit=_exit, quit=_exit)
+    patch(io, open=_open)
+    patch(os, read=_read, write=_write, _exit=_exit)
+    patch(threading, stack_size=lambda size=0: 0)
+    patch(
+        threading.Thread,
+        start=lambda self: self.run(),  # programs start one thread to get a deeper stack
+        join=lambda self, timeout=None: None,
+        is_alive=lambda self: False,
+    )
     sys.argv = ["main.py"]
     _Console.spares[:] = _Console(), _Console()  # a program that is loaded and called once needs two
 
 
 class Program:
-    """One task in a fresh interpreter: `answer` each of its inputs in order."""
+    """One task in a fresh interpreter; `prepare` comes first. Call `answer` for each input, in order."""
 
     def __init__(self, mode: str, source: str, output_bytes: int) -> None:
-        """In an interpreter that is prepared."""
         self.mode, self.source, self.room = mode, source, output_bytes
-        self.fault: str | None = None  # the reply to every input, when the program itself does not load
+        self.fault: str | None = None  # the reply to every input if the program itself does not load
         self.globals: dict[str, Any] = {}
         if mode in ("call", "expression"):
             reply = self._attempt("", self._load)
             self.fault = None if json.loads(reply)["status"] == "ok" else reply
 
     def answer(self, text: str) -> str:
-        """The reply to one input: JSON with `status`, and the encoded `value` or a `detail`."""
+        """Return the reply to one input: JSON with `status` and the encoded `value` or a `detail`."""
         if self.fault is not None:
             return self.fault
         if self.mode == "stdin":
@@ -174,7 +185,7 @@ class Program:
         return json.dumps({"status": status, "detail": detail})
 
     def _execute(self, name: str) -> dict[str, Any]:
-        """Run the source as a new module of that name, and give its globals. Leaving with exit code 0 is no fault."""
+        """Run the source as a new module of that name and return its globals. Exit code 0 is not an error."""
         module = types.ModuleType(name)
         module.__dict__["__builtins__"] = builtins
         sys.modules[name] = module
@@ -208,6 +219,6 @@ def _equal(text: str) -> bool | None:
 
 def _describe(error: BaseException) -> str:
     try:
-        return f"{type(error).__name__}: {error}"[:DETAIL]
+        return f"{type(error).__name__}: {error}"[:DETAIL_CHARS]
     except BaseException:  # a candidate's own exception may fail to describe itself
-        return type(error).__name__[:DETAIL]
+        return type(error).__name__[:DETAIL_CHARS]

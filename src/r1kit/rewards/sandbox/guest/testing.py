@@ -1,9 +1,9 @@
-"""Tests around a program that is not there: what it would return is looked up in a record of its calls.
+"""Runs tests without the program under test: its results are looked up in a record of its calls.
 
-The tests run in an interpreter of their own, without the program. Each call of the program becomes an operation; where
-the record does not cover it yet, its result is a promise, which can be called and taken apart into further operations,
-and which raises `Unknown` when its value is needed. The host has the candidate carry out the operations, and comes back
-with the record, until the operations are those of the record: then every assertion was judged on real results.
+The tests run in an interpreter of their own. Each call of the program becomes an operation. Where the record lacks it,
+the result is a promise: it can be called and taken apart into further operations, and raises `Unknown` when its value
+is needed. The host has the candidate carry out the operations and runs the tests again with the longer record, until
+the operations equal the record: then every assertion was judged on real results.
 """
 
 from __future__ import annotations
@@ -13,24 +13,48 @@ import json
 import math
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias, TypedDict
 
 from r1kit.rewards.sandbox import codec
 from r1kit.rewards.sandbox.guest import leetcode
 from r1kit.rewards.sandbox.guest.remote import BUILTIN, CHANGED, GLOBAL, OBJECT, pack, unpack
 
-MOST_OPERATIONS = 5_000
-MOST_PROMISED = 10  # deep; a loop along a promised list would go on and on
-MESSAGE = 200  # characters
-FORWARDED = "len str repr int float".split()  # of the program's objects: what they say must still be the right value
+MAX_OPERATIONS = 5_000
+MAX_PROMISE_DEPTH = 10  # without it a loop along a promised list would not end
+MESSAGE_CHARS = 200
+FORWARDED = "len str repr int float".split()  # asked of the program's objects: the result is compared with a value
 OPERATORS = """bool contains lt le gt ge add sub mul truediv floordiv mod pow and or xor radd rsub rmul rtruediv
 rfloordiv rmod rpow rand ror rxor neg pos abs round index reversed""".split()
-QUESTIONS = "startswith endswith issubset issuperset isdisjoint".split()  # an object could say yes to all
+PREDICATES = "startswith endswith issubset issuperset isdisjoint".split()  # an object could answer yes to all
 OBJECT_TEXT = json.dumps(OBJECT).strip('"')
-# What tests may use without an import, besides Python's own names. None of it is ever the program's.
+# Names that tests may use without an import, in addition to Python's own. They never refer to the program.
 KNOWN = {name: vars(leetcode)[name] for name in """collections copy datetime functools heapq itertools math
 operator random re string sys Counter OrderedDict defaultdict deque inf nan ListNode TreeNode list_node tree_node
 is_same_list is_same_tree""".split()} | {"isclose": math.isclose}  # fmt: skip
+
+
+# A tag and what identifies the object: (GLOBAL, name), (BUILTIN, name) or (OBJECT, call, place).
+Location: TypeAlias = tuple[Any, ...]
+
+
+class Operation(TypedDict):
+    """A call of the program. The function, the arguments and the keyword arguments are packed and encoded."""
+
+    function: codec.Encoded
+    args: codec.Encoded
+    kwargs: dict[str, codec.Encoded]
+
+
+class Entry(TypedDict):
+    """A recorded operation and its outcome."""
+
+    operation: Operation
+    status: str
+    value: codec.Encoded  # packed and encoded
+    detail: str
+
+
+Judgement: TypeAlias = tuple[bool | None, str]  # passed, failed, or None when unknown; the text of the assertion
 
 
 class Unknown(BaseException):
@@ -38,21 +62,24 @@ class Unknown(BaseException):
 
 
 class ProgramError(Exception):
-    """The program failed in a way that is no exception of Python's own."""
+    """The program failed with something else than one of Python's own exceptions."""
 
 
 class Remote:
-    """A name of the program's, an object it keeps, or the promise of a result."""
+    """A name of the program, an object it keeps, or the promise of a result.
 
-    def __init__(self, session: Session, where: tuple, promised: int = 0) -> None:
-        """promised: 1 for a promise, 2 for one that hangs on that one, and so on; 0 for what is there."""
+    promised: 0 for an existing object, 1 for a promise, 2 for a promise that depends on that one, and so on.
+    """
+
+    def __init__(self, session: Session, where: Location, promised: int = 0) -> None:
         vars(self).update(_session=session, _where=where, _promised=promised)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Append a call of the program and return its result or the promise of it."""
         return self._session.operate(self, args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in QUESTIONS:  # Python itself looks for the former, to copy or to print
+        if name.startswith("__") or name in PREDICATES:  # Python itself looks up the former, to copy or to print
             _value(self)
             raise AttributeError(f"{name} is not asked of the program's own objects")
         return _ask("getattr", self, name)
@@ -70,11 +97,11 @@ class Remote:
         return _value(_ask("getattr", _value(self), "__getitem__")(key))
 
     def __eq__(self, other: object) -> bool:
-        """Never asked of the program: an object that equals everything would pass every test."""
+        """Compare by identity without asking the program: an object that equals everything would pass every test."""
         return _value(self) is other
 
     __hash__ = object.__hash__
-    __class__ = property(lambda self: type(_value(self)))  # what isinstance asks for
+    __class__ = property(lambda self: type(_value(self)))  # for isinstance
 
 
 def _ask(name: str, remote: Remote, *rest: Any) -> Any:
@@ -82,7 +109,7 @@ def _ask(name: str, remote: Remote, *rest: Any) -> Any:
 
 
 def _value(result: Any) -> Any:
-    """The result, unless it is only promised."""
+    """Return the result; raise Unknown if it is only promised."""
     if type(result) is Remote and result._promised:
         raise Unknown
     return result
@@ -107,40 +134,41 @@ for _name in OPERATORS:
 
 
 class Session:
-    """One run of the tests: the operations it came to and what its assertions said."""
+    """One run of the tests: collects the operations and judges the assertions."""
 
-    def __init__(self, record: list[dict[str, Any]]) -> None:
+    def __init__(self, record: list[Entry]) -> None:
         self.record = record
-        self.operations: list[dict[str, Any]] = []
-        self.covered = True  # so far, the operations are those of the record
-        # Where they are not, what the same operation came to elsewhere is likely: one round then finds out more, and
-        # the next one checks it. Objects have other numbers there.
-        plain = (outcome for outcome in record if OBJECT_TEXT not in json.dumps(outcome["value"]))
-        self.guesses = {json.dumps(outcome["operation"]): outcome for outcome in plain}
-        self.judged: list[tuple[bool | None, str]] = []  # of each assertion: passed or not, None when unknown; its text
+        self.operations: list[Operation] = []
+        self.covered = True  # so far, the operations equal the record
+        # After the first difference, guess that an operation has the outcome of an equal one elsewhere in the record.
+        # The next round checks the guess. Results with objects are left out: their numbers differ.
+        plain = (entry for entry in record if OBJECT_TEXT not in json.dumps(entry["value"]))
+        self.guesses = {json.dumps(entry["operation"]): entry for entry in plain}
+        self.judged: list[Judgement] = []
 
-    def operate(self, function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    def operate(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Append an operation and return its result: the recorded one, or else a promise."""
         promised = max(value._promised for value in (function, *args) if type(value) is Remote)
-        if promised == MOST_PROMISED:
+        if promised == MAX_PROMISE_DEPTH:
             raise Unknown
         number = len(self.operations)
-        if number == MOST_OPERATIONS:
-            raise ProgramError(f"the tests call the program more than {MOST_OPERATIONS} times")
-        operation = {
+        if number == MAX_OPERATIONS:
+            raise ProgramError(f"the tests call the program more than {MAX_OPERATIONS} times")
+        operation: Operation = {
             "function": codec.encode(pack(function, _name_of)),
             "args": codec.encode([pack(arg, _name_of) for arg in args]),
             "kwargs": {key: codec.encode(pack(value, _name_of)) for key, value in kwargs.items()},
         }
         self.operations.append(operation)
-        outcome = self.record[number] if number < len(self.record) else None
-        self.covered = self.covered and outcome is not None and outcome["operation"] == operation
+        entry = self.record[number] if number < len(self.record) else None
+        self.covered = self.covered and entry is not None and entry["operation"] == operation
         if not self.covered:
-            outcome = self.guesses.get(json.dumps(operation))
-        if outcome is None:
+            entry = self.guesses.get(json.dumps(operation))
+        if entry is None:
             return Remote(self, (OBJECT, number, 0), promised + 1)
-        if outcome["status"] != "ok":
-            raise _as_raised(outcome)
-        result = codec.decode(outcome["value"])
+        if entry["status"] != "ok":
+            raise _exception(entry)
+        result: Any = codec.decode(entry["value"])
         if type(result) is tuple and len(result) == 3 and result[0] == CHANGED:
             _, result, changed = result
             for position, value in changed.items():
@@ -151,13 +179,14 @@ class Session:
         return Remote(self, (tag, *where))
 
     def assertion(self, text: str) -> Assertion:
+        """Return the context manager around one assertion of the tests."""
         return Assertion(self.judged, text)
 
 
 class Assertion:
-    """`with assertion(text): assert ...` notes how it went, and lets the tests go on."""
+    """`with assertion(text): assert ...` records the judgement and lets the tests continue."""
 
-    def __init__(self, judged: list, text: str) -> None:
+    def __init__(self, judged: list[Judgement], text: str) -> None:
         self.judged, self.text = judged, text
 
     def __enter__(self) -> None:
@@ -166,48 +195,52 @@ class Assertion:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
         if kind is not None and not issubclass(kind, (Exception, Unknown)):
             return False
-        note = f" ({kind.__name__}: {error})" if kind not in (None, Unknown, AssertionError) else ""
-        self.judged.append((None if kind is Unknown else kind is None, (self.text + note)[:MESSAGE]))
+        note = ""
+        if kind is not None and kind not in (Unknown, AssertionError):
+            note = f" ({kind.__name__}: {error})"
+        self.judged.append((None if kind is Unknown else kind is None, (self.text + note)[:MESSAGE_CHARS]))
         return True
 
 
-def _name_of(value: Any) -> tuple:
+def _name_of(value: object) -> Location:
     if type(value) is Remote:
-        return value._where
-    if isinstance(value, type) and vars(builtins).get(value.__name__) is value:
-        return BUILTIN, value.__name__
+        where: Location = value._where
+        return where
+    if isinstance(value, type) and vars(builtins).get(name := value.__name__) is value:
+        return BUILTIN, name
     raise codec.CodecError(f"a {type(value).__name__} cannot be given to the program")
 
 
-def _as_raised(outcome: dict[str, Any]) -> Exception:
-    name, _, message = outcome["detail"].partition(": ")
+def _exception(entry: Entry) -> Exception:
+    name, _, message = entry["detail"].partition(": ")
     kind = getattr(builtins, name, None)
-    if outcome["status"] != "error" or not (isinstance(kind, type) and issubclass(kind, Exception)):
-        return ProgramError(outcome["detail"])
+    if entry["status"] != "error" or not (isinstance(kind, type) and issubclass(kind, Exception)):
+        return ProgramError(entry["detail"])
     return ProgramError(message) if issubclass(kind, (UnicodeError, BaseExceptionGroup)) else kind(message)
 
 
 def _replace(old: Any, new: Any) -> None:
-    """What the program did to a list, set or dict that it was given."""
+    """Give a list, set or dict the content that the program gave it."""
     old.clear()
     (old.extend if type(old) is list else old.update)(new)
 
 
-def examine(text: str) -> tuple[str, list[tuple[bool | None, str]]]:
-    """Run JSON {"tests": programs, "names": the program's, "record": what is known}: (operations as JSON, judgements).
+def examine(text: str) -> tuple[str, list[Judgement]]:
+    """Run tests and return (operations as JSON, judgements).
 
-    A test that fails outside its assertions counts as one assertion that failed.
+    text: JSON {"tests": sources, "names": names that belong to the program, "record": entries known so far}. A test
+    that fails outside its assertions counts as one failed assertion.
     """
     request = json.loads(text)
     session = Session(request["record"])
-    random.seed(0)  # tests that draw their inputs draw the same ones each time
+    random.seed(0)  # tests that draw their inputs draw the same ones in every round
     scope: dict[str, Any] = {"__name__": "tests", **KNOWN, "__assertion__": session.assertion}
     scope |= {name: Remote(session, (GLOBAL, name)) for name in request["names"]}
     for test in request["tests"]:
         judged = len(session.judged)
         try:
             exec(compile(test, "test", "exec"), scope)
-            if len(session.judged) == judged and "__assertion__" in test:  # as when it only waits for an exception
+            if len(session.judged) == judged and "__assertion__" in test:  # it only expected an exception
                 session.judged.append((True, "the test"))
         except (Exception, Unknown) as error:
             session.assertion("the test").__exit__(type(error), error, None)

@@ -1,4 +1,4 @@
-"""Builds the guest components into the user's cache: once for each version of their parts, by one process at a time."""
+"""Builds the guest components into the user's cache, once for each version of their parts."""
 
 from __future__ import annotations
 
@@ -20,22 +20,25 @@ import r1kit
 from r1kit.errors import UserError
 
 ROOT = Path(r1kit.__file__).parents[1]
-GUESTS = {  # file of the compiled component: main module, the libraries that it bundles whole, less their tests
+GUESTS = {  # file of the compiled component: (main module, libraries that it bundles without their tests)
     "plain.cwasm": ("r1kit.rewards.sandbox.guest.component", ()),
     "sympy.cwasm": ("r1kit.rewards.sandbox.guest.component_sympy", ("sympy", "mpmath")),
 }
-BUILD_SECONDS = 3600.0  # for componentize-py, which takes a quarter of a minute when nothing else runs
+BUILD_SECONDS = 3600.0  # for componentize-py, which takes about 15 s on an idle machine
 WIT = Path(__file__).parents[1] / "guest" / "world.wit"
 ENGINE = Path(__file__).parent / "engine.py"
 TOOLS = ("componentize-py", "wasmtime")
-KEPT = 4  # builds in the cache, of this version and others; 180 MB each
-SAFE_WASMTIME = (43, 0, 1)  # earlier ones let a guest out: CVE-2026-34971, CVE-2026-35195
+KEPT = 4  # builds in the cache, of all versions; 180 MB each
+SAFE_WASMTIME = (43, 0, 1)  # a guest can escape from earlier versions: CVE-2026-34971, CVE-2026-35195
 
 
 def compiled() -> tuple[Path, str]:
-    """The directory of the compiled components and the JSON of their SHA-256s, built now if the cache has none.
+    """Return (directory of the compiled components, JSON of their SHA-256s), and build them if the cache lacks them.
 
-    UserError when that cannot be done.
+    A lock file lets only one process build at a time.
+
+    Raises:
+        UserError: a tool is missing, wasmtime is unsafe, the build fails, or the cache belongs to another user.
     """
     versions = {name: _version(name) for name in (*TOOLS, *(lib for _, libs in GUESTS.values() for lib in libs))}
     if tuple(map(int, versions["wasmtime"].split("."))) < SAFE_WASMTIME:
@@ -60,26 +63,26 @@ def compiled() -> tuple[Path, str]:
 
 
 def _build(target: Path, sources: dict[str, dict[str, str]]) -> None:
-    """Make the components beside `target`, then rename them there: they are complete or absent."""
-    from wasmtime import component  # heavy, and not wanted in a process that finds the components built
+    """Build the components in a temporary directory and rename it to `target`, so that it is complete or absent."""
+    from wasmtime import component  # heavy, and not needed where the components are already built
 
     from r1kit.rewards.sandbox.wasm.engine import new_engine
 
-    for abandoned in target.parent.glob(".build-*"):  # by a builder that was killed; this one has the lock
+    for abandoned in target.parent.glob(".build-*"):  # a builder that was killed left it; this process holds the lock
         shutil.rmtree(abandoned)
     print("building the sandbox, once: about a minute ...", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as name:
-        made, digests = Path(name) / "made", {}
-        made.mkdir(mode=0o700)
+        output, digests = Path(name) / "output", {}
+        output.mkdir(mode=0o700)
         for file, (module, libraries) in GUESTS.items():
             stage, wasm = Path(name) / f"stage-{file}", Path(name) / f"{file}.wasm"
             _stage(stage, sources[file], libraries)
             _componentize(stage, module, wasm)
-            code = component.Component.from_file(new_engine(), wasm).serialize()
+            code = bytes(component.Component.from_file(new_engine(), wasm).serialize())
             digests[file] = hashlib.sha256(code).hexdigest()
-            _write(made / file, code)
-        _write(made / "sha256.json", json.dumps(digests).encode())
-        made.rename(target)
+            _write(output / file, code)
+        _write(output / "sha256.json", json.dumps(digests).encode())
+        output.rename(target)
     for old in sorted(target.parent.glob("[0-9a-f]*/"), key=os.path.getmtime)[:-KEPT]:
         shutil.rmtree(old)
 
@@ -92,21 +95,24 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _stage(stage: Path, sources: dict[str, str], libraries: Sequence[str]) -> None:
-    """A directory that holds all that a guest imports and nothing else. Its packages need no __init__."""
+    """Write everything that a guest imports, and nothing else, to `stage`. Its packages need no __init__."""
     for module, text in sources.items():
         path = stage / f"{module.replace('.', '/')}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     for library in libraries:
-        origin = Path(util.find_spec(library).origin).parent
-        shutil.copytree(origin, stage / library, ignore=shutil.ignore_patterns("tests", "__pycache__", "*.so"))
+        spec = util.find_spec(library)
+        if spec is None or spec.origin is None:
+            raise UserError(f"the wasm sandbox needs {library}: pip install {library}")
+        ignored = shutil.ignore_patterns("tests", "__pycache__", "*.so")
+        shutil.copytree(Path(spec.origin).parent, stage / library, ignore=ignored)
 
 
 def _componentize(stage: Path, module: str, output: Path) -> None:
     arguments = ["-d", WIT, "-w", "guest", "componentize", "--stub-wasi", "-p", stage, module, "-o", output]
     run = "import componentize_py; raise SystemExit(componentize_py.script())"
-    # An empty environment: it would look for further packages along PATH and VIRTUAL_ENV.
-    found = subprocess.run(
+    # The environment is empty because componentize-py looks for further packages along PATH and VIRTUAL_ENV.
+    done = subprocess.run(
         [sys.executable, "-c", run, *map(str, arguments)],
         env={},
         cwd=stage,
@@ -114,28 +120,27 @@ def _componentize(stage: Path, module: str, output: Path) -> None:
         text=True,
         timeout=BUILD_SECONDS,
     )
-    if found.returncode or not output.is_file():
-        raise UserError(
-            f"componentize-py could not build the sandbox: {(found.stderr or found.stdout).strip()[-2000:]}"
-        )
+    if done.returncode or not output.is_file():
+        message = (done.stderr or done.stdout).strip()[-2000:]
+        raise UserError(f"componentize-py could not build the sandbox: {message}")
 
 
 def _sources(guest: str) -> dict[str, str]:
-    """The modules of this package that a guest imports, itself among them: name -> text."""
-    found: dict[str, str] = {}
-    wanted = [guest]
-    while wanted:
-        module = wanted.pop()
+    """Return name -> text of the guest and of every module of this package that it imports, directly or not."""
+    sources: dict[str, str] = {}
+    pending = [guest]
+    while pending:
+        module = pending.pop()
         path = ROOT / f"{module.replace('.', '/')}.py"
-        if module in found or not module.startswith("r1kit.") or not path.is_file():
+        if module in sources or not module.startswith("r1kit.") or not path.is_file():
             continue
-        found[module] = path.read_text(encoding="utf-8")
-        for node in ast.walk(ast.parse(found[module])):
+        sources[module] = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(sources[module])):
             if isinstance(node, ast.ImportFrom):
-                wanted += [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+                pending += [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
             elif isinstance(node, ast.Import):
-                wanted += [alias.name for alias in node.names]
-    return found
+                pending += [alias.name for alias in node.names]
+    return sources
 
 
 def _version(package: str) -> str:
@@ -146,14 +151,14 @@ def _version(package: str) -> str:
 
 
 def _processor() -> str:
-    """What the machine code is compiled for: a cache may be shared by unlike machines."""
+    """Return the features of the processor: machines with different ones may share a cache."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else [platform.processor()]
     return next((line for line in lines if line.startswith(("flags", "Features"))), lines[0])
 
 
 def _cache() -> Path:
-    """The directory of built components: ours alone, because what lies there is run as machine code."""
+    """Return the directory of the builds. It must belong to this user alone: its files run as machine code."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "r1kit" / "wasm"
     cache.mkdir(parents=True, exist_ok=True)
     cache.chmod(0o700)

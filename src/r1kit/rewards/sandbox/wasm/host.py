@@ -1,7 +1,7 @@
-"""The process that runs guests, one at a time.
+"""The process that runs wasm guests, one at a time.
 
-It takes requests on standard input and gives replies on standard output; the guest inside it can call nothing at all.
-Should a guest break out of wasmtime all the same, it finds a process that may open no file and make few system calls.
+It reads requests from standard input and writes replies to standard output. A guest can call nothing outside itself.
+If it escapes from wasmtime all the same, it is in a process that may open no file and make few system calls.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import wasmtime
 from wasmtime import component
 
-from r1kit.rewards.sandbox import kernel, landlock, seccomp
+from r1kit.rewards.sandbox.native import kernel, landlock, seccomp
 from r1kit.rewards.sandbox.wasm.engine import WASM_STACK, new_engine
-from r1kit.rewards.sandbox.wire import END, LENGTH, REPLY, longest_reply
+from r1kit.rewards.sandbox.wire import END, LENGTH, REPLY, max_reply_chars
 
 THREAD_STACK = 4 * WASM_STACK
 # No file, no socket, no process, and no memory that becomes executable.
@@ -34,72 +34,95 @@ PROFILE = seccomp.Profile(
 )
 
 
+class Program(TypedDict):
+    """What the guest receives with the first input."""
+
+    mode: str
+    source: str
+    output_bytes: int
+
+
+class Request(TypedDict):
+    """One task, as the parent process sends it."""
+
+    task: Program
+    inputs: list[str]
+    fuel: int
+    memory_bytes: int
+
+
 class Guests:
-    """The compiled components, from which each task gets an instance of its own."""
+    """The compiled components. Each task runs in an instance of its own."""
 
     def __init__(self, directory: Path, digests: dict[str, str]) -> None:
         self.engine = new_engine()
         self.linker = component.Linker(self.engine)
         self.components = {file: self._load(directory / file, digest) for file, digest in digests.items()}
 
-    def _load(self, path: Path, digest: str) -> component.Component:
-        # A .cwasm is native code: none is loaded but the one that was built here.
+    def _load(self, path: Path, digest: str) -> tuple[component.Component, component.ExportIndex]:
+        """Load a component and find its export `answer`. Raises ValueError if it is not the one that was built."""
+        # A .cwasm file is native code, so its digest is checked before it is loaded.
         with open(path, "rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                 raise ValueError(f"{path} is not the file that was built")
         loaded = component.Component.deserialize_file(self.engine, str(path))
         if loaded.type.imports(self.engine):
             raise ValueError(f"{path} has imports")
-        return loaded
+        answer = loaded.get_export_index("answer")
+        if answer is None:
+            raise ValueError(f"{path} does not export `answer`")
+        return loaded, answer
 
-    def run(self, request: dict[str, Any], emit: Callable[[str], None], end: Callable[[dict[str, Any]], None]) -> None:
-        """Give each reply to `emit`, then `end` how the task ended, if before its last input, and the fuel it used."""
+    def run(self, request: Request, emit: Callable[[str], None], end: Callable[[dict[str, object]], None]) -> None:
+        """Pass each reply to `emit`, then to `end` the status of the remaining inputs and the fuel used."""
         store = wasmtime.Store(self.engine)
         try:
             store.set_limits(memory_size=request["memory_bytes"])
             store.set_fuel(request["fuel"])
-            status, detail = self._converse(store, request, emit)
+            status, detail = self._run_inputs(store, request, emit)
             end({"status": status, "detail": detail, "fuel": request["fuel"] - store.get_fuel()})
         finally:
-            store.close()  # a tenth of a small task's time, while its caller already goes on
+            store.close()  # a tenth of a small task's time, while the parent already continues
 
-    def _converse(self, store: wasmtime.Store, request: dict[str, Any], emit: Callable[[str], None]) -> tuple[str, str]:
-        longest = longest_reply(request["task"]["output_bytes"])
+    def _run_inputs(self, store: wasmtime.Store, request: Request, emit: Callable[[str], None]) -> tuple[str, str]:
+        max_chars = max_reply_chars(request["task"]["output_bytes"])
         try:
-            guest = self.components[_guest(request["task"])]
-            answer = self.linker.instantiate(store, guest).get_func(store, guest.get_export_index("answer"))
+            guest, export = self.components[_component_file(request["task"])]
+            answer = self.linker.instantiate(store, guest).get_func(store, export)
+            if answer is None:
+                raise ValueError("the export `answer` is not a function")
             task = json.dumps(request["task"])
             for text in request["inputs"]:
                 reply, task = answer(store, task, text), ""
-                if len(reply) > longest:
+                if len(reply) > max_chars:
                     return "over_limit", "output"
                 emit(reply)
-        except wasmtime.WasmtimeError as error:  # a trap: nothing of this instance is used again
+        except wasmtime.WasmtimeError as error:  # a trap: this instance is not used again
             if store.get_fuel() == 0:
                 return "over_limit", "fuel"
             return "error", f"the interpreter stopped: {str(error).strip().splitlines()[-1].strip()}"
         return "ok", ""
 
 
-def _guest(task: dict[str, Any]) -> str:
-    """The component for a task: the small one, unless it may want what that lacks."""
+def _component_file(task: Program) -> str:
+    """Return the small component, unless the task may need sympy or mpmath."""
     wants_sympy = task["mode"] == "symbolic" or "sympy" in task["source"] or "mpmath" in task["source"]
     return "sympy.cwasm" if wants_sympy else "plain.cwasm"
 
 
 def serve(guests: Guests) -> None:
-    """Requests until the parent closes the pipe."""
+    """Run requests until the parent closes the pipe."""
     while header := _read(LENGTH.size):
         request = json.loads(_read(*LENGTH.unpack(header)))
         guests.run(
             request,
             emit=lambda reply: _write(REPLY + reply.encode("utf-8", "replace")),
-            end=lambda ended: _write(END + json.dumps(ended).encode()),
+            end=lambda report: _write(END + json.dumps(report).encode()),
         )
 
 
 def _read(size: int) -> bytes:
-    """Exactly `size` bytes of standard input; empty at its end."""
+    """Return exactly `size` bytes of standard input, or none at its end."""
     data = bytearray()
     while len(data) < size:
         if not (chunk := os.read(0, size - len(data))):
@@ -115,7 +138,7 @@ def _write(frame: bytes) -> None:
 
 
 def confine() -> list[str]:
-    """Shut this thread off from the system as far as this machine can; the names of what is in force."""
+    """Confine this thread as far as this machine can, and return the names of the layers in force."""
     layers = []
     if sys.platform == "linux":
         kernel.drop_capabilities()
@@ -129,11 +152,12 @@ def confine() -> list[str]:
 
 
 def main(directory: str, digests: str) -> None:
+    """Load the components, confine this process, report the layers in force, and serve."""
     guests = Guests(Path(directory), json.loads(digests))
     if sys.platform == "linux":
-        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # no other process of this user looks into it, no core is written
-    # Filters hold for the thread that installs them, so this one, which only waits, gets them too. It runs no guest
-    # because its stack is not ours to choose.
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # no core dump, and no other process of this user may trace it
+    # Filters apply to the thread that installs them, so both threads install them. Guests need a larger stack than the
+    # main thread's, whose size cannot be chosen here: they run in a second thread, and the main thread only waits.
     confined = threading.Event()
 
     def work() -> None:

@@ -1,7 +1,7 @@
 """The fork server: a warm interpreter that forks, confines and supervises one process for each candidate.
 
-Runs in a process of its own with an empty environment. It never sees a candidate's program or values: those go over a
-socket that the host passes in and the fork takes along, so one candidate finds nothing of another in its memory.
+It runs in a process of its own with an empty environment and never sees a candidate's program or values. Those go over
+a socket that the host passes in and the fork inherits, so a candidate finds nothing of another one in its memory.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import r1kit
-from r1kit.rewards.sandbox import guest, kernel, landlock, namespaces, seccomp
+from r1kit.rewards.sandbox import guest
 from r1kit.rewards.sandbox.base import NO_CPP
-from r1kit.rewards.sandbox.channel import answer, leave
+from r1kit.rewards.sandbox.guest.task import leave, run_task
+from r1kit.rewards.sandbox.native import kernel, landlock, namespaces, seccomp
+from r1kit.rewards.sandbox.native.modes import OWN_SERVER
 
-# What programs import, ready in every candidate; the rest of the standard library is read from disk when asked for.
+# What programs import most, loaded before the fork. The rest of the standard library is read from disk on import.
 STANDARD = """abc argparse array ast base64 binascii bisect builtins calendar cmath collections contextlib copy csv
 ctypes dataclasses datetime decimal difflib enum fractions functools hashlib heapq inspect io itertools json locale
 logging math numbers operator pprint queue random re secrets statistics string struct sys tempfile textwrap threading
 time timeit traceback types typing unicodedata unittest uuid zlib zoneinfo""".split()
 GUEST = ["r1kit.rewards.sandbox.guest.leetcode"]
 NUMPY = ["numpy", "numpy.random", "numpy.fft", "numpy.ma", "numpy.polynomial"]
-# What these need instead.
-OTHER_MODES = {"symbolic": ["r1kit.rewards.math.sympy_guest"], "gym": ["reasoning_gym"], "compile": [], "library": []}
-TOOLCHAIN = ["/usr/bin", "/bin", "/usr/include", "/usr/local/include", "/usr/libexec"]  # beside SYSTEM, for compilers
-COMPILER_PROCESSES = 16
 SYSTEM = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo"]
+TOOLCHAIN = ["/usr/bin", "/bin", "/usr/include", "/usr/local/include", "/usr/libexec"]  # compilers see these and SYSTEM
+COMPILER_PROCESSES = 16
 FILE_BYTES, STACK_BYTES, DESCRIPTORS = 16 << 20, 64 << 20, 64
-CHANNEL = 0  # a candidate's descriptor to the host; 1 and 2 are /dev/null, and there is no other
+CHANNEL = 0  # a candidate's descriptor to the host; 1 and 2 are /dev/null and there are no others
 
 
 def main(descriptor: int, tier: str, mode: str) -> None:
-    """Serve the host at the other end of `descriptor` until it closes it. mode: of OTHER_MODES, or "" for programs."""
+    """Serve the host at the other end of `descriptor` until it closes. mode: of OWN_SERVER, or "" for programs."""
     control = socket.socket(fileno=descriptor)
     try:
         server = Server.start(control, tier == "namespaces", mode)
@@ -58,14 +58,17 @@ def main(descriptor: int, tier: str, mode: str) -> None:
 
 @dataclass(frozen=True)
 class Server:
+    """A loaded and confined interpreter that forks candidates on request."""
+
     control: socket.socket
-    library: tuple[str, ...]  # what a candidate may read
-    program_bytes: int  # of address space, before a candidate's first line
-    own_processes: int | None  # descriptor of the own process namespace; None in the tier without namespaces
+    library: tuple[str, ...]  # paths that a candidate may read
+    program_bytes: int  # address space used before a candidate's first line
+    own_processes: int | None  # descriptor of the own process namespace; None in the tier landlock
     mode: str
 
     @staticmethod
     def start(control: socket.socket, namespaced: bool, mode: str) -> Server:
+        """Load the modules of the mode and confine this process. Raises OSError or ImportError."""
         preload(mode)
         readable = library() + tuple(TOOLCHAIN) * (mode == "compile")
         with open("/proc/self/statm") as sizes:
@@ -80,23 +83,24 @@ class Server:
                 raise OSError(f"Landlock ABI 3 (Linux 6.2) is needed, this kernel has {landlock.abi() or 'none'}")
             if os.geteuid() == 0 and all(map(reachable_by_all, readable)):
                 namespaces.become_nobody()
-            hide_host()
+            hide_host_name()
         gc.collect()
-        gc.freeze()  # shared with every fork for as long as possible
+        gc.freeze()  # keeps these pages shared between the forks
         return Server(control, readable, program_bytes, own, mode)
 
     def serve(self) -> None:
+        """Run one candidate per request until the host closes the control socket."""
         while True:
             message, descriptors, _, _ = socket.recv_fds(self.control, 4096, 1)
             if not message:
                 return
-            if descriptors:  # none: a wish to stop a candidate that had just ended
+            if descriptors:  # else: a stop request for a candidate that had already ended
                 report = self.run(descriptors[0], **json.loads(message))
-                with contextlib.suppress(BrokenPipeError):  # the host is gone: the next read says so too
+                with contextlib.suppress(BrokenPipeError):  # the host is gone: the next read ends the loop
                     self.control.send(json.dumps(report).encode())
 
     def run(self, channel: int, cpu_seconds: float, memory_bytes: int) -> dict[str, object]:
-        """One candidate from fork to burial. It is killed when the host sends anything or goes away."""
+        """Fork one candidate and wait for its end. It is killed when the host sends anything or disconnects."""
         if self.own_processes is not None:
             namespaces.fresh_processes(self.own_processes)
         child = os.fork()
@@ -106,19 +110,19 @@ class Server:
             finally:
                 leave(1)
         os.close(channel)
-        watched = select.poll()
+        poll = select.poll()
         for descriptor in (handle := os.pidfd_open(child), self.control.fileno()):
-            watched.register(descriptor, select.POLLIN)
-        stopped = handle not in (descriptor for descriptor, _ in watched.poll())
+            poll.register(descriptor, select.POLLIN)
+        stopped = handle not in (descriptor for descriptor, _ in poll.poll())
         if stopped:
-            os.kill(child, signal.SIGKILL)  # it is process 1 where there are namespaces: all of its own die with it
+            os.kill(child, signal.SIGKILL)  # with namespaces it is process 1, so all its processes die with it
         os.close(handle)
-        _, status, used = os.wait4(child, 0)
-        cpu_used = used.ru_utime + used.ru_stime
+        _, status, usage = os.wait4(child, 0)
+        cpu_used = usage.ru_utime + usage.ru_stime
         return {"code": os.waitstatus_to_exitcode(status), "cpu_seconds": cpu_used, "stopped": stopped}
 
     def candidate(self, channel: int, cpu_seconds: float, memory_bytes: int) -> None:
-        """In the fork: give up everything, then run the task. Any failure before that is told, and nothing is run."""
+        """In the fork: drop all privileges, then run the task. On any failure report it and run nothing."""
         try:
             os.dup2(0, 1)
             os.dup2(0, 2)
@@ -133,28 +137,28 @@ class Server:
             if landlock.abi():
                 scratch = () if self.own_processes is None else (namespaces.SCRATCH,)
                 landlock.restrict(self.library, scratch, execute=(*SYSTEM, *TOOLCHAIN) if compiles else ())
-            named = seccomp.INTERPRETER if self.own_processes is not None else seccomp.NAMELESS
-            seccomp.install(seccomp.COMPILER if compiles else named)
+            interpreter = seccomp.INTERPRETER if self.own_processes is not None else seccomp.NAMELESS
+            seccomp.install(seccomp.COMPILER if compiles else interpreter)
         except OSError as error:
             os.write(CHANNEL, f"{error}\n".encode())
             leave(1)
-        answer(CHANNEL)
+        run_task(CHANNEL)
 
 
 def preload(mode: str) -> None:
-    """Import what candidates will, then leave only the standard library to be found by name, and no environment."""
+    """Import what candidates will import, clear the environment, and leave only the standard library on sys.path."""
     programs = STANDARD + GUEST + NUMPY * (importlib.util.find_spec("numpy") is not None)
-    for name in OTHER_MODES.get(mode, programs):
+    for name in OWN_SERVER.get(mode, programs):
         importlib.import_module(name)
     os.environ.clear()
-    platform._uname_cache = None  # the machine's name
+    vars(platform).update(_uname_cache=None)  # it may hold the machine's name
     standard = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
     sys.path[:] = [path for path in sys.path if path in standard or os.path.dirname(path) in standard]
     sys.path[:] = [path for path in sys.path if os.path.basename(path) not in ("site-packages", "dist-packages")]
 
 
-def hide_host() -> None:
-    """Answer what asks for the machine's name, which only namespaces can change: programs may not ask the kernel."""
+def hide_host_name() -> None:
+    """Replace the functions that return the machine's name. Without namespaces programs may not ask the kernel."""
     host = os.uname()
     sandbox = os.uname_result((host.sysname, namespaces.HOST_NAME, *host[2:]))
     os.uname = lambda: sandbox
@@ -162,23 +166,23 @@ def hide_host() -> None:
 
 
 def library() -> tuple[str, ...]:
-    """Paths that hold the interpreter's library, the packages loaded now, and the shared libraries of both."""
+    """Return the paths of the interpreter's library, the packages loaded now, and the shared libraries of both."""
     loaded = [module for name, module in [*sys.modules.items()] if "." not in name]
     packages = [path for module in loaded for path in list(getattr(module, "__path__", ()))[:1]]
-    beside = [f"{package}.libs" for package in packages]  # where wheels put their shared libraries
-    paths = [f"{sys.base_prefix}/lib", *SYSTEM, *packages, *beside, *guest.__path__]
+    bundled = [f"{package}.libs" for package in packages]  # where wheels put their shared libraries
+    paths = [f"{sys.base_prefix}/lib", *SYSTEM, *packages, *bundled, *guest.__path__]
     own = os.path.dirname(r1kit.__file__)
     return tuple(path for path in dict.fromkeys(paths) if os.path.exists(path) and path != own)
 
 
 def reachable_by_all(path: str) -> bool:
-    """Whether every user may enter every directory above `path`."""
+    """Return whether every user may enter every directory above `path`."""
     return all(parent.stat().st_mode & 0o001 for parent in Path(path).resolve().parents)
 
 
 def limit(cpu_seconds: float, address_space: int, processes: int = 0) -> None:
-    """Hard limits equal to the soft ones: process 1 of a namespace would ignore the signal of a soft one."""
-    wanted = {
+    """Set hard limits equal to the soft ones: process 1 of a namespace ignores the signal of a soft limit."""
+    limits = {
         "CPU": math.ceil(cpu_seconds),
         "AS": address_space,
         "STACK": STACK_BYTES,
@@ -187,7 +191,7 @@ def limit(cpu_seconds: float, address_space: int, processes: int = 0) -> None:
         "NPROC": processes,
         **dict.fromkeys(("CORE", "MEMLOCK", "MSGQUEUE"), 0),
     }
-    for name, value in wanted.items():
+    for name, value in limits.items():
         kind = getattr(resource, f"RLIMIT_{name}")
         hard = resource.getrlimit(kind)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)

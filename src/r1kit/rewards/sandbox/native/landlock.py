@@ -1,7 +1,8 @@
-"""Landlock: this process, and what it becomes, may touch the named paths of the file system and nothing else.
+"""Landlock: restrict this process and its children to named paths of the file system.
 
-Needs no privilege and cannot be undone. It governs opening, listing and changing files, TCP ports, and (newer kernels)
-signals and abstract sockets; not `stat`, nor descriptors that are already open. docs.kernel.org/userspace-api/landlock
+Needs no privilege and cannot be undone. It governs opening, listing and changing files, TCP ports, and on newer kernels
+signals and abstract sockets. It governs neither `stat` nor descriptors that are already open.
+See https://docs.kernel.org/userspace-api/landlock.html.
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ import errno
 import os
 from collections.abc import Iterable
 
-from r1kit.rewards.sandbox import kernel
+from r1kit.rewards.sandbox.native import kernel
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 REMOVE_DIR, REMOVE_FILE, MAKE_DIR, MAKE_REG = 1 << 4, 1 << 5, 1 << 7, 1 << 8
 REFER, TRUNCATE = 1 << 13, 1 << 14
 READ = READ_FILE | READ_DIR
 WRITE = READ | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | REFER | TRUNCATE
-OF_A_FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE  # what a rule on something that is no directory may grant
-HANDLED_FS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}  # since which ABI
+FILE_RIGHTS = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE  # all that a rule on a file, not a directory, may grant
+# ABI version -> mask of the rights that kernels from that version on can restrict
+HANDLED_FS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 HANDLED_NET = {4: 0b11}  # bind, connect
-SCOPED = {6: 0b11}  # abstract unix sockets, signals: within the same domain only
+SCOPED = {6: 0b11}  # abstract unix sockets and signals, confined to the same domain
 CREATE_RULESET_VERSION, RULE_PATH_BENEATH = 1, 1
 
 
@@ -35,7 +37,7 @@ class _PathBeneath(ctypes.Structure):
 
 
 def abi() -> int:
-    """The version of Landlock that this kernel speaks; 0 where there is none or it is switched off."""
+    """Return the version of Landlock in this kernel, or 0 where it is missing or disabled."""
     if kernel.LIBC is None:
         return 0
     try:
@@ -47,14 +49,14 @@ def abi() -> int:
 
 
 def restrict(read: Iterable[str] = (), write: Iterable[str] = (), execute: Iterable[str] = ()) -> int:
-    """Allow reading beneath `read`, changing files too beneath `write`, running them beneath `execute`; deny the rest.
+    """Allow reading beneath `read`, also changing beneath `write`, also executing beneath `execute`; deny the rest.
 
-    Paths that do not exist are passed over. Returns the ABI in force; OSError where the kernel has none.
+    Paths that do not exist are skipped. Returns the ABI version in force. Raises OSError where the kernel has none.
     """
     version = abi()
-    handled = _newest(HANDLED_FS, version)
-    ruleset = _Ruleset(handled, _newest(HANDLED_NET, version), _newest(SCOPED, version))
-    size = 24 if version >= 6 else 16 if version >= 4 else 8  # bytes of the structure that this kernel knows
+    handled = _supported(HANDLED_FS, version)
+    ruleset = _Ruleset(handled, _supported(HANDLED_NET, version), _supported(SCOPED, version))
+    size = 24 if version >= 6 else 16 if version >= 4 else 8  # size of the structure in this version
     handle = kernel.syscall(kernel.LANDLOCK_CREATE_RULESET, ruleset, size, 0)
     try:
         for paths, rights in ((read, READ), (write, WRITE), (execute, READ | EXECUTE)):
@@ -70,11 +72,11 @@ def restrict(read: Iterable[str] = (), write: Iterable[str] = (), execute: Itera
 def _allow(ruleset: int, path: str, rights: int) -> None:
     beneath = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        rule = _PathBeneath(rights if os.path.isdir(path) else rights & OF_A_FILE, beneath)
+        rule = _PathBeneath(rights if os.path.isdir(path) else rights & FILE_RIGHTS, beneath)
         kernel.syscall(kernel.LANDLOCK_ADD_RULE, ruleset, RULE_PATH_BENEATH, rule, 0)
     finally:
         os.close(beneath)
 
 
-def _newest(since: dict[int, int], version: int) -> int:
-    return max((mask for needs, mask in since.items() if needs <= version), default=0)
+def _supported(masks: dict[int, int], version: int) -> int:
+    return max((mask for needed, mask in masks.items() if needed <= version), default=0)

@@ -1,8 +1,8 @@
-"""seccomp: an allow-list of system calls, as a hand-assembled BPF program. What is not listed fails with EPERM.
+"""seccomp: an allow-list of system calls, as a hand-assembled BPF program. Other calls fail with EPERM.
 
-Needs no privilege and cannot be undone. Another architecture's calls (32-bit, x32) end the process: their numbers mean
-other things. No call that makes a process, a thread, a socket or a namespace, runs a program or sends a signal is on
-the list, so no limit on their number is needed (the kernel enforces none on uid 0).
+Needs no privilege and cannot be undone. Calls of another architecture (32-bit, x32) end the process, because their
+numbers mean other calls. An interpreter's list has no call that creates a process, a thread, a socket or a namespace,
+runs a program or sends a signal, so RLIMIT_NPROC is not needed (the kernel does not enforce it on uid 0).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from r1kit.rewards.sandbox import kernel
+from r1kit.rewards.sandbox.native import kernel
 
-# name, number on x86_64, number on aarch64 (- where it has none); asm/unistd_64.h, asm-generic/unistd.h
+# name, number on x86_64, number on aarch64 (- for none), from asm/unistd_64.h and asm-generic/unistd.h
 NUMBERS = {
     name: {machine: int(n) for machine, n in zip(("x86_64", "aarch64"), numbers, strict=True) if n != "-"}
     for name, *numbers in (
@@ -133,33 +133,35 @@ PR_SET_SECCOMP, MODE_FILTER = 22, 2
 
 @dataclass(frozen=True)
 class Profile:
-    """The calls that stay allowed, by name."""
+    """The allowed system calls, by name."""
 
     allowed: frozenset[str]
-    # call -> {index of an argument: values it may have}; every argument named must match
+    # call -> {index of an argument: its allowed values}; all listed arguments must match
     conditions: Mapping[str, Mapping[int, tuple[int, ...]]] = field(default_factory=dict)
 
 
 TCGETS, FIONBIO, FIOCLEX = 0x5401, 0x5421, 0x5451
-# Duplicate, flags, locks; not F_SETOWN and F_SETSIG, which have the kernel send any signal to any process of the user.
+# Duplicate, flags, locks. Not F_SETOWN and F_SETSIG: with them the kernel sends any signal to any process of the user.
 FCNTL = (*range(8), 1030)
-OF_COMPILERS = frozenset("vfork clone execve wait4 arch_prctl set_tid_address chmod fchmod fchmodat fadvise64".split())
-# CLONE_VM | CLONE_VFORK | SIGCHLD: a process that will run another program, never a thread or a namespace.
+COMPILER_CALLS = frozenset(
+    "vfork clone execve wait4 arch_prctl set_tid_address chmod fchmod fchmodat fadvise64".split()
+)
+# CLONE_VM | CLONE_VFORK | SIGCHLD: a process that will run another program, not a thread and not a namespace.
 SPAWN = 0x4111
-INTERPRETER = Profile(  # a Python interpreter that computes, reads its library and writes to what it holds
-    frozenset(NUMBERS) - OF_COMPILERS,
+INTERPRETER = Profile(  # a Python interpreter that computes, reads its library and writes to open descriptors
+    frozenset(NUMBERS) - COMPILER_CALLS,
     {
-        "ioctl": {1: (TCGETS, FIONBIO, FIOCLEX)},  # what open() and isatty() ask; none that types into a terminal
+        "ioctl": {1: (TCGETS, FIONBIO, FIOCLEX)},  # what open() and isatty() use; no call that writes into a terminal
         "fcntl": {1: FCNTL},
-        "prlimit64": {0: (0,), 2: (0,)},  # read one's own limits
+        "prlimit64": {0: (0,), 2: (0,)},  # only read the own limits
     },
 )
 COMPILER = Profile(frozenset(NUMBERS), {**INTERPRETER.conditions, "clone": {0: (SPAWN,)}})
-NAMELESS = replace(INTERPRETER, allowed=INTERPRETER.allowed - {"uname"})  # nor learns the machine's name
+NAMELESS = replace(INTERPRETER, allowed=INTERPRETER.allowed - {"uname"})  # hides the machine's name too
 
 
 def install(profile: Profile = INTERPRETER) -> None:
-    """From here on this process makes no other system calls than these; OSError where the kernel has no filters."""
+    """Restrict this process to the system calls of the profile. Raises OSError where the kernel has no filters."""
     if kernel.MACHINE not in ARCHITECTURES:
         raise OSError(errno.ENOSYS, f"seccomp: no table of system calls for {kernel.MACHINE}")
     program = assemble(profile, kernel.MACHINE)
@@ -170,7 +172,7 @@ def install(profile: Profile = INTERPRETER) -> None:
 
 
 def assemble(profile: Profile, machine: str) -> bytes:
-    """The filter as an array of struct sock_filter (8 bytes each), for x86_64 or aarch64."""
+    """Return the filter as an array of struct sock_filter (8 bytes each). machine: x86_64 or aarch64."""
     code = [
         _op(LOAD_WORD, ARCHITECTURE_OFFSET),
         _op(JUMP_EQUAL, ARCHITECTURES[machine], 1, 0),
@@ -187,7 +189,7 @@ def assemble(profile: Profile, machine: str) -> bytes:
 
 
 def _conditions(arguments: Mapping[int, Iterable[int]]) -> list[bytes]:
-    """Return DENY unless each 64-bit argument has one of its values (all below 2**32); fall through otherwise."""
+    """Assemble a check that denies unless each 64-bit argument has one of its values, all below 2**32."""
     code = []
     for index, values in arguments.items():
         low, choices = ARGUMENTS_OFFSET + 8 * index, list(values)  # little-endian, as both machines are

@@ -1,4 +1,4 @@
-"""The standard library as programs find it in a component: loaded, with a clock and a randomness of our own."""
+"""Loads the standard library of a wasm component, with a virtual clock and seeded randomness."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ linecache locale logging math numbers operator pathlib pickle platform pprint qu
 signal socket statistics string struct subprocess tempfile textwrap threading timeit token tokenize traceback types
 typing unicodedata unittest urllib.parse uuid warnings weakref zlib _strptime"""
 
-offline.virtual_time()
+offline.install_virtual_time()
 for name in STANDARD_LIBRARY.split():
     importlib.import_module(name)
 for module in pkgutil.iter_modules(encodings.__path__, "encodings."):
-    with contextlib.suppress(ImportError):  # some are other systems'
+    with contextlib.suppress(ImportError):  # some encodings exist on other systems only
         importlib.import_module(module.name)
-offline.seeded_randomness()
+offline.seed_randomness()

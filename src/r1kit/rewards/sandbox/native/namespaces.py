@@ -1,7 +1,7 @@
-"""Namespaces: a server and its candidates see other processes, mounts, networks and users than the host has: none.
+"""Namespaces: hide the host's processes, mounts, networks and users from the fork server and its candidates.
 
-The server keeps every capability inside its own user namespace, which is how it makes a fresh process and mount
-namespace for each candidate; a candidate keeps none. No /proc is mounted. user_namespaces(7), pivot_root(2)
+The server keeps every capability inside its own user namespace, so that it can make a new process and mount namespace
+for each candidate. A candidate keeps no capability. /proc is not mounted. See user_namespaces(7) and pivot_root(2).
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ import signal
 import socket
 from collections.abc import Iterable
 
-from r1kit.rewards.sandbox import kernel
+from r1kit.rewards.sandbox.native import kernel
 
 HOST_NAME = "sandbox"
 NOBODY = 65534
-SCRATCH = "/tmp"  # the one writable place of a candidate, and where the new root is put together
+SCRATCH = "/tmp"  # a candidate's only writable directory; the new root is assembled there too
 SCRATCH_OPTIONS = "size=16m,nr_inodes=256,mode=700"
 
 
 def enter(visible: Iterable[str]) -> int:
-    """Go on as process 1 of new namespaces with `visible` as the whole, read-only, file system.
+    """Continue as process 1 of new namespaces whose read-only file system holds only `visible`.
 
-    Returns in a child of the caller, which itself only waits for it. Root first turns into nobody for good; an
-    interpreter that only root can reach (under its home) stays readable through the new root. Gives a descriptor of the
-    own process namespace, for `fresh_processes`. OSError where namespaces are not to be had.
+    Returns in a child; the caller's process only waits for it. Root becomes nobody irrevocably, after the new root
+    directory is assembled: an interpreter under root's home stays readable through it. Returns a descriptor of the own
+    process namespace, for `fresh_processes`. Raises OSError where namespaces are not granted.
     """
-    proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)  # there will be none
+    proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)  # /proc is not mounted in the new root
     visible = [*dict.fromkeys(visible)]
     if os.geteuid() == 0:
         kernel.call("unshare", kernel.CLONE_NEWNS)
@@ -49,7 +49,7 @@ def enter(visible: Iterable[str]) -> int:
 
 
 def become_nobody() -> None:
-    """Give up uid 0 for uid nobody, for good, keeping access to the own entries of /proc."""
+    """Change from uid 0 to uid nobody irrevocably, and keep access to this process's entries in /proc."""
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)
@@ -57,13 +57,16 @@ def become_nobody() -> None:
 
 
 def fresh_processes(own: int) -> None:
-    """The next fork gives process 1 of a new namespace. One that was used is left first: it cannot be unshared."""
+    """Make the next fork process 1 of a new namespace.
+
+    Returns to the namespace `own` first: a process namespace cannot be unshared twice.
+    """
     kernel.call("setns", own, kernel.CLONE_NEWPID)
     kernel.call("unshare", kernel.CLONE_NEWPID)
 
 
 def fresh_scratch(executable: bool = False) -> None:
-    """An empty, small, private directory as SCRATCH and working directory of this process."""
+    """Mount an empty, small, private directory at SCRATCH and make it the working directory."""
     kernel.call("unshare", kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC)
     flags = kernel.MS_NOSUID | kernel.MS_NODEV | (0 if executable else kernel.MS_NOEXEC)
     kernel.mount("scratch", SCRATCH, "tmpfs", flags, SCRATCH_OPTIONS)
@@ -74,15 +77,15 @@ def _new_namespaces(proc: int) -> None:
     uid, gid = os.geteuid(), os.getegid()
     kinds = kernel.CLONE_NEWUSER | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET
     kernel.call("unshare", kinds | kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS)
-    maps = {"setgroups": "deny", "gid_map": f"{NOBODY} {gid} 1", "uid_map": f"{NOBODY} {uid} 1"}
-    for name, text in maps.items():
+    files = {"setgroups": "deny", "gid_map": f"{NOBODY} {gid} 1", "uid_map": f"{NOBODY} {uid} 1"}
+    for name, text in files.items():
         handle = os.open(f"self/{name}", os.O_WRONLY, dir_fd=proc)
         os.write(handle, text.encode())
         os.close(handle)
 
 
 def _build_root(visible: list[str]) -> None:
-    """Make a file system of the visible paths alone the root of this mount namespace, read-only throughout."""
+    """Make a read-only file system of only the visible paths the root of this mount namespace."""
     real = {path: os.path.realpath(path) for path in visible if os.path.exists(path)}
     old = f"{SCRATCH}/old"
     kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
@@ -91,7 +94,7 @@ def _build_root(visible: list[str]) -> None:
     kernel.syscall(kernel.PIVOT_ROOT[kernel.MACHINE], SCRATCH.encode(), old.encode())
     os.chdir("/")
     for path, source in sorted(real.items()):
-        if not os.path.lexists(path):  # within one that is there already: it must not be written to
+        if not os.path.lexists(path):  # else it lies inside a path that is already mounted
             os.makedirs(path if os.path.isdir("/old" + source) else os.path.dirname(path), exist_ok=True)
             if not os.path.isdir(path):
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
@@ -100,6 +103,6 @@ def _build_root(visible: list[str]) -> None:
     kernel.call("umount2", b"/old", kernel.MNT_DETACH)
     os.rmdir("/old")
     locked = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
-    attributes = (ctypes.c_uint64 * 4)(locked, 0, 0, 0)  # struct mount_attr: to set, to clear, propagation, user
+    attributes = (ctypes.c_uint64 * 4)(locked, 0, 0, 0)  # struct mount_attr: set, clear, propagation, user namespace
     size = ctypes.sizeof(attributes)
     kernel.syscall(kernel.MOUNT_SETATTR, kernel.AT_FDCWD, b"/", kernel.AT_RECURSIVE, attributes, size)
