@@ -22,7 +22,6 @@ def _qwen2(vocabulary: int, width: int, inner: int, layers: int, heads: int, kv_
         num_attention_heads=heads,
         num_key_value_heads=kv_heads,
         head_dim=head,
-        qkv_bias=True,
         pad_token_id=0,
     )
 

@@ -37,7 +37,7 @@ def make_decoder(tokenizer):
 
     def make(seed: int = 0, **changes) -> Decoder:
         shape = dict(model_type="qwen2", vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48)
-        shape |= dict(num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8, qkv_bias=True)
+        shape |= dict(num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8)
         model = Decoder(ModelConfig(**{**shape, "eos_token_ids": (tokenizer.eos_token_id,), **changes}))
         model.initialise(seed)
         with torch.no_grad():  # as initialised it hardly looks at its input: all tokens are nearly as likely

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,45 +27,13 @@ from r1kit.data.store import READERS
 from r1kit.errors import UserError
 from r1kit.model.config import ModelConfig
 from r1kit.model.hf_config import read_config
+from r1kit.model.known_shapes import known_shape
 from r1kit.model.reference import local_model
 
 PROMPT_TOKENS = 512  # assumed; only the KV cache depends on it
 LOGITS_BYTES = 3 * 64 << 20
 CPU_PARAMETERS = 100e6  # smaller models are taken to run on a CPU, hence in fp32, when a recipe leaves it open
 BYTES = {"float32": 4, "bfloat16": 2}
-
-
-def _shape(
-    kind: str, vocab: int, width: int, inner: int, layers: int, heads: int, kv: int, tied: bool = True, **rest: Any
-) -> ModelConfig:
-    """A ModelConfig from the numbers model cards print; `rest` overrides what `kind` implies."""
-    implied = {"qkv_bias": kind == "qwen2", "qk_norm": kind == "qwen3", "head_dim": width // heads}
-    implied["tie_word_embeddings"] = tied
-    return ModelConfig(kind, vocab, width, inner, layers, heads, kv, **{**implied, **rest})
-
-
-_qwen2 = partial(_shape, "qwen2", max_position_embeddings=131_072)
-_qwen3 = partial(_shape, "qwen3", 151_936, head_dim=128, max_position_embeddings=32_768)
-_llama = partial(_shape, "llama", 128_256, max_position_embeddings=131_072)
-
-# Public shapes, so that a recipe on the hub's usual base models can be planned offline.
-KNOWN: dict[str, ModelConfig] = {
-    "Qwen/Qwen2.5-0.5B": _qwen2(151_936, 896, 4864, 24, 14, 2, max_position_embeddings=32_768),
-    "Qwen/Qwen2.5-1.5B": _qwen2(151_936, 1536, 8960, 28, 12, 2),
-    "Qwen/Qwen2.5-3B": _qwen2(151_936, 2048, 11_008, 36, 16, 2, max_position_embeddings=32_768),
-    "Qwen/Qwen2.5-7B": _qwen2(152_064, 3584, 18_944, 28, 28, 4, False),
-    "Qwen/Qwen2.5-14B": _qwen2(152_064, 5120, 13_824, 48, 40, 8, False),
-    "Qwen/Qwen2.5-32B": _qwen2(152_064, 5120, 27_648, 64, 40, 8, False),
-    "Qwen/Qwen2.5-Math-1.5B": _qwen2(151_936, 1536, 8960, 28, 12, 2, max_position_embeddings=4096),
-    "Qwen/Qwen2.5-Math-7B": _qwen2(152_064, 3584, 18_944, 28, 28, 4, False, max_position_embeddings=4096),
-    "Qwen/Qwen3-0.6B-Base": _qwen3(1024, 3072, 28, 16, 8),
-    "Qwen/Qwen3-1.7B-Base": _qwen3(2048, 6144, 28, 16, 8),
-    "Qwen/Qwen3-4B-Base": _qwen3(2560, 9728, 36, 32, 8),
-    "Qwen/Qwen3-8B-Base": _qwen3(4096, 12_288, 36, 32, 8, False),
-    "meta-llama/Llama-3.2-1B": _llama(2048, 8192, 16, 32, 8),
-    "meta-llama/Llama-3.2-3B": _llama(3072, 8192, 28, 24, 8),
-    "meta-llama/Llama-3.1-8B": _llama(4096, 14_336, 32, 32, 8, False),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +68,7 @@ def plan(recipe: Recipe) -> Plan:
     for name, stage in recipe.stage.items():
         shape = _stage_shape(stage, shapes)
         if shape is not None and isinstance(stage, Supervised):
-            shape = shape.reaching(stage.context_length)
+            shape = shape.with_context(stage.context_length)
         shapes[name] = shape
         stages.append(_plan_stage(recipe, name, stage, shape))
         warnings += [f"stage.{name}: {text}" for text in _warnings(stage, shape)]
@@ -110,15 +77,12 @@ def plan(recipe: Recipe) -> Plan:
 
 def _stage_shape(stage: Stage, earlier: Mapping[str, ModelConfig | None]) -> ModelConfig | None:
     if stage.model is None:
-        a = stage.architecture
-        sizes = (a.hidden_size, a.intermediate_size, a.num_hidden_layers, a.num_attention_heads, a.num_key_value_heads)
-        return _shape(a.model_type, stage.vocab_size, *sizes, max_position_embeddings=max(2048, stage.context_length))
+        return ModelConfig.from_architecture(stage.architecture, stage.vocab_size, stage.context_length)
     if stage.model in earlier:
         return earlier[stage.model]
     if (directory := local_model(stage.model)) is not None:
         return read_shape(directory)
-    names = (stage.model, f"{stage.model}-Base", stage.model.removesuffix("-Instruct"))
-    return next((KNOWN[name] for name in names if name in KNOWN), None)
+    return known_shape(stage.model)
 
 
 def read_shape(directory: Path) -> ModelConfig | None:
@@ -213,7 +177,7 @@ def _training_memory(shape: ModelConfig, bytes_each: int, tokens: int, reference
 
 def _supervised_memory(shape: ModelConfig, bytes_each: int, tokens: int) -> dict[str, int]:
     memory = _training_memory(shape, bytes_each, tokens, reference=False)
-    if shape.recomputes(tokens, bytes_each):  # the inputs of all blocks, and the inside of one
+    if shape.should_recompute(tokens, bytes_each):  # the inputs of all blocks, and the inside of one
         inputs = tokens * shape.num_hidden_layers * shape.hidden_size * bytes_each
         memory["activations"] = inputs + memory["activations"] // shape.num_hidden_layers
     return memory

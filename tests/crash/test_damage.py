@@ -64,7 +64,7 @@ def test_the_one_before_is_used_and_the_run_ends_in_the_same_bits(
     resumed = tiny_learner(seed=9)
     assert restore(resumed, two) == {"step": 1}
     said = capsys.readouterr().err
-    assert f"{name} is" in said and "step_00000002 is damaged" in said and "going on from step_00000001" in said
+    assert f"{name} is" in said and "step_00000002 is damaged" in said and "resuming from step_00000001" in said
     train(resumed, range(1, 2))
     save(resumed, {"step": 2}, two)
     train(resumed, range(2, 4))
@@ -80,4 +80,4 @@ def test_with_no_whole_checkpoint_the_stage_begins_anew(two: Path, capsys: pytes
     before = [p.clone() for p in learner.model.parameters()]
     assert restore(learner, two) is None
     assert same(list(learner.model.parameters()), before)
-    assert "going on from the stage's start" in capsys.readouterr().err
+    assert "resuming from the stage's start" in capsys.readouterr().err

@@ -27,7 +27,7 @@ from transformers import (
 
 from r1kit.data.tokenizer import train_tokenizer
 from r1kit.errors import UserError
-from r1kit.model.attention import AfterPrefix, Recorded
+from r1kit.model.attention import PrefixAttention, RecordingAttention
 from r1kit.model.decoder import Decoder
 from r1kit.model.hf import load_model, load_tokenizer, save_model
 from r1kit.model.hf_config import config_from_hf, config_to_hf, read_config
@@ -187,7 +187,7 @@ def test_the_tokenizer_file_outranks_transformers_own_rules(
 
 
 def test_a_directory_without_tokenizer_says_so(saved: Path) -> None:
-    with pytest.raises(UserError, match="no tokenizer here"):
+    with pytest.raises(UserError, match="no tokenizer: expected one of tokenizer.json"):
         load_tokenizer(saved)
 
 
@@ -206,7 +206,7 @@ def test_every_end_of_sequence_id_is_known(saved: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("case", "change", "named"),
     [
-        ("qwen2", {"model_type": "deepseek_v3"}, "'deepseek_v3': r1kit's own decoder covers qwen2, qwen3 and llama"),
+        ("qwen2", {"model_type": "deepseek_v3"}, "model_type = 'deepseek_v3': must be qwen2, qwen3 or llama"),
         ("qwen2", {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}, "use_sliding_window"),
         ("qwen3-untied", {"layer_types": ["full_attention", "sliding_attention"]}, "sliding_attention"),
         ("qwen2", {"rope_scaling": {"type": "yarn", "factor": 4.0}}, "rope_type 'yarn'"),
@@ -221,8 +221,8 @@ def test_every_end_of_sequence_id_is_known(saved: Path, tmp_path: Path) -> None:
         ("llama3", {"partial_rotary_factor": 0.5}, "partial_rotary_factor 0.5"),
         ("llama3", {"quantization_config": {"quant_method": "fp8"}}, "quantization_config"),
         ("qwen2", {"hidden_size": None, "vocab_size": None}, "lacks vocab_size, hidden_size"),
-        ("qwen2", {"num_key_value_heads": 4}, "multiple of num_key_value_heads 4"),
-        ("qwen2", {"head_dim": 7}, "head_dim 7 must be even"),
+        ("qwen2", {"num_key_value_heads": 4}, "num_attention_heads = 6: must be a multiple of num_key_value_heads = 4"),
+        ("qwen2", {"head_dim": 7}, "head_dim = 7: must be even"),
     ],
 )
 def test_configs_it_would_compute_wrongly_are_refused_by_name(case: str, change: dict, named: str) -> None:
@@ -277,7 +277,7 @@ def test_an_absent_head_is_the_embedding(saved: Path, tmp_path: Path) -> None:
     save_file({**weights, HEAD: weights["model.embed_tokens.weight"].clone()}, tmp_path / "model.safetensors")
     load_model(tmp_path, torch.bfloat16, "cpu")
     save_file({**weights, HEAD: head}, tmp_path / "model.safetensors")
-    with pytest.raises(UserError, match="ties the embeddings but lm_head.weight is not"):
+    with pytest.raises(UserError, match="ties the embeddings but lm_head.weight differs from"):
         load_model(tmp_path, torch.float32, "cpu")
 
 
@@ -292,16 +292,16 @@ def test_files_that_are_absent_or_unsafe_are_named(saved: Path, tmp_path: Path) 
     first.write_bytes(first.read_bytes()[:100])
     refused(f"{first.name}: not a readable safetensors file")
     first.unlink()
-    refused(f"names {first.name}, absent here")
+    refused(f"{first.name} missing, listed in model.safetensors.index.json")
     for name in ("../broken/" + first.name, "/etc/x.safetensors", "pytorch_model.bin"):
         index.write_text(json.dumps({"weight_map": {NORM: name}}))
-        refused("not the plain name of a .safetensors file")
+        refused("must be the plain name of a .safetensors file")
     index.unlink()
     for shard in broken.glob("*.safetensors"):
         shard.unlink()
-    refused("has no weights")
+    refused("no weights: expected model.safetensors")
     (broken / "pytorch_model.bin").write_bytes(b"\x80")
-    refused("never unpickles weights. Convert them .*save_pretrained")
+    refused(r"never unpickles weights\. If you trust their author, convert them: .*save_pretrained")
     (broken / "config.json").unlink()
     refused("config.json: no such file")
 
@@ -324,11 +324,11 @@ def test_shared_prefixes_change_nothing(case: str) -> None:
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
     weight = torch.randn(SHAPE["vocab_size"], generator=torch.Generator().manual_seed(5))
 
-    prefix = Recorded()
+    prefix = RecordingAttention()
     model(prompts, attend=prefix)
     keys, values = ([x.repeat_interleave(group, dim=0) for x in kv] for kv in (prefix.keys, prefix.values))
     positions = torch.tensor(lengths).repeat_interleave(group)[:, None] + torch.arange(length)
-    shared = model(tokens, positions, AfterPrefix(keys, values, mask.repeat_interleave(group, dim=0), length))
+    shared = model(tokens, positions, PrefixAttention(keys, values, mask.repeat_interleave(group, dim=0), length))
     shared_grads = torch.autograd.grad((model.logits(shared) * weight).mean(), list(model.parameters()))
 
     rows = [torch.cat((prompts[i // group, : lengths[i // group]], row)) for i, row in enumerate(tokens)]

@@ -20,7 +20,7 @@ VOCABULARY = 64
 
 def tiny_learner(seed: int = 0, beta: float = 0.02, dtype: torch.dtype = torch.float32) -> Learner:
     """Warm-up, decay, and a reference that is refreshed every third update unless beta is 0."""
-    shape = dict(model_type="qwen2", vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, qkv_bias=True)
+    shape = dict(model_type="qwen2", vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48)
     shape |= dict(num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8, eos_token_ids=(0,))
     model = Decoder(ModelConfig(**shape))
     model.initialise(seed)

@@ -10,6 +10,7 @@ import torch
 import transformers
 
 from r1kit import plan
+from r1kit.model.known_shapes import KNOWN_SHAPES
 from r1kit.recipe import load_recipe
 
 RECIPE = """
@@ -32,9 +33,9 @@ def test_the_defaults_are_the_papers_batches(tmp_path: Path) -> None:
     assert (counts["rollouts"], counts["reference_windows"], counts["completions"]) == (650, 26, 5_324_800)
 
 
-@pytest.mark.parametrize("name", plan.KNOWN)
+@pytest.mark.parametrize("name", KNOWN_SHAPES)
 def test_known_shapes_have_the_parameters_transformers_would_build(name: str) -> None:
-    shape = plan.KNOWN[name]
+    shape = KNOWN_SHAPES[name]
     keys = (
         "vocab_size",
         "hidden_size",
@@ -57,7 +58,7 @@ def test_known_shapes_have_the_parameters_transformers_would_build(name: str) ->
      ("Qwen/Qwen3-8B-Base", 8.19)],
 )  # fmt: skip
 def test_known_shapes_have_the_parameters_their_cards_print(name: str, billions: float) -> None:
-    assert plan.KNOWN[name].parameter_count() / 1e9 == pytest.approx(billions, rel=0.005)
+    assert KNOWN_SHAPES[name].parameter_count() / 1e9 == pytest.approx(billions, rel=0.005)
 
 
 def test_a_local_checkpoint_is_read_and_an_unknown_architecture_said_to_be(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_a_local_checkpoint_is_read_and_an_unknown_architecture_said_to_be(tmp_p
 
 
 def test_memory_follows_its_formula(tmp_path: Path) -> None:
-    shape = plan.KNOWN["Qwen/Qwen2.5-0.5B"]
+    shape = KNOWN_SHAPES["Qwen/Qwen2.5-0.5B"]
     n = shape.parameter_count()
     memory = planned(tmp_path, "stage.zero.max_completion_length=1024").stages[0].memory
     assert memory["weights"] == 6 * n and memory["gradients"] == 4 * n and memory["optimizer"] == 8 * n

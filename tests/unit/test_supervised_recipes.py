@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from r1kit import plan
+from r1kit.model.known_shapes import KNOWN_SHAPES
 from r1kit.recipe import RecipeError, load_recipe
 from r1kit.run import pipeline
 
@@ -41,8 +42,8 @@ def test_the_defaults_are_the_papers(recipe: Path) -> None:
 def test_the_plan_counts_memory_as_it_is_trained(recipe: Path) -> None:
     found = plan.plan(load_recipe(str(recipe)))
     assert found.warnings == () and "2 epochs, 128 records a step" in plan.render(found)
-    shape = plan.KNOWN["Qwen/Qwen2.5-1.5B"]
-    assert shape.recomputes(32_768, 2) and not shape.recomputes(4096, 2)
+    shape = KNOWN_SHAPES["Qwen/Qwen2.5-1.5B"]
+    assert shape.should_recompute(32_768, 2) and not shape.should_recompute(4096, 2)
     kept = shape.activation_bytes(32_768, 2)
     assert found.stages[0].memory["activations"] == 28 * 32_768 * 1536 * 2 + kept // 28 < kept / 8
     short = plan.plan(load_recipe(str(recipe), ["stage.dev.context_length=4096"]))  # rows hold 8,192 all the same

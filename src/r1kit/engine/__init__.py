@@ -1,0 +1,1 @@
+"""Rollout engines: prompts in, completions with log-probabilities out."""

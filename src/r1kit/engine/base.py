@@ -1,17 +1,20 @@
-"""What a rollout engine is: prompts in, completions with log-probabilities out."""
+"""The interface of rollout engines: prompts in, completions with log-probabilities out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from r1kit.types import Completion
+
+if TYPE_CHECKING:
+    from r1kit.model.decoder import Decoder
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A tokenised prompt and how many completions of it are wanted."""
+    """A tokenized prompt and the number of completions to sample."""
 
     prompt_id: str  # part of every sample's random key
     token_ids: tuple[int, ...]
@@ -21,7 +24,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How tokens are drawn. A token is a pure function of (seed, prompt_id, sample, position, logits)."""
+    """How tokens are sampled. A token is a pure function of (seed, prompt_id, sample, position, logits)."""
 
     seed: int
     max_tokens: int
@@ -32,33 +35,33 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What has just been added to one completion."""
+    """Tokens just added to one completion."""
 
     prompt_id: str
     sample: int
     token_ids: list[int]
 
 
-Finished = Callable[[Completion], None]
+Finished = Callable[[Completion], None]  # called with every completion as soon as it is finished
 
 
 class Engine(Protocol):
-    """Native, vLLM or scripted."""
+    """A rollout engine; see `engine.factory` for the ones there are."""
 
     def generate(
         self, requests: Sequence[Request], params: SamplingParams, finished: Finished | None = None
     ) -> list[Completion]:
-        """All completions, in the order of the requests and then of their samples.
+        """Return all completions, ordered by request and then by sample.
 
-        `finished` is told of each as soon as it is whole, while others are being written, in whatever order that is.
-        Log-probabilities are of the tempered distribution before top-p and top-k cut it, as the learner computes them.
+        `finished` is called with each completion while others are still being sampled, in any order.
+        Log-probabilities are under the tempered distribution before top-p and top-k, as the learner computes them.
         """
         ...
 
     def stream(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Delta]:
-        """The same tokens as `generate`, as they are written."""
+        """Yield the tokens that `generate` returns while they are sampled."""
         ...
 
-    def load_weights(self, model: object, version: int) -> None:
-        """Generate with these weights from now on; completions carry `version`."""
+    def load_weights(self, model: Decoder, version: int) -> None:
+        """Generate with these weights from now on. Completions carry `version`."""
         ...

@@ -1,6 +1,6 @@
-"""The completions that are being written together, and which of them are still the same.
+"""The completions that are decoded together, and which of them are still identical.
 
-Shapes: R drafts (completions being written), N rows (what differs among them), D model width.
+Shapes: R completions, N cache rows (distinct token sequences among them), D model width.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from r1kit.engine.cache import Cache
+from r1kit.engine.cache import KVCache
 
-# The cache is put in order when this share of its rows is idle or new; that costs a copy of it.
-TIDY_SHARE = 0.2
+# Compact the cache when this share of its rows is unused or new. Compacting copies the cache.
+COMPACT_SHARE = 0.2
 
 
 @dataclass(slots=True)
-class Draft:
-    """One completion being written."""
+class PartialCompletion:
+    """A completion being sampled."""
 
     request: int
     prompt_id: str
@@ -28,55 +28,64 @@ class Draft:
 
 
 class Batch:
-    """The drafts that are written together. Those of a prompt are one row, computed once, until they differ."""
+    """Completions decoded together. Those of one prompt share a cache row until their tokens differ."""
 
-    def __init__(self, drafts: list[Draft], keys_R: Tensor, row_R: Tensor, hidden_ND: Tensor, cache: Cache):
-        self.drafts, self.keys_R, self.row_R, self.hidden_ND, self.cache = drafts, keys_R, row_R, hidden_ND, cache
+    def __init__(
+        self, completions: list[PartialCompletion], keys_R: Tensor, row_R: Tensor, hidden_ND: Tensor, cache: KVCache
+    ) -> None:
+        self.completions = completions
+        self.keys_R = keys_R  # random keys, see engine.sampler
+        self.row_R = row_R  # the cache row of each completion
+        self.hidden_ND, self.cache = hidden_ND, cache
         self.done_R = torch.zeros_like(row_R, dtype=torch.bool)
-        self.all_differ = False
+        self.all_differ = False  # every unfinished completion has a row of its own
 
-    def part(self, token_R: Tensor) -> Tensor:
-        """[N] the next token of every row. Drafts of one row that drew different tokens get a row for each."""
+    def split_rows(self, token_R: Tensor) -> Tensor:
+        """Return the next token [N] of every row. Rows whose completions sampled different tokens are split."""
         if not self.all_differ:
             live = (~self.done_R).nonzero().squeeze(1)
             pairs, pair_of = torch.unique(self.row_R[live] << 32 | token_R[live], return_inverse=True)
-            self.row_R = torch.zeros_like(self.row_R).index_copy_(0, live, self._places(pairs >> 32)[pair_of])
+            self.row_R = torch.zeros_like(self.row_R).index_copy_(0, live, self._assign_rows(pairs >> 32)[pair_of])
             self.all_differ = len(pairs) == len(live)
         rows = len(self.cache)
-        kept_R = self.row_R.where(~self.done_R, rows)  # what finished drafts drew goes nowhere
-        return token_R.new_zeros(rows + 1).scatter_(0, kept_R, token_R)[:rows]
+        target_R = self.row_R.where(~self.done_R, rows)  # tokens of finished completions go to a spare row
+        return token_R.new_zeros(rows + 1).scatter_(0, target_R, token_R)[:rows]
 
-    def _places(self, row: Tensor) -> Tensor:
-        """Where rows go, given in order and once for each part: the first part stays, the others are copies."""
+    def _assign_rows(self, row: Tensor) -> Tensor:
+        """Return the new row of every branch, given its current row in ascending order, repeated for each branch.
+
+        The first branch of a row keeps it; the others get copies.
+        """
         is_copy = row.diff(prepend=row.new_full((1,), -1)) == 0
         copied = row[is_copy]
         if len(copied) == 0:
             return row
-        if len(copied) > TIDY_SHARE * len(self.cache):
-            self.cache.keep(row)
+        if len(copied) > COMPACT_SHARE * len(self.cache):
+            self.cache.select(row)
             return torch.arange(len(row), device=row.device)
         is_free = torch.ones(len(self.cache) + len(copied), dtype=torch.bool, device=row.device)
         is_free[row] = False
         free = is_free.nonzero().squeeze(1)[: len(copied)]
-        self.cache.copy(copied, free, most=len(self.drafts))
+        self.cache.copy(copied, free, max_rows=len(self.completions))
         return row.masked_scatter(is_copy, free)
 
-    def drop_done(self) -> None:
-        """Forget finished drafts, and put the cache in order where that is worth a copy of it."""
+    def drop_finished(self) -> None:
+        """Remove finished completions, and compact the cache where that is worth a copy of it."""
         live = (~self.done_R).nonzero().squeeze(1)
-        self.drafts = [self.drafts[i] for i in live.tolist()]
+        self.completions = [self.completions[i] for i in live.tolist()]
         self.keys_R, self.row_R, self.done_R = self.keys_R[live], self.row_R[live], self.done_R[live]
-        rows, row_of = self.row_R.unique(return_inverse=True)
-        if len(rows) <= (1 - TIDY_SHARE) * len(self.cache) or (self.all_differ and not self.cache.in_order):
-            kept = self.cache.ordered(rows)
-            self.cache.keep(kept)
+        rows, row_of = torch.unique(self.row_R, return_inverse=True)
+        if len(rows) <= (1 - COMPACT_SHARE) * len(self.cache) or (self.all_differ and not self.cache.is_sorted):
+            kept = self.cache.sorted_rows(rows)
+            self.cache.select(kept)
             self.hidden_ND, self.row_R = self.hidden_ND[kept], kept.argsort()[row_of]
 
-    def join(self, other: Batch) -> None:
-        self.drafts += other.drafts
+    def extend(self, other: Batch) -> None:
+        """Append another batch's completions."""
+        self.completions += other.completions
         self.keys_R = torch.cat((self.keys_R, other.keys_R))
         self.row_R = torch.cat((self.row_R, other.row_R + len(self.cache)))
         self.done_R = torch.cat((self.done_R, other.done_R))
         self.hidden_ND = torch.cat((self.hidden_ND, other.hidden_ND))
-        self.cache.join(other.cache)
+        self.cache.extend(other.cache)
         self.all_differ = False

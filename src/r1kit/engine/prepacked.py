@@ -1,7 +1,7 @@
-"""A decoder over weights in the order in which oneDNN multiplies them, for generation on a CPU.
+"""A copy of the decoder for generation on a CPU, with its matrices in oneDNN's memory layout.
 
-A plain matrix is put into that order again in every product. With the few rows of a decode step that takes up to as
-long as the arithmetic, which is the same afterwards: in bfloat16 to the last bit.
+For a plain matrix, oneDNN converts the layout in every product. With the few rows of a decode step that takes up to as
+long as the arithmetic. The products are the same; in bfloat16 the results are bit-identical.
 """
 
 from __future__ import annotations
@@ -15,44 +15,44 @@ from torch import Tensor, nn
 from r1kit.machine import memory_bytes
 from r1kit.model.decoder import Decoder
 
-MEMORY_SHARE = 0.2  # of the machine's: a model whose copies take more is not held twice
-FEW_ROWS = 16  # up to so many MKL is faster in float32, which takes the plain order
+MEMORY_SHARE = 0.2  # of the machine's memory: larger copies are not made
+FEW_ROWS = 16  # up to this many rows MKL is faster in float32, with the plain layout
 
 
 def prepacked(model: Decoder) -> Decoder:
-    """A copy whose matrices are packed now and follow no later change; all else is shared.
+    """Return a copy of the model with packed matrices; everything else is shared. Later updates do not reach it.
 
-    The model itself where torch has no such products (its compiler calls them; they are no public API), or too little
-    memory.
+    Returns the model itself where memory is short, or where torch lacks these products (they are called by its
+    compiler and not part of the public API).
     """
-    if not _is_possible(model):
+    if not _can_prepack(model):
         return model
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    twin = copy.deepcopy(model, shared)
-    for module in [*twin.modules()]:
+    packed = copy.deepcopy(model, shared)
+    for module in [*packed.modules()]:
         for name, child in [*module.named_children()]:
             if isinstance(child, nn.Linear):
                 setattr(module, name, _PrepackedLinear(child.weight, child.bias))
     if model.config.tie_word_embeddings:
-        twin.head = _PrepackedLinear(model.head_weight, None)
-    return twin
+        packed.head = _PrepackedLinear(model.head_weight, None)
+    return packed
 
 
-def _is_possible(model: Decoder) -> bool:
+def _can_prepack(model: Decoder) -> bool:
     weight = model.head_weight
-    there = hasattr(torch.ops.mkldnn, "_linear_pointwise") and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+    exists = hasattr(torch.ops.mkldnn, "_linear_pointwise") and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
     fast = weight.dtype == torch.float32 or (
         weight.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     )
     copies = 2 if weight.dtype == torch.float32 else 1
     size = copies * sum(parameter.nbytes for parameter in model.parameters())
-    return weight.device.type == "cpu" and there and fast and size < MEMORY_SHARE * memory_bytes()
+    return weight.device.type == "cpu" and exists and fast and size < MEMORY_SHARE * memory_bytes()
 
 
 class _PrepackedLinear(nn.Module):
-    """`nn.Linear` without a gradient."""
+    """`nn.Linear` without gradients."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None):
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
         self.plain = weight.detach().clone() if weight.dtype == torch.float32 else None
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
@@ -61,4 +61,5 @@ class _PrepackedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.plain is not None and len(x) <= FEW_ROWS:
             return F.linear(x, self.plain, self.bias)
-        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        packed: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        return packed

@@ -1,4 +1,4 @@
-"""An engine that says what it is told: for tests, and for trying rewards and pipelines without a model."""
+"""An engine with scripted completions, for tests and for trying rewards without a model."""
 
 from __future__ import annotations
 
@@ -11,35 +11,42 @@ from r1kit.types import Completion
 
 
 class ScriptedEngine:
-    """`script(prompt_id, sample)` is the answer. Every token is certain (log-probability 0)."""
+    """Returns `script(prompt_id, sample)` as the completion. Every token has log-probability 0."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, script: Callable[[str, int], str]):
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, script: Callable[[str, int], str]) -> None:
         self.tokenizer, self.script, self.version = tokenizer, script, 0
 
     def load_weights(self, model: object, version: int) -> None:
+        """See `Engine.load_weights`; only the version is used."""
         self.version = version
 
     def generate(
         self, requests: Sequence[Request], params: SamplingParams, finished: Finished | None = None
     ) -> list[Completion]:
-        """See `Engine.generate`. An answer longer than max_tokens is cut off."""
+        """See `Engine.generate`. Completions longer than max_tokens are truncated."""
         completions = []
         for request in requests:
-            for index in range(request.first_sample, request.first_sample + request.samples):
-                text = self.script(request.prompt_id, index)
-                ids = [*self.tokenizer.encode(text, add_special_tokens=False), self.tokenizer.eos_token_id]
-                stopped = len(ids) <= params.max_tokens
-                ids = ids[: params.max_tokens]
-                text = self.tokenizer.decode(ids, skip_special_tokens=True)
-                finish = "stop" if stopped else "length"
-                completions.append(
-                    Completion(request.prompt_id, index, tuple(ids), (0.0,) * len(ids), text, finish, self.version)
-                )
+            for sample in range(request.first_sample, request.first_sample + request.samples):
+                completions.append(self._completion(request.prompt_id, sample, params.max_tokens))
                 if finished is not None:
                     finished(completions[-1])
         return completions
 
+    def _completion(self, prompt_id: str, sample: int, max_tokens: int) -> Completion:
+        text = self.script(prompt_id, sample)
+        all_ids = [*self.tokenizer.encode(text, add_special_tokens=False), self.tokenizer.eos_token_id]
+        ids = all_ids[:max_tokens]
+        return Completion(
+            prompt_id=prompt_id,
+            sample=sample,
+            token_ids=tuple(ids),
+            logprobs=(0.0,) * len(ids),
+            text=str(self.tokenizer.decode(ids, skip_special_tokens=True)),
+            finish_reason="stop" if len(all_ids) <= max_tokens else "length",
+            weights_version=self.version,
+        )
+
     def stream(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Delta]:
-        """See `Engine.stream`: here each answer comes whole."""
+        """See `Engine.stream`. Each completion is one delta."""
         for completion in self.generate(requests, params):
             yield Delta(completion.prompt_id, completion.sample, list(completion.token_ids))

@@ -1,0 +1,1 @@
+"""Training: objectives, log-probabilities, the policy update, optimizer and checkpoints."""

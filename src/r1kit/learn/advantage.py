@@ -1,4 +1,4 @@
-"""Advantages of completions relative to their group.
+"""Advantages of completions within their group.
 
 Shapes: P prompts, G group size.
 """
@@ -8,16 +8,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Added to the standard deviation. The paper gives none; small enough that any real variance is normalised.
+# Added to the standard deviation. The paper names no value; this one is too small to affect real variance.
 STD_EPSILON = 1e-6
 
 
 def group_advantages(rewards_PG: Tensor, scale_by_std: bool = True, graded_PG: Tensor | None = None) -> Tensor:
-    """A_i = (r_i - mean(r)) / std(r) over each group (DeepSeekMath, section 4.1.2; R1, eq. 3).
+    """Return A_i = (r_i - mean(r)) / std(r) over each group (DeepSeekMath, section 4.1.2; R1, eq. 3).
 
-    std is the sample standard deviation (ddof 1; the paper does not say). A group whose rewards are all equal has
-    advantage exactly 0, a group of one too. `scale_by_std=False` leaves the difference as it is (Dr. GRPO).
-    What `graded_PG` is False for has advantage 0 and no part in its group's mean and deviation.
+    std is the sample standard deviation (ddof 1; the paper does not say). Groups with equal rewards, and groups of
+    one, have advantage exactly 0. `scale_by_std=False` omits the division (Dr. GRPO). Completions with `graded_PG`
+    False have advantage 0 and do not enter the mean and deviation of their group.
     """
     graded_PG = _all_if_none(graded_PG, rewards_PG)
     count_P1 = graded_PG.sum(dim=1, keepdim=True)
@@ -32,7 +32,7 @@ def group_advantages(rewards_PG: Tensor, scale_by_std: bool = True, graded_PG: T
 
 
 def has_variance(rewards_PG: Tensor, graded_PG: Tensor | None = None) -> Tensor:
-    """True for groups that can teach: not all rewards (of what is graded) are equal."""
+    """Return True [P] for groups whose graded rewards are not all equal."""
     graded_PG = _all_if_none(graded_PG, rewards_PG)
     highest_P = rewards_PG.where(graded_PG, -torch.inf).amax(dim=1)
     return highest_P > rewards_PG.where(graded_PG, torch.inf).amin(dim=1)
@@ -43,6 +43,6 @@ def _all_if_none(graded_PG: Tensor | None, rewards_PG: Tensor) -> Tensor:
 
 
 def overlong_penalty(lengths: Tensor, max_length: int, buffer: int) -> Tensor:
-    """DAPO's soft punishment (eq. 13): 0 up to max_length - buffer, then linearly down to -1 at max_length."""
+    """Return DAPO's length penalty (eq. 13): 0 up to max_length - buffer, then linear to -1 at max_length."""
     over = lengths - (max_length - buffer)
     return -(over / buffer).clamp(0, 1)

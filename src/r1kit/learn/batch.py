@@ -1,4 +1,4 @@
-"""From completions to tensors, and from a step's batch to micro-batches that fit in memory.
+"""Turn completions into tensors, and a step's batch into micro-batches that fit in memory.
 
 Shapes as in `types.TrainBatch`: P prompts, G group size, B = P * G sequences, L longest prompt, T longest completion.
 """
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from r1kit.types import Completion, TrainBatch
 
-FULL_ENOUGH = 0.8  # the share of the longest row that the shortest of a micro-batch has
-WORTH_A_PASS = 1024  # tokens below which a pass costs more than padding does
+MIN_FILL = 0.8  # a micro-batch of some size: shortest / longest row is at least this
+MIN_PASS_TOKENS = 1024  # smaller micro-batches cost more than padding does
 
 
 def make_batch(
@@ -26,9 +26,10 @@ def make_batch(
     device: torch.device | str = "cpu",
     graded_PG: Tensor | None = None,
 ) -> TrainBatch:
-    """Pad on the right. `mask_truncated` takes answers that were cut off out of the loss.
+    """Pad prompts and completions on the right.
 
-    What `graded_PG` is False for (nothing by default) is left out altogether: of the loss and of what it is divided by.
+    `mask_truncated` excludes truncated completions from the loss. Completions with `graded_PG` False (none by default)
+    are excluded from the loss and from its normalizer.
     """
     completions = [completion for group in groups for completion in group]
     completion_BT, completion_mask_BT = _pad([c.token_ids for c in completions], torch.long)
@@ -46,7 +47,7 @@ def make_batch(
         old_logp_BT=old_logp_BT.to(device),
         advantages_B=advantages_PG.flatten().to(device=device, dtype=torch.float32),
         graded_B=graded_B.to(device),
-        twin_B=_twins(completion_BT, completion_mask_BT, len(completions) // len(prompts)).to(device),
+        duplicate_of_B=_first_equal(completion_BT, completion_mask_BT, len(completions) // len(prompts)).to(device),
         temperature=temperature,
     )
 
@@ -60,30 +61,30 @@ def _pad(rows: Sequence[Sequence[float]], dtype: torch.dtype) -> tuple[Tensor, T
     return padded, mask
 
 
-def _twins(completion_BT: Tensor, mask_BT: Tensor, group: int) -> Tensor:
-    """[B] the first row with the same prompt and the same tokens inside the mask."""
+def _first_equal(completion_BT: Tensor, mask_BT: Tensor, group: int) -> Tensor:
+    """Return [B]: the first row with the same prompt and the same tokens inside the mask."""
     rows_B = torch.arange(len(completion_BT))
-    answers = torch.cat((rows_B[:, None] // group, completion_BT.where(mask_BT, -1)), dim=1)
-    _, answer_B = torch.unique(answers, dim=0, return_inverse=True)
-    return rows_B.scatter_reduce(0, answer_B, rows_B, "amin", include_self=False)[answer_B]
+    content = torch.cat((rows_B[:, None] // group, completion_BT.where(mask_BT, -1)), dim=1)
+    _, class_B = torch.unique(content, dim=0, return_inverse=True)
+    return rows_B.scatter_reduce(0, class_B, rows_B, "amin", include_self=False)[class_B]
 
 
 def prompt_blocks(batch: TrainBatch, micro_batch_tokens: int, skip_zero_variance: bool) -> Iterator[Tensor]:
-    """Runs of prompt indices whose padded tokens fit; always at least one prompt.
+    """Yield runs of prompt indices whose padded tokens fit, at least one prompt each.
 
-    Groups without any advantage can be skipped, unless there are no others.
+    `skip_zero_variance` leaves out groups whose advantages are all zero, unless every group is one of these.
     """
     prompts, length = batch.prompt_PL.shape
-    wanted_P = batch.advantages_B.view(prompts, -1).any(1)
-    if not (skip_zero_variance and wanted_P.any()):
-        wanted_P = torch.ones_like(wanted_P)
-    yield from wanted_P.nonzero().squeeze(1).split(max(1, micro_batch_tokens // length))
+    selected_P = batch.advantages_B.view(prompts, -1).any(1)
+    if not (skip_zero_variance and selected_P.any()):
+        selected_P = torch.ones_like(selected_P)
+    yield from torch.split(selected_P.nonzero().squeeze(1), max(1, micro_batch_tokens // length))
 
 
 def micro_batches(lengths_B: Tensor, micro_batch_tokens: int) -> Iterator[Tensor]:
-    """Sequence indices in runs of similar length whose padded tokens fit, longest first; at least one each.
+    """Yield runs of sequence indices of similar length whose padded tokens fit, longest first, at least one each.
 
-    A run also ends where its shortest would be mostly padding, unless it is still too small to be worth a pass.
+    A run also ends where padding would exceed 1 - MIN_FILL of a row, unless the run is still below MIN_PASS_TOKENS.
     """
     order = torch.argsort(lengths_B, descending=True, stable=True)
     lengths = lengths_B[order].clamp(min=1).tolist()
@@ -91,7 +92,7 @@ def micro_batches(lengths_B: Tensor, micro_batch_tokens: int) -> Iterator[Tensor
     while start < len(order):
         longest, end = lengths[start], start + 1
         while end < len(order) and (end + 1 - start) * longest <= micro_batch_tokens:
-            if lengths[end] < FULL_ENOUGH * longest and (end - start) * longest >= WORTH_A_PASS:
+            if lengths[end] < MIN_FILL * longest and (end - start) * longest >= MIN_PASS_TOKENS:
                 break
             end += 1
         yield order[start:end]

@@ -1,9 +1,9 @@
-"""Training state on disk, through torch.distributed.checkpoint: one process or many write the same format.
+"""Training state on disk, written with torch.distributed.checkpoint (DCP).
 
-    checkpoints/step_00000030/   weights, optimizer and reference (DCP shards), progress.json, manifest.json
+    checkpoints/step_00000030/   weights, optimizer and reference model (DCP shards), progress.json, manifest.json
 
-A checkpoint is copied in memory between two steps and written while training goes on: aside, with the SHA-256 of every
-file, durably, and then under its name at once. What counts is the newest one whose hashes hold.
+A checkpoint is copied in memory between two steps and written in the background: into a temporary directory, with the
+SHA-256 of every file, synced to disk, then renamed atomically. The newest checkpoint whose hashes match is restored.
 """
 
 from __future__ import annotations
@@ -13,144 +13,155 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
+from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
+from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 
 from r1kit.console import say
 from r1kit.files import damage, fsync, publish, read_json, seal, write_bytes
 
 KEEP = 2  # the newest, and one to fall back on
 PROGRESS = "progress.json"
-# One process is what is meant here.
+# torch warns that a single process saves; that is intended.
 warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
 
 
-class Trained(Protocol):
-    """What a checkpoint holds; a Learner is one."""
+class TrainingState(Protocol):
+    """What a checkpoint holds; `learn.learner.Learner` is one."""
 
-    master: torch.nn.Module  # the weights that `optimizer` updates
-    reference: torch.nn.Module | None
-    optimizer: torch.optim.Optimizer
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer, whose state is saved."""
 
-    def follow_master(self) -> None:
-        """Called when `master` has been restored."""
+    @property
+    def master(self) -> torch.nn.Module:
+        """The weights that `optimizer` updates."""
+
+    @property
+    def reference(self) -> torch.nn.Module | None:
+        """The reference model, if there is one."""
+
+    def sync_compute_weights(self) -> None:
+        """Copy the master weights to the compute weights. Called after `master` is restored."""
 
 
 class Checkpoints:
-    """The checkpoints of one stage. Close it, or leave its `with`, before what they are of is used elsewhere.
+    """The checkpoints of one stage. Close it, or leave its `with` block, before the trained model is used elsewhere.
 
-    `logs` are files in which only lines are appended: a checkpoint knows how long they were.
+    `logs` are append-only files whose lengths are part of a checkpoint.
     """
 
-    def __init__(self, directory: Path, logs: Sequence[Path] = ()):
+    def __init__(self, directory: Path, logs: Sequence[Path] = ()) -> None:
         self.directory, self.logs = directory, logs
-        self._writer = ThreadPoolExecutor(1, "checkpoint")
-        self._writing: Future[None] | None = None
+        self._executor = ThreadPoolExecutor(1, "checkpoint")
+        self._pending: Future[None] | None = None
 
     def __enter__(self) -> Checkpoints:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._writer.shutdown()  # waits
+        self._executor.shutdown()  # waits
         self.wait()
 
     def wait(self) -> None:
-        """Until what was saved last is on disk, or has failed."""
-        if self._writing is not None:
-            writing, self._writing = self._writing, None
-            writing.result()
+        """Block until the last `save` is on disk or has failed."""
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.result()
 
-    def save(self, learner: Trained, progress: dict[str, Any]) -> None:
-        """Have a checkpoint written that stands after `progress["step"]` updates; the newest KEEP stay.
+    def save(self, state: TrainingState, progress: Mapping[str, Any]) -> None:
+        """Start writing the checkpoint after `progress["step"]` updates; the newest KEEP stay.
 
-        Training may go on at once. A disk that is full costs this checkpoint and a warning, nothing else.
+        Training may continue at once. When the disk is full, the checkpoint is lost and a warning printed.
         """
-        if not learner.optimizer.state:  # every update so far was left out: the stage's start is as good
+        if not state.optimizer.state:  # every update so far was skipped: nothing differs from the stage's start
             return
         self.wait()
         lengths = {log.name: log.stat().st_size for log in self.logs if log.exists()}
-        self._writing = self._writer.submit(self._write, _copy(_state(learner)), {**progress, "logs": lengths})
+        self._pending = self._executor.submit(self._write, _copy(_tensors(state)), {**progress, "logs": lengths})
 
-    def restore(self, learner: Trained) -> dict[str, Any] | None:
-        """Load the newest whole checkpoint into the learner, and cut the logs back to what they were.
+    def restore(self, state: TrainingState) -> dict[str, Any] | None:
+        """Load the newest undamaged checkpoint, and truncate the logs to their lengths at that time.
 
-        Returns its progress, None when there is no checkpoint. Damaged ones are named and set aside.
+        Returns the progress that was saved, or None without a checkpoint. Damaged checkpoints are renamed, and a
+        warning names them.
         """
-        for left_behind in self.directory.glob(".step_*"):
-            shutil.rmtree(left_behind)
-        found = self._newest_whole()
-        if found is None:
-            self._cut_logs({})
+        for leftover in self.directory.glob(".step_*"):
+            shutil.rmtree(leftover)
+        newest = self._newest_undamaged()
+        if newest is None:
+            self._truncate_logs({})
             return None
-        state = _state(learner)
-        with _plain_errors():
-            dcp.load(state, checkpoint_id=found, no_dist=True)
-        set_optimizer_state_dict(learner.master, learner.optimizer, optim_state_dict=state["optimizer"])
-        learner.follow_master()
-        progress = read_json(found / PROGRESS)
-        self._cut_logs(progress.pop("logs"))
-        self._drop_old()
+        tensors = _tensors(state)
+        with _original_errors():
+            dcp_load(tensors, checkpoint_id=newest, no_dist=True)
+        set_optimizer_state_dict(state.master, state.optimizer, optim_state_dict=tensors["optimizer"])
+        state.sync_compute_weights()
+        progress: dict[str, Any] = read_json(newest / PROGRESS)
+        self._truncate_logs(progress.pop("logs"))
+        self._delete_old()
         return progress
 
-    def _write(self, state: dict[str, Any], progress: dict[str, Any]) -> None:
+    def _write(self, tensors: dict[str, Any], progress: Mapping[str, Any]) -> None:
         final = self.directory / f"step_{progress['step']:08d}"
-        aside = self.directory / f".{final.name}.tmp"
+        temporary = self.directory / f".{final.name}.tmp"
         try:
-            aside.mkdir(parents=True)
-            with _plain_errors():
-                dcp.save(state, storage_writer=dcp.FileSystemWriter(aside, sync_files=False), no_dist=True)
-            write_bytes(aside / PROGRESS, json.dumps(progress).encode())
+            temporary.mkdir(parents=True)
+            with _original_errors():
+                dcp_save(tensors, storage_writer=FileSystemWriter(temporary, sync_files=False), no_dist=True)
+            write_bytes(temporary / PROGRESS, json.dumps(progress).encode())
             for log in self.logs:
                 if log.exists():
-                    fsync(log)  # a checkpoint must not outlive the lines it counts on
-            seal(aside)
-            publish(aside, final)
-            fsync(self.directory.parent)  # the first makes `checkpoints` itself
-            if wrong := damage(final):
-                raise OSError(f"read back otherwise than written: {', '.join(wrong)}")
+                    fsync(log)  # the checkpoint relies on the lines written so far
+            seal(temporary)
+            publish(temporary, final)
+            fsync(self.directory.parent)  # the first checkpoint creates `checkpoints` itself
+            if faults := damage(final):
+                raise OSError(f"read back differently from what was written: {', '.join(faults)}")
         except OSError as error:
-            for unusable in (aside, final):
+            for unusable in (temporary, final):
                 shutil.rmtree(unusable, ignore_errors=True)
             last = self.newest()
             say(
                 f"warning: {final.name} could not be written ({error.strerror or error}). Training goes on; the last "
-                f"good checkpoint is {last.name if last else 'none'}. Make room on the disk of {self.directory}"
+                f"good checkpoint is {last.name if last else 'none'}. Free space on the disk of {self.directory}"
             )
         else:
-            self._drop_old()
+            self._delete_old()
 
     def newest(self) -> Path | None:
-        """The newest checkpoint there is, whole or not."""
+        """Return the newest checkpoint, damaged or not."""
         return next(reversed(checkpoints(self.directory)), None)
 
-    def _newest_whole(self) -> Path | None:
+    def _newest_undamaged(self) -> Path | None:
         while (path := self.newest()) is not None:
-            if not (wrong := damage(path)):
+            if not (faults := damage(path)):
                 return path
-            kept = path.with_name(f"damaged_{path.name}")
-            shutil.rmtree(kept, ignore_errors=True)
-            path.rename(kept)
-            before = self.newest()
+            renamed = path.with_name(f"damaged_{path.name}")
+            shutil.rmtree(renamed, ignore_errors=True)
+            path.rename(renamed)
+            earlier = self.newest()
             say(
-                f"warning: checkpoint {path} is damaged: {', '.join(wrong)}. Set aside as {kept.name}; going on from "
-                + (before.name if before else "the stage's start")
+                f"warning: checkpoint {path} is damaged: {', '.join(faults)}. Renamed to {renamed.name}; resuming from "
+                + (earlier.name if earlier else "the stage's start")
             )
         return None
 
-    def _drop_old(self) -> None:
+    def _delete_old(self) -> None:
         for old in checkpoints(self.directory)[:-KEEP]:
             shutil.rmtree(old)
 
-    def _cut_logs(self, lengths: dict[str, int]) -> None:
-        """Forget what was logged after the checkpoint: it will be logged again."""
+    def _truncate_logs(self, lengths: Mapping[str, int]) -> None:
+        """Drop the rows logged after the checkpoint; they will be logged again."""
         for log in self.logs:
             size, length = log.stat().st_size if log.exists() else 0, lengths.get(log.name, 0)
             if size > length:
@@ -160,23 +171,23 @@ class Checkpoints:
 
 
 def checkpoints(directory: Path) -> list[Path]:
-    """The published checkpoints, oldest first."""
+    """List the published checkpoints, oldest first."""
     return sorted(path for path in directory.glob("step_*") if re.fullmatch(r"step_\d{8}", path.name))
 
 
-def _state(learner: Trained) -> dict[str, Any]:
-    """The tensors themselves, so that loading fills them in place."""
-    state = {
-        "model": learner.master.state_dict(),
-        "optimizer": get_optimizer_state_dict(learner.master, learner.optimizer),
+def _tensors(state: TrainingState) -> dict[str, Any]:
+    """Collect the tensors themselves, so that loading fills them in place."""
+    tensors = {
+        "model": state.master.state_dict(),
+        "optimizer": get_optimizer_state_dict(state.master, state.optimizer),
     }
-    if learner.reference is not None:
-        state["reference"] = learner.reference.state_dict()
-    return state
+    if state.reference is not None:
+        tensors["reference"] = state.reference.state_dict()
+    return tensors
 
 
 def _copy(value: Any) -> Any:
-    """The same with every tensor copied to memory of its own on the CPU."""
+    """Copy nested dicts and lists, and every tensor in them to new CPU memory."""
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
@@ -185,13 +196,16 @@ def _copy(value: Any) -> Any:
 
 
 @contextmanager
-def _plain_errors() -> Iterator[None]:
-    """torch.distributed.checkpoint raises what is no Exception, wrapped around what really happened."""
+def _original_errors() -> Iterator[None]:
+    """Raise the error that DCP wraps in a CheckpointException, which is no Exception.
+
+    DCP's writer reports a failed write as a RuntimeError; then the OSError is found in its context.
+    """
     try:
         yield
-    except CheckpointException as error:
-        cause = next(iter(error.failures.values()))[0]
-        disk = cause  # torch's own writer reports a write that failed as a RuntimeError, in the course of which it was
-        while disk is not None and not isinstance(disk, OSError):
-            disk = disk.__context__
-        raise disk or cause from error
+    except CheckpointException as wrapper:
+        cause = next(iter(wrapper.failures.values()))[0]
+        error: BaseException | None = cause
+        while error is not None and not isinstance(error, OSError):
+            error = error.__context__
+        raise error or cause from wrapper

@@ -1,4 +1,4 @@
-"""Log-probabilities of given tokens, without ever holding all logits.
+"""Log-probabilities of given tokens, computed in chunks so that the full logits never exist.
 
 Shapes: N positions, D model width, V vocabulary.
 """
@@ -13,15 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-# Logits held at once: 2**24 floats are 64 MiB, forward and again backward.
+# Logits per chunk: 2**24 floats are 64 MiB, forward and again backward.
 CHUNK_ELEMENTS = 2**24
 
 
 def token_logprobs(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, temperature: float = 1.0) -> Tensor:
-    """[N] of the tempered distribution softmax(logits / temperature), in nats, fp32.
+    """Return log-probabilities [N] under softmax(logits / temperature), in nats and fp32.
 
-    Where there are several chunks, each one's logits are computed again in the backward pass, so memory is O(chunk * V)
-    instead of O(N * V). A single one is what that needs anyway, and is kept.
+    With several chunks, the backward pass recomputes each chunk's logits: memory is O(chunk * V), not O(N * V).
     """
     return _in_chunks(_logprobs, hidden_ND, head_VD, targets_N, temperature)[0]
 
@@ -29,7 +28,7 @@ def token_logprobs(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, temper
 def token_logprobs_and_entropy(
     hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, temperature: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """(logp_N, entropy_N) of the same distribution. The entropy carries no gradient."""
+    """Return (logp_N, entropy_N) of the same distribution. The entropy has no gradient."""
     logp_N, entropy_N = _in_chunks(_logprobs_and_entropy, hidden_ND, head_VD, targets_N, temperature)
     return logp_N, entropy_N
 
@@ -38,11 +37,11 @@ def _in_chunks(
     function: Callable[..., tuple[Tensor, ...]], hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, *rest: float
 ) -> list[Tensor]:
     rows = max(1, CHUNK_ELEMENTS // head_VD.shape[0])
-    again = partial(checkpoint, function, use_reentrant=False, preserve_rng_state=False)
-    run = function if len(targets_N) <= rows else again
+    recomputed = partial(checkpoint, function, use_reentrant=False, preserve_rng_state=False)
+    run = function if len(targets_N) <= rows else recomputed
     pieces = [
         run(hidden, head_VD, targets, *rest)
-        for hidden, targets in zip(hidden_ND.split(rows), targets_N.split(rows), strict=True)
+        for hidden, targets in zip(torch.split(hidden_ND, rows), torch.split(targets_N, rows), strict=True)
     ]
     return [torch.cat(parts) for parts in zip(*pieces, strict=True)]
 

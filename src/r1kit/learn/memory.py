@@ -1,4 +1,4 @@
-"""What to do when memory runs out: recognise it, and let go of what is held."""
+"""Recognize that memory has run out, and release what is cached."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import gc
 
 import torch
 
-# What torch's CPU allocator and C++ say. CUDA has an exception of its own.
+# Messages of torch's CPU allocator and of C++. CUDA has its own exception.
 CPU_MESSAGES = ("can't allocate memory", "not enough memory", "bad_alloc")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception means that an allocation failed, on whatever device."""
+    """Return whether an exception means that an allocation failed, on any device."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
         isinstance(error, RuntimeError) and any(message in str(error) for message in CPU_MESSAGES)
     )
 
 
 def free_memory() -> None:
-    """Give back what nothing refers to any more; call it outside the except clause, which holds the failed frames."""
+    """Release unreferenced memory. Call it outside the except clause, which keeps the failed frames alive."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

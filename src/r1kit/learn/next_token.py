@@ -1,4 +1,4 @@
-"""The loss of supervised training: next tokens of answers, in packed rows. The normaliser belongs to the caller."""
+"""Next-token loss on packed rows, for supervised training."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from torch import Tensor
 from r1kit.data.pack import PackedRow
 from r1kit.learn.logprobs import token_logprobs
 from r1kit.model.decoder import Decoder
-from r1kit.model.packed import Documents
+from r1kit.model.packed import PackedAttention
 
 
 def answer_loss(model: Decoder, row: PackedRow) -> Tensor:
-    """Sum of -log p over the row's answer tokens, in nats: a row of many documents adds up what each alone gives."""
+    """Return the summed negative log-probability of the row's answer tokens, in nats. The caller normalizes.
+
+    Packing changes nothing: the loss of a row is the sum of its documents' losses.
+    """
     device = model.embed.weight.device
     hidden_TD = hidden_states(model, row)
     logp_N = token_logprobs(hidden_TD[row.learned_T.to(device)], model.head_weight, row.targets.to(device))
@@ -19,7 +22,8 @@ def answer_loss(model: Decoder, row: PackedRow) -> Tensor:
 
 
 def hidden_states(model: Decoder, row: PackedRow) -> Tensor:
-    """[T, D] after the last norm; no document of the row sees another."""
+    """Return hidden states [T, D] after the last norm. No document attends to another."""
     device = model.embed.weight.device
     tokens, positions = row.tokens_T.to(device)[None], row.positions_T.to(device)[None]
-    return model(tokens, positions, Documents(row.lengths, device))[0]
+    hidden_1TD: Tensor = model(tokens, positions, PackedAttention(row.lengths, device))
+    return hidden_1TD[0]

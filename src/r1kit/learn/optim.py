@@ -11,7 +11,7 @@ from r1kit.config import Optimizer
 
 
 def make_optimizer(model: nn.Module, config: Optimizer) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019); matrices decay, gains and biases do not."""
+    """Create AdamW (Loshchilov and Hutter 2019) with weight decay on matrices, not on gains and biases."""
     groups = [
         {"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
@@ -21,7 +21,7 @@ def make_optimizer(model: nn.Module, config: Optimizer) -> torch.optim.AdamW:
 
 
 def learning_rate(config: Optimizer, step: int, steps: int) -> float:
-    """The rate of update `step` (0-based) of `steps`: linear warm-up, then constant, linear or cosine decay."""
+    """Return the rate of update `step` (from 0) of `steps`: linear warm-up, then constant, linear or cosine decay."""
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
     progress = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
@@ -34,9 +34,9 @@ def learning_rate(config: Optimizer, step: int, steps: int) -> float:
 
 
 def update(model: nn.Module, optimizer: torch.optim.AdamW, rate: float, max_grad_norm: float) -> float:
-    """Clip the accumulated gradient to a global norm, step, clear. Returns the norm before clipping.
+    """Clip the accumulated gradient to a global norm, update, and clear it. Return the norm before clipping.
 
-    A norm that is not finite means that no step was made: weights and optimizer are as they were, bit for bit.
+    A gradient that is not finite is dropped: weights and optimizer state stay bit-identical.
     """
     norm = nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
     if norm.isfinite():

@@ -1,13 +1,14 @@
-"""Weights that compute, in the run's dtype, and fp32 masters that learn: the same module in an fp32 run.
+"""Mixed precision: compute weights in the run's dtype, and the fp32 master weights that the optimizer updates.
 
-In bfloat16 a step of 3e-6 would be lost, and so would a small gradient in a large sum.
+In an fp32 run both are the same module. In bfloat16, an update of 3e-6 would be lost in rounding, and so would a small
+gradient added to a large one; so gradients are accumulated in the master weights.
 """
 
 from __future__ import annotations
 
 import copy
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,32 +16,39 @@ from torch import Tensor, nn
 M = TypeVar("M", bound=nn.Module)
 
 
-def master_of(model: M) -> M:
-    """What learns for `model`: itself, or an fp32 copy that is given its gradients from now on."""
+def master_copy(model: M) -> M:
+    """Return fp32 master weights for `model`: itself if fp32, else a copy that receives its gradients."""
     if all(weight.dtype == torch.float32 for weight in model.parameters()):
         return model
-    return _linked(model, copy.deepcopy(model).float())[1]
+    master = copy.deepcopy(model).float()
+    _redirect_gradients(model, master)
+    return master
 
 
-def computing(master: M, dtype: torch.dtype) -> M:
-    """What computes for `master`, which is fp32: itself, or a copy that gives it its gradients from now on."""
-    return master if dtype == torch.float32 else _linked(copy.deepcopy(master).to(dtype), master)[0]
+def compute_copy(master: M, dtype: torch.dtype) -> M:
+    """Return weights in `dtype` for forward and backward passes: `master` itself if fp32, else a linked copy."""
+    if dtype == torch.float32:
+        return master
+    model = copy.deepcopy(master).to(dtype)
+    _redirect_gradients(model, master)
+    return model
 
 
 @torch.no_grad()
 def copy_weights(source: nn.Module, target: nn.Module) -> None:
-    """Rounded where the target's dtype asks for that."""
+    """Copy all parameters, rounded to the target's dtype."""
     if source is not target:
         for old, new in zip(target.parameters(), source.parameters(), strict=True):
             old.copy_(new)
 
 
-def _linked(model: M, master: M) -> tuple[M, M]:
+def _redirect_gradients(model: nn.Module, master: nn.Module) -> None:
+    """Add every gradient of `model` to the master's as soon as it is accumulated."""
     for low, high in zip(model.parameters(), master.parameters(), strict=True):
-        low.register_post_accumulate_grad_hook(partial(_move_gradient, high))
-    return model, master
+        cast(Any, low).register_post_accumulate_grad_hook(partial(_move_gradient, high))
 
 
 def _move_gradient(high: Tensor, low: Tensor) -> None:
-    high.grad = low.grad.float() if high.grad is None else high.grad.add_(low.grad)
+    if low.grad is not None:
+        high.grad = low.grad.float() if high.grad is None else high.grad.add_(low.grad)
     low.grad = None

@@ -1,0 +1,1 @@
+"""The decoder, its attention patterns, and Hugging Face checkpoints."""

@@ -1,6 +1,7 @@
-"""How queries meet keys. The decoder is one; what a token may look at is an `Attend` handed to it.
+"""Attention patterns. The decoder is the same for all; what a token may attend to is an `AttentionFn` passed to it.
 
-Shapes: B rows, T new tokens, H query heads, K key-value heads (H a multiple of K), E head width, L prefix length.
+Shapes: B rows, T new tokens, H query heads, K key-value heads (H is a multiple of K), E head width, L prefix length,
+S keys.
 """
 
 from __future__ import annotations
@@ -11,29 +12,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-VECTOR = 32  # a CPU's softmax is faster over a multiple of so many keys
-BLOCK = 128  # queries whose scores are computed at once
+KEY_MULTIPLE = 32  # a CPU's softmax is faster over a multiple of this many keys
+QUERY_BLOCK = 128  # queries whose scores are held at once
 
 
-def aligned(length: int, multiple: int = VECTOR) -> int:
+def round_up(length: int, multiple: int = KEY_MULTIPLE) -> int:
+    """Return the smallest multiple that is at least `length`."""
     return -(-length // multiple) * multiple
 
 
-class Attend(Protocol):
+class AttentionFn(Protocol):
     """Attention of one layer: q [B, H, T, E], k and v [B, K, T, E] -> [B, H, T, E]."""
 
-    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor: ...
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return the mixed values of one layer."""
+        ...
 
 
-def causal(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Every token sees its own row up to itself. Right padding needs no mask: nothing real looks at it."""
-    if _by_products(q):
-        return products(q, k, v, _causal_mask(q), before=0)
+def causal_attention(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Let every token attend to its own row up to itself. Right padding needs no mask."""
+    if _prefers_matmul(q):
+        return matmul_attention(q, k, v, _causal_mask(q), before=0)
     return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
 
 
-def _by_products(q: Tensor) -> bool:
-    """A CPU does plain bfloat16 products in under half the time of torch's fused kernel."""
+def _prefers_matmul(q: Tensor) -> bool:
+    """Return whether plain products beat torch's fused kernel: in bfloat16 on a CPU, by more than twice."""
     return q.device.type == "cpu" and q.dtype == torch.bfloat16
 
 
@@ -42,69 +46,71 @@ def _causal_mask(q: Tensor) -> Tensor:
     return torch.full((tokens, tokens), -torch.inf, dtype=q.dtype, device=q.device).triu(1)
 
 
-def products(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, before: int) -> Tensor:
-    """softmax(q k / sqrt(E) + mask) v, the mask [T, S] or [B, 1, 1, T, S].
+def matmul_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, before: int) -> Tensor:
+    """Compute softmax(q k / sqrt(E) + mask) v, with a mask [T, S] or [B, 1, 1, T, S].
 
-    No query may see more than the first `before` keys and those up to its own place: where there are many, a block of
-    queries leaves out the keys behind it.
+    Query t attends at most to the first `before` keys and the t + 1 keys after them. Long inputs are computed in
+    blocks of queries, each of which skips the keys behind it.
     """
-    if q.shape[2] <= BLOCK:
-        return _products(q, k, v, mask)
+    if q.shape[2] <= QUERY_BLOCK:
+        return _attend_block(q, k, v, mask)
     parts = []
-    for first in range(0, q.shape[2], BLOCK):
-        last, seen = first + BLOCK, aligned(before + first + BLOCK)
-        parts.append(_products(q[:, :, first:last], k[:, :, :seen], v[:, :, :seen], mask[..., first:last, :seen]))
+    for start in range(0, q.shape[2], QUERY_BLOCK):
+        end, keys = start + QUERY_BLOCK, round_up(before + start + QUERY_BLOCK)
+        parts.append(_attend_block(q[:, :, start:end], k[:, :, :keys], v[:, :, :keys], mask[..., start:end, :keys]))
     return torch.cat(parts, dim=2)
 
 
-def _products(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+def _attend_block(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     rows, heads, tokens, width = q.shape
     kv_heads = k.shape[1]
     q = (q * width**-0.5).reshape(rows, kv_heads, -1, width)
-    scores = (q @ k.transpose(-1, -2)).unflatten(2, (heads // kv_heads, tokens))
+    scores = torch.unflatten(q @ k.transpose(-1, -2), 2, (heads // kv_heads, tokens))
     weights = torch.softmax(scores + mask, dim=-1).flatten(2, 3)
     return (weights @ v).reshape(rows, heads, tokens, width)
 
 
-class Recorded:
-    """Attention that keeps every layer's new keys and values, for a prefix that others will attend to."""
+class RecordingAttention:
+    """Attention that keeps the keys and values of every layer, for later tokens to attend to."""
 
-    def __init__(self, attend: Attend = causal) -> None:
+    def __init__(self, attend: AttentionFn = causal_attention) -> None:
         self.attend = attend
-        self.keys: list[Tensor] = []
+        self.keys: list[Tensor] = []  # per layer [B, K, T, E]
         self.values: list[Tensor] = []
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Record k and v, then attend."""
         self.keys.append(k)
         self.values.append(v)
         return self.attend(layer, q, k, v)
 
 
-class AfterPrefix:
-    """Completions attend to their prompt's recorded keys and values, then causally to themselves.
+class PrefixAttention:
+    """Attention to the recorded keys and values of a prefix, then causally to the new tokens.
 
-    The prompt is computed once for its whole group, in training as in generation.
+    Training and generation use it to compute a prompt once for its whole group.
     """
 
-    def __init__(self, keys: list[Tensor], values: list[Tensor], prefix_mask_BL: Tensor, tokens: int):
-        self.keys, self.values = keys, values  # per layer [B, K, L, E], already one row per completion
-        self.prefix = prefix_mask_BL.shape[1]
-        own_TT = torch.ones(tokens, tokens, dtype=torch.bool, device=prefix_mask_BL.device).tril()
+    def __init__(self, keys: list[Tensor], values: list[Tensor], prefix_mask_BL: Tensor, tokens: int) -> None:
+        self.keys, self.values = keys, values  # per layer [B, K, L, E]: one row per completion
+        self.prefix_length = prefix_mask_BL.shape[1]
+        causal_TT = torch.ones(tokens, tokens, dtype=torch.bool, device=prefix_mask_BL.device).tril()
         rows = prefix_mask_BL.shape[0]
         visible = torch.cat(
-            (prefix_mask_BL[:, None, None, :].expand(-1, 1, tokens, -1), own_TT.expand(rows, 1, -1, -1)), dim=-1
+            (prefix_mask_BL[:, None, None, :].expand(-1, 1, tokens, -1), causal_TT.expand(rows, 1, -1, -1)), dim=-1
         )
-        unseen = aligned(visible.shape[-1]) - visible.shape[-1]
-        visible = F.pad(visible, (0, unseen))
-        self.unseen = keys[0].new_zeros(*keys[0].shape[:2], unseen, keys[0].shape[3])
-        # Additive, so that it is not converted again in every layer.
+        padding = round_up(visible.shape[-1]) - visible.shape[-1]
+        visible = F.pad(visible, (0, padding))
+        self.padding = keys[0].new_zeros(*keys[0].shape[:2], padding, keys[0].shape[3])
+        # An additive mask: a boolean one would be converted again in every layer.
         self.mask = torch.zeros(visible.shape, dtype=keys[0].dtype, device=visible.device).masked_fill_(
             ~visible, -torch.inf
         )
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        k = torch.cat((self.keys[layer], k, self.unseen), dim=2)
-        v = torch.cat((self.values[layer], v, self.unseen), dim=2)
-        if _by_products(q):
-            return products(q, k, v, self.mask[:, :, None], self.prefix)
+        """Attend to the prefix and to the new tokens up to each query."""
+        k = torch.cat((self.keys[layer], k, self.padding), dim=2)
+        v = torch.cat((self.values[layer], v, self.padding), dim=2)
+        if _prefers_matmul(q):
+            return matmul_attention(q, k, v, self.mask[:, :, None], self.prefix_length)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask, enable_gqa=q.shape[1] != k.shape[1])

@@ -1,15 +1,20 @@
-"""The shape of a decoder: what Qwen2, Qwen3 and Llama checkpoints differ in, and nothing else. No torch."""
+"""The shape of a decoder. No torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-RECOMPUTE_ABOVE = 16 * 10**9  # bytes of activations; a third more arithmetic is a high price for less
+from r1kit.config import Architecture
+from r1kit.model.families import FAMILIES, Family
+
+# Recompute activations above this many bytes only: it saves memory for a third more arithmetic.
+RECOMPUTE_ABOVE = 16 * 10**9
+MIN_CONTEXT = 2048  # positions that a new model's config allows at least
 
 
 @dataclass(frozen=True, slots=True)
 class RopeScaling:
-    """Llama 3's stretched rotary frequencies ("llama3" in a Hugging Face config)."""
+    """Llama 3's scaling of rotary frequencies (rope_type "llama3" in a Hugging Face config)."""
 
     factor: float
     low_freq_factor: float
@@ -19,9 +24,9 @@ class RopeScaling:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Field names are Hugging Face's; `qkv_bias` and `qk_norm` are what `model_type` implies."""
+    """Sizes and token ids of a decoder, under Hugging Face's names."""
 
-    model_type: str  # "qwen2", "qwen3" or "llama"
+    model_type: str  # a key of FAMILIES
     vocab_size: int
     hidden_size: int
     intermediate_size: int
@@ -33,32 +38,50 @@ class ModelConfig:
     rope_theta: float = 10_000.0
     rope_scaling: RopeScaling | None = None
     tie_word_embeddings: bool = True
-    qkv_bias: bool = False
-    qk_norm: bool = False
     max_position_embeddings: int = 2048
     bos_token_id: int | None = None
     eos_token_ids: tuple[int, ...] = ()  # generation stops at any of them
     pad_token_id: int | None = None
 
+    @classmethod
+    def from_architecture(cls, architecture: Architecture, vocab_size: int, context_length: int) -> ModelConfig:
+        """Return the config of a new model with tied embeddings, as a recipe's `architecture` describes it."""
+        return cls(
+            model_type=architecture.model_type,
+            vocab_size=vocab_size,
+            hidden_size=architecture.hidden_size,
+            intermediate_size=architecture.intermediate_size,
+            num_hidden_layers=architecture.num_hidden_layers,
+            num_attention_heads=architecture.num_attention_heads,
+            num_key_value_heads=architecture.num_key_value_heads,
+            head_dim=architecture.hidden_size // architecture.num_attention_heads,
+            max_position_embeddings=max(MIN_CONTEXT, context_length),
+        )
+
+    @property
+    def family(self) -> Family:
+        """What `model_type` implies: biases, norms, names."""
+        return FAMILIES[self.model_type]
+
     def parameter_count(self) -> int:
-        """Number of weights, shared ones counted once."""
+        """Return the number of weights, tied embeddings counted once."""
         d, heads, kv, head = self.hidden_size, self.num_attention_heads, self.num_key_value_heads, self.head_dim
         qkv_out = (heads + 2 * kv) * head
-        attention = d * qkv_out + heads * head * d + self.qkv_bias * qkv_out + self.qk_norm * 2 * head
+        attention = d * qkv_out + heads * head * d + self.family.qkv_bias * qkv_out + self.family.qk_norm * 2 * head
         layer = attention + 3 * d * self.intermediate_size + 2 * d
         embeddings = self.vocab_size * d * (1 if self.tie_word_embeddings else 2)
         return self.num_hidden_layers * layer + embeddings + d
 
-    def reaching(self, tokens: int) -> ModelConfig:
-        """The same for texts of so many tokens: rotary positions know no end, trained on longer texts they serve."""
+    def with_context(self, tokens: int) -> ModelConfig:
+        """Return the config for contexts of at least `tokens`. RoPE needs no new weights for longer contexts."""
         return replace(self, max_position_embeddings=max(self.max_position_embeddings, tokens))
 
     def activation_bytes(self, tokens: int, bytes_each: int) -> int:
-        """What a backward pass needs to keep of so many tokens."""
+        """Return how many bytes a forward pass over `tokens` keeps for its backward pass."""
         attention = 2 * (self.num_attention_heads + self.num_key_value_heads) * self.head_dim
         per_layer = 6 * self.hidden_size + attention + 4 * self.intermediate_size
         return tokens * self.num_hidden_layers * per_layer * bytes_each
 
-    def recomputes(self, tokens: int, bytes_each: int) -> bool:
-        """Whether supervised training keeps the inputs of blocks only: when all it could keep outweighs the model."""
+    def should_recompute(self, tokens: int, bytes_each: int) -> bool:
+        """Return whether supervised training recomputes activations: when they would outweigh the model."""
         return self.activation_bytes(tokens, bytes_each) > max(RECOMPUTE_ABOVE, 16 * self.parameter_count())

@@ -1,4 +1,4 @@
-"""The one decoder that trains and generates: Qwen2, Qwen3 and Llama are its configurations.
+"""The decoder that both trains and generates. `model.families` lists the architectures it computes.
 
 Shapes: B rows, T tokens, D model width, H query heads, K key-value heads, E head width, V vocabulary.
 """
@@ -6,48 +6,50 @@ Shapes: B rows, T tokens, D model width, H query heads, K key-value heads, E hea
 from __future__ import annotations
 
 from functools import partial
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from r1kit.model.attention import Attend, causal
+from r1kit.model.attention import AttentionFn, causal_attention
 from r1kit.model.config import ModelConfig
 from r1kit.model.layers import GatedMLP, RMSNorm, Rotary, rotate
 
 
 class Attention(nn.Module):
-    """Grouped-query attention; query, key and value are one product."""
+    """Grouped-query attention. One matrix projects queries, keys and values."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.heads, self.kv_heads, self.head_dim = (
-            config.num_attention_heads,
-            config.num_key_value_heads,
-            config.head_dim,
-        )
-        out = (self.heads + 2 * self.kv_heads) * self.head_dim
-        self.qkv = nn.Linear(config.hidden_size, out, bias=config.qkv_bias)
+        self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
+        self.head_dim = config.head_dim
+        qkv_width = (self.heads + 2 * self.kv_heads) * self.head_dim
+        self.qkv = nn.Linear(config.hidden_size, qkv_width, bias=config.family.qkv_bias)
         self.out = nn.Linear(self.heads * self.head_dim, config.hidden_size, bias=False)
-        self.q_norm = RMSNorm(self.head_dim, config.rms_norm_eps) if config.qk_norm else None
-        self.k_norm = RMSNorm(self.head_dim, config.rms_norm_eps) if config.qk_norm else None
+        self.q_norm = self.k_norm = None
+        if config.family.qk_norm:
+            self.q_norm = RMSNorm(self.head_dim, config.rms_norm_eps)
+            self.k_norm = RMSNorm(self.head_dim, config.rms_norm_eps)
 
-    def forward(self, x_BTD: Tensor, cos: Tensor, sin: Tensor, layer: int, attend: Attend) -> Tensor:
-        qkv = self.qkv(x_BTD).unflatten(-1, (-1, self.head_dim))
-        qk, v = qkv.split((self.heads + self.kv_heads, self.kv_heads), dim=2)
-        if self.q_norm is not None:
-            q, k = qk.split((self.heads, self.kv_heads), dim=2)
+    def forward(self, x_BTD: Tensor, cos: Tensor, sin: Tensor, layer: int, attend: AttentionFn) -> Tensor:
+        """[B, T, D] -> [B, T, D], with the rotary angles of every token."""
+        qkv = torch.unflatten(self.qkv(x_BTD), -1, (-1, self.head_dim))
+        qk, v = torch.split_with_sizes(qkv, (self.heads + self.kv_heads, self.kv_heads), dim=2)
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = torch.split_with_sizes(qk, (self.heads, self.kv_heads), dim=2)
             qk = torch.cat((self.q_norm(q), self.k_norm(k)), dim=2)
-        q, k = rotate(qk, cos, sin).split((self.heads, self.kv_heads), dim=2)
+        q, k = torch.split_with_sizes(rotate(qk, cos, sin), (self.heads, self.kv_heads), dim=2)
         mixed = attend(layer, q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-        return self.out(mixed.transpose(1, 2).flatten(2))
+        projected: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return projected
 
 
 class Block(nn.Module):
-    """Attention and MLP, each on a normalised copy of the residual stream."""
+    """Attention and MLP, each applied to a normalized copy of the residual stream."""
 
-    def __init__(self, config: ModelConfig, layer: int):
+    def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         self.layer = layer
         self.attention_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
@@ -55,21 +57,27 @@ class Block(nn.Module):
         self.mlp_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = GatedMLP(config)
 
-    def forward(self, x_BTD: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
+    def forward(self, x_BTD: Tensor, cos: Tensor, sin: Tensor, attend: AttentionFn) -> Tensor:
+        """[B, T, D] -> [B, T, D]."""
         x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), cos, sin, self.layer, attend)
-        return x_BTD + self.mlp(self.mlp_norm(x_BTD))
+        mlp_BTD: Tensor = self.mlp(self.mlp_norm(x_BTD))
+        return x_BTD + mlp_BTD
 
 
-_recomputed = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+_checkpointed = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
 
 
 class Decoder(nn.Module):
-    """A pre-norm transformer decoder. It ends in hidden states: whoever needs logits asks `logits`."""
+    """A pre-norm transformer decoder. `forward` returns hidden states; `logits` projects them to the vocabulary."""
 
-    def __init__(self, config: ModelConfig):
+    embed: nn.Embedding
+    head: nn.Module  # absent when the embeddings are tied
+
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.recompute = False  # in the backward pass, what is inside the blocks: a third more time, far less memory
+        # Recompute activations inside blocks in the backward pass: a third more time for far less memory.
+        self.recompute = False
         self.embed = nn.Embedding(config.vocab_size, config.hidden_size)
         self.rotary = Rotary(config)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_hidden_layers))
@@ -77,33 +85,43 @@ class Decoder(nn.Module):
         if not config.tie_word_embeddings:
             self.head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
 
-    def forward(self, tokens_BT: Tensor, positions_BT: Tensor | None = None, attend: Attend = causal) -> Tensor:
-        """Hidden states [B, T, D] after the last norm. Positions default to 0, 1, 2, ..."""
+    def forward(
+        self, tokens_BT: Tensor, positions_BT: Tensor | None = None, attend: AttentionFn = causal_attention
+    ) -> Tensor:
+        """Return hidden states [B, T, D] after the last norm. Positions default to 0, 1, 2, ..."""
         if positions_BT is None:
             positions_BT = torch.arange(tokens_BT.shape[1], device=tokens_BT.device).expand_as(tokens_BT)
-        x_BTD = self.embed(tokens_BT)
+        x_BTD: Tensor = self.embed(tokens_BT)
         cos, sin = self.rotary(positions_BT, x_BTD.dtype)
         for block in self.blocks:
-            given = (x_BTD, cos, sin, attend)
-            x_BTD = _recomputed(block, *given) if self.recompute else block(*given)
-        return self.norm(x_BTD)
+            inputs = (x_BTD, cos, sin, attend)
+            x_BTD = _checkpointed(block, *inputs) if self.recompute else block(*inputs)
+        normed_BTD: Tensor = self.norm(x_BTD)
+        return normed_BTD
 
     @property
     def head_weight(self) -> Tensor:
         """The output matrix [V, D]; the input embedding when the two are tied."""
-        return self.embed.weight if self.config.tie_word_embeddings else self.head.weight
+        return self.embed.weight if self.config.tie_word_embeddings else cast(Tensor, self.head.weight)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """[..., D] -> [..., V]"""
-        return self.head(hidden) if hasattr(self, "head") else F.linear(hidden, self.embed.weight)
+        """[..., D] -> [..., V]."""
+        if not hasattr(self, "head"):
+            return F.linear(hidden, self.embed.weight)
+        logits: Tensor = self.head(hidden)
+        return logits
 
     def hugging_face_keys(self) -> dict[str, object]:
-        """What config.json says of this model besides its shape."""
+        """Return the keys of config.json beyond the model's shape."""
         return {}
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
-        """Normal(0, 0.02) matrices, residual outputs scaled down by sqrt(2 * layers) (GPT-2), biases zero."""
+        """Initialize as GPT-2 does.
+
+        Matrices are Normal(0, 0.02), those that write into the residual stream divided by sqrt(2 * layers); biases
+        are zero.
+        """
         generator = torch.Generator().manual_seed(seed)
         scale = 0.02 / (2 * self.config.num_hidden_layers) ** 0.5
         for name, weight in self.named_parameters():

@@ -1,4 +1,4 @@
-"""The policy's architecture with a scalar head: a reward model, on disk a Hugging Face *ForSequenceClassification.
+"""Reward models: the policy's architecture with a scalar head. On disk a Hugging Face *ForSequenceClassification.
 
 Shapes: T tokens, D model width, N documents.
 """
@@ -18,36 +18,38 @@ from r1kit.files import read_json
 from r1kit.model.config import ModelConfig
 from r1kit.model.decoder import Decoder
 from r1kit.model.hf import load_weights
-from r1kit.model.hf_config import ARCHITECTURES, read_config
+from r1kit.model.hf_config import read_config
 from r1kit.model.weights import stored_tensors
 
-SETTINGS = "r1kit_reward"  # the key of config.json that says how the model is to be asked
+SETTINGS = "r1kit_reward"  # the key of config.json that holds the template and the part of a response that is scored
 
 
 class RewardModel(Decoder):
-    """A decoder whose last token is worth a number. No matrix leads back to the vocabulary.
+    """A decoder with a scalar head instead of an output matrix. A document's score is read at its last token.
 
-    transformers reads the score at the last token that is not padding. Answers therefore end in their own last token:
-    an end-of-text token may be the padding token too.
+    transformers reads the score at the last token that is not padding. Documents therefore end in their own last
+    token and not in an end-of-text token, which may also be the padding token.
     """
 
-    def __init__(self, config: ModelConfig, settings: Mapping[str, Any]):
+    def __init__(self, config: ModelConfig, settings: Mapping[str, Any]) -> None:
         super().__init__(replace(config, tie_word_embeddings=True))
         self.score = nn.Linear(config.hidden_size, 1, bias=False)
         self.settings = dict(settings)  # JSON values; see stages.preference
 
     def scores(self, hidden_TD: Tensor, last_N: Tensor) -> Tensor:
-        """[N] from a row's hidden states and the position of every document's last token, fp32."""
-        return self.score(hidden_TD[last_N]).squeeze(-1).float()
+        """Return scores [N] in fp32, given a row's hidden states and the position of every document's last token."""
+        scores_N1: Tensor = self.score(hidden_TD[last_N])
+        return scores_N1.squeeze(-1).float()
 
     def hugging_face_keys(self) -> dict[str, object]:
-        architecture = ARCHITECTURES[self.config.model_type].replace("CausalLM", "SequenceClassification")
+        """Return the keys of config.json beyond the model's shape."""
         labels = {"id2label": {"0": "score"}, "label2id": {"score": 0}}  # one label: transformers' num_labels
+        architecture = self.config.family.sequence_classification_class
         return {"architectures": [architecture], **labels, SETTINGS: self.settings}
 
 
 def reward_model_from(policy: Decoder, settings: Mapping[str, Any]) -> RewardModel:
-    """The policy's weights under a new head of zeros: every answer starts at score 0."""
+    """Return a reward model with the policy's weights and a zero head: every initial score is 0."""
     with torch.device("meta"):
         model = RewardModel(policy.config, settings)
     weights = {name: weight for name, weight in policy.state_dict().items() if not name.startswith("head.")}
@@ -58,10 +60,12 @@ def reward_model_from(policy: Decoder, settings: Mapping[str, Any]) -> RewardMod
 
 
 def load_reward_model(directory: Path, dtype: torch.dtype, device: torch.device | str) -> RewardModel:
-    """A reward model that a preference stage made; UserError when `directory` holds something else."""
+    """Load the model that a preference stage published; UserError when `directory` holds another kind of model."""
     settings = read_json(directory / "config.json").get(SETTINGS)
     if settings is None:
-        raise UserError(f"{directory}: no reward model (config.json lacks {SETTINGS}); a preference stage makes one")
+        raise UserError(
+            f"{directory}: not a reward model (config.json lacks {SETTINGS}): train one in a preference stage"
+        )
     with torch.device("meta"):
         model = RewardModel(read_config(directory), settings)
     return load_weights(model, stored_tensors(directory), directory, dtype, device)

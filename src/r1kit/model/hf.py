@@ -1,4 +1,4 @@
-"""Hugging Face checkpoints of Qwen2, Qwen3 and Llama, in and out: weights, tokenizer, and the config beside them."""
+"""Load and save Hugging Face checkpoints: weights, config and tokenizer."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from r1kit.console import say
 from r1kit.errors import UserError
 from r1kit.files import publish, read_json, write_json
 from r1kit.model.decoder import Decoder
+from r1kit.model.dtypes import dtype_name
 from r1kit.model.hf_config import config_to_hf, read_config, token_ids
-from r1kit.model.weights import HEAD, Stored, check_fit, fill, stored_tensors, write_weights
+from r1kit.model.weights import HEAD, StoredTensor, check_fit, fill, stored_tensors, write_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -25,7 +26,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
 def load_model(directory: Path, dtype: torch.dtype, device: torch.device | str) -> Decoder:
-    """The checkpoint in `directory`; beside the model itself one tensor is held. UserError names what does not fit."""
+    """Load a checkpoint, holding one tensor beyond the model in memory. UserError names what does not match."""
     config, stored = read_config(directory), stored_tensors(directory)
     if HEAD not in stored:
         config = replace(config, tie_word_embeddings=True)
@@ -35,9 +36,9 @@ def load_model(directory: Path, dtype: torch.dtype, device: torch.device | str) 
 
 
 def load_weights(
-    model: M, stored: dict[str, Stored], directory: Path, dtype: torch.dtype, device: torch.device | str
+    model: M, stored: dict[str, StoredTensor], directory: Path, dtype: torch.dtype, device: torch.device | str
 ) -> M:
-    """A model on the meta device, made real and filled with what is stored. UserError when the two do not fit."""
+    """Allocate a model that is on the meta device and fill it. UserError when weights and config do not match."""
     check_fit(model, stored, directory)
     model = model.to(dtype).to_empty(device=device)
     fill(model, stored, directory)
@@ -47,13 +48,13 @@ def load_weights(
 def save_model(
     model: Decoder, tokenizer: PreTrainedTokenizerBase | None, directory: Path, *, max_shard_bytes: int = 5 * 10**9
 ) -> None:
-    """A complete checkpoint in the parameters' dtype; weights already in `directory` are replaced."""
+    """Write a complete checkpoint in the parameters' dtype. Older weights in `directory` are deleted."""
     directory.mkdir(parents=True, exist_ok=True)
-    dtype = str(model.embed.weight.dtype).removeprefix("torch.")
-    config = {**config_to_hf(model.config), **model.hugging_face_keys(), "torch_dtype": dtype}
+    dtype = {"torch_dtype": dtype_name(model.embed.weight.dtype)}
+    config = {**config_to_hf(model.config), **model.hugging_face_keys(), **dtype}
     write_json(directory / "config.json", config)
     tokens = {key: value for key, value in token_ids(model.config).items() if value is not None}
-    generation = {**tokens, "do_sample": True, "temperature": 0.6, "top_p": 0.95}  # as released R1 models
+    generation = {**tokens, "do_sample": True, "temperature": 0.6, "top_p": 0.95}  # as in the released R1 models
     write_json(directory / "generation_config.json", generation)
     write_weights(model, directory, max_shard_bytes)
     if tokenizer is not None:
@@ -61,15 +62,15 @@ def save_model(
 
 
 def publish_model(model: Decoder, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
-    """`save_model` aside, then make the whole checkpoint appear at once."""
-    aside = directory.with_name(f".{directory.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    save_model(model, tokenizer, aside)
-    publish(aside, directory)
+    """Save to a temporary directory, then rename it atomically."""
+    temporary = directory.with_name(f".{directory.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    save_model(model, tokenizer, temporary)
+    publish(temporary, directory)
 
 
 def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
-    """Tokenizer and chat template. transformers 5 writes two things that 4 cannot read; both read the older names."""
+    """Save tokenizer and chat template under the names that both transformers 4 and 5 read."""
     tokenizer.save_pretrained(directory)
     path = directory / "tokenizer_config.json"
     config = read_json(path)
@@ -77,37 +78,37 @@ def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, directory: Path) -> None
         config["tokenizer_class"] = "PreTrainedTokenizerFast"
     if isinstance(config.get("extra_special_tokens"), list):
         config["additional_special_tokens"] = config.pop("extra_special_tokens")
-    for how_it_was_loaded in ("is_local", "local_files_only"):
-        config.pop(how_it_was_loaded, None)
+    for provenance in ("is_local", "local_files_only"):
+        config.pop(provenance, None)
     write_json(path, config)
-    _warn_of_auto_tokenizer(tokenizer, directory)
+    _warn_if_auto_tokenizer_differs(tokenizer, directory)
 
 
-def _warn_of_auto_tokenizer(tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
-    """transformers 5 splits text for every qwen2 checkpoint as Qwen2 does, whatever its tokenizer.json says."""
+def _warn_if_auto_tokenizer_differs(tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
+    """Warn where AutoTokenizer ignores tokenizer.json, as transformers 5 does for qwen2 checkpoints."""
     from transformers import AutoTokenizer
 
     peer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     if peer.encode(PROBE) != tokenizer.encode(PROBE):
         say(
-            f"warning: {directory}: AutoTokenizer in this transformers splits text otherwise than this tokenizer does. "
-            "Elsewhere load it with PreTrainedTokenizerFast, and give vLLM token ids instead of text"
+            f"warning: {directory}: AutoTokenizer of this transformers version splits text differently from this "
+            "tokenizer. Load it with PreTrainedTokenizerFast, and give vLLM token ids instead of text"
         )
 
 
 def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer beside the weights; nothing is downloaded and no code from the checkpoint runs.
+    """Load the tokenizer of a checkpoint. Nothing is downloaded and no code from the checkpoint runs.
 
-    tokenizer.json is taken as it stands: AutoTokenizer in transformers 5 rebuilds it as the model type's own
-    tokenizer, which splits text differently when a checkpoint brought another (R1's Llama distills do).
+    tokenizer.json is used unchanged. AutoTokenizer in transformers 5 replaces it with the model type's own tokenizer,
+    which splits text differently where a checkpoint has another (R1's Llama distills do).
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     present = [name for name in TOKENIZER_FILES if (directory / name).is_file()]
-    if not present:  # AutoTokenizer would hand out an empty one
-        raise UserError(f"{directory}: no tokenizer here (none of {', '.join(TOKENIZER_FILES)})")
+    if not present:  # AutoTokenizer would return an empty one
+        raise UserError(f"{directory}: no tokenizer: expected one of {', '.join(TOKENIZER_FILES)}")
     kind = PreTrainedTokenizerFast if present[0] == "tokenizer.json" else AutoTokenizer
     try:
         return kind.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"{directory}: unusable tokenizer ({error})") from error
+        raise UserError(f"{directory}: the tokenizer cannot be loaded ({error})") from error

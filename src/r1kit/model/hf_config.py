@@ -1,6 +1,6 @@
-"""config.json of Qwen2, Qwen3 and Llama checkpoints, in and out. No torch: plans read it too.
+"""config.json of Hugging Face checkpoints, read and written. No torch: plans read it too.
 
-What the decoder would compute differently from transformers is refused by name, never approximated.
+A config that the decoder would compute differently from transformers is refused, and the error names the key.
 """
 
 from __future__ import annotations
@@ -13,38 +13,37 @@ from typing import Any
 from r1kit.errors import UserError
 from r1kit.files import read_json
 from r1kit.model.config import ModelConfig, RopeScaling
+from r1kit.model.families import FAMILIES, SUPPORTED, Family
 
-ARCHITECTURES = {"qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM"}
 REQUIRED = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-COVERS = "r1kit's own decoder covers qwen2, qwen3 and llama"
 
 
 def config_from_hf(config: Mapping[str, Any]) -> ModelConfig:
-    """Read a config.json's content, written by transformers 4 (rope_theta, rope_scaling) or 5 (rope_parameters).
+    """Read the content of a config.json.
 
-    Keys that are absent mean what transformers' defaults for the architecture mean.
+    Both dialects are understood: transformers 4 (rope_theta, rope_scaling) and 5 (rope_parameters). Absent keys have
+    the default that transformers gives them for the architecture.
     """
-    kind = config.get("model_type")
-    if kind not in ARCHITECTURES:
-        raise UserError(f"model_type {kind!r}: {COVERS}")
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
+        raise UserError(f"config.json: model_type = {model_type!r}: must be {SUPPORTED}")
     if absent := [key for key in REQUIRED if config.get(key) is None]:
         raise UserError(f"config.json lacks {', '.join(absent)}")
+    family = FAMILIES[model_type]
     rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    _refuse(kind, config, rope)
+    _refuse_unsupported(family, config, rope)
     heads = config["num_attention_heads"]
-    positions = config.get("max_position_embeddings") or (2048 if kind == "llama" else 32_768)
+    positions = config.get("max_position_embeddings") or family.default_max_positions
     return _checked(
         ModelConfig(
-            model_type=kind,
+            model_type=model_type,
             **{key: config[key] for key in REQUIRED},
             num_key_value_heads=config.get("num_key_value_heads") or heads,
-            head_dim=config.get("head_dim") or (128 if kind == "qwen3" else config["hidden_size"] // heads),
+            head_dim=config.get("head_dim") or family.default_head_dim or config["hidden_size"] // heads,
             rms_norm_eps=config.get("rms_norm_eps", 1e-6),
             rope_theta=float(rope.get("rope_theta") or config.get("rope_theta") or 10_000.0),
             rope_scaling=_scaling(rope, positions),
             tie_word_embeddings=config.get("tie_word_embeddings", False),
-            qkv_bias=kind == "qwen2",
-            qk_norm=kind == "qwen3",
             max_position_embeddings=positions,
             bos_token_id=config.get("bos_token_id"),
             eos_token_ids=_ids(config.get("eos_token_id")),
@@ -53,25 +52,25 @@ def config_from_hf(config: Mapping[str, Any]) -> ModelConfig:
     )
 
 
-def _refuse(kind: str, config: Mapping[str, Any], rope: Mapping[str, Any]) -> None:
+def _refuse_unsupported(family: Family, config: Mapping[str, Any], rope: Mapping[str, Any]) -> None:
+    # Released Qwen2 configs set a window that starts behind the last layer, which is no window.
     windowed = config.get("use_sliding_window") and config.get("sliding_window")
     windowed = windowed and config.get("max_window_layers", 28) < config["num_hidden_layers"]
     layers = config.get("layer_types") or (["sliding_attention"] if windowed else [])
     per_layer = any(isinstance(value, Mapping) for value in rope.values())
     rotated = rope.get("partial_rotary_factor") or config.get("partial_rotary_factor") or 1.0
+    activation = config.get("hidden_act", family.activations[0])
     refused = {
         "quantization_config (quantized weights)": config.get("quantization_config"),
         f"layer_types or use_sliding_window ({', '.join(sorted(set(layers)))})": set(layers) - {"full_attention"},
-        f"hidden_act {config.get('hidden_act')!r}": config.get("hidden_act", "silu") not in ("silu", "swish"),
-        "attention_bias": kind != "qwen2" and config.get("attention_bias"),
-        "mlp_bias": config.get("mlp_bias"),
+        f"hidden_act {activation!r}": activation not in family.activations,
         f"partial_rotary_factor {rotated}": rotated != 1.0,
-        f"rope_type {_rope_type(rope)!r}": _rope_type(rope) not in ("default", "llama3"),
+        f"rope_type {_rope_type(rope)!r}": _rope_type(rope) not in family.rope_types,
         "rope_parameters that differ between layers": per_layer,
-        "use_mrope": config.get("use_mrope"),
+        **{flag: config.get(flag) for flag in family.unsupported_flags},
     }
-    if found := [name for name, present in refused.items() if present]:
-        raise UserError(f"config.json asks for {'; '.join(found)}: {COVERS}, without that")
+    if keys := [name for name, present in refused.items() if present]:
+        raise UserError(f"config.json sets {'; '.join(keys)}: r1kit does not support that. Use a model without it")
 
 
 def _rope_type(rope: Mapping[str, Any]) -> str:
@@ -95,26 +94,25 @@ def _ids(value: int | list[int] | None) -> tuple[int, ...]:
 def _checked(config: ModelConfig) -> ModelConfig:
     heads, kv = config.num_attention_heads, config.num_key_value_heads
     if heads % kv:
-        raise UserError(f"num_attention_heads {heads} must be a multiple of num_key_value_heads {kv}")
+        raise UserError(f"num_attention_heads = {heads}: must be a multiple of num_key_value_heads = {kv}")
     if config.head_dim % 2:
-        raise UserError(f"head_dim {config.head_dim} must be even: rotary positions turn pairs")
-    if config.model_type == "llama" and config.hidden_size % heads:
-        raise UserError(f"llama's hidden_size {config.hidden_size} must be a multiple of num_attention_heads {heads}")
+        raise UserError(f"head_dim = {config.head_dim}: must be even, because rotary positions rotate pairs")
+    if config.family.requires_divisible_width and config.hidden_size % heads:
+        raise UserError(f"hidden_size = {config.hidden_size}: must be a multiple of num_attention_heads = {heads}")
     return config
 
 
 def config_to_hf(config: ModelConfig) -> dict[str, Any]:
-    """A config.json for transformers 4 and 5 and vLLM: the keys of the hub's own checkpoints, which all three read."""
+    """Return a config.json that transformers 4, transformers 5 and vLLM read: the keys of the hub's own checkpoints."""
     _checked(config)
-    assert (config.qkv_bias, config.qk_norm) == (config.model_type == "qwen2", config.model_type == "qwen3")
     scaling = config.rope_scaling
-    hf = {
-        "architectures": [ARCHITECTURES[config.model_type]],
+    return {
+        "architectures": [config.family.causal_lm_class],
         "model_type": config.model_type,
         **{key: getattr(config, key) for key in REQUIRED},
         "num_key_value_heads": config.num_key_value_heads,
         "head_dim": config.head_dim,
-        "hidden_act": "silu",
+        "hidden_act": config.family.activations[0],
         "rms_norm_eps": config.rms_norm_eps,
         "rope_theta": config.rope_theta,
         "rope_scaling": None if scaling is None else {"rope_type": "llama3", **asdict(scaling)},
@@ -123,16 +121,12 @@ def config_to_hf(config: ModelConfig) -> dict[str, Any]:
         "attention_dropout": 0.0,
         "use_cache": True,
         **token_ids(config),
+        **config.family.written_flags,
     }
-    if config.model_type != "qwen2":
-        hf["attention_bias"] = False
-    if config.model_type == "llama":
-        return hf | {"mlp_bias": False}
-    return hf | {"use_sliding_window": False}
 
 
 def token_ids(config: ModelConfig) -> dict[str, int | list[int] | None]:
-    """The keys that config.json and generation_config.json share."""
+    """Return the token-id keys that config.json and generation_config.json share."""
     eos = config.eos_token_ids
     return {
         "bos_token_id": config.bos_token_id,
@@ -142,7 +136,7 @@ def token_ids(config: ModelConfig) -> dict[str, int | list[int] | None]:
 
 
 def read_config(directory: Path) -> ModelConfig:
-    """config.json, with the token ids that only generation_config.json has."""
+    """Read config.json, and from generation_config.json the token ids that only that file has."""
     config = config_from_hf(read_json(directory / "config.json"))
     generation_file = directory / "generation_config.json"
     generation = read_json(generation_file) if generation_file.is_file() else {}

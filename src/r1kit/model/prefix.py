@@ -1,4 +1,4 @@
-"""What many completions need of the prompts they continue, in generation and in training: computed once.
+"""Prompts computed once for all the completions that continue them, in generation and in training.
 
 Shapes: P prompts, L padded prompt length, K key-value heads, E head width, D model width.
 """
@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from r1kit.model.attention import AfterPrefix, Recorded
+from r1kit.model.attention import PrefixAttention, RecordingAttention
 from r1kit.model.decoder import Decoder
 
-WORTH_SHARING = 256  # tokens that need not be computed: fewer cost no more than another pass
+MIN_SAVED_TOKENS = 256  # a separate pass over a common prefix pays when it saves at least this many tokens
 
 
 @dataclass(frozen=True, slots=True)
-class Prefix:
-    """What completions need of their prompts: every layer's keys and values, and the last hidden state."""
+class PromptCache:
+    """What completions need of their prompts: keys and values of every layer, and the last hidden state."""
 
     keys: list[Tensor]  # per layer [P, K, L, E]
     values: list[Tensor]
@@ -26,52 +26,55 @@ class Prefix:
     mask_PL: Tensor
 
     @classmethod
-    def of(cls, model: Decoder, prompt_PL: Tensor, mask_PL: Tensor) -> Prefix:
-        """What all prompts begin with, their template, is computed once."""
-        shared = _shared_length(prompt_PL, mask_PL)
-        if not shared:
-            return cls.after(None, model, prompt_PL, mask_PL)
-        template = recorded(model, prompt_PL[0, :shared])
-        rest = cls.after(template, model, prompt_PL[:, shared:], mask_PL[:, shared:])
+    def compute(cls, model: Decoder, prompt_PL: Tensor, mask_PL: Tensor) -> PromptCache:
+        """Run the prompts through the model. A template that all of them begin with is computed once."""
+        common = _common_length(prompt_PL, mask_PL)
+        if not common:
+            return cls.compute_after(None, model, prompt_PL, mask_PL)
+        template = prefill(model, prompt_PL[0, :common])
+        rest = cls.compute_after(template, model, prompt_PL[:, common:], mask_PL[:, common:])
         keys, values = _joined(template.keys, rest.keys), _joined(template.values, rest.values)
         return cls(keys, values, rest.last_hidden_PD, mask_PL)
 
     @classmethod
-    def after(cls, template: Recorded | None, model: Decoder, rest_PL: Tensor, mask_PL: Tensor) -> Prefix:
-        """Of what comes behind the template alone."""
-        (prompts, tokens), began, attend = rest_PL.shape, 0, Recorded()
+    def compute_after(
+        cls, template: RecordingAttention | None, model: Decoder, rest_PL: Tensor, mask_PL: Tensor
+    ) -> PromptCache:
+        """Run the rest of the prompts behind an already computed template; the result holds the rest alone."""
+        (prompts, tokens), start, attend = rest_PL.shape, 0, RecordingAttention()
         if template is not None:
             keys, values = ([x.expand(prompts, -1, -1, -1) for x in xs] for xs in (template.keys, template.values))
-            began = keys[0].shape[2]
-            attend = Recorded(AfterPrefix(keys, values, mask_PL.new_ones(prompts, began), tokens))
-        positions_PL = torch.arange(began, began + tokens, device=rest_PL.device).expand_as(rest_PL)
+            start = keys[0].shape[2]
+            attend = RecordingAttention(PrefixAttention(keys, values, mask_PL.new_ones(prompts, start), tokens))
+        positions_PL = torch.arange(start, start + tokens, device=rest_PL.device).expand_as(rest_PL)
         hidden_PLD = model(rest_PL, positions_PL, attend)
         last_hidden_PD = hidden_PLD[torch.arange(prompts, device=rest_PL.device), mask_PL.sum(1) - 1]
         return cls(attend.keys, attend.values, last_hidden_PD, mask_PL)
 
     @property
     def tensors(self) -> list[Tensor]:
+        """Every tensor that carries a gradient."""
         return [*self.keys, *self.values, self.last_hidden_PD]
 
-    def as_leaves(self) -> Prefix:
-        """The same values cut from the graph, collecting the gradients of many micro-batches."""
+    def as_leaves(self) -> PromptCache:
+        """Return a copy detached from the graph, whose tensors accumulate the gradients of many micro-batches."""
         keys, values = ([x.detach().requires_grad_() for x in xs] for xs in (self.keys, self.values))
-        return Prefix(keys, values, self.last_hidden_PD.detach().requires_grad_(), self.mask_PL)
+        return PromptCache(keys, values, self.last_hidden_PD.detach().requires_grad_(), self.mask_PL)
 
 
-def recorded(model: Decoder, template_T: Tensor) -> Recorded:
-    """The keys and values of what prompts begin with, per layer [1, K, T, E]."""
-    record = Recorded()
-    model(template_T[None], attend=record)
-    return record
+def prefill(model: Decoder, tokens_T: Tensor) -> RecordingAttention:
+    """Compute the keys and values of one token sequence, per layer [1, K, T, E]."""
+    recording = RecordingAttention()
+    model(tokens_T[None], attend=recording)
+    return recording
 
 
-def _joined(began: list[Tensor], rest: list[Tensor]) -> list[Tensor]:
-    return [torch.cat((x.expand(len(y), -1, -1, -1), y), dim=2) for x, y in zip(began, rest, strict=True)]
+def _joined(template: list[Tensor], rest: list[Tensor]) -> list[Tensor]:
+    return [torch.cat((x.expand(len(y), -1, -1, -1), y), dim=2) for x, y in zip(template, rest, strict=True)]
 
 
-def _shared_length(prompt_PL: Tensor, mask_PL: Tensor) -> int:
-    """How many tokens all prompts begin with, where computing them once is worth a pass; each keeps one of its own."""
-    begins_alike_L = ((prompt_PL == prompt_PL[0]) & mask_PL).all(0).long().cumprod(0)
-    shared = min(int(begins_alike_L.sum()), int(mask_PL.sum(1).min()) - 1)
-    return shared if shared * (len(prompt_PL) - 1) >= WORTH_SHARING else 0
+def _common_length(prompt_PL: Tensor, mask_PL: Tensor) -> int:
+    """Return how many leading tokens to compute once: 0 where that does not pay. Every prompt keeps its last token."""
+    equal_L = ((prompt_PL == prompt_PL[0]) & mask_PL).all(0).long().cumprod(0)
+    common = min(int(equal_L.sum()), int(mask_PL.sum(1).min()) - 1)
+    return common if common * (len(prompt_PL) - 1) >= MIN_SAVED_TOKENS else 0

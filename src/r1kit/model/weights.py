@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors under Hugging Face's tensor names, in and out. Never pickle."""
+"""Read and write weights: safetensors under Hugging Face's tensor names. Never pickle."""
 
 from __future__ import annotations
 
@@ -18,23 +18,11 @@ from r1kit.model.decoder import Decoder
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
-# Our module -> Hugging Face's. Several names share one of our matrices, stacked in this order.
-NAMES = {"embed": ("model.embed_tokens",), "norm": ("model.norm",), "head": ("lm_head",), "score": ("score",)}
-BLOCK_NAMES = {
-    "attention_norm": ("input_layernorm",),
-    "attention.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    "attention.out": ("self_attn.o_proj",),
-    "attention.q_norm": ("self_attn.q_norm",),
-    "attention.k_norm": ("self_attn.k_norm",),
-    "mlp_norm": ("post_attention_layernorm",),
-    "mlp.gate_up": ("mlp.gate_proj", "mlp.up_proj"),
-    "mlp.down": ("mlp.down_proj",),
-}
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A tensor in a safetensors file, not yet read."""
+class StoredTensor:
+    """A tensor in a safetensors file, known from the file's header."""
 
     file: Path
     shape: tuple[int, ...]
@@ -42,37 +30,40 @@ class Stored:
 
 
 def hugging_face_views(model: Decoder) -> dict[str, Tensor]:
-    """Hugging Face name -> the rows of our parameter that it means.
+    """Map every Hugging Face tensor name to the rows of our parameter that hold it.
 
-    The views share the model's memory: copying into them loads it, writing them out saves it.
+    The views share the model's memory: copy into them to load the model, write them out to save it.
     """
-    kv, views = model.config.num_key_value_heads, {}
+    family, kv, views = model.config.family, model.config.num_key_value_heads, {}
     for name, parameter in model.named_parameters():
         module, kind = name.rsplit(".", 1)
-        prefix, names = "", NAMES.get(module)
-        if names is None:
+        if module in family.model_names:
+            prefix, names = "", family.model_names[module]
+        else:
             _, layer, module = module.split(".", 2)
-            prefix, names = f"model.layers.{layer}.", BLOCK_NAMES[module]
+            prefix, names = f"model.layers.{layer}.", family.block_names[module]
         shares = (model.config.num_attention_heads, kv, kv) if len(names) == 3 else (1,) * len(names)
         rows = parameter.shape[0] // sum(shares)
-        parts = parameter.detach().split([rows * share for share in shares])
+        parts = torch.split_with_sizes(parameter.detach(), [rows * share for share in shares])
         views.update({f"{prefix}{theirs}.{kind}": part for theirs, part in zip(names, parts, strict=True)})
     return views
 
 
-def stored_tensors(directory: Path) -> dict[str, Stored]:
-    """What a checkpoint's safetensors files hold, from their headers alone."""
-    found = {}
+def stored_tensors(directory: Path) -> dict[str, StoredTensor]:
+    """List the tensors of a checkpoint by name. Only file headers are read."""
+    stored = {}
     for file in _weight_files(directory):
         try:
             with safe_open(file, framework="pt") as tensors:
                 for name in tensors.keys():  # noqa: SIM118 - not a dict
                     entry = tensors.get_slice(name)
-                    found[name] = Stored(file, tuple(entry.get_shape()), entry.get_dtype())
+                    stored[name] = StoredTensor(file, tuple(entry.get_shape()), entry.get_dtype())
         except SafetensorError as error:
-            raise UserError(f"{file}: not a readable safetensors file ({error}); fetch or convert it again") from None
-    # Old Llama checkpoints carry their rotary frequencies, which the config determines.
-    return {name: stored for name, stored in found.items() if not name.endswith("rotary_emb.inv_freq")}
+            raise UserError(
+                f"{file}: not a readable safetensors file ({error}): download or convert it again"
+            ) from None
+    # Old Llama checkpoints store their rotary frequencies, which the config determines.
+    return {name: entry for name, entry in stored.items() if not name.endswith("rotary_emb.inv_freq")}
 
 
 def _weight_files(directory: Path) -> list[Path]:
@@ -81,34 +72,34 @@ def _weight_files(directory: Path) -> list[Path]:
     if (directory / INDEX).is_file():
         names = sorted(set(read_json(directory / INDEX).get("weight_map", {}).values()))
         if odd := [name for name in names if not re.fullmatch(r"[\w.-]+\.safetensors", name)]:
-            raise UserError(f"{directory / INDEX}: {odd[0]!r} is not the plain name of a .safetensors file beside it")
+            raise UserError(f"{directory / INDEX}: {odd[0]!r} must be the plain name of a .safetensors file here")
         if absent := [name for name in names if not (directory / name).is_file()]:
-            raise UserError(f"{directory}: {INDEX} names {_some(absent)}, absent here; the download is incomplete")
+            raise UserError(f"{directory}: {_some(absent)} missing, listed in {INDEX}: complete the download")
         return [directory / name for name in names]
     pickled = sorted(path.name for path in directory.glob("*.bin")) + sorted(p.name for p in directory.glob("*.pt*"))
     if pickled:
         raise UserError(
-            f"{directory}: has {_some(pickled)} but no safetensors, and r1kit never unpickles weights. Convert them "
-            f'where you trust their author: python -c "from transformers import AutoModelForCausalLM as M; '
+            f"{directory}: has {_some(pickled)} but no safetensors, and r1kit never unpickles weights. If you trust "
+            f'their author, convert them: python -c "from transformers import AutoModelForCausalLM as M; '
             f"M.from_pretrained('{directory}').save_pretrained('converted')\""
         )
-    raise UserError(f"{directory}: neither {SINGLE} nor {INDEX} is here, so it has no weights")
+    raise UserError(f"{directory}: no weights: expected {SINGLE} or {INDEX}")
 
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
-def check_fit(model: Decoder, stored: dict[str, Stored], directory: Path) -> None:
-    """UserError that names every kind of mismatch; the model may still be on the meta device."""
+def check_fit(model: Decoder, stored: dict[str, StoredTensor], directory: Path) -> None:
+    """Raise a UserError that names every mismatch of names, shapes and dtypes. The model may be on the meta device."""
     views = hugging_face_views(model)
     expected = {name: tuple(view.shape) for name, view in views.items()}
     surplus = stored.keys() - expected.keys() - ({HEAD} if model.config.tie_word_embeddings else set())
     both = sorted(stored.keys() & expected.keys())
-    problems = {
+    problems: dict[str, list[str]] = {
         "missing": sorted(expected.keys() - stored.keys()),
         "unexpected": sorted(surplus),
-        "of another shape": [
+        "wrong shape": [
             f"{name} ({list(stored[name].shape)}, expected {list(expected[name])})"
             for name in both
             if stored[name].shape != expected[name]
@@ -118,34 +109,34 @@ def check_fit(model: Decoder, stored: dict[str, Stored], directory: Path) -> Non
         ],
     }
     if any(problems.values()):
-        told = "; ".join(f"{kind}: {_some(names)}" for kind, names in problems.items() if names)
-        raise UserError(f"{directory}: the weights do not fit config.json. {told}")
+        details = "; ".join(f"{kind}: {_some(names)}" for kind, names in problems.items() if names)
+        raise UserError(f"{directory}: the weights do not match config.json. {details}")
 
 
 @torch.no_grad()
-def fill(model: Decoder, stored: dict[str, Stored], directory: Path) -> None:
-    """Copy the stored tensors into the model, one at a time, converting to its dtype and device."""
+def fill(model: Decoder, stored: dict[str, StoredTensor], directory: Path) -> None:
+    """Copy the stored tensors into the model one at a time, converted to its dtype and device."""
     views = hugging_face_views(model)
     for file in sorted({entry.file for entry in stored.values()}):
         with safe_open(file, framework="pt") as tensors:
             for name in views.keys() & set(tensors.keys()):
                 views[name].copy_(tensors.get_tensor(name))
-    if HEAD in stored and HEAD not in views:  # tied, yet written out: transformers 4 ties it, 5 does not
+    if HEAD in stored and HEAD not in views:  # tied but stored: transformers 4 ties it, 5 does not
         with safe_open(stored[HEAD].file, framework="pt") as tensors:
             head = tensors.get_tensor(HEAD).to(model.embed.weight)
         if not torch.equal(head, model.embed.weight):
             raise UserError(
-                f"{directory}: config.json ties the embeddings but {HEAD} is not {EMBEDDING}. Set tie_word_embeddings "
-                f"to false if there are two matrices, or delete {HEAD}"
+                f"{directory}: config.json ties the embeddings but {HEAD} differs from {EMBEDDING}. Set "
+                f"tie_word_embeddings to false to use both matrices, or delete {HEAD}"
             )
 
 
 def write_weights(model: Decoder, directory: Path, max_shard_bytes: int) -> None:
-    """model.safetensors, or shards and their index; weights already in `directory` are replaced."""
+    """Write model.safetensors, or shards with an index. Older weights in `directory` are deleted."""
     for old in directory.glob("model*.safetensors*"):
         old.unlink()
     views = hugging_face_views(model)
-    # The plan is made on the meta device, where parts of one matrix count as the tensors they become on disk.
+    # Plan shards on the meta device: there, parts of one matrix count as separate tensors.
     sizes = {name: torch.empty(view.shape, dtype=view.dtype, device="meta") for name, view in views.items()}
     plan = split_torch_state_dict_into_shards(sizes, max_shard_size=max_shard_bytes)
     for filename, names in plan.filename_to_tensors.items():

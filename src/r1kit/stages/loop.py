@@ -22,8 +22,9 @@ from r1kit.console import progress
 from r1kit.interrupt import finishing_steps
 from r1kit.learn.checkpoint import Checkpoints
 from r1kit.learn.optim import learning_rate, make_optimizer, update
-from r1kit.learn.precision import computing, copy_weights
-from r1kit.metrics.watched_log import WatchedLog
+from r1kit.learn.precision import compute_copy, copy_weights
+from r1kit.metrics.watchdog_log import WatchdogLog
+from r1kit.model.dtypes import torch_dtype
 from r1kit.stages.context import StageContext
 
 MEASUREMENTS = 10  # evenly over a stage, the last after its last step
@@ -55,7 +56,7 @@ class Training:
     optimizer: torch.optim.AdamW
     reference: None = None
 
-    def follow_master(self) -> None:
+    def sync_compute_weights(self) -> None:
         copy_weights(self.master, self.model)
 
 
@@ -82,8 +83,8 @@ def train(
     `source(n)` gives the batches of step n (counted from 0) and of all later ones; `loss` is a sum over `count`.
     """
     measure = torch.no_grad()(measure)
-    state = Training(model, computing(model, getattr(torch, context.dtype)), make_optimizer(model, config))
-    log = WatchedLog(context.dir / "metrics.jsonl", context.name, context.dtype)
+    state = Training(model, compute_copy(model, torch_dtype(context.dtype)), make_optimizer(model, config))
+    log = WatchdogLog(context.dir / "metrics.jsonl", context.name, context.dtype)
     start, tokens, measured = time.monotonic(), 0, {}
     with (
         Checkpoints(context.dir / "checkpoints", log.files) as checkpoints,
@@ -97,7 +98,7 @@ def train(
             rate = learning_rate(config, step - 1, rhythm.steps)
             mean_loss = _backward(state.model, batches, loss)
             norm = update(state.master, state.optimizer, rate, config.max_grad_norm)
-            state.follow_master()
+            state.sync_compute_weights()
             tokens += sum(batch.tokens for batch in batches)
             row = {"step": step, "loss": mean_loss, "learning_rate": rate, "grad_norm": norm}
             row["skipped"] = float(not math.isfinite(norm))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.config import Architecture, Pretrain
+from r1kit.config import Pretrain
 from r1kit.data.tokenizer import train_tokenizer
 from r1kit.data.worlds.corpus import documents
 from r1kit.hashing import derive_seed
@@ -62,7 +62,9 @@ def _beginning(config: Pretrain, context: StageContext) -> tuple[Decoder, PreTra
         return load_model(directory, torch.float32, context.device), load_tokenizer(directory)
     texts = documents(config.corpus, derive_seed(context.seed, "tokenizer"))
     tokenizer = train_tokenizer(islice(texts, TOKENIZER_DOCUMENTS), config.vocab_size)
-    model = Decoder(model_config(config.architecture, tokenizer, config.context_length)).to(context.device)
+    shape = ModelConfig.from_architecture(config.architecture, len(tokenizer), config.context_length)
+    shape = replace(shape, eos_token_ids=(tokenizer.eos_token_id,), pad_token_id=tokenizer.pad_token_id)
+    model = Decoder(shape).to(context.device)
     model.initialise(derive_seed(context.seed, "weights"))
     return model, tokenizer
 
@@ -87,22 +89,3 @@ def token_batches(texts: Iterator[str], tokenizer: PreTrainedTokenizerBase, rows
         tokens = torch.tensor(kept[: rows * length + 1])
         yield tokens.unfold(0, length + 1, length)
         kept = kept[rows * length :]
-
-
-def model_config(shape: Architecture, tokenizer: PreTrainedTokenizerBase, context_length: int) -> ModelConfig:
-    """Tied embeddings; what `model_type` implies for biases and norms."""
-    return ModelConfig(
-        model_type=shape.model_type,
-        vocab_size=len(tokenizer),
-        hidden_size=shape.hidden_size,
-        intermediate_size=shape.intermediate_size,
-        num_hidden_layers=shape.num_hidden_layers,
-        num_attention_heads=shape.num_attention_heads,
-        num_key_value_heads=shape.num_key_value_heads,
-        head_dim=shape.hidden_size // shape.num_attention_heads,
-        qkv_bias=shape.model_type == "qwen2",
-        qk_norm=shape.model_type == "qwen3",
-        max_position_embeddings=max(2048, context_length),
-        eos_token_ids=(tokenizer.eos_token_id,),
-        pad_token_id=tokenizer.pad_token_id,
-    )

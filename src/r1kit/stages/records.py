@@ -18,6 +18,7 @@ from r1kit.data.store import DataError
 from r1kit.data.template import give_chat_template
 from r1kit.hashing import derive_seed
 from r1kit.model.decoder import Decoder
+from r1kit.model.dtypes import torch_dtype
 from r1kit.model.hf import load_model, load_tokenizer
 from r1kit.stages.context import StageContext
 
@@ -78,8 +79,8 @@ def _order(n: int, seed: int, epoch: int) -> Sequence[int]:
 def load_policy(config: Supervised, context: StageContext) -> Decoder:
     """The model to train, in fp32, and for texts as long as the records may be."""
     model = load_model(context.models[config.model], torch.float32, context.device)
-    model.config = model.config.reaching(config.context_length)
-    model.recompute = model.config.recomputes(config.row_tokens, getattr(torch, context.dtype).itemsize)
+    model.config = model.config.with_context(config.context_length)
+    model.recompute = model.config.should_recompute(config.row_tokens, torch_dtype(context.dtype).itemsize)
     return model
 
 

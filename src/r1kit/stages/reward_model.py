@@ -12,6 +12,7 @@ from r1kit.data.examples import encode, scored_parts
 from r1kit.data.pack import first_fit, pack
 from r1kit.data.template import render_prompt
 from r1kit.learn.preference_loss import document_scores
+from r1kit.model.dtypes import torch_dtype
 from r1kit.model.heads import load_reward_model
 from r1kit.model.hf import load_tokenizer
 
@@ -23,7 +24,7 @@ class RewardScorer:
     """What a preference stage learned. It reads answers as in its training: under its template, its part of them."""
 
     def __init__(self, directory: Path, device: str, dtype: str):
-        self.model = load_reward_model(directory, getattr(torch, dtype), device)
+        self.model = load_reward_model(directory, torch_dtype(dtype), device)
         self.tokenizer = load_tokenizer(directory)
         self.settings = self.model.settings
 

@@ -20,7 +20,7 @@ from r1kit.config import RL
 from r1kit.console import progress
 from r1kit.data.store import write_jsonl
 from r1kit.engine.base import Engine
-from r1kit.engine.native import NativeEngine
+from r1kit.engine.factory import make_engine
 from r1kit.evals.runner import evaluate, load_benchmarks
 from r1kit.hashing import derive_seed
 from r1kit.interrupt import finishing_steps
@@ -28,9 +28,10 @@ from r1kit.learn.advantage import group_advantages
 from r1kit.learn.batch import make_batch
 from r1kit.learn.checkpoint import Checkpoints
 from r1kit.learn.learner import Learner
-from r1kit.learn.loss import UNSCALED
+from r1kit.learn.loss import OBJECTIVES
 from r1kit.metrics.log import read_metrics
-from r1kit.metrics.watched_log import WatchedLog
+from r1kit.metrics.watchdog_log import WatchdogLog
+from r1kit.model.dtypes import torch_dtype
 from r1kit.model.hf import load_model, load_tokenizer, publish_model
 from r1kit.rewards.workers.pool import open_sandbox_for
 from r1kit.rollout.ask import prompt_ids, sampling_params
@@ -66,13 +67,13 @@ class Trainer:
     def __init__(self, config: RL, context: StageContext):
         self.config, self.context = config, context
         self.tokenizer = load_tokenizer(context.models[config.model])
-        model = load_model(context.models[config.model], getattr(torch, context.dtype), context.device)
+        model = load_model(context.models[config.model], torch_dtype(context.dtype), context.device)
         self.learner = Learner(model, config)
-        self.engine: Engine = NativeEngine(model, self.tokenizer, context.max_concurrent)
+        self.engine: Engine = make_engine(model, self.tokenizer, context.max_concurrent)
         self.scenarios = Scenarios(config, context)
         self.benchmarks = load_benchmarks(config.benchmarks)
         open_sandbox_for(chain(self.scenarios.problems, *self.benchmarks.values()))
-        self.log = WatchedLog(context.dir / "metrics.jsonl", context.name, context.dtype, config.watchdogs)
+        self.log = WatchdogLog(context.dir / "metrics.jsonl", context.name, context.dtype, config.watchdogs)
         self.checkpoints = Checkpoints(context.dir / "checkpoints", self.log.files)
         self.step, self.cursor, self.tokens = 0, 0, 0  # updates done, prompts drawn, completion tokens generated
         self.rollout: Rollout | None = None  # the one whose updates are under way
@@ -139,7 +140,9 @@ class Trainer:
         start = time.monotonic()
         graded_PG = torch.tensor([group.graded for group in groups])
         advantages_PG = group_advantages(
-            torch.tensor([group.rewards for group in groups]), self.config.objective not in UNSCALED, graded_PG
+            torch.tensor([group.rewards for group in groups]),
+            scale_by_std=OBJECTIVES[self.config.objective].scale_by_std,
+            graded_PG=graded_PG,
         )
         batch = make_batch(
             [prompt_ids(group.problem, self.config.template, self.tokenizer) for group in groups],

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from r1kit.data.pack import Document, first_fit, pack
 from r1kit.learn.next_token import answer_loss
-from r1kit.model.attention import causal
-from r1kit.model.packed import FULL_ENOUGH, Documents, similar_lengths
+from r1kit.model.attention import causal_attention
+from r1kit.model.packed import MIN_FILL, PackedAttention, similar_lengths
 
 
 def document(length: int, prompt_length: int, seed: int = 0) -> Document:
@@ -44,15 +44,15 @@ def test_documents_attended_to_together_are_of_similar_length(lengths: list) -> 
     assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
     for group in groups:
         inside = [lengths[i] for i in group]
-        assert inside == sorted(inside, reverse=True) and inside[-1] >= FULL_ENOUGH * inside[0]
+        assert inside == sorted(inside, reverse=True) and inside[-1] >= MIN_FILL * inside[0]
 
 
 @pytest.mark.parametrize("lengths", [(5, 9, 1, 6, 14), (7,), (4, 4, 4), (8, 3, 8)])
 def test_attention_of_a_row_is_attention_of_its_documents(lengths: tuple[int, ...]) -> None:
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(1, heads, sum(lengths), 8, generator=generator) for heads in (4, 2, 2))
-    packed = Documents(lengths, "cpu")(0, q, k, v)
-    alone = [causal(0, *qkv) for qkv in zip(*(x.split(lengths, dim=2) for x in (q, k, v)), strict=True)]
+    packed = PackedAttention(lengths, "cpu")(0, q, k, v)
+    alone = [causal_attention(0, *qkv) for qkv in zip(*(x.split(lengths, dim=2) for x in (q, k, v)), strict=True)]
     torch.testing.assert_close(packed, torch.cat(alone, dim=2), rtol=0, atol=1e-6)
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from r1kit.engine.base import Delta, Request, SamplingParams
-from r1kit.engine.native import BLOCK, NativeEngine
+from r1kit.engine.native import DECODE_BLOCK, NativeEngine
 from r1kit.engine.sampler import row_key, sample
 from r1kit.engine.scripted import ScriptedEngine
 from r1kit.types import Completion
@@ -142,7 +142,7 @@ def test_answers_are_computed_once_while_they_are_the_same(
     model, tokenizer, requests, monkeypatch, temperature, computed, short
 ):
     """Whether rows hold the rest of their prompts or share it, and however quickly and unevenly they part."""
-    monkeypatch.setattr("r1kit.engine.native.SHORT", short)
+    monkeypatch.setattr("r1kit.engine.native.MAX_COPIED_SUFFIX", short)
     params = replace(PARAMS, temperature=temperature, max_tokens=40, top_p=1.0, top_k=0)
     shapes = shapes_computed(model, monkeypatch)
     asked = [replace(request, samples=8) for request in requests]
@@ -187,7 +187,7 @@ def test_seed_prompt_and_sample_all_matter(model, tokenizer, requests):
     assert [c.token_ids for c in same[:3]] == [c.token_ids for c in same[3:]]
 
 
-@pytest.mark.parametrize("cap", [1, BLOCK - 1, BLOCK, BLOCK + 1, 23])
+@pytest.mark.parametrize("cap", [1, DECODE_BLOCK - 1, DECODE_BLOCK, DECODE_BLOCK + 1, 23])
 def test_a_shorter_cap_gives_the_same_beginning(model, tokenizer, requests, expected, cap):
     found = NativeEngine(model, tokenizer).generate(requests, replace(PARAMS, max_tokens=cap))
     for short, full in zip(found, expected, strict=True):

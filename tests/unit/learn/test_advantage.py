@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r1kit.learn.advantage import group_advantages, has_variance, overlong_penalty
-from r1kit.learn.loss import Clip, Norm, Terms, grpo, k3
+from r1kit.learn.kl import KLPenalty, k3
+from r1kit.learn.loss import Clip, Norm, Terms, grpo
 
 # Quantities of the vector file that r1kit has no counterpart of. A new quantity must be implemented or listed here.
 NOT_IMPLEMENTED = {
@@ -38,7 +39,7 @@ def loss_parts(inputs):
     mask = torch.ones_like(logp, dtype=torch.bool)
     terms = Terms(logp, logp, ref, torch.tensor(inputs["advantages"])[:, 0].float(), mask)
     per_token = k3(logp, ref)
-    loss = grpo(terms, Clip(0.2, 0.2), inputs["beta"], Norm(len(logp), logp.numel(), logp.shape[1]))
+    loss = grpo(terms, Clip(0.2, 0.2), KLPenalty(inputs["beta"]), Norm(len(logp), logp.numel(), logp.shape[1]))
     return {"per_token": per_token, "mean": per_token.mean(), "loss": loss}
 
 

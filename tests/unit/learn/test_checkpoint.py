@@ -117,5 +117,8 @@ def test_the_old_goes_only_when_the_new_has_been_read_back(tmp_path, monkeypatch
     train(learner, range(3, 4))
     save(learner, {"step": 3}, tmp_path)
     said = capsys.readouterr().err
-    assert "step_00000003 could not be written (read back otherwise than written: __0_0.distcp is 5 bytes" in said
+    assert (
+        "step_00000003 could not be written (read back differently from what was written: __0_0.distcp is 5 bytes"
+        in said
+    )
     assert [path.name for path in checkpoints(tmp_path)] == ["step_00000001", "step_00000002"]

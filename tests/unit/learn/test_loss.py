@@ -17,9 +17,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1kit.learn.loss import OBJECTIVES, SEQUENCE_RATIOS, Clip, Norm, Terms, is_clipped, k3, surrogate, token_ratio
+from r1kit.learn.kl import KLPenalty, k3
+from r1kit.learn.loss import OBJECTIVES, Clip, Norm, Terms, is_clipped, surrogate
 
 CLIP, BETA = Clip(0.2, 0.2), 0.1
+KL_PENALTY, NO_KL = KLPenalty(BETA), KLPenalty(0)
 NORM = Norm(sequences=2, tokens=5, max_tokens=10)
 LOGP = [[-1.0, -2.0, -0.5], [-0.4, -3.0, 7.0]]  # the last number of each second row is padding: never to be read
 RATIO = [[1.5, 1.0, 0.5], [0.5, 1.5, 9.0]]
@@ -59,19 +61,19 @@ def example(with_reference: bool = True) -> Terms:
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_objectives_by_hand(name):
-    assert OBJECTIVES[name](example(False), CLIP, BETA, NORM).item() == pytest.approx(POLICY[name], abs=1e-9)
+    assert OBJECTIVES[name].loss(example(False), CLIP, KL_PENALTY, NORM).item() == pytest.approx(POLICY[name], abs=1e-9)
     total = POLICY[name] + BETA * KL[name]
-    assert OBJECTIVES[name](example(), CLIP, BETA, NORM).item() == pytest.approx(total, abs=1e-9)
+    assert OBJECTIVES[name].loss(example(), CLIP, KL_PENALTY, NORM).item() == pytest.approx(total, abs=1e-9)
 
 
 def test_clips_of_sequence_ratios_and_clip_higher_by_hand():
     low = Clip(0.05, 0.3)
     # gspo: min(2 * 0.908560, 2 * 0.95) = 1.817121 and min(-0.866025, -0.95) = -0.95
-    assert OBJECTIVES["gspo"](example(False), low, 0, NORM).item() == pytest.approx(-(1.8171205928 - 0.95) / 2)
+    assert OBJECTIVES["gspo"].loss(example(False), low, NO_KL, NORM).item() == pytest.approx(-(1.8171205928 - 0.95) / 2)
     # grpo: 1.3 * 2 = 2.6, 2, 1 and -0.95, -1.5
-    assert OBJECTIVES["grpo"](example(False), low, 0, NORM).item() == pytest.approx(-(5.6 / 3 - 2.45 / 2) / 2)
+    assert OBJECTIVES["grpo"].loss(example(False), low, NO_KL, NORM).item() == pytest.approx(-(5.6 / 3 - 2.45 / 2) / 2)
     # cispo: weights 1.3, 1, 0.95 | 0.95, 1.3: 2 (-1.3 - 2 - 0.475) + 0.38 + 3.9 = -3.27
-    assert OBJECTIVES["cispo"](example(False), low, 0, NORM).item() == pytest.approx(3.27 / 5)
+    assert OBJECTIVES["cispo"].loss(example(False), low, NO_KL, NORM).item() == pytest.approx(3.27 / 5)
 
 
 # Where a gradient remains: token ratios lose the first token of each sequence, sequence ratios the second sequence.
@@ -82,11 +84,11 @@ ACTIVE |= dict.fromkeys(("grpo", "dr_grpo", "dapo"), [[0, 1, 1], [0, 1, 0]])
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_the_clip_removes_gradients_where_is_clipped_says(name):
     terms = example(False)
-    OBJECTIVES[name](terms, CLIP, 0, NORM).backward()
+    OBJECTIVES[name].loss(terms, CLIP, NO_KL, NORM).backward()
     active = torch.tensor(ACTIVE[name], dtype=torch.bool)
     assert torch.equal(terms.logp_BT.grad != 0, active)
     if name != "cispo":  # clips the weight and keeps the gradient
-        ratio = SEQUENCE_RATIOS.get(name, token_ratio)(terms)
+        ratio = OBJECTIVES[name].ratio(terms)
         said = is_clipped(ratio, terms.advantages_B[:, None], CLIP)
         assert torch.equal(said & terms.mask_BT, ~active & terms.mask_BT)
 
@@ -96,7 +98,7 @@ def test_gradient_at_ratio_one(name):
     """DeepSeekMath eq. 21: each token's coefficient is A + beta (pi_ref / pi - 1)."""
     terms = example()
     terms = Terms(terms.logp_BT, terms.logp_BT.detach(), terms.ref_logp_BT, terms.advantages_B, terms.mask_BT)
-    OBJECTIVES[name](terms, CLIP, BETA, NORM).backward()
+    OBJECTIVES[name].loss(terms, CLIP, KL_PENALTY, NORM).backward()
     per_token = torch.tensor(
         [[2 + BETA * (2 - 1), 2, 2 + BETA * (0.5 - 1)], [-1, -1 + BETA * (4 - 1), 0]], dtype=torch.float64
     )
@@ -115,7 +117,7 @@ def test_gradient_at_ratio_one(name):
 
 def test_cispo_keeps_the_gradient_of_clipped_tokens():
     terms = example(False)
-    OBJECTIVES["cispo"](terms, CLIP, 0, NORM).backward()
+    OBJECTIVES["cispo"].loss(terms, CLIP, NO_KL, NORM).backward()
     expected = torch.tensor([[1.2 * 2, 2, 0.8 * 2], [-0.8, -1.2, 0]], dtype=torch.float64) / 5  # weight times A
     torch.testing.assert_close(-terms.logp_BT.grad, expected)
 
@@ -166,13 +168,13 @@ def random_terms(seed: int) -> Terms:
 def test_splitting_a_step_adds_up_to_the_whole(name):
     for seed, parts in enumerate([[0, 1, 2, 3, 4, 5], [[5, 0], [1], [4, 2, 3]], [[3], [0, 1, 2, 4, 5]]]):
         terms, norm = random_terms(seed), Norm(6, 24, 16)
-        whole = OBJECTIVES[name](terms, CLIP, BETA, norm)
+        whole = OBJECTIVES[name].loss(terms, CLIP, KL_PENALTY, norm)
         (expected,) = torch.autograd.grad(whole, terms.logp_BT)
         total = 0
         for part in parts:
             rows = torch.tensor([part]).flatten()
             fields = (terms.logp_BT, terms.old_logp_BT, terms.ref_logp_BT, terms.advantages_B, terms.mask_BT)
-            total = total + OBJECTIVES[name](Terms(*(x[rows] for x in fields)), CLIP, BETA, norm)
+            total = total + OBJECTIVES[name].loss(Terms(*(x[rows] for x in fields)), CLIP, KL_PENALTY, norm)
         (gradient,) = torch.autograd.grad(total, terms.logp_BT)
         torch.testing.assert_close(total, whole, rtol=1e-6, atol=1e-12)
         torch.testing.assert_close(gradient, expected, rtol=1e-6, atol=1e-12)
@@ -182,7 +184,7 @@ def test_splitting_a_step_adds_up_to_the_whole(name):
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_padding_and_empty_sequences_count_for_nothing(name):
     terms, norm = random_terms(7), Norm(6, 24, 16)
-    loss = OBJECTIVES[name](terms, CLIP, BETA, norm)
+    loss = OBJECTIVES[name].loss(terms, CLIP, KL_PENALTY, norm)
     (gradient,) = torch.autograd.grad(loss, terms.logp_BT)
     assert (gradient[~terms.mask_BT] == 0).all() and (gradient[terms.mask_BT] != 0).any()
     noise = torch.randn(6, 9, dtype=torch.float64) * ~terms.mask_BT
@@ -191,4 +193,4 @@ def test_padding_and_empty_sequences_count_for_nothing(name):
         (terms.logp_BT + noise)[kept], (terms.old_logp_BT - noise)[kept], (terms.ref_logp_BT * (1 + noise))[kept],
         terms.advantages_B[kept], terms.mask_BT[kept],
     )  # fmt: skip
-    torch.testing.assert_close(OBJECTIVES[name](changed, CLIP, BETA, norm), loss)
+    torch.testing.assert_close(OBJECTIVES[name].loss(changed, CLIP, KL_PENALTY, norm), loss)

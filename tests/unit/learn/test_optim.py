@@ -11,7 +11,7 @@ from torch import nn
 
 from r1kit.config import Optimizer
 from r1kit.learn.optim import learning_rate, make_optimizer, update
-from r1kit.learn.precision import computing, copy_weights
+from r1kit.learn.precision import compute_copy, copy_weights
 
 
 def rates(steps: int, **changes) -> list[float]:
@@ -85,8 +85,8 @@ def test_a_gradient_that_is_not_finite_makes_no_step(poison):
 
 def test_a_bfloat16_copy_computes_and_its_fp32_master_learns():
     master = nn.Linear(1, 1, bias=False)
-    assert computing(master, torch.float32) is master
-    copied = computing(master, torch.bfloat16)
+    assert compute_copy(master, torch.float32) is master
+    copied = compute_copy(master, torch.bfloat16)
     for x in (256.0, 1.0):  # in bfloat16 their sum is 256
         copied(torch.tensor([x], dtype=torch.bfloat16)).backward()
     assert copied.weight.grad is None and master.weight.grad.item() == 257

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.autograd import gradcheck
 
-from r1kit.model.attention import AfterPrefix, causal, products
+from r1kit.model.attention import PrefixAttention, causal_attention, matmul_attention
 from r1kit.model.config import ModelConfig
 from r1kit.model.layers import GatedMLP, RMSNorm, Rotary, rotate
 
@@ -52,7 +52,7 @@ def test_rms_norm(scale):
 def test_attention_by_products_is_the_fused_kernels(kv_heads, tokens):
     q, k, v = (random(2, heads, tokens, 8, seed=seed) for seed, heads in enumerate((4, kv_heads, kv_heads)))
     mask = torch.full((tokens, tokens), -torch.inf, dtype=torch.float64).triu(1)
-    found, expected = products(q, k, v, mask, before=0), causal(0, q, k, v)
+    found, expected = matmul_attention(q, k, v, mask, before=0), causal_attention(0, q, k, v)
     torch.testing.assert_close(found, expected)
     weight = torch.linspace(-1, 1, found.numel(), dtype=torch.float64).view_as(found)
     for one, other in zip(
@@ -66,8 +66,8 @@ def test_bfloat16_completions_see_what_fp32_ones_do(tokens):
     prompt_mask = torch.tensor([[True, True, True], [True, False, False]])
     q, k, v = (random(2, heads, tokens, 8, seed=heads).detach().float() for heads in (4, 2, 2))
     keys, values = (random(2, 2, 3, 8, seed=seed).detach().float() for seed in (5, 6))
-    exact = AfterPrefix([keys], [values], prompt_mask, tokens)(0, q, k, v)
+    exact = PrefixAttention([keys], [values], prompt_mask, tokens)(0, q, k, v)
     q, k, v, keys, values = (x.bfloat16() for x in (q, k, v, keys, values))
     torch.testing.assert_close(
-        AfterPrefix([keys], [values], prompt_mask, tokens)(0, q, k, v).float(), exact, rtol=0.05, atol=0.03
+        PrefixAttention([keys], [values], prompt_mask, tokens)(0, q, k, v).float(), exact, rtol=0.05, atol=0.03
     )

@@ -12,6 +12,7 @@ import torch
 
 from r1kit.config import RL, PromptSource
 from r1kit.data.problems import load_problems
+from r1kit.engine.factory import make_engine
 from r1kit.engine.native import NativeEngine
 from r1kit.engine.scripted import ScriptedEngine
 from r1kit.errors import UserError
@@ -63,8 +64,8 @@ def train(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     (tmp_path / "own_rewards.py").write_text(OWN_REWARDS)
     beside = {"folder": str(tmp_path)}
 
-    def run(steps: int, engine: Callable[..., Any] = NativeEngine, on: str = "", **changes: Any) -> dict[str, Any]:
-        monkeypatch.setattr(rl, "NativeEngine", engine)
+    def run(steps: int, engine: Callable[..., Any] = make_engine, on: str = "", **changes: Any) -> dict[str, Any]:
+        monkeypatch.setattr(rl, "make_engine", engine)
         given = dict(prompts=[{"source": "world:arithmetic", "limit": 8}], prompts_per_step=2, num_generations=2)
         given |= dict(steps_per_rollout=1, max_completion_length=16, learning_rate=1e-4, rewards={"accuracy": 1.0})
         given |= dict(watchdogs={name: "off" for name in USUAL if name not in on.split()}, beta=0.0, save_every=1)
