@@ -14,8 +14,8 @@ from r1kit.errors import UserError
 from r1kit.learn.next_token import hidden_states
 from r1kit.learn.preference_loss import document_scores
 from r1kit.model.families import FAMILIES
-from r1kit.model.heads import load_reward_model, reward_model_from
 from r1kit.model.hf import load_model, save_model
+from r1kit.model.reward_model import load_reward_model, reward_model_from
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -1,4 +1,4 @@
-"""Supervised records: what a row of a file says, in which tokens, and which records are kept for measuring."""
+"""Supervised records: read rows, turn them into tokens, and hold some out."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from r1kit.data.worlds.general import general_records
 from r1kit.hashing import derive_seed
 
 RESPONSE_FIELDS = ("response", "completion")
-AT_ONCE = 4096  # texts handed to the tokenizer in one call: it works on them in parallel
-MEASURED_SHARE = 0.1  # at most, of all records
+TOKENIZE_BATCH = 4096  # texts per tokenizer call, which it encodes in parallel
+MAX_HELD_OUT_SHARE = 0.1  # of all records
 
 Row = Mapping[str, Any]
 Message = Mapping[str, str]
 
 
 def read_sources(sources: Iterable[str | Path]) -> Iterator[tuple[str, Row]]:
-    """(where it stands, row) of every record of files (JSONL, JSON, Parquet), worlds and hub datasets, in order."""
+    """Yield (location, row) for every record of files (JSONL, JSON, Parquet), worlds and hub datasets, in order."""
     for source in map(str, sources):
         yield from ((f"{source}, row {number}", row) for number, row in enumerate(_rows(source), start=1))
 
@@ -41,31 +41,32 @@ def _rows(source: str) -> Iterable[Row]:
 
 
 def conversation(row: Row, where: str) -> tuple[list[Message], str]:
-    """(the messages before it, the answer) of a record with `messages`, or with a prompt and a response."""
-    messages = row.get("messages")
-    if messages:
-        *before, last = ({"role": m["role"], "content": m["content"]} for m in messages)
+    """Split a record with `messages`, or with a prompt and a response, into (messages before, last answer)."""
+    if row.get("messages"):
+        messages: list[Message] = [{"role": m["role"], "content": m["content"]} for m in row["messages"]]
+        *before, last = messages
         if last["role"] != "assistant" or not before:
-            raise DataError(f"{where}: messages must end with the assistant's answer to something; delete this row")
+            raise DataError(f"{where}: messages must end with an answer by the assistant: delete this row")
         return before, last["content"]
-    return [{"role": "user", "content": prompt_of(row, where)}], text_of(row, RESPONSE_FIELDS, where)
+    return [{"role": "user", "content": row_prompt(row, where)}], row_text(row, RESPONSE_FIELDS, where)
 
 
-def prompt_of(row: Row, where: str) -> str:
-    return text_of(row, QUESTION_FIELDS, where)
+def row_prompt(row: Row, where: str) -> str:
+    """Return the prompt of a row; DataError when it has none."""
+    return row_text(row, QUESTION_FIELDS, where)
 
 
-def text_of(row: Row, names: Sequence[str], where: str) -> str:
-    """The first of these fields that is there; DataError unless it is text."""
+def row_text(row: Row, names: Sequence[str], where: str) -> str:
+    """Return the first of these fields that the row has; DataError unless it is non-empty text."""
     value = next((row[name] for name in names if row.get(name) is not None), None)
     if not isinstance(value, str) or not value.strip():
         fields = ", ".join(row) or "none"
-        raise DataError(f"{where}: wanted a text in {' or '.join(names)}; found {value!r} among the fields {fields}")
+        raise DataError(f"{where}: {' or '.join(names)} = {value!r}: must be text; this row has the fields {fields}")
     return value
 
 
 def render_messages(messages: Sequence[Message], template: Template, tokenizer: PreTrainedTokenizerBase) -> str:
-    """The text before the answer. Only a chat template knows of more than one message."""
+    """Render the prompt of a conversation. Only the template "chat" takes more than one message."""
     if template == "chat":
         return render_chat(messages, tokenizer)
     if len(messages) != 1:
@@ -74,9 +75,9 @@ def render_messages(messages: Sequence[Message], template: Template, tokenizer: 
 
 
 def continue_prompt(prompt: str, answer: str) -> str:
-    """The answer as it goes on from its prompt: one that opened the think tag is not to open it again.
+    """Return the answer as the continuation of its prompt: a think tag that the prompt opened is not repeated.
 
-    An answer without thoughts then closes the tag at once, as R1 itself does where it has nothing to think about.
+    There, an answer without thoughts closes the tag at once, as R1 itself does.
     """
     if not opens_think(prompt):
         return answer
@@ -86,38 +87,38 @@ def continue_prompt(prompt: str, answer: str) -> str:
 
 
 def encode(pairs: Iterable[tuple[str, str]], tokenizer: PreTrainedTokenizerBase, *, close: bool) -> Iterator[Document]:
-    """(prompt, answer) as tokens. `close` ends the answer with the end-of-text token.
+    """Encode (prompt, answer) pairs. `close` appends the EOS token to the answer.
 
-    The two are encoded apart: the answer's tokens are those that follow when the model itself is asked.
+    Prompt and answer are encoded separately, as in generation.
     """
     end = [tokenizer.eos_token_id] if close else []
     texts = chain.from_iterable(pairs)
-    while some := list(islice(texts, 2 * AT_ONCE)):
-        ids = tokenizer(some, add_special_tokens=False)["input_ids"]
+    while batch := list(islice(texts, 2 * TOKENIZE_BATCH)):
+        ids = tokenizer(batch, add_special_tokens=False)["input_ids"]
         for prompt, answer in zip(ids[::2], ids[1::2], strict=True):
             yield Document(np.array([*prompt, *answer, *end], dtype=np.int32), len(prompt))
 
 
 def hold_out(prompts: Sequence[str], most: int, seed: int) -> list[int]:
-    """Indices of the records to measure on: at most `most` and a tenth, with all records of their prompts.
+    """Return the indices of the held-out records: at most `most` and a tenth of all. The seed decides which.
 
-    Whole prompts, so that no record measured on has a sibling that is trained on. The seed decides which.
+    Prompts are held out with all their records, so that no held-out prompt is trained on.
     """
-    wanted = min(most, int(MEASURED_SHARE * len(prompts)))
+    limit = min(most, int(MAX_HELD_OUT_SHARE * len(prompts)))
     by_prompt: dict[str, list[int]] = {}
     for i, prompt in enumerate(prompts):
         by_prompt.setdefault(prompt, []).append(i)
     held: list[int] = []
     for prompt in sorted(by_prompt, key=lambda prompt: derive_seed("held out", seed, prompt)):
-        if len(held) + len(by_prompt[prompt]) <= wanted:
+        if len(held) + len(by_prompt[prompt]) <= limit:
             held += by_prompt[prompt]
     return sorted(held)
 
 
 def scored_parts(prompt: str, response: str, scores: Literal["summary", "whole"]) -> tuple[str, str] | None:
-    """(prompt, answer) as a reward model reads them; None where it would read a summary and there is none.
+    """Return (prompt, answer) as a reward model reads them; None where it reads summaries and there is none.
 
-    `response` opens its own think tag, if it thinks.
+    A think tag is part of `response`, not of `prompt`.
     """
     if scores == "whole":
         return prompt, continue_prompt(prompt, response)

@@ -1,4 +1,4 @@
-"""Documents into rows without padding: which go together, and the row they make. Pure functions.
+"""Sequence packing: put documents into rows without padding. Pure functions.
 
 Shapes: T tokens of a row.
 """
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -17,8 +18,8 @@ from torch import Tensor
 class Document:
     """The tokens of a prompt and its answer."""
 
-    tokens: np.ndarray  # int32
-    prompt_length: int  # the tokens before the answer: read, not learned
+    tokens: npt.NDArray[np.int32]
+    prompt_length: int  # tokens before the answer; they have no loss
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -26,32 +27,33 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class PackedRow:
-    """Documents one after another; attention must keep each to itself (`model.packed.Documents`)."""
+    """Documents one after another. Attention must stay within each: `model.packed.PackedAttention`."""
 
     tokens_T: Tensor  # int64
-    positions_T: Tensor  # 0, 1, 2, ... anew in every document
-    learned_T: Tensor  # True where the next token belongs to the same document's answer
+    positions_T: Tensor  # 0, 1, 2, ... in every document
+    loss_mask_T: Tensor  # True where the next token belongs to the same document's answer
     lengths: tuple[int, ...]  # of the documents, in order
 
     @property
     def count(self) -> int:
-        """Tokens that are learned."""
-        return int(self.learned_T.sum())
+        """The number of tokens with a loss."""
+        return int(self.loss_mask_T.sum())
 
     @property
     def tokens(self) -> int:
+        """The number of tokens."""
         return len(self.tokens_T)
 
     @property
     def targets(self) -> Tensor:
-        """The tokens to predict, one for each True in `learned_T`."""
-        return self.tokens_T.roll(-1)[self.learned_T]
+        """The tokens to predict, one for each True in `loss_mask_T`."""
+        return self.tokens_T.roll(-1)[self.loss_mask_T]
 
 
 def first_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Indices by row: longest first, each into the first row with room (first-fit decreasing).
+    """Pack lengths into rows by first-fit decreasing: longest first, each into the first row with room.
 
-    No row's lengths sum to more than `capacity`, unless a single one does.
+    Returns the indices in each row. A row exceeds `capacity` only where a single length does.
     """
     rows: list[list[int]] = []
     room: list[int] = []
@@ -67,15 +69,15 @@ def first_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
 
 
 def pack(documents: Sequence[Document]) -> PackedRow:
-    """One row of the documents in the given order."""
+    """Return one row of the documents in the given order."""
     tokens = np.concatenate([document.tokens for document in documents]).astype(np.int64)
     positions = np.concatenate([np.arange(len(document)) for document in documents])
-    # Token t is asked for token t + 1: from the prompt's last to the last but one.
-    learned = np.concatenate([_asked(document) for document in documents])
+    loss_mask = np.concatenate([_predicts_answer(document) for document in documents])
     lengths = tuple(map(len, documents))
-    return PackedRow(torch.from_numpy(tokens), torch.from_numpy(positions), torch.from_numpy(learned), lengths)
+    return PackedRow(torch.from_numpy(tokens), torch.from_numpy(positions), torch.from_numpy(loss_mask), lengths)
 
 
-def _asked(document: Document) -> np.ndarray:
+def _predicts_answer(document: Document) -> npt.NDArray[np.bool_]:
+    """Return True where token t + 1 is an answer token: from the prompt's last token to the last but one."""
     next_token = np.arange(1, len(document) + 1)
     return (next_token >= document.prompt_length) & (next_token < len(document))

@@ -1,8 +1,10 @@
 """Preference pairs from a judge's comparisons, as the paper builds them for its helpful reward model.
 
-    two answers -> a judge asked QUERIES times, in both orders -> clear preferences -> neither side longer
+    1. Ask a judge QUERIES times to compare two answers, half of the time in swapped order.
+    2. Keep pairs with a clear preference.
+    3. Match lengths, so that longer answers are not preferred.
 
-Pure functions; who the judge is, an endpoint or a rule, is the caller's business.
+Pure functions. The caller provides the judge: a language model or a rule.
 """
 
 from __future__ import annotations
@@ -16,18 +18,18 @@ from statistics import fmean
 from r1kit.data.response import split_response
 from r1kit.hashing import derive_seed
 
-QUERIES = 4  # paper: 4, with the two answers' places drawn at random; here each order twice, so that places cancel
-MARGIN = 1.0  # paper: |difference| > 1 is kept
-LENGTH_STEP = 0.25  # ratios of lengths within a factor of 2 ** 0.25 count as the same
+QUERIES = 4  # paper: 4 in random order; here twice in each order, so that position bias cancels
+MARGIN = 1.0  # paper: pairs with |difference| > 1 are kept
+LENGTH_STEP = 0.25  # length ratios are binned by factors of 2 ** 0.25
 
-# (prompt, answer shown first, answer shown second, number of the query) -> how much better the first is: from
-# 2 (much better) over 1, 0 (equal) and -1 to -2 (much worse).
+# (prompt, first answer, second answer, query number) -> how much better the first is, from 2 (much better) over
+# 0 (equal) to -2 (much worse).
 Judge = Callable[[str, str, str, int], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two answers to one prompt, one of them clearly better."""
+    """Two answers to one prompt, of which one is clearly better."""
 
     prompt: str
     chosen: str
@@ -35,25 +37,25 @@ class Pair:
 
 
 def ask_judge(prompt: str, one: str, other: str, judge: Judge) -> float:
-    """How much better `one` is than `other`, -2 to 2: the mean over all queries, half of them with places swapped."""
-    straight = [judge(prompt, one, other, query) for query in range(0, QUERIES, 2)]
+    """Return how much better `one` is than `other`, from -2 to 2: the mean over all queries."""
+    in_order = [judge(prompt, one, other, query) for query in range(0, QUERIES, 2)]
     swapped = [-judge(prompt, other, one, query) for query in range(1, QUERIES, 2)]
-    return fmean(straight + swapped)
+    return fmean(in_order + swapped)
 
 
 def clear_pair(prompt: str, one: str, other: str, difference: float) -> Pair | None:
-    """The pair, or None when the judge's mean difference is too small to learn from."""
+    """Return the pair, or None when the mean difference is not above MARGIN."""
     if abs(difference) <= MARGIN:
         return None
     return Pair(prompt, one, other) if difference > 0 else Pair(prompt, other, one)
 
 
 def match_lengths(pairs: Sequence[Pair], seed: int) -> list[Pair]:
-    """The largest part of the pairs in which length tells nothing, in their order.
+    """Return the largest subset of pairs, in order, in which length does not predict the preference.
 
-    For every ratio of lengths as many pairs stay whose chosen answer is the longer one as pairs whose rejected one is,
-    so the lengths are matched over the data set (paper) and preferring the longer answer is right half of the time.
-    Lengths are those of summaries, which is what the reward model reads.
+    In every bin of length ratios, as many pairs have a longer chosen as a longer rejected answer. So lengths are
+    matched over the data set (paper), and preferring the longer answer is right half of the time. Lengths are those
+    of summaries, which the reward model reads.
     """
     sides: dict[int, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
     kept: list[int] = []

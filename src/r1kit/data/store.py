@@ -1,4 +1,4 @@
-"""Rows in and out of files: JSON Lines, JSON and Parquet."""
+"""Read and write rows of JSON Lines, JSON and Parquet files."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from r1kit.files import write_bytes
 
 
 class DataError(UserError):
-    """A file or a row cannot be used; the message says which, why, and what to do."""
+    """A file or row that cannot be used. The message says which, why, and what to do."""
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a .jsonl, .json (a list of objects) or .parquet file, in order."""
+    """Yield the rows of a .jsonl, .json (a list of objects) or .parquet file in order."""
     if not path.is_file():
         raise DataError(f"{path}: no such file{_near_matches(path)}")
     if path.suffix not in READERS:
-        raise DataError(f"{path}: cannot read {path.suffix or 'a file without suffix'}: use {', '.join(READERS)}")
+        raise DataError(f"{path}: suffix {path.suffix!r}: must be {', '.join(READERS)}")
     return READERS[path.suffix](path)
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write all rows or none, atomically and durably."""
+    """Write rows atomically and durably."""
     write_bytes(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
 
 
@@ -37,10 +37,10 @@ def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _object(line: bytes, where: str) -> dict[str, Any]:
-    remedy = "each line must be one complete JSON object in UTF-8: repair or delete this line"
+    remedy = "each line must be one JSON object in UTF-8: repair or delete this line"
     try:
         row = json.loads(line.decode("utf-8-sig"))
-    except ValueError as error:  # broken JSON or broken UTF-8
+    except ValueError as error:  # invalid JSON or UTF-8
         at = getattr(error, "pos", getattr(error, "start", 0))
         fragment = line.decode("utf-8", errors="replace").strip()[max(0, at - 40) : at + 40]
         raise DataError(f"{where}: {error}\n  near: {fragment!r}\n  {remedy}") from error
@@ -60,15 +60,15 @@ def _read_json(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow as pa  # type: ignore[import-untyped]  # has no stubs
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches():
                 yield from batch.to_pylist()
     except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: not a Parquet file that can be read ({error}): write it again") from error
+        raise DataError(f"{path}: not a readable Parquet file ({error}): write it again") from error
 
 
 READERS: dict[str, Callable[[Path], Iterator[dict[str, Any]]]] = {
@@ -83,4 +83,4 @@ def _near_matches(path: Path) -> str:
         return f"; the folder {path.parent} does not exist either"
     names = sorted(entry.name for entry in path.parent.iterdir())
     close = nearest(path.name, names)
-    return f"; did you mean {path.parent / close}?" if close else f"; {path.parent} holds nothing with such a name"
+    return f"; did you mean {path.parent / close}?" if close else f"; {path.parent} has no similar name"

@@ -1,4 +1,4 @@
-"""Tokenizers: Hugging Face's everywhere; here only the training of a small one for a model made from scratch."""
+"""Train a small tokenizer, for a model that is pretrained from scratch."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerFast
 
 END_OF_TEXT = "<|endoftext|>"
-# Words keep the space before them; digits stand alone, so that sums are computed digit by digit.
-PIECES = r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+"
+# Words keep the space before them. Every digit is a token, so that sums are computed digit by digit.
+SPLIT_PATTERN = r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+"
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, chat_template: str | None = None) -> PreTrainedTokenizerFast:
-    """Byte-level BPE over `texts`: any input can be encoded, nothing is unknown."""
+    """Train byte-level BPE on `texts`. It has no unknown token: any input can be encoded."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(PIECES), behavior="isolated"),
+            pre_tokenizers.Split(Regex(SPLIT_PATTERN), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -29,6 +29,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, chat_template: str | 
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT, pad_token=END_OF_TEXT)
+    fast: PreTrainedTokenizerFast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers is untyped
+        tokenizer_object=tokenizer, eos_token=END_OF_TEXT, pad_token=END_OF_TEXT
+    )
     fast.chat_template = chat_template
     return fast

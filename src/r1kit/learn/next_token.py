@@ -17,7 +17,7 @@ def answer_loss(model: Decoder, row: PackedRow) -> Tensor:
     """
     device = model.embed.weight.device
     hidden_TD = hidden_states(model, row)
-    logp_N = token_logprobs(hidden_TD[row.learned_T.to(device)], model.head_weight, row.targets.to(device))
+    logp_N = token_logprobs(hidden_TD[row.loss_mask_T.to(device)], model.head_weight, row.targets.to(device))
     return -logp_N.sum()
 
 

@@ -16,14 +16,14 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.config import Preference
-from r1kit.data.examples import RESPONSE_FIELDS, Row, prompt_of, scored_parts, text_of
+from r1kit.data.examples import RESPONSE_FIELDS, Row, row_prompt, row_text, scored_parts
 from r1kit.data.pack import PackedRow, pack
 from r1kit.data.store import DataError
 from r1kit.data.template import render_prompt
 from r1kit.evals.metrics import mean_ci95
 from r1kit.learn.preference_loss import document_scores, label_margins, pair_margins, preference_loss
-from r1kit.model.heads import RewardModel, reward_model_from
 from r1kit.model.hf import publish_model
+from r1kit.model.reward_model import RewardModel, reward_model_from
 from r1kit.stages.context import StageContext
 from r1kit.stages.loop import Rhythm, train
 from r1kit.stages.records import Record, Texts, load_own_tokenizer, load_policy, load_supply
@@ -97,11 +97,11 @@ def _judged(config: Preference, row: Sequence[Record]) -> Judged:
 
 
 def _read(config: Preference, tokenizer: PreTrainedTokenizerBase, row: Row, where: str) -> Texts:
-    question, label = prompt_of(row, where), True
+    question, label = row_prompt(row, where), True
     if config.objective == "pairwise":
-        responses = [text_of(row, (name,), where) for name in ("chosen", "rejected")]
+        responses = [row_text(row, (name,), where) for name in ("chosen", "rejected")]
     else:
-        responses, label = [text_of(row, RESPONSE_FIELDS, where)], row.get("safe")
+        responses, label = [row_text(row, RESPONSE_FIELDS, where)], row.get("safe")
         if not isinstance(label, bool):
             raise DataError(f"{where}: wanted true or false in safe; found {label!r}")
     prompt = render_prompt(question, config.template, tokenizer)

@@ -13,8 +13,8 @@ from r1kit.data.pack import first_fit, pack
 from r1kit.data.template import render_prompt
 from r1kit.learn.preference_loss import document_scores
 from r1kit.model.dtypes import torch_dtype
-from r1kit.model.heads import load_reward_model
 from r1kit.model.hf import load_tokenizer
+from r1kit.model.reward_model import load_reward_model
 
 ROW_TOKENS = 16_384  # scored at once; a longer answer is a row of its own, for there is no limit (paper)
 NO_SUMMARY = -3.0  # standard deviations: an answer that never got to what is scored is worse than nearly all

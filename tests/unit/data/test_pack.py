@@ -32,7 +32,7 @@ def test_first_fit_places_everything_once_and_leaves_no_two_rows_that_would_fit(
 def test_a_row_knows_positions_and_what_is_learned() -> None:
     row = pack([document(4, 2), document(3, 1, seed=1)])
     assert row.positions_T.tolist() == [0, 1, 2, 3, 0, 1, 2] and row.lengths == (4, 3)
-    assert row.learned_T.tolist() == [False, True, True, False, True, True, False]
+    assert row.loss_mask_T.tolist() == [False, True, True, False, True, True, False]
     assert row.targets.tolist() == row.tokens_T[[2, 3, 5, 6]].tolist()
     assert (row.count, row.tokens) == (4, 7)
 

@@ -102,7 +102,7 @@ def test_stopped_and_run_again_it_ends_in_the_same_weights(
 @pytest.mark.parametrize(
     ("objective", "row", "message"),
     [
-        ("pairwise", {"prompt": "a", "chosen": "b"}, "row 1: wanted a text in rejected; found None"),
+        ("pairwise", {"prompt": "a", "chosen": "b"}, "row 1: rejected = None: must be text"),
         ("pairwise", {"prompt": "a", "chosen": "b", "rejected": "<think>c"}, "row 1: an answer has no summary"),
         ("pointwise", {"prompt": "a", "response": "b", "safe": 1}, "wanted true or false in safe; found 1"),
     ],

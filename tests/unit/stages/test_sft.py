@@ -122,9 +122,9 @@ def test_conversations_and_the_zero_template(tmp_path: Path, base: Path) -> None
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"prompt": "a"}, "row 1: wanted a text in response or completion; found None among the fields prompt"),
-        ({"response": "a", "prompt": 3}, "wanted a text in question or problem or prompt or query; found 3"),
-        ({"messages": [{"role": "user", "content": "a"}]}, "messages must end with the assistant's answer"),
+        ({"prompt": "a"}, "row 1: response or completion = None: must be text; this row has the fields prompt"),
+        ({"response": "a", "prompt": 3}, "question or problem or prompt or query = 3: must be text"),
+        ({"messages": [{"role": "user", "content": "a"}]}, "messages must end with an answer by the assistant"),
         ({"prompt": "a", "response": "b" * 999}, "none of 1 records fits into 128 tokens"),
     ],
 )
