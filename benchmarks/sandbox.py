@@ -1,6 +1,8 @@
-"""What an execution of a small program costs in the sandbox, beside a fresh interpreter under bubblewrap (or bare).
+"""Measure the cost of a small program in the sandbox against a fresh interpreter under bubblewrap (or a bare one).
 
-python benchmarks/sandbox.py [tier] [executions]; a JSON line a figure, on one core. A ratio above 1 is in our favour.
+    python benchmarks/sandbox.py [tier] [executions]
+
+Prints one JSON line per figure, measured on one core. A ratio above 1 means that the sandbox is faster.
 """
 
 from __future__ import annotations
@@ -21,28 +23,29 @@ from r1kit.rewards.sandbox import open_sandbox
 from r1kit.rewards.sandbox.base import Limits, Task
 
 PROGRAM = "n = int(input())\nprint(sum(i * i for i in range(n)))"
-GIVEN, PRINTED = "100\n", "328350\n"
+INPUT, OUTPUT = "100\n", "328350\n"
 BWRAP = "bwrap --ro-bind / / --dev /dev --proc /proc --tmpfs /tmp --unshare-all --die-with-parent".split()
 
 
 def milliseconds(execute: Callable[[], str], count: int) -> list[float]:
-    """Sorted wall times of `count` executions, each checked."""
+    """Return the sorted wall times of `count` executions, and check the output of each."""
     times = []
     for _ in range(count):
         start = time.perf_counter()
         printed = execute()
         times.append((time.perf_counter() - start) * 1e3)
-        assert printed == PRINTED, printed
+        assert printed == OUTPUT, printed
     return sorted(times)
 
 
 def in_subprocess(prefix: list[str]) -> Callable[[], str]:
+    """Return a function that runs the program in a new interpreter started by the command `prefix`."""
     command = [*prefix, sys.executable, "-I", "-S", "-c", PROGRAM]
-    return lambda: subprocess.run(command, input=GIVEN, capture_output=True, text=True, check=True).stdout
+    return lambda: subprocess.run(command, input=INPUT, capture_output=True, text=True, check=True).stdout
 
 
 def resident_mb(pid: int) -> float:
-    """Between tasks: what a task itself takes is up to its limit."""
+    """Return the resident memory of a process in MB. Between tasks: a task may use up to its own limit."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
@@ -51,23 +54,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tier", nargs="?", default="wasm")
     parser.add_argument("executions", nargs="?", type=int, default=1000)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     machine = describe()
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # this process and all it starts
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # this process and its children
     peer_name = "bwrap" if shutil.which("bwrap") else "python -I -S"
-    sandbox = open_sandbox(asked.tier)
-    task = Task("stdin", PROGRAM, (GIVEN,))
+    sandbox = open_sandbox(options.tier)
+    task = Task("stdin", PROGRAM, (INPUT,))
     try:
-        ours = milliseconds(lambda: sandbox.run(task, Limits()).outcomes[0].value, asked.executions)
+        ours = milliseconds(lambda: str(sandbox.run(task, Limits()).outcomes[0].value), options.executions)
         resident = resident_mb(sandbox.pid) if hasattr(sandbox, "pid") else None
     finally:
         sandbox.close()
-    peer = milliseconds(in_subprocess(BWRAP if peer_name == "bwrap" else []), max(asked.executions // 10, 20))
+    peer = milliseconds(in_subprocess(BWRAP if peer_name == "bwrap" else []), max(options.executions // 10, 20))
     machine += f"; peer: {peer_name}"
 
     def show(name: str, unit: str, mine: float, theirs: float | None, ratio: float | None) -> None:
-        line = {"bench": f"sandbox_{asked.tier}_{name}", "ours": round(mine, 3), "peer": theirs and round(theirs, 3)}
+        line = {"bench": f"sandbox_{options.tier}_{name}", "ours": round(mine, 3), "peer": theirs and round(theirs, 3)}
         print(json.dumps({**line, "ratio": ratio and round(ratio, 2), "unit": unit, "machine": machine}))
 
     for name, share in (("p50", 0.5), ("p99", 0.99)):

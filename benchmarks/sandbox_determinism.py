@@ -1,7 +1,9 @@
-"""Do executions, those that run out of fuel too, give the same bits when the machine is busy? Exit code 1 if not.
+"""Check that the wasm tier gives the same bits on a busy machine, also for programs that run out of fuel.
 
-python benchmarks/sandbox_determinism.py [N]; N executions on an idle machine, then N in another process under four busy
-loops, compared whole: status, value, detail and fuel.
+    python benchmarks/sandbox_determinism.py [N]
+
+Runs N programs on the idle machine, then again in a new sandbox process next to four busy loops, and compares status,
+value, detail and fuel of all. The exit code is 1 if any differ.
 """
 
 from __future__ import annotations
@@ -28,12 +30,13 @@ PROGRAMS = (
     "def f(n): return f(n + 1)\nf(0)",
     "import time\nwhile time.time() < 1735689600 + {seed}: pass\nprint(time.time())",
     "print(1 / ({seed} % 3))",
-    "n = 0\nwhile n < {seed} * 1000: n += 1\nprint(n)",  # some of these end in time
+    "n = 0\nwhile n < {seed} * 1000: n += 1\nprint(n)",  # some of these finish within their fuel
 )
 BUSY_LOOPS = 4
 
 
 def executions(count: int) -> tuple[list[Execution], float]:
+    """Run `count` programs in a new sandbox and return their executions and the seconds taken."""
     sandbox = open_sandbox("wasm")
     start = time.perf_counter()
     try:
@@ -56,14 +59,11 @@ def main() -> None:
             loop.wait()
     different = [i for i, pair in enumerate(zip(idle, busy, strict=True)) if pair[0] != pair[1]]
     statuses = [execution.outcomes[0].status for execution in idle]
-    found = {name: statuses.count(name) for name in sorted(set(statuses))}
+    counts = {name: statuses.count(name) for name in sorted(set(statuses))}
     seconds = {"idle": round(idle_seconds, 1), "busy": round(busy_seconds, 1)}
-    print(
-        json.dumps(
-            {"executions": count, "different": len(different), **found, "seconds": seconds, "machine": describe()}
-        )
-    )
-    sys.exit(bool(different or "infra_error" in found))
+    result = {"executions": count, "different": len(different), **counts, "seconds": seconds, "machine": describe()}
+    print(json.dumps(result))
+    sys.exit(bool(different or "infra_error" in counts))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Mutated answers through `r1kit grade`: nothing crashes, nothing takes a second, memory stays flat, verdicts agree.
+"""Send mutated responses through `r1kit grade`: no crash, no verdict slower than a second, constant memory.
 
     python tests/fuzz/grade_sweep.py -n 100000 --workers 2
 
-Every verdict of the grading processes is compared with the one that a thread of this process gives.
+Every verdict of the grading processes must equal the verdict that a thread of this process gives.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from typing import Any
 
 from r1kit.rewards.grade_file import grade_line, grade_stream
 
-ADVERSARIAL = Path(__file__).resolve().parents[3] / "shared/data/vectors/adversarial.jsonl"
+ROOT = Path(__file__).resolve().parents[2]
+VECTORS = ROOT / "tests" / "fixtures" / "rewards" / "vectors" / "adversarial.jsonl"
+SHARED_VECTORS = ROOT.parent / "shared" / "data" / "vectors" / "adversarial.jsonl"  # may be absent
 PROGRAM = "```python\ndef add(a, b):\n    return a + b\n```"
 SEEDS: list[dict[str, Any]] = [
     {"kind": "math", "gold": "\\frac{1}{2}", "response": "<think>half</think> So the answer is \\boxed{0.5}."},
@@ -60,23 +62,24 @@ PIECES = [
 
 
 def mutants(count: int, seed: int = 0, code: bool = False) -> Iterator[str]:
-    """Lines for `r1kit grade`: seeds whose response, and now and then whose gold or whole line, has been damaged."""
+    """Yield lines for `r1kit grade`: seeds with a damaged response, and some with a damaged gold answer or line."""
     rng = Random(seed)
     seeds = SEEDS + CODE_SEEDS * code
-    if ADVERSARIAL.is_file():
-        kinds = {"math", "format"}
-        seeds = seeds + [row for row in map(json.loads, ADVERSARIAL.open(encoding="utf-8")) if row["kind"] in kinds]
+    for path in filter(Path.is_file, (VECTORS, SHARED_VECTORS)):
+        rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+        seeds = seeds + [row for row in rows if row["kind"] in ("math", "format")]
     for _ in range(count):
         row = dict(rng.choice(seeds))
         field = "gold" if isinstance(row.get("gold"), str) and rng.random() < 0.1 else "response"
         row[field] = mutate(row[field], rng)
         line = json.dumps(row)
-        if rng.random() < 0.03:  # one line still, and of characters that UTF-8 can write
+        if rng.random() < 0.03:  # keep it one line of valid UTF-8
             line = mutate(line, rng).replace("\n", " ").replace("\r", " ").encode(errors="replace").decode()
         yield line
 
 
 def mutate(text: str, rng: Random) -> str:
+    """Return the text after one to six random insertions, deletions, repetitions or reversals."""
     for _ in range(rng.randint(1, 6)):
         start = rng.randrange(len(text) + 1)
         end = min(len(text), start + rng.choice((0, 1, 3, 10, 40)))
@@ -90,32 +93,32 @@ def mutate(text: str, rng: Random) -> str:
 
 
 def resident_megabytes() -> float:
+    """Return the resident memory of this process in MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096 / 2**20
 
 
 def sweep(count: int, workers: int, seed: int) -> int:
-    """How many verdicts were not as promised."""
-    faults, slowest, memory = 0, 0.0, []
+    """Grade `count` mutants and return how many verdicts were slow or differed."""
+    faults, slowest = 0, 0.0
     block = max(1, count // 20)
     for number in range(0, count, block):
         lines = list(mutants(min(block, count - number), seed + number, code=True))
         out = io.BytesIO()
         grade_stream(io.BytesIO("".join(line + "\n" for line in lines).encode()), out, workers)
         verdicts = [json.loads(line) for line in out.getvalue().splitlines()]
-        here: list[dict[str, Any]] = []
-        thread = threading.Thread(target=lambda lines=lines, here=here: here.extend(map(grade_line, lines)))
+        expected: list[dict[str, Any]] = []
+        thread = threading.Thread(target=lambda lines=lines, expected=expected: expected.extend(map(grade_line, lines)))
         thread.start()
         thread.join()
-        for line, verdict, other in zip(lines, verdicts, here, strict=True):
+        for line, verdict, other in zip(lines, verdicts, expected, strict=True):
             slowest = max(slowest, verdict["ms"])
             if verdict["ms"] > 1000 or {**verdict, "ms": 0} != json.loads(json.dumps({**other, "ms": 0})):
                 faults += 1
                 print(f"FAULT {verdict} against {other}\n  {line[:500]}", file=sys.stderr)
-        memory.append(resident_megabytes())
+        memory = resident_megabytes()
         print(
-            f"{number + len(lines)} of {count}: {faults} faults, slowest {slowest:.0f} ms, {memory[-1]:.0f} MB",
-            flush=True,
+            f"{number + len(lines)} of {count}: {faults} faults, slowest {slowest:.0f} ms, {memory:.0f} MB", flush=True
         )
     return faults
 
@@ -125,8 +128,8 @@ if __name__ == "__main__":
     parser.add_argument("-n", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    began = time.monotonic()
-    found = sweep(given.n, given.workers, given.seed)
-    print(f"{found} faults in {given.n} mutated answers, {time.monotonic() - began:.0f} s")
-    sys.exit(bool(found))
+    options = parser.parse_args()
+    start = time.monotonic()
+    faults = sweep(options.n, options.workers, options.seed)
+    print(f"{faults} faults in {options.n} mutated responses, {time.monotonic() - start:.0f} s")
+    sys.exit(bool(faults))

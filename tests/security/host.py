@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-PLACES = "/ /tmp /var/tmp /dev/shm /root /home /etc /run /usr/lib".split() + [os.path.dirname(os.__file__)]
+PLACES = [*"/ /tmp /var/tmp /dev/shm /root /home /etc /run /usr/lib".split(), os.path.dirname(os.__file__)]
 INHERITED = (200, 251)  # descriptors that every child process could inherit
 PR_SET_CHILD_SUBREAPER = 36
 PERIOD = 0.02  # seconds between samples of the time that processes wait for a processor
@@ -49,9 +49,8 @@ class Host:
             server.listen()
         for server in (self.tcp, self.unix, self.abstract, self.udp):
             server.setblocking(False)
-        ctypes.CDLL(None).prctl(
-            PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0
-        )  # orphaned processes of the sandbox become children of this one
+        # Orphaned processes of the sandbox become children of this process, so `state` lists them.
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self.victim = subprocess.Popen(["sleep", "100000"])
         self.clock = time.time() - time.monotonic()
         self.targets: dict[str, object] = {

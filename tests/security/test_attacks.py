@@ -14,14 +14,13 @@ import pytest
 from attack import Attack, load, run_honest, sample
 from attack_sweep import fault, open_untested
 from host import Host
+from public_data import fixture_and_shared
 
-from r1kit.rewards.sandbox import TIERS
+from r1kit.rewards.sandbox import NATIVE, TIERS
 from r1kit.rewards.sandbox.base import InfraError
 from r1kit.rewards.sandbox.tiers.none import PlainSandbox
 
-linux = pytest.mark.skipif(
-    sys.platform != "linux", reason="the native tiers and the targets of host.py exist on Linux only"
-)
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the native tiers and the targets in host.py need Linux")
 SWEEP = Path(__file__).with_name("attack_sweep.py")
 
 
@@ -66,19 +65,21 @@ def test_without_a_sandbox_the_attacks_succeed(tmp_path: Path, monkeypatch: pyte
 
 
 @linux
-@pytest.mark.parametrize("tier", ["namespaces", "landlock"])
-def test_the_shared_attacks_are_contained(tier: str, shared_data: Path, tmp_path: Path) -> None:
-    lines = (shared_data / "vectors" / "adversarial.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [row for row in map(json.loads, lines) if row["kind"] == "sandbox"]
+@pytest.mark.slow
+@pytest.mark.parametrize("tier", NATIVE)
+@fixture_and_shared("security", "vectors/adversarial.jsonl")
+def test_adversarial_programs_are_contained(path: Path, tier: str, tmp_path: Path) -> None:
+    rows = [row for row in map(json.loads, path.open(encoding="utf-8")) if row["kind"] == "sandbox"]
+    assert len(rows) >= 10
     host = Host(tmp_path)
     try:
         sandbox = open_untested(tier)
         clean = str(run_honest(sandbox, host.secrets["planted"]).value)
-        attacks = [Attack("shared", row["name"], "stdin", row["response"]) for row in rows]
-        found = {attack.name: fault(sandbox, attack, host, clean) for attack in attacks}
-        assert {name: why for name, why in found.items() if why} == {}
+        attacks = [Attack("adversarial", row["name"], "stdin", row["response"]) for row in rows]
+        results = {attack.name: fault(sandbox, attack, host, clean) for attack in attacks}
         sandbox.close()
     except InfraError as error:
         pytest.skip(str(error))
     finally:
         host.close()
+    assert {name: why for name, why in results.items() if why} == {}

@@ -1,6 +1,6 @@
-"""Programs that want to be paid without doing the work are not; right programs that look odd are. See cheats/*.txt.
+"""Cheating programs earn no reward, and correct programs of unusual form do. The programs are in cheats/*.txt.
 
-`R1KIT_TEST_SANDBOX=namespaces` (or landlock, wasm) runs them in that tier.
+Set `R1KIT_TEST_SANDBOX=namespaces` (or landlock, wasm) to run them in that tier.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from public_data import fixture_and_shared
 
 from r1kit.rewards import code
 from r1kit.rewards.sandbox.base import Limits
@@ -39,38 +40,38 @@ def programs(file: str) -> Iterator[tuple[str, str]]:
         yield title, program
 
 
-def paid(file: str, tests: list, mode: code.Mode, sandbox) -> list[str]:
-    """The cheats that passed, or that passed a single test though they know no answer, or could not be judged."""
-    found = []
+def rewarded(file: str, tests: list, mode: code.Mode, sandbox) -> list[str]:
+    """Return the cheats that passed, that passed a test without knowing a constant answer, or that were not judged."""
+    faults = []
     for title, program in programs(file):
         verdict = code.grade_program(f"```python\n{program}\n```", tests, mode, sandbox, function="add", limits=LIMITS)
         if verdict.status in ("right", "infra_error") or (verdict.value and not title.endswith("[constant]")):
-            found.append(f"{title}: {verdict.status} {verdict.value:.2f}, {verdict.reason}")
-    return found
+            faults.append(f"{title}: {verdict.status} {verdict.value:.2f}, {verdict.reason}")
+    return faults
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FUNCTION_TESTS)
-def test_no_function_is_paid_for_cheating(kind, sandbox):
+def test_cheating_functions_earn_nothing(kind, sandbox):
     assert sum(1 for _ in programs("function.txt")) >= 60
-    assert paid("function.txt", FUNCTION_TESTS[kind], "call" if kind == "call" else "assert", sandbox) == []
+    assert rewarded("function.txt", FUNCTION_TESTS[kind], "call" if kind == "call" else "assert", sandbox) == []
 
 
-def test_no_program_is_paid_for_cheating(sandbox):
+def test_cheating_programs_earn_nothing(sandbox):
     assert sum(1 for _ in programs("stdin.txt")) >= 40
-    assert paid("stdin.txt", STDIN_TESTS, "stdin", sandbox) == []
+    assert rewarded("stdin.txt", STDIN_TESTS, "stdin", sandbox) == []
 
 
-def test_the_tests_themselves_can_be_passed(sandbox):
-    """Or else the two tests above could not fail."""
+def test_correct_solutions_pass_the_same_tests(sandbox):
+    """Otherwise the two tests above could not fail."""
     right = "def add(a, b): return a + b"
     for kind, tests in FUNCTION_TESTS.items():
-        assert (
-            code.grade_program(right, tests, "call" if kind == "call" else "assert", sandbox, function="add").value == 1
-        )
+        mode = "call" if kind == "call" else "assert"
+        assert code.grade_program(right, tests, mode, sandbox, function="add").value == 1
     assert code.grade_program("print(sum(map(int, input().split())))", STDIN_TESTS, "stdin", sandbox).value == 1
 
 
-def test_every_honest_program_is_paid(sandbox):
+def test_every_honest_program_is_rewarded(sandbox):
     refused, count = [], 0
     for title, text in programs("honest.txt"):
         lines = text.split("\n")
@@ -85,8 +86,9 @@ def test_every_honest_program_is_paid(sandbox):
     assert count >= 30 and refused == []
 
 
-def test_the_adversarial_vectors(shared_data, sandbox):
-    rows = [json.loads(line) for line in (shared_data / "vectors" / "adversarial.jsonl").open(encoding="utf-8")]
+@fixture_and_shared("security", "vectors/adversarial.jsonl")
+def test_adversarial_responses_get_the_expected_verdict(path, sandbox):
+    rows = map(json.loads, path.open(encoding="utf-8"))
     cases = [row for row in rows if row["kind"] == "code_cheat" and row["policy"] == "must"]
     wrong = []
     for row in cases:
