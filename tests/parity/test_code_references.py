@@ -1,21 +1,25 @@
-"""Published programs pass their published tests, and off by one they do not. A sample; all with R1KIT_TEST_ALL=1."""
+"""Reference programs of public data sets pass their tests, and altered ones fail.
+
+Tests a sample of each data set; R1KIT_TEST_ALL=1 tests all rows.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 
-import pytest
+from public_data import fixture_and_shared
 
 from r1kit.rewards import code
 from r1kit.rewards.code import cruxeval
 from r1kit.rewards.sandbox.base import Limits
 
-# MBPP 123 sums divisors for two seconds of native time.
+# Task 123 of MBPP takes two seconds of native time.
 LIMITS = Limits(fuel=100_000_000_000, cpu_seconds=10)
-# In place of the function `{name}`, one that returns something else; not where it calls itself, as that can cancel out.
-SPOILED = """
-def _spoiled(right):
+# Replaces the function `{name}` by one that returns another value; recursive calls keep the right value, as errors in
+# them could cancel out.
+ALTERED = """
+def _altered(right):
     def wrong(*args, **kwargs):
         if wrong.inside: return right(*args, **kwargs)
         wrong.inside = True
@@ -29,7 +33,7 @@ def _spoiled(right):
         return 7 if value is None or not hasattr(value, "val") else type(value)(value.val + 1)
     wrong.inside = False
     return wrong
-{name} = _spoiled({name})
+{name} = _altered({name})
 """
 
 
@@ -48,43 +52,38 @@ def leetcode(row: dict) -> tuple:
     return row["solutions"], row["tests"], None, f"Solution.{method}"
 
 
-SETS = {
-    "mbpp": ("mbpp/mbpp.jsonl", mbpp, 60),
-    "humaneval": ("humaneval/humaneval.jsonl", humaneval, 40),
-    "leetcode": ("leetcode/train.jsonl", leetcode, 60),
-}
-BEYOND = {"numpy", "sortedcontainers"}  # packages that a tier may lack
+READERS = {"mbpp.jsonl": (mbpp, 60), "humaneval.jsonl": (humaneval, 40), "train.jsonl": (leetcode, 60)}
+OPTIONAL = {"numpy", "sortedcontainers"}  # packages that a sandbox tier may lack
 
 
-@pytest.mark.parametrize("name", SETS)
-def test_references_are_right_and_spoiled_ones_wrong(name, shared_data, sandbox, sampled):
-    path, read, count = SETS[name]
-    rows = [json.loads(line) for line in (shared_data / path).open(encoding="utf-8")]
+@fixture_and_shared("rewards", "mbpp/mbpp.jsonl", "humaneval/humaneval.jsonl", "leetcode/train.jsonl")
+def test_reference_programs_are_right_and_altered_ones_wrong(path, sandbox, sampled):
+    read, count = READERS[path.name]
+    rows = [json.loads(line) for line in path.open(encoding="utf-8")]
     faults = []
     for row in sampled(rows, count):
         program, tests, entry, function = read(row)
         right = code.grade_program(program, tests, "assert", sandbox, function=entry, limits=LIMITS)
-        if right.status != "right" and not any(f"No module named {package!r}" in right.reason for package in BEYOND):
+        if right.status != "right" and not any(f"No module named {package!r}" in right.reason for package in OPTIONAL):
             faults.append(f"{program[:80]!r}: {right.status}, {right.reason}")
-        wrong = code.grade_program(
-            program + SPOILED.format(name=function), tests, "assert", sandbox, function=entry, limits=LIMITS
-        )
+        altered = program + ALTERED.format(name=function)
+        wrong = code.grade_program(altered, tests, "assert", sandbox, function=entry, limits=LIMITS)
         if wrong.status != "wrong":
-            faults.append(f"spoiled {program[:80]!r}: {wrong.status}, {wrong.reason}")
+            faults.append(f"altered {program[:80]!r}: {wrong.status}, {wrong.reason}")
     assert faults == []
 
 
-def test_cruxeval_references(shared_data, sandbox, sampled):
-    rows = [json.loads(line) for line in (shared_data / "cruxeval" / "cruxeval.jsonl").open(encoding="utf-8")]
+@fixture_and_shared("rewards", "cruxeval/cruxeval.jsonl")
+def test_reference_predictions_are_right_and_others_wrong(path, sandbox, sampled):
+    rows = sampled([json.loads(line) for line in path.open(encoding="utf-8")], 60)
     faults = []
-    rows = sampled(rows, 60)
     for row, other in zip(rows, rows[1:] + rows[:1], strict=True):
-        known = {"program": row["code"], "sandbox": sandbox}
+        program = {"program": row["code"], "sandbox": sandbox}
         given, wrong_output = f"[ANSWER]f({row['input']})[/ANSWER]", "['no', 'such', 'value']"
         checks = {
             "output": (cruxeval.grade(f"<answer>{row['output']}</answer>", "output", row["output"]), "right"),
-            "input": (cruxeval.grade(given, "input", row["output"], **known), "right"),
-            "input, other output": (cruxeval.grade(given, "input", wrong_output, **known), "wrong"),
+            "input": (cruxeval.grade(given, "input", row["output"], **program), "right"),
+            "input, other output": (cruxeval.grade(given, "input", wrong_output, **program), "wrong"),
         }
         if other["output"] != row["output"]:
             checks["other output"] = (cruxeval.grade(other["output"], "output", row["output"]), "wrong")

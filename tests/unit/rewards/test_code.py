@@ -18,7 +18,7 @@ DRAFT = "```python\ndraft = 1\n```"
 
 
 @pytest.mark.parametrize(
-    "response, program",
+    ("response", "program"),
     [
         ("x = 1", "x = 1\n"),
         ("Sure:\n```python\nx = 1\n```\nDone.", "x = 1\n"),
@@ -62,7 +62,7 @@ def test_leetcode_programs_get_their_names_after_imports_from_the_future():
 
 
 @pytest.mark.parametrize(
-    "expected, got, same",
+    ("expected", "got", "same"),
     [
         (3, 3, True), (3, 3.0, True), (3, True, False), (1, True, False), (True, True, True), (True, 1, False),
         (0.3, 0.1 + 0.2, True), (0.3, 0.3001, False), (3, 3.0000000001, False), (float("nan"), float("nan"), False),
@@ -76,7 +76,7 @@ def test_equal_as_json(expected, got, same):
 
 
 @pytest.mark.parametrize(
-    "expected, got, same",
+    ("expected", "got", "same"),
     [
         ("1 2\n3", "1 2 \n3\n\n", True), ("1 2", "1\n2", False), ("a\n\nb", "a\nb", True), ("a b", "ab", False),
         ("0.5", ".50", True), ("0.3333333", "0.33333334", True), ("0.33", "0.34", False), ("3", "3.0", False),
@@ -196,7 +196,7 @@ def test_the_cover_is_small():
 
 
 @pytest.mark.parametrize(
-    "response, output, status",
+    ("response", "output", "status"),
     [
         ("[ANSWER]f([1]) == [2, 'a'][/ANSWER]", "[2, 'a']", "right"),
         ("<think>[3]</think>\\boxed{\\{'a': 1\\}}", "{'a': 1}", "right"),
@@ -214,7 +214,7 @@ def test_a_predicted_output(response, output, status):
 
 
 @pytest.mark.parametrize(
-    "answer, status",
+    ("answer", "status"),
     [
         ("2, [1]", "right"), ("f(2, [1])", "right"), ("assert f(2, [1]) == [1, 1]", "right"),
         ("x=2, y=list('1')", "wrong"),

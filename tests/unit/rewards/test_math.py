@@ -1,25 +1,24 @@
-import json
+"""Mathematical answers: which are equal and which are not, by value, notation and structure."""
+
+from __future__ import annotations
+
 import re
 import sys
-import time
-from fractions import Fraction
-from typing import get_args
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from paths import SHARED
 
 from r1kit.errors import UserError
 from r1kit.rewards import services
-from r1kit.rewards.math import sympy_guest, value
-from r1kit.rewards.math.check import canonical, check, check_prose
+from r1kit.rewards.math import sympy_guest
+from r1kit.rewards.math.check import canonical, check
 from r1kit.rewards.math.notation import normalise
-from r1kit.rewards.math.numerals import chinese_number
-from r1kit.rewards.verdict import Status
+from r1kit.rewards.math.structure import structure_of
+from r1kit.rewards.math.units import split_unit
 
-VECTORS = SHARED / "vectors/math_equivalence.jsonl"
-
+# One line per gold answer: the gold answer, then the answers to check against it.
 EQUAL = r"""
 16 | 16.0 | +16 | $16$ | {16} | (16) | [16] | \text{16}
 16 | 016 | １６ | 1.6 \times 10^1 | \sqrt{256} | \frac{32}{2} | ≈16
@@ -168,76 +167,32 @@ e^{-x}(1+x) | \frac{1+x}{e^x}
 2+\sqrt{3} | \sqrt{7+4\sqrt3}
 96-10\sqrt{21} | \frac{6\sqrt{1789-240\sqrt{21}}+8\sqrt{1236-240\sqrt{21}}}{5}
 """
-BOMBS = [
-    "9^{9^{9^{9}}}",
-    "x^" * 900 + "2",
-    "2" + "^2" * 900,
-    "(" * 60 + "1" + ")" * 60,
-    "{" * 2000,
-    "9" * 1001,
-    "9" * 1000,
-    "((9!)!)!",
-    "\\sqrt" * 390 + "2",
-    "\\sin " * 400 + "x",
-    "-" * 1900 + "5",
-    "(a+b+c+d+e)" * 180,
-    "(a+b+c)^{64}",
-    "1e999*" * 390 + "1",
-    "(" * 30 + "x+1" + ")^2" * 30,
-    "\\sqrt{(1+" * 40 + "x" + ")^8}" * 40,
-    "\\frac{1}{x+" * 60 + "1" + "}" * 60,
-    "1 a" * 600,
-    "+".join(f"\\frac{{1}}{{x+{i}}}" for i in range(100)),
-    "*".join(f"({c}+1)" for c in "abcdefghjklmnopqrstuvwxyz"),
-    "\\text{a}" * 280,
-    ",1" * 1000,
-    "a=" * 900 + "b",
-    "\\pm1" * 400,
-    "\\{" * 30 + "1" + "\\}" * 30,
-    "\\sqrt{999999999999999989}+" * 70 + "1",
-    "\\begin{pmatrix}" + "1&" * 900 + "\\end{pmatrix}",
-    "().__class__.__bases__[0].__subclasses__()",
-    "\x00\ue000\ue001",
-    "∪" * 999,
-    "$" * 1999,
-    "\\text{" * 390,
-    "e^{e^{e^{e^{100}}}}",
-    "\\sin(10^{300})*" * 100 + "1",
-    "\\binom{500}{250}!" * 50,
-    "\\log_{2}(2^{10^{12}})",
-    "\\lfloor" * 300 + "x",
-    "|" * 1500,
-    "0." + "1" * 900 + "...",
-    "十" * 1900,
-    "x=1," * 480,
-    "\\sqrt{2+" * 50 + "2" + "}" * 50,
-    "1 cm " * 390,
-]
 
 
-def table(text):
+def table(text: str) -> Iterator[tuple[str, str]]:
     for line in text.strip().splitlines():
         gold, *answers = (cell.strip() for cell in line.split(" | "))
         yield from ((gold, answer) for answer in answers)
 
 
 @pytest.mark.parametrize(("gold", "answer"), list(table(EQUAL)))
-def test_equal(gold, answer):
+def test_equal_answers_are_right(gold, answer):
     assert check(gold, answer) == ("right", "right")
 
 
 @pytest.mark.parametrize(("gold", "answer"), list(table(DIFFERENT)))
-def test_different(gold, answer):
+def test_different_answers_are_not_right(gold, answer):
     assert check(gold, answer).status in ("wrong", "unparseable", "over_limit")
 
 
 @pytest.mark.parametrize(("gold", "answer"), list(table(SYMBOLIC)))
-def test_what_only_sympy_shows(gold, answer):
+def test_sympy_proves_identities_and_refutes_others(gold, answer):
     gold, answer = normalise(gold), normalise(answer)
-    assert sympy_guest.equal(gold, answer) and not sympy_guest.equal(gold, f"{answer}+1")
+    assert sympy_guest.equal(gold, answer)
+    assert not sympy_guest.equal(gold, f"{answer}+1")
 
 
-def test_sympy_runs_in_the_sandbox_and_only_there(sandbox, monkeypatch):
+def test_sympy_runs_inside_the_sandbox_only(sandbox, monkeypatch):
     monkeypatch.setattr(services, "sandbox", lambda: sandbox)
     before = sys.modules.get("sympy")
     assert check(r"\sec^2(y)", r"\tan^2(y)+1").status == "right"
@@ -246,57 +201,66 @@ def test_sympy_runs_in_the_sandbox_and_only_there(sandbox, monkeypatch):
     assert sys.modules.get("sympy") is before
 
 
-def test_a_broken_or_missing_sandbox_is_no_verdict_on_the_answer(monkeypatch):
+def test_a_missing_sandbox_gives_an_infra_error(monkeypatch):
     def missing():
-        raise UserError("none works here")
+        raise UserError("no tier works here")
 
     monkeypatch.setattr(services, "sandbox", missing)
     assert check(r"\cos 3x", r"4\cos^3x-3\cos x").status == "infra_error"
-    assert check(r"\cos 3x", r"4\cos^3x-2\cos x").status == "wrong"  # that needs no sandbox
+    assert check(r"\cos 3x", r"4\cos^3x-2\cos x").status == "wrong"  # refuted without the sandbox
 
 
-def test_limits_name_themselves():
-    for answer, status, reason in [
-        ("5" + " " * 2000, "over_limit", "2001 characters"),
-        ("9" * 1001, "over_limit", "1000 digits"),
-        ("(" * 65 + "5" + ")" * 65, "over_limit", "64 brackets"),
-        (",1" * 80, "over_limit", "80 parts"),
-        ("  ", "unparseable", "empty"),
-        ("5\\write18", "unparseable", "does not equal"),
-    ]:
-        ruling = check("1, 2", answer)
-        assert ruling.status == status and reason in ruling.reason
+@pytest.mark.parametrize(("gold", "answer"), [("1, 2", r"\{,\}"), (r"\{,\}", "1, 2"), ("1, 2", r"\{\text{}\}")])
+def test_a_set_without_members_equals_no_list(gold, answer):
+    assert check(gold, answer).status in ("wrong", "unparseable")
 
 
-@pytest.mark.parametrize("bomb", BOMBS)
-def test_hostile_answers_are_refused_in_time(bomb):
-    started = time.process_time()
-    for gold in ("5", "x^2+1", "(1,2)", "\\{1,2,3\\}"):
-        assert check(gold, bomb).status not in ("right", "infra_error")
-    check_prose("5", bomb * (100_000 // len(bomb)))
-    canonical(bomb)
-    check(bomb, bomb)
-    assert time.process_time() - started < 0.8  # for seven calls on a busy machine
-
-
-PIECES = (
-    r"1 2 x y i ( ) [ ] { } , ; + - * / ^ = < _ ! % . 和 & | \frac \sqrt \pm \cup \text \sin \{ \} \\ $ and ° ≈ 十 cm"
+@pytest.mark.parametrize(
+    ("answer", "other", "same"),
+    [("1/2", "0.5", True), ("x=5", "5", True), (r"\{1,2\}", "2, 1", True), ("(1,2)", "(2,1)", False)],
 )
-pieces = st.sampled_from([*PIECES.split(), " "])
+def test_equal_answers_have_one_canonical_text(answer, other, same):
+    assert (canonical(answer) == canonical(other)) is same
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "parts"),
+    [
+        ("x+1", "value", ["x+1"]),
+        ("1,2", "list", ["1", "2"]),
+        (r"\{1,2\}", "set", ["1", "2"]),
+        ("(1,2]", "(]", ["1", "2"]),
+        ("(1,2)∪(3,4)", "union", ["(1,2)", "(3,4)"]),
+        ("[[1,2],[3,4]]", "matrix [2, 2]", ["1", "2", "3", "4"]),
+        (r"3\pm 1", "list", ["3+1", "3-1"]),
+    ],
+)
+def test_structure_has_a_kind_and_parts(text, kind, parts):
+    assert structure_of(text) == (kind, parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "unit"),
+    [
+        ("5 km/h", "5", "length1/time1/"),
+        ("15 cm^2", "15", "length2/"),
+        ("2 m^3", "2", "volume1/"),
+        ("90°", "90", "angle1/"),
+        ("5 apples", "5", None),
+        ("5 or more", "5 or more", None),
+        (r"\sin 45°", r"\sin 45°", None),
+    ],
+)
+def test_units_are_split_from_numbers(text, number, unit):
+    value, parsed = split_unit(text)
+    assert (value, parsed and parsed.dimension) == (number, unit)
+
+
 NUMBERS = st.fractions(max_denominator=99)
 
 
-@given(st.lists(pieces, max_size=40).map("".join) | st.text(max_size=60))
-def test_any_text_gets_a_verdict_and_equals_itself_unless_blank(text):
-    started = time.process_time()
-    ruling = check(text, text)
-    assert ruling.status == ("right" if text.strip() else "unparseable") or r"\boxed" in text
-    assert isinstance(canonical(text), str) and check_prose("5", text)[0].status in get_args(Status)
-    assert time.process_time() - started < 1
-
-
 @given(NUMBERS, NUMBERS)
-def test_numbers_are_compared_exactly(a, b):
+def test_fractions_compare_exactly(a, b):
     written = f"\\frac{{{b.numerator}}}{{{b.denominator}}}" if b.denominator > 1 else str(b)
     assert (check(str(a), written).status == "right") == (a == b)
 
@@ -305,7 +269,7 @@ POLYNOMIALS = st.lists(st.integers(-9, 9).filter(bool), min_size=2, max_size=4)
 
 
 @given(POLYNOMIALS, st.integers(0, 3), st.integers(1, 5), st.randoms(use_true_random=False))
-def test_spelling_does_not_matter_and_every_coefficient_does(coefficients, changed, by, random):
+def test_polynomials_compare_by_coefficient_in_any_notation(coefficients, changed, by, random):
     def write(numbers, plain, spaced):
         terms = [f"\\frac{{{c}}}{{7}}*x^{{{power}}}*\\sqrt{{y}}" for power, c in enumerate(numbers, 1)]
         random.shuffle(terms)
@@ -320,72 +284,3 @@ def test_spelling_does_not_matter_and_every_coefficient_does(coefficients, chang
     assert check(gold, write(coefficients, random.random() < 0.5, random.random() < 0.5)).status == "right"
     mutated = [c + by * (i == changed % len(coefficients)) for i, c in enumerate(coefficients)]
     assert check(gold, write(mutated, random.random() < 0.5, False)).status == "wrong"
-
-
-@pytest.mark.parametrize(
-    ("gold", "text", "status"),
-    [
-        ("42", "First compute 6*7.\n42", "right"),
-        ("42", "The angle is [42].", "right"),
-        ("x >= 5", "Therefore $x \\geq 5$ is the solution.", "right"),
-        ("x = 11", "$x = 5+5+1 = 7 = 11$", "right"),  # a derivation, of which the end counts
-        ("1000.99", "the number is not 10 which is 1,000.99€", "right"),
-        ("D", "The answer is for sure D, it can't be A or B", "right"),
-        ("D", "D. it can't be A or B", "right"),
-        ("C", "Not B; after thinking about it I take C", "right"),
-        ("1, 2", "\\boxed{1} and \\boxed{2}", "right"),
-        ("5", "\\boxed{5} or \\boxed{6}", "wrong"),
-        ("5", "5, or perhaps 6", "wrong"),
-        ("43", "The answer is 42 or 43.", "wrong"),
-        ("5", "It could be 3, 4 or 5.", "wrong"),
-        ("3, 4, 5", "It is 3, 4 or 5.", "right"),
-        ("D", "C or D", "wrong"),
-        ("C", "The answer is C or D.", "wrong"),
-        ("B", "The correct option is B because A is wrong.", "right"),
-        ("5", "The answer is 5 and not 6.", "right"),
-        ("6", "The answer is 5, not 6.", "wrong"),
-        ("5", "The answer is not 6 but 5.", "right"),
-        ("blue", "The answer is **blue**.", "right"),
-        ("Room 5", "The answer is Room 5.", "right"),
-        ("12", "答案是 12，不是 13。", "right"),
-        ("15", "一共有15个。", "right"),
-        ("5", "\\boxed{5", "unparseable"),
-        ("5", "", "unparseable"),
-    ],
-)
-def test_prose_that_nobody_asked_to_keep_a_format(gold, text, status):
-    assert check_prose(gold, text)[0].status == status
-
-
-@pytest.mark.parametrize(
-    ("text", "value", "rest"),
-    [
-        ("二〇二四年", 2024, "年"),
-        ("一百零五", 105, ""),
-        ("两万三千", 23_000, ""),
-        ("3万5千", 35_000, ""),
-        ("1.5亿元", 150_000_000, "元"),
-    ]
-    + [
-        ("十", 10, ""),
-        ("负三分之二", Fraction(-2, 3), ""),
-        ("百分之五", Fraction(1, 20), ""),
-        ("零点五", Fraction(1, 2), ""),
-    ],
-)
-def test_chinese_numbers(text, value, rest):
-    assert chinese_number(text) == (value, rest)
-
-
-@pytest.mark.skipif(not VECTORS.exists(), reason="needs shared data")
-def test_agreement_with_the_unit_tests_of_other_graders(monkeypatch):
-    """At least 97 %, and nothing they refuse is paid. What is left is listed in docs/verifiers.md."""
-    monkeypatch.setattr(value, "proved_equal", sympy_guest.equal)
-    rows = [json.loads(line) for line in VECTORS.open()]
-    replies = [row["pred"].rpartition("</think>")[2] for row in rows]
-    verdicts = [
-        (row["expected"], check_prose(row["gold"], reply)[0].status == "right")
-        for row, reply in zip(rows, replies, strict=True)
-    ]
-    assert (False, True) not in verdicts
-    assert sum(expected == verdict for expected, verdict in verdicts) >= 245 and len(verdicts) == 251

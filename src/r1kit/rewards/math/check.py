@@ -77,12 +77,23 @@ def check_prose(gold: str, text: str) -> tuple[Ruling, str | None]:
     if answers is not None:
         ruling = rule_on_all(answers, lambda answer: check(gold, answer)) if answers else NO_ANSWER
         return ruling, answers[-1] if answers else None
+    ruling, candidate = check(gold, text), text
+    if ruling.status in ("right", "infra_error") or _is_measurement(text):
+        return ruling, text
     choice = re.fullmatch(r"\(?[A-J]\)?", _normalise_gold(gold).replace(TEXT, "")) is not None
-    for candidate in (text, *candidate_answers(text, choice)):
+    for candidate in candidate_answers(text, choice):
         ruling = check(gold, candidate)
         if ruling.status in ("right", "infra_error"):
             break
     return ruling, candidate
+
+
+def _is_measurement(text: str) -> bool:
+    """Return whether a text consists of a number and a known unit: in "3 cm", the 3 alone is not the answer."""
+    if _exceeded_limit(text):
+        return False
+    value, unit = split_value(_normalise(text))
+    return unit is not None and is_evaluated(value)
 
 
 def is_number(gold: str) -> bool:

@@ -39,7 +39,7 @@ _SCALED = re.compile(rf"(-?[¤¥€£]?-?)(\d+(?:\.\d+)?) ?{TEXT}? ?({'|'.join(_
 
 
 def expand_scale(text: str) -> str:
-    """Rewrite "$5.2 million a year" as "$5200000 a year"; return any other text unchanged."""
+    """Rewrite "5.2 million a year" as "5200000 a year"; return any other text unchanged."""
     if not (match := _SCALED.match(text)):
         return text
     value = Fraction(match[2]) * _SCALES[match[3].lower()]
