@@ -1,0 +1,1 @@
+"""Verifiers and rewards: score completions by rule, by running programs in a sandbox, or by a judge."""

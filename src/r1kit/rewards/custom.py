@@ -1,4 +1,4 @@
-"""Rewards of the user's own: a Python function (problem, text) -> number, named by its import path."""
+"""User-defined rewards: Python functions (problem, text) -> number, named by import path."""
 
 from __future__ import annotations
 
@@ -19,45 +19,46 @@ UserReward = Callable[[Problem, str], float]  # (problem, completion text) -> re
 
 
 class RewardError(UserError):
-    """A reward that does not exist, or one that came to no number. Never scored as 0."""
+    """A reward does not exist or did not return a number. Such a sample is masked, never scored 0."""
 
 
 def value_of(name: str, folder: Path | None, problem: Problem, text: str) -> float:
-    """What the user's function says. RewardError when it raises or returns no finite number."""
+    """Call the user's function. RewardError when it raises or does not return a finite number."""
     try:
-        value = load(name, folder)(problem, text)
+        value: object = load(name, folder)(problem, text)
     except RewardError:
         raise
     except Exception as error:
         raise RewardError(f"reward {name} failed on problem {problem.id}: {type(error).__name__}: {error}") from error
     if not isinstance(value, Real) or not isfinite(value):
-        raise RewardError(f"reward {name} returned {value!r} for problem {problem.id}: it must return a finite number")
+        raise RewardError(f"reward {name} returned {value!r} for problem {problem.id}: must return a finite number")
     return float(value)
 
 
 @lru_cache
 def load(name: str, folder: Path | None) -> UserReward:
-    """The function behind `package.module:function`. RewardError says what is wrong with the name."""
-    module, _, function = name.partition(":")
+    """Import the function `package.module:function`. RewardError when that fails or its signature does not fit."""
+    module, _, attribute = name.partition(":")
     try:
         with _importable(folder):
-            found = getattr(importlib.import_module(module), function)
+            function = getattr(importlib.import_module(module), attribute)
     except Exception as error:  # importing runs the user's module
         raise RewardError(
-            f"reward {name}: {error}. The module must lie beside the recipe, be installed, or be on PYTHONPATH"
+            f"reward {name}: {error}. Put the module into the recipe's directory, install it, or add it to PYTHONPATH"
         ) from error
-    if not callable(found):
-        raise RewardError(f"reward {name} is a {type(found).__name__}: it must be a function of (problem, text)")
+    if not callable(function):
+        raise RewardError(f"reward {name} is of type {type(function).__name__}: must be a function of (problem, text)")
     try:
-        inspect.signature(found).bind(None, "")
+        inspect.signature(function).bind(None, "")
     except TypeError as error:
         raise RewardError(f"reward {name} cannot be called with (problem, text): {error}") from error
-    return found
+    reward: UserReward = function
+    return reward
 
 
 @contextmanager
 def _importable(folder: Path | None) -> Iterator[None]:
-    """Modules of `folder` can be imported within, and only within."""
+    """Make the modules of `folder` importable inside the context only."""
     before = list(sys.path)
     if folder is not None:
         sys.path.insert(0, str(folder.resolve()))

@@ -1,6 +1,6 @@
-"""`r1kit grade`: a file of answers in, one verdict a line out. Lines that cannot be graded say why; none is dropped.
+"""`r1kit grade`: grade a file of responses, one verdict per line. A line that cannot be graded says why.
 
-This sits beside `measure`: it needs the rewards and nothing above them, and a grading process imports it by name.
+Worker processes import this module by name.
 """
 
 from __future__ import annotations
@@ -13,66 +13,75 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import lru_cache
 from math import isfinite
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypedDict
 
 from r1kit.errors import UserError
 from r1kit.rewards import services
-from r1kit.rewards.checks import json_schema as schema
-from r1kit.rewards.checks.countdown import numbers_and_target
-from r1kit.rewards.checks.format import is_well_formed
-from r1kit.rewards.checks.knights import names_in
-from r1kit.rewards.code.program import extract
-from r1kit.rewards.language.identify import code_of, consistency
-from r1kit.rewards.reply import Reply
-from r1kit.rewards.score import RewardError, grade
+from r1kit.rewards.checks.base import Reward, Row, Verifier
+from r1kit.rewards.score import BUILT_IN, RewardError, grade
 from r1kit.rewards.services import Settings
 from r1kit.rewards.verdict import Verdict
+from r1kit.rewards.verifiers import VERIFIERS
 from r1kit.rewards.workers.processes import Lost, Pool
 from r1kit.types import Problem
 
-LONGEST_LINE = 16 << 20  # bytes
-LONGEST_SHOWN = 4_000  # characters of an extracted answer or a reason
-AHEAD = 32  # lines a process is handed before the first of them is back
-ONE_LANGUAGE = 0.9  # the share of words in the target language from which a text counts as being in it
+MAX_LINE_BYTES = 16 << 20
+MAX_SHOWN = 4_000  # characters of an extracted answer or a reason
+LINES_PER_WORKER = 32  # in flight, so that workers do not wait for input
 
 
 class Ungradable(ValueError):
-    """A line that is no request, or one that lacks something."""
+    """A line is not a valid request, or lacks a field."""
+
+
+class GradedLine(TypedDict):
+    """The verdict on one line, as `r1kit grade` prints it."""
+
+    score: float | None  # 0 to 1; None when the line could not be graded
+    correct: bool | None
+    extracted: str | None  # the answer that was judged
+    reason: str
+    ms: float
 
 
 def grade_stream(source: BinaryIO, sink: BinaryIO, workers: int, settings: Settings | None = None) -> Counter[str]:
-    """Grade every line of `source` to `sink`, in order and in constant memory. Counts of right, wrong and ungraded."""
+    """Grade every line of `source` to `sink`, in order and in constant memory.
+
+    Returns:
+        The number of lines that are "right", "wrong" and "not graded".
+    """
     counts: Counter[str] = Counter()
-    waiting: deque[Future[Any]] = deque()
+    pending: deque[Future[GradedLine]] = deque()
 
     def write_first() -> None:
         try:
-            verdict = waiting.popleft().result()
+            verdict = pending.popleft().result()
         except Lost as error:
             verdict = _ungraded(str(error), 0.0)
         counts[{True: "right", False: "wrong", None: "not graded"}[verdict["correct"]]] += 1
         text = json.dumps(verdict, ensure_ascii=False, allow_nan=False)
-        sink.write(text.encode(errors="backslashreplace") + b"\n")  # half a surrogate pair, as JSON escapes it
+        sink.write(text.encode(errors="backslashreplace") + b"\n")  # lone surrogates are written as JSON escapes
 
-    with Pool("r1kit.rewards.grade_file:grade_line", workers, settings=settings) as pool:
+    pool: Pool[GradedLine] = Pool("r1kit.rewards.grade_file:grade_line", workers, settings=settings)
+    with pool:
         for line in _lines(source):
-            waiting.append(pool.submit(line))
-            if len(waiting) >= AHEAD * workers:
+            pending.append(pool.submit(line))
+            if len(pending) >= LINES_PER_WORKER * workers:
                 write_first()
-        while waiting:
+        while pending:
             write_first()
     sink.flush()
     return counts
 
 
-def grade_line(line: str) -> dict[str, Any]:
-    """The verdict on one line of JSON. Never raises on account of what the line holds."""
+def grade_line(line: str) -> GradedLine:
+    """Return the verdict on one line of JSON. Never raises because of its contents."""
     start = time.perf_counter()
     try:
-        row = _row(line)
-        _load(str(row.get("kind")))
+        row = _parse(line)
+        _warm_up(str(row.get("kind")))
         start = time.perf_counter()
-        verdict = verdict_of(row)
+        verdict = grade_row(row)
     except (Ungradable, RewardError) as error:
         return _ungraded(str(error), time.perf_counter() - start)
     if verdict.masked:
@@ -80,194 +89,84 @@ def grade_line(line: str) -> dict[str, Any]:
     return {
         "score": verdict.value,
         "correct": verdict.status == "right",
-        "extracted": None if verdict.extracted is None else _short(verdict.extracted),
-        "reason": _short(verdict.reason),
+        "extracted": None if verdict.extracted is None else _shorten(verdict.extracted),
+        "reason": _shorten(verdict.reason),
         "ms": round((time.perf_counter() - start) * 1000, 3),
     }
 
 
-@lru_cache
-def _load(kind: str) -> None:
-    """Open what a kind needs, once, so that no line pays for it in its time."""
-    if kind in ("language", "ifeval"):
-        consistency("all of this is in one language", "en")
-    if kind == "json":
-        schema.refute(True, None)
-    if kind in ("code", "cruxeval"):
-        with suppress(UserError):  # the line itself will say so
-            services.sandbox()
-
-
-def verdict_of(row: Mapping[str, Any]) -> Verdict:
-    """What one request comes to. Ungradable says what it lacks."""
+def grade_row(row: Row) -> Verdict:
+    """Return the verdict on one request. Ungradable says what is missing."""
     kind, response = row.get("kind"), row.get("response")
     if not isinstance(kind, str) or kind not in KINDS:
         raise Ungradable(f"unknown kind {kind!r}: use one of {', '.join(KINDS)}")
     if not isinstance(response, str):
-        raise Ungradable(f"response must be a text, this one is {type(response).__name__}")
-    return KINDS[kind](row, response)
-
-
-def _lines(source: BinaryIO) -> Iterator[str]:
-    """Line by line without its end; an overlong one is cut, so that it is no longer JSON. Broken UTF-8 stays broken."""
-    while line := source.readline(LONGEST_LINE):
-        rest = line
-        while not rest.endswith(b"\n") and (rest := source.readline(LONGEST_LINE)):
-            line = line[:LONGEST_SHOWN] if len(line) == LONGEST_LINE else line
-        yield line.rstrip(b"\r\n").decode("utf-8", errors="surrogateescape")
-
-
-def _row(line: str) -> Mapping[str, Any]:
+        raise Ungradable(f"response is of type {type(response).__name__}: must be a string")
     try:
-        row = json.loads(line.encode("utf-8", errors="surrogateescape").decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise Ungradable(f"not one line of JSON in UTF-8: {type(error).__name__}: {error}") from None
-    if not isinstance(row, dict):
-        raise Ungradable(f"the line must hold a JSON object, this one is a {type(row).__name__}")
-    return row
+        if kind in BUILT_IN:
+            return BUILT_IN[kind].judge(BUILT_IN[kind].from_row(row, response))
+        problem = _problem(kind, row)
+    except (KeyError, TypeError, ValueError) as error:
+        fault = f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
+        raise Ungradable(f"kind {kind}: {fault}") from error
+    return grade(problem, response, free=True)
 
 
-def _ungraded(reason: str, seconds: float) -> dict[str, Any]:
-    return {"score": None, "correct": None, "extracted": None, "reason": _short(reason), "ms": round(seconds * 1000, 3)}
+KINDS: dict[str, Verifier[Any] | Reward] = {**VERIFIERS, **BUILT_IN}
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
-
-
-# -- from the fields of a line to what a verifier reads ------------------------------------------------------------
-
-
-def _by_verifier(verifier: str, extra: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Callable[..., Verdict]:
-    def judge(row: Mapping[str, Any], response: str) -> Verdict:
-        gold, question = row.get("gold"), row.get("problem", row.get("prompt"))
-        try:
-            given = {key: value for key, value in extra(row).items() if value is not None}
-        except (KeyError, TypeError, ValueError) as error:
-            raise Ungradable(f"kind {verifier}: {error}") from error
-        if isinstance(gold, float) and not isfinite(gold):
-            raise Ungradable(f"kind {verifier}: gold is {gold}, which is no answer")
-        problem = Problem(
-            id="of this line",
-            question=question if isinstance(question, str) else "",
-            answer=str(gold) if isinstance(gold, str | int | float) and not isinstance(gold, bool) else "",
-            verifier=verifier,
-            extra=given,
-        )
-        return grade(problem, response, free=True)
-
-    return judge
-
-
-def _some(*names: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    return lambda row: {name: row.get(name) for name in names}
-
-
-def _knights(row: Mapping[str, Any]) -> dict[str, Any]:
-    question = row.get("problem")
-    return {
-        "solution": row.get("gold"),
-        "names": row.get("names") or (names_in(question) if isinstance(question, str) else None),
-    }
-
-
-def _ifeval(row: Mapping[str, Any]) -> dict[str, Any]:
-    constraints = row.get("constraints") or row.get("instruction_id_list") or row.get("gold")
-    return {"constraints": constraints, "kwargs": row.get("kwargs")}
-
-
-def _json(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema under `constraints`; `gold` is the value to equal, or the schema where there are no constraints."""
-    problem = row.get("problem")
-    told = problem.get("schema") if isinstance(problem, Mapping) else None
-    schema, gold = row.get("constraints", row.get("schema", told)), row.get("gold")
-    if isinstance(gold, str):
-        try:
-            gold = json.loads(gold)
-        except ValueError as error:
-            raise ValueError(f"gold is no JSON: {error}") from error
-    if schema is None and isinstance(gold, Mapping) and SCHEMA_WORDS & gold.keys():
-        schema, gold = gold, None
-    return {"schema": schema, "value": gold}
-
-
-SCHEMA_WORDS = {
-    "$schema",
-    "$ref",
-    "type",
-    "properties",
-    "required",
-    "items",
-    "enum",
-    "const",
-    "anyOf",
-    "allOf",
-    "oneOf",
-}
-
-
-def _cruxeval(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The output under `gold`, as a literal or a JSON value; to predict an input, the program too, or in `problem`."""
-    gold, problem = row.get("gold"), row.get("problem")
-    row = {**row, **gold} if isinstance(gold, Mapping) and {"code", "output"} <= gold.keys() else row
-    output = row["output"] if "output" in row else row["gold"]
-    program = row.get("program") or row.get("code") or (extract(problem) if isinstance(problem, str) else None)
-    predict = row.get("predict") or row.get("mode")
-    return {"predict": predict, "output": output if isinstance(output, str) else repr(output), "program": program}
-
-
-def _text(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {"answers": row["gold"]} if isinstance(row.get("gold"), list) else {}
-
-
-def _format(row: Mapping[str, Any], response: str) -> Verdict:
-    flags = {"think_open": row.get("think_open") is True, "answer_tags": row.get("answer_tags") is True}
-    good = is_well_formed(response, **flags)
-    return Verdict(
-        float(good),
-        None,
-        "well formed" if good else "not thinking in tags, then an answer",
-        "right" if good else "wrong",
+def _problem(verifier: str, row: Row) -> Problem:
+    gold, question = row.get("gold"), row.get("problem", row.get("prompt"))
+    extra = {key: value for key, value in VERIFIERS[verifier].from_row(row).items() if value is not None}
+    if isinstance(gold, float) and not isfinite(gold):
+        raise ValueError(f"gold = {gold}: must be finite")
+    return Problem(
+        id="of this line",
+        question=question if isinstance(question, str) else "",
+        answer=str(gold) if isinstance(gold, str | int | float) and not isinstance(gold, bool) else "",
+        verifier=verifier,
+        extra=extra,
     )
 
 
-def _language(row: Mapping[str, Any], response: str) -> Verdict:
-    wanted = row.get("gold") or row.get("language")
-    if not isinstance(wanted, str):
-        raise Ungradable("kind language: gold must name the language, such as en or Chinese")
+@lru_cache
+def _warm_up(kind: str) -> None:
+    """Load what a kind needs, once, so that no line includes it in its time."""
+    if kind in KINDS:
+        KINDS[kind].warm_up()
+    opens: dict[str | None, Callable[[], object]] = {
+        "sandbox": services.sandbox,
+        "native sandbox": services.native_sandbox,
+    }
+    service = VERIFIERS[kind].service if kind in VERIFIERS else None
+    if service in opens:
+        with suppress(UserError):  # grading the line reports the error
+            opens[service]()
+
+
+def _lines(source: BinaryIO) -> Iterator[str]:
+    """Yield lines without their ends. An overlong line is cut, which makes it invalid JSON; bad UTF-8 is kept."""
+    while line := source.readline(MAX_LINE_BYTES):
+        rest = line
+        while not rest.endswith(b"\n") and (rest := source.readline(MAX_LINE_BYTES)):
+            line = line[:MAX_SHOWN] if len(line) == MAX_LINE_BYTES else line
+        yield line.rstrip(b"\r\n").decode("utf-8", errors="surrogateescape")
+
+
+def _parse(line: str) -> Row:
     try:
-        code = code_of(wanted)
-    except ValueError as error:
-        raise Ungradable(str(error)) from error
-    text = Reply(response).thinking.strip()
-    if not text:
-        return Verdict(0.0, None, "there is no text to tell the language of", "unparseable")
-    share = consistency(text, code)
-    reason = f"{share:.1%} of the words are {code}, {ONE_LANGUAGE:.0%} count as one language"
-    return Verdict(share, code, reason, "right" if share >= ONE_LANGUAGE else "wrong")
+        row = json.loads(line.encode("utf-8", errors="surrogateescape").decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise Ungradable(f"not a line of JSON in UTF-8: {type(error).__name__}: {error}") from None
+    if not isinstance(row, Mapping):
+        raise Ungradable(f"the line holds JSON of type {type(row).__name__}: must be an object")
+    return row
 
 
-KINDS: dict[str, Callable[[Mapping[str, Any], str], Verdict]] = {
-    "math": _by_verifier("math", _some()),
-    "code": _by_verifier(
-        "code",
-        lambda row: {
-            "mode": row.get("mode"),
-            "function": row.get("function") or row.get("entry_point"),
-            "tests": row.get("tests", row.get("gold")),
-            "language": row.get("language"),
-        },
-    ),
-    "cruxeval": _by_verifier("cruxeval", _cruxeval),
-    "choice": _by_verifier("choice", _some("options", "gold")),
-    "countdown": _by_verifier("countdown", numbers_and_target),
-    "knights": _by_verifier("knights", _knights),
-    "ifeval": _by_verifier("ifeval", _ifeval),
-    "json": _by_verifier("json", _json),
-    "exact": _by_verifier("exact", _text),
-    "fuzzy": _by_verifier("fuzzy", _text),
-    "names": _by_verifier("names", _some()),
-    "judge": _by_verifier("judge", _some()),
-    "format": _format,
-    "language": _language,
-}
+def _ungraded(reason: str, seconds: float) -> GradedLine:
+    ms = round(seconds * 1000, 3)
+    return {"score": None, "correct": None, "extracted": None, "reason": _shorten(reason), "ms": ms}
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."

@@ -1,92 +1,122 @@
-"""What verifiers need besides the problem: set once for a process, opened by each thread when it first needs it."""
+"""Services of a grading process: the settings, the sandboxes of each thread, and the judge."""
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from r1kit.errors import UserError
-from r1kit.rewards.judge.client import Client, Endpoint
+from r1kit.rewards.judge.endpoint import Endpoint
 
 if TYPE_CHECKING:
+    from r1kit.rewards.judge.client import Client
     from r1kit.rewards.sandbox.base import Sandbox
+
+NO_JUDGE = (
+    'the verifier \'judge\' needs an endpoint: set judge = { base_url = "https://HOST/v1", model = "NAME" } at the '
+    "top of the recipe, or give --judge-url to `r1kit grade`"
+)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a recipe allows its verifiers. Plain values: it travels to grading processes as JSON."""
+    """What a recipe allows its verifiers. Plain values: `asdict` of it goes to worker processes as JSON."""
 
     sandbox: str = "auto"  # a tier of rewards.sandbox
-    folder: str | None = None  # the recipe's: modules beside it can be imported as rewards
+    folder: str | None = None  # the recipe's directory, from which reward functions can be imported
     judge: Endpoint | None = None
-    timeout: float = 300.0  # seconds for one request in a grading process: a last resort, limits are not of time
+    timeout: float = 300.0  # seconds for one request to a worker process; a last resort, as limits do not count time
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the settings that `dataclasses.asdict` made these values of."""
+        judge = values.get("judge")
+        return cls(**{**values, "judge": Endpoint(**judge) if isinstance(judge, Mapping) else judge})
+
+
+class _ThreadSandboxes(threading.local):
+    """The sandboxes that this thread has opened, each with the process that opened it."""
+
+    sandbox: tuple[int, Sandbox] | None = None
+    native: tuple[int, Sandbox] | None = None
 
 
 _settings = Settings()
-_local = threading.local()
-_tier: str | None = None
+_local = _ThreadSandboxes()
+_opened_tier: str | None = None
+_judge: Client | None = None
+_judge_lock = threading.Lock()
 
 
 def configure(settings: Settings) -> None:
-    """Set what this process grades with, before it grades."""
-    global _settings, _local, _tier
-    _settings, _local, _tier = settings, threading.local(), None
+    """Set what this process grades with. Call before the first completion is graded."""
+    global _settings, _local, _opened_tier, _judge
+    _settings, _local, _opened_tier, _judge = settings, _ThreadSandboxes(), None, None
 
 
 def settings() -> Settings:
+    """Return the settings of this process."""
     return _settings
 
 
 def sandbox() -> Sandbox:
-    """This thread's sandbox. UserError when no tier works here."""
-    if getattr(_local, "process", None) != os.getpid():  # a forked child needs its own
+    """Return this thread's sandbox. UserError when no tier works on this machine."""
+    if _local.sandbox is None or _local.sandbox[0] != os.getpid():  # a forked child needs its own
         from r1kit.rewards.sandbox import open_sandbox
 
-        _local.sandbox = open_sandbox(_settings.sandbox)
-        _local.process = os.getpid()
-    return _local.sandbox
+        _local.sandbox = os.getpid(), open_sandbox(_settings.sandbox)
+    return _local.sandbox[1]
 
 
 def native_sandbox() -> Sandbox:
-    """This thread's sandbox of a native tier, for what needs this machine's own Python. UserError when none works."""
+    """Return this thread's sandbox of a native tier, which runs this machine's own Python.
+
+    Raises:
+        UserError: No native tier works on this machine.
+    """
     if _settings.sandbox != "wasm" and sandbox().name != "wasm":
         return sandbox()
-    if getattr(_local, "native_process", None) != os.getpid():
+    if _local.native is None or _local.native[0] != os.getpid():
         from r1kit.rewards.sandbox import NATIVE, open_sandbox
 
-        _local.native, _local.native_process = open_sandbox("auto", NATIVE), os.getpid()
-    return _local.native
+        _local.native = os.getpid(), open_sandbox("auto", NATIVE)
+    return _local.native[1]
 
 
 def open_early() -> str:
-    """Open this thread's sandbox ahead of need; its tier. UserError when no tier works here."""
-    global _tier
-    _tier = sandbox().name
-    return _tier
+    """Open this thread's sandbox before it is needed; return its tier. UserError when no tier works."""
+    global _opened_tier
+    _opened_tier = sandbox().name
+    return _opened_tier
 
 
 def tier() -> str | None:
-    """The sandbox that was opened early since `configure`, which every grading process will choose too."""
-    return _tier
+    """Return the tier that `open_early` opened since `configure`; worker processes choose the same one."""
+    return _opened_tier
 
 
 def judge() -> Client:
-    """This thread's connection to the judge. UserError when the recipe names none."""
+    """Return this process's client of the judge. UserError when no judge is configured."""
+    global _judge
     if _settings.judge is None:
-        raise UserError("a problem asks for a judge, but no endpoint is given")
-    if getattr(_local, "judge", None) is None:
-        _local.judge = Client(_settings.judge)
-    return _local.judge
+        raise UserError(NO_JUDGE)
+    with _judge_lock:
+        if _judge is None:
+            from r1kit.rewards.judge.client import Client
+
+            _judge = Client(_settings.judge)
+        return _judge
 
 
 def take_usage() -> dict[str, float]:
-    """What this thread's judge has used since the last call; empty when none was asked."""
-    client = getattr(_local, "judge", None)
-    return client.take_usage() if client else {}
+    """Return what the judge has used since the last call; empty when it received no request."""
+    return _judge.take_usage() if _judge else {}
 
 
 def recipe_folder() -> Path | None:
+    """Return the recipe's directory, from which reward functions can be imported."""
     return None if _settings.folder is None else Path(_settings.folder)

@@ -18,7 +18,8 @@ from r1kit.data.worlds import oracle
 from r1kit.evals.filters import repeats, unreadable, unusable
 from r1kit.rewards import services
 from r1kit.rewards.judge import curation as ask_model
-from r1kit.rewards.judge.client import Client, Endpoint, EndpointError
+from r1kit.rewards.judge.client import Client
+from r1kit.rewards.judge.endpoint import Endpoint, EndpointError
 from r1kit.rewards.score import ScoreRequest
 from r1kit.rewards.workers.pool import RewardPool, Scorer, needs_processes, open_sandbox_for, score_here
 from r1kit.rollout.score import FORMAT_AND_ACCURACY, grade_group
@@ -43,7 +44,8 @@ def examiner(config: Curate, context: StageContext, problems: Sequence[Problem])
         client = Client(judge) if judge else None
         yield _pairs(client) if config.makes == "pairs" else _labels(client)
     elif needs_processes((), {problem.verifier for problem in problems}):  # programs, or what only a judge can tell
-        settings = replace(services.Settings(**context.grading), judge=judge)
+        settings = services.Settings.from_dict(context.grading)
+        settings = replace(settings, judge=judge or settings.judge)
         with RewardPool(context.reward_workers, settings=settings) as pool:
             yield _records(config, _rewriter(config, cache), pool.score_many)
     else:
@@ -51,7 +53,7 @@ def examiner(config: Curate, context: StageContext, problems: Sequence[Problem])
 
 
 def _endpoint(place: Service, cache: Path) -> Endpoint:
-    return Endpoint(place.base_url, place.model, place.api_key_env, cache=str(cache))
+    return Endpoint.from_service(place, cache)
 
 
 def _rewriter(config: Curate, cache: Path) -> Rewriter | None:

@@ -43,7 +43,7 @@ class Scenarios:
         self.problems = [*reasoning, *prompts]
         self.pool: RewardPool | None = None
         if needs_processes(config.reward_names, {problem.verifier for problem in self.problems}):
-            self.pool = RewardPool(context.reward_workers, settings=Settings(**context.grading))
+            self.pool = RewardPool(context.reward_workers, settings=Settings.from_dict(context.grading))
         self.scorers = {name: RewardScorer(context.models[name], context.device, context.dtype) for name in models}
 
     def take(self, cursor: int, count: int, step: int) -> list[Problem]:

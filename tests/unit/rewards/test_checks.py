@@ -1,16 +1,15 @@
+"""Countdown, names, and where an answer is extracted from."""
+
 import json
 import time
 
 import pytest
-from paths import SHARED
+from public_data import fixture_and_shared
 
 from r1kit.rewards.checks import countdown, names
 from r1kit.rewards.extract import find_answers
 from r1kit.rewards.score import grade
 from r1kit.types import Problem
-
-CASES = SHARED / "countdown/verifier_cases.jsonl"
-
 
 SOLUTIONS = ["3*4", "(3*4)", "3 * 4\n", "4*3", "(" * 60 + "3*4" + ")" * 60]
 NOT_ALLOWED = [
@@ -32,24 +31,24 @@ WRONG = ["12", "3*4*1", "3/0+4*3", "3 4", "3*4,", "3*4;4", "True*12", "", "  ", 
 
 
 @pytest.mark.parametrize("expression", [*SOLUTIONS, *NOT_ALLOWED, *WRONG])
-def test_countdown_pays_only_plain_solutions(expression):
+def test_countdown_accepts_only_plain_solutions(expression):
     assert (countdown.refute(expression, [3, 4], 12) is None) == (expression in SOLUTIONS)
 
 
-def test_countdown_is_exact_and_says_what_is_wrong():
+def test_countdown_is_exact_and_explains_faults():
     assert countdown.refute("8/(3-8/3)", [3, 3, 8, 8], 24) is None
     assert countdown.refute("99999*99999/99998", [99999, 99999, 99998], 100001) == "gives 9999800001/99998, not 100001"
     assert countdown.refute("1/3", [1, 3], 0.3333333) is None
     assert "numbers [3]" in countdown.refute("3", [3, 4], 3)
 
 
-@pytest.mark.skipif(not CASES.exists(), reason="needs shared data")
-def test_countdown_cases():
-    for case in map(json.loads, CASES.open()):
+@fixture_and_shared("rewards", "countdown/verifier_cases.jsonl")
+def test_countdown_cases(path):
+    for case in map(json.loads, path.open(encoding="utf-8")):
         assert (countdown.refute(case["answer"], case["numbers"], case["target"]) is None) == case["valid"], case
 
 
-def test_countdown_through_a_response():
+def test_countdown_grades_a_response():
     problem = Problem("c", "", "12", verifier="countdown", extra={"numbers": [3, 4], "target": 12})
     assert grade(problem, "<think>r</think><answer> 3*4 </answer>").value == 1
     assert grade(problem, "<think>r</think><answer> 12 </answer>").value == 0
@@ -75,7 +74,7 @@ def test_countdown_through_a_response():
         ("A", "not A", False),
     ],
 )
-def test_names_are_a_set(gold, answer, right):
+def test_names_compare_as_a_set(gold, answer, right):
     assert (names.refute(gold, answer) is None) == right
 
 
@@ -97,7 +96,7 @@ def test_names_are_a_set(gold, answer, right):
         "a.",
     ],
 )
-def test_long_hostile_responses_take_no_time(unit):
+def test_find_answers_is_fast_on_long_hostile_responses(unit):
     text = unit * (300_000 // len(unit))
     started = time.process_time()
     find_answers(text)

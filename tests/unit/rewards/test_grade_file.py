@@ -1,4 +1,4 @@
-"""`r1kit grade`: the lines in, the lines out."""
+"""`r1kit grade`: requests in, verdicts out, one JSON object per line."""
 
 import importlib.util
 import io
@@ -8,11 +8,12 @@ import sys
 import time
 
 import pytest
-from paths import ROOT, SHARED
+from paths import ROOT
+from public_data import FIXTURES, fixture_and_shared
 
-from r1kit.rewards.grade_file import LONGEST_LINE, grade_line, grade_stream
+from r1kit.rewards.grade_file import KINDS, MAX_LINE_BYTES, grade_line, grade_stream
+from r1kit.rewards.verifiers import VERIFIERS
 
-needs_data = pytest.mark.skipif(not SHARED.exists(), reason="needs shared data")
 _spec = importlib.util.spec_from_file_location("grade_sweep", ROOT / "tests/fuzz/grade_sweep.py")
 grade_sweep = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(grade_sweep)
@@ -65,6 +66,11 @@ CASES = [
     ({"kind": "exact", "gold": ["Paris", "the city"], "response": "paris."}, 1),
     ({"kind": "exact", "gold": "Paris", "response": "The answer is Rome."}, 0),
     ({"kind": "fuzzy", "gold": "the big red fox", "response": "big red fox, the"}, 1),
+    ({"kind": "told", "gold": "Hello there.", "response": "<think>greet</think> hello there"}, 1),
+    ({"kind": "told", "gold": "Hello there.", "response": "<think>greet</think> hello there, you"}, 0),
+    ({"kind": "names", "gold": "Ann, Bob", "response": "Bob and Ann"}, 1),
+    ({"kind": "reasoning_gym", "problem": "2+2?", "gold": "4", "response": "4"}, None),
+    ({"kind": "accuracy", "gold": "4", "response": "4"}, None),
     ({"kind": "judge", "problem": "q", "gold": "5", "response": "5"}, None),
     ({"kind": "nope", "response": "x"}, None),
     ({"kind": ["math"], "gold": "5", "response": "x"}, None),
@@ -84,7 +90,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("row", "score"), CASES)
-def test_lines_of_every_kind(row, score):
+def test_verdict_on_one_line(row, score):
     verdict = grade_line(json.dumps(row))
     assert verdict["score"] == score and verdict["correct"] == (None if score is None else score == 1), verdict
     assert (
@@ -99,7 +105,7 @@ def run(lines: list[bytes], *options: str) -> list[dict]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_one_verdict_a_line_in_order_whatever_the_lines_hold():
+def test_verdicts_keep_the_order_of_the_lines():
     lines = [
         part for pair in zip([json.dumps(row).encode() for row, _ in CASES], BROKEN * 5, strict=False) for part in pair
     ]
@@ -109,15 +115,15 @@ def test_one_verdict_a_line_in_order_whatever_the_lines_hold():
     assert all(verdict["correct"] is None and verdict["reason"] for verdict in verdicts[1::2])
 
 
-def test_a_line_too_long_is_one_verdict_and_the_next_line_is_whole():
+def test_overlong_line_does_not_affect_the_next_line():
     good = b'{"kind": "math", "gold": "5", "response": "5"}'
     out = io.BytesIO()
-    counts = grade_stream(io.BytesIO(b'{"a": "' + b"x" * (LONGEST_LINE + 9) + b'"}\n' + good), out, 1)
+    counts = grade_stream(io.BytesIO(b'{"a": "' + b"x" * (MAX_LINE_BYTES + 9) + b'"}\n' + good), out, 1)
     assert [json.loads(line)["correct"] for line in out.getvalue().splitlines()] == [None, True]
     assert counts == {"not graded": 1, "right": 1}
 
 
-def test_a_reader_that_leaves_is_no_error(tmp_path):
+def test_closed_output_pipe_is_not_an_error(tmp_path):
     path = tmp_path / "answers.jsonl"
     path.write_text('{"kind": "math", "gold": "5", "response": "5"}\n' * 3000)
     command = f"{sys.executable} -m r1kit grade {path} --workers 1 | head -n 1"
@@ -125,7 +131,7 @@ def test_a_reader_that_leaves_is_no_error(tmp_path):
     assert json.loads(done.stdout)["correct"] and "Traceback" not in done.stderr, done.stderr
 
 
-def test_mutated_answers_crash_nothing_and_take_no_second():
+def test_mutated_answers_neither_crash_nor_take_a_second():
     for line in grade_sweep.mutants(1500, seed=1):
         started = time.process_time()
         verdict = grade_line(line)
@@ -135,27 +141,34 @@ def test_mutated_answers_crash_nothing_and_take_no_second():
         json.dumps(verdict, allow_nan=False)
 
 
-@needs_data
-def test_published_references_of_three_kinds_grade_correct():
-    def rows(path):
-        return list(map(json.loads, (SHARED / path).open(encoding="utf-8")))[::25]
+def rows(path):
+    every = 1 if path.is_relative_to(FIXTURES) else 25
+    return list(map(json.loads, path.open(encoding="utf-8")))[::every]
 
-    for row in rows("mmlu_pro/sample.jsonl"):
-        line = {
-            "kind": "choice",
-            "gold": row["answer"],
-            "options": row["options"],
-            "response": f"The answer is ({row['answer']}).",
-        }
-        assert grade_line(json.dumps(line))["correct"], row
-    for row in rows("knights_knaves/7ppl_test.jsonl"):
+
+@fixture_and_shared("rewards", "mmlu_pro/sample.jsonl")
+def test_published_choices_are_correct(path):
+    for row in rows(path):
+        line = {"kind": "choice", "gold": row["answer"], "options": row["options"]}
+        assert grade_line(json.dumps({**line, "response": f"The answer is ({row['answer']})."}))["correct"], row
+
+
+@fixture_and_shared("rewards", "knights_knaves/7ppl_test.jsonl")
+def test_published_assignments_are_correct(path):
+    for row in rows(path):
         for gold in (row["solution"], row["solution_text"], row["solution_text_format"]):
             line = {"kind": "knights", "problem": row["quiz"], "gold": gold, "response": row["solution_text"]}
             assert grade_line(json.dumps(line))["correct"], row
-    for row in rows("countdown/verifier_cases.jsonl"):
-        line = {
-            "kind": "countdown",
-            "problem": {key: row[key] for key in ("numbers", "target")},
-            "response": f"<answer>{row['answer']}</answer>",
-        }
+
+
+@fixture_and_shared("rewards", "countdown/verifier_cases.jsonl")
+def test_countdown_cases_are_graded_as_stated(path):
+    for row in rows(path):
+        problem = {key: row[key] for key in ("numbers", "target")}
+        line = {"kind": "countdown", "problem": problem, "response": f"<answer>{row['answer']}</answer>"}
         assert grade_line(json.dumps(line))["correct"] == row["valid"], row
+
+
+def test_every_verifier_is_a_kind():
+    assert KINDS.keys() == {*VERIFIERS, "format", "language"}
+    assert {row["kind"] for row, _ in CASES if isinstance(row.get("kind"), str)} >= KINDS.keys() - {"code", "cruxeval"}

@@ -2,12 +2,12 @@ import json
 
 import pytest
 from paths import SHARED
+from public_data import fixture_and_shared
 
 from r1kit.rewards.extract import extract_answer
 from r1kit.rewards.score import RewardError, canonical_answer, check_reward_names, grade, score
 from r1kit.types import Problem
 
-needs_data = pytest.mark.skipif(not SHARED.exists(), reason="needs shared data")
 PROBLEM = Problem(id="p1", question="2+3?", answer="5")
 GOOD = "<think>2+3</think> <answer> 5 </answer>"
 BOTH = {"accuracy": 1.0, "format": 0.5}
@@ -37,22 +37,22 @@ BOTH = {"accuracy": 1.0, "format": 0.5}
         ("<think>r</think>\\boxed{5}<think>or", None),
     ],
 )
-def test_where_the_answer_stands(text, answer):
+def test_extract_answer(text, answer):
     assert extract_answer(text) == answer
 
 
-def test_an_open_think_tag_in_the_prompt_must_be_closed():
+def test_answer_counts_only_after_a_think_tag_opened_by_the_prompt_is_closed():
     assert extract_answer("the answer is 5", think_open=True) is None
     assert extract_answer("r </think> the answer is 5", think_open=True) == "5"
 
 
-def test_several_boxes_must_all_be_right():
+def test_all_boxes_must_be_right():
     assert grade(PROBLEM, "\\boxed{5}, I mean \\boxed{5.0}").value == 1
     verdict = grade(PROBLEM, "\\boxed{4} or \\boxed{5}")
     assert verdict.value == 0 and verdict.extracted == "5" and "several answers" in verdict.reason
 
 
-def test_a_score_is_the_weighted_sum_of_its_parts():
+def test_score_is_the_weighted_sum_of_its_parts():
     def scored(text, truncated=False):
         return score(PROBLEM, text, BOTH, think_open=False, answer_tags=True, truncated=truncated)
 
@@ -64,7 +64,7 @@ def test_a_score_is_the_weighted_sum_of_its_parts():
     assert scored("no").reason == "no answer found"
 
 
-def test_user_functions_count_and_their_failures_are_never_zero(tmp_path, monkeypatch):
+def test_user_reward_failures_raise_instead_of_scoring_zero(tmp_path, monkeypatch):
     (tmp_path / "own_rewards.py").write_text(
         "def short(problem, text): return len(text) < 99\n"
         "def none(problem, text): return None\n"
@@ -87,19 +87,33 @@ def test_user_functions_count_and_their_failures_are_never_zero(tmp_path, monkey
     for name, message in [
         ("acuracy", "did you mean accuracy"),
         ("own_rewards:shrt", "shrt"),
-        ("no_module:f", "beside the recipe"),
-        ("own_rewards:number", "is a int"),
+        ("no_module:f", "recipe's directory"),
+        ("own_rewards:number", "of type int"),
     ]:
         with pytest.raises(RewardError, match=message):
             check_reward_names({name: 1.0})
 
 
-def test_an_unknown_verifier_is_an_error():
-    with pytest.raises(RewardError, match="p1.*'maths'.*countdown"):
+def test_unknown_verifier_raises():
+    with pytest.raises(RewardError, match=r"p1.*'maths'.*countdown"):
         grade(Problem("p1", "", "5", verifier="maths"), GOOD)
 
 
-def test_equal_answers_have_one_canonical_form_and_others_do_not():
+def test_built_in_rewards_can_be_combined():
+    weights = {"accuracy": 1.0, "format": 0.5, "language": 0.25}
+    text = "<think>We add two and three and get five.</think> <answer> 5 </answer>"
+    assert score(PROBLEM, text, weights, think_open=False, answer_tags=True, truncated=False).total == 1.75
+    cut = score(PROBLEM, text, {"format": 1.0}, think_open=False, answer_tags=True, truncated=True)
+    assert cut.total == 0 and cut.extracted is None and not cut.masked
+    assert (
+        score(
+            PROBLEM, "<think> </think>", {"language": 1.0}, think_open=False, answer_tags=False, truncated=False
+        ).total
+        == 0
+    )
+
+
+def test_canonical_answer_is_equal_only_for_equal_answers():
     same = ["5", "5.0", "$5$", "x = 5", "5 apples", "\\text{5}", "05"]
     assert len({canonical_answer(PROBLEM, answer) for answer in same}) == 1
     assert (
@@ -112,19 +126,21 @@ def test_equal_answers_have_one_canonical_form_and_others_do_not():
     assert canonical_answer(names, "b and A") == canonical_answer(names, "A, B")
 
 
-@needs_data
-def test_recorded_solutions_of_gsm8k_are_graded_as_published():
+@fixture_and_shared("rewards", "gsm8k/model_solutions.jsonl")
+def test_gsm8k_model_solutions_are_graded_as_published(path):
     graded = wrong = 0
-    for row in map(json.loads, (SHARED / "gsm8k/model_solutions.jsonl").open()):
+    for row in map(json.loads, path.open(encoding="utf-8")):
         problem = Problem("p", row["question"], extract_answer(row["ground_truth"]))
         for solution in (value for value in row.values() if isinstance(value, dict)):
             graded += 1
             wrong += grade(problem, solution["solution"]).value != solution["is_correct"]
-    assert (graded, wrong) == (5276, 0)
+    assert (graded, wrong) == (5276 if path.is_relative_to(SHARED) else 6, 0)
 
 
-@needs_data
-def test_adversarial_responses_are_never_paid_wrongly():
-    for row in map(json.loads, (SHARED / "vectors/adversarial.jsonl").open()):
-        if row["kind"] == "math" and row["policy"] != "either":
+@fixture_and_shared("rewards", "vectors/adversarial.jsonl")
+def test_adversarial_responses_earn_nothing(path):
+    rows = [row for row in map(json.loads, path.open(encoding="utf-8")) if row["kind"] == "math"]
+    assert len(rows) > 5
+    for row in rows:
+        if row["policy"] != "either":
             assert grade(Problem("p", "", row["gold"]), row["response"]).value == row["expected"], row

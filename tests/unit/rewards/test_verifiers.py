@@ -1,4 +1,4 @@
-"""Choice, knights and knaves, instructions, JSON and text, against data where there is some and by hand where not."""
+"""The verifiers choice, knights, ifeval, json, exact and fuzzy, on cases by hand and on public data."""
 
 import json
 import time
@@ -7,19 +7,17 @@ from string import ascii_uppercase
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from paths import SHARED
+from public_data import fixture_and_shared
 
-from r1kit.rewards.checks import choice, knights, text
-from r1kit.rewards.checks import ifeval as instructions
-from r1kit.rewards.checks import json_schema as schema
+from r1kit.rewards.checks import choice, ifeval, json_schema, knights, text
+from r1kit.rewards.checks.ifeval_constraints import CHECKERS
 from r1kit.rewards.score import grade
+from r1kit.rewards.verifiers import VERIFIERS
 from r1kit.types import Problem
-
-needs_data = pytest.mark.skipif(not SHARED.exists(), reason="needs shared data")
 
 
 def rows(path):
-    return map(json.loads, (SHARED / path).open(encoding="utf-8"))
+    return map(json.loads, path.open(encoding="utf-8"))
 
 
 # -- multiple choice ---------------------------------------------------------------------------------------------
@@ -34,7 +32,7 @@ OPTIONS = ["a planet", "Demand for a necessity", "gravity", "either A or B", "no
      "(B) Demand for a necessity", "B: demand for a Necessity.", "Demand for a necessity", "B, because it is needed",
      "I think it's B.", "So the best choice is B because the others are wrong.", "B is correct."],
 )  # fmt: skip
-def test_a_choice_is_a_letter_or_a_text(answer):
+def test_choice_accepts_a_letter_or_a_text(answer):
     assert choice.refute(1, OPTIONS, answer) is None
 
 
@@ -44,20 +42,19 @@ def test_a_choice_is_a_letter_or_a_text(answer):
      "B (or C)", "not B",
      "E", "Z", "", "Banana", "None", "gravity", "B\nC"],
 )  # fmt: skip
-def test_two_choices_are_none(answer):
+def test_choice_rejects_other_options_and_several(answer):
     assert choice.refute(1, OPTIONS, answer) is not None
 
 
-@needs_data
-@pytest.mark.parametrize("path", ["mmlu_pro/sample.jsonl", "arc/challenge.jsonl"])
-def test_every_option_of_real_questions_is_told_from_every_other(path):
+@fixture_and_shared("rewards", "mmlu_pro/sample.jsonl", "arc/challenge.jsonl")
+def test_options_of_real_questions_are_told_apart(path):
     for row in list(rows(path))[::4]:
         options = row.get("options") or row["choices"]
         gold = row.get("answer_index", row.get("gold"))
         assert choice.index_of(row.get("answer", gold), options) == gold
         for number, option in enumerate(options):
             if len(option.strip()) == 1 and option.strip().isalpha():
-                continue  # a single letter names an option, whatever the options say
+                continue  # a single letter names an option even if it is another option's text
             right = text.normalise(option) == text.normalise(options[gold])
             letter = ascii_uppercase[number]
             for answer in (letter, f"({letter})", f"{letter}. {option}", f"The answer is ({letter})", option):
@@ -80,7 +77,7 @@ PEOPLE = {"Ann": True, "Bob": False, "Cy": False}
      "The knight is Ann. The knaves are Bob and Cy.",
      "Suppose Ann is a knave. Then she lies. So Ann is a knight; Bob is a knave and Cy is a knave."],
 )  # fmt: skip
-def test_an_assignment_may_be_told_in_many_ways(reply):
+def test_knights_understands_many_forms(reply):
     assert knights.refute(PEOPLE, reply) is None
 
 
@@ -96,26 +93,25 @@ def test_an_assignment_may_be_told_in_many_ways(reply):
      ("If Ann is a knight, then Bob is a knave and Cy is a knave.", "what Ann, Bob, Cy are"),
      ("Annie is a knight, Bob is a knave, Cy is a knave", "what Ann is")],
 )  # fmt: skip
-def test_half_or_contradicting_assignments_earn_nothing(reply, fault):
+def test_knights_rejects_partial_and_contradictory_assignments(reply, fault):
     assert fault in knights.refute(PEOPLE, reply)
 
 
-@needs_data
-@pytest.mark.parametrize("people", [3, 5, 7])
-def test_published_solutions_are_right_and_any_change_to_one_is_wrong(people):
-    for row in list(rows(f"knights_knaves/{people}ppl_train.jsonl"))[::3]:
+@fixture_and_shared("rewards", "knights_knaves/3ppl_train.jsonl", "knights_knaves/7ppl_test.jsonl")
+def test_published_assignments_are_right_and_any_change_is_wrong(path):
+    for row in list(rows(path))[::3]:
         solution = knights.solution_of(row["solution"], row["names"])
         assert knights.names_in(row["quiz"]) == row["names"] and solution == knights.solution_of(row["solution_text"])
-        for told in (row["solution_text"], row["solution_text_format"]):
-            assert knights.refute(solution, told) is None
+        for reply in (row["solution_text"], row["solution_text_format"]):
+            assert knights.refute(solution, reply) is None
             for name, knight in solution.items():
                 was, other = ("knight", "knave") if knight else ("knave", "knight")
-                changed = told.replace(f"{name} is a {was}", f"{name} is a {other}")
+                changed = reply.replace(f"{name} is a {was}", f"{name} is a {other}")
                 assert knights.refute(solution, changed) == f"wrong about {name}"
-                assert "both" in knights.refute(solution, f"{told}\n{changed}")
+                assert "both" in knights.refute(solution, f"{reply}\n{changed}")
 
 
-# -- instructions ------------------------------------------------------------------------------------------------
+# -- ifeval ------------------------------------------------------------------------------------------------------
 
 KEPT_AND_BROKEN = [
     ("keywords:existence", {"keywords": ["mom", "Tea"]}, "Mom drinks tea.", "Mom drinks."),
@@ -155,34 +151,34 @@ KEPT_AND_BROKEN = [
 
 
 @pytest.mark.parametrize(("name", "arguments", "keeps", "breaks"), KEPT_AND_BROKEN)
-def test_each_kind_of_instruction(name, arguments, keeps, breaks):
-    assert instructions.check(keeps, name, arguments) and not instructions.check(breaks, name, arguments)
-    assert not instructions.check(" ", name, arguments)
+def test_each_ifeval_constraint(name, arguments, keeps, breaks):
+    assert ifeval.check(keeps, name, arguments) and not ifeval.check(breaks, name, arguments)
+    assert not ifeval.check(" ", name, arguments)
 
 
-def test_all_kinds_are_known_and_bad_ones_are_named():
-    assert {name for name, *_ in KEPT_AND_BROKEN} == set(instructions.CHECKERS) and len(instructions.CHECKERS) == 25
+def test_all_25_constraints_exist_and_bad_ones_are_named():
+    assert {name for name, *_ in KEPT_AND_BROKEN} == set(CHECKERS) and len(CHECKERS) == 25
     for name, arguments in [("keywords:nope", {}), ("keywords:existence", {}), ("startend:quotation", {"x": 1}),
                             ("keywords:existence", {"keywords": "mom"}),
                              ("length_constraints:number_words", {"num_words": "9", "relation": "at least"}),
                             ("length_constraints:number_words",
                              {"num_words": 9, "relation": "more than"})]:  # fmt: skip
-        with pytest.raises(instructions.BadConstraint, match=name):
-            instructions.check("a b", name, arguments)
+        with pytest.raises(ifeval.BadConstraint, match=name):
+            ifeval.check("a b", name, arguments)
 
 
-@needs_data
-def test_every_published_prompt_can_be_checked():
+@fixture_and_shared("rewards", "ifeval/prompts.jsonl")
+def test_every_published_ifeval_prompt_can_be_checked(path):
     seen = set()
-    for row in rows("ifeval/prompts.jsonl"):
-        pairs = instructions.pairs_of(row["instruction_id_list"], row["kwargs"])
-        assert instructions.pairs_of(row) == pairs == instructions.pairs_of([list(pair) for pair in pairs])
-        assert len(instructions.check_all("A reply.", pairs)) == len(pairs)
+    for row in rows(path):
+        pairs = ifeval.pairs_of(row["instruction_id_list"], row["kwargs"])
+        assert ifeval.pairs_of(row) == pairs == ifeval.pairs_of([list(pair) for pair in pairs])
+        assert len(ifeval.check_all("A reply.", pairs)) == len(pairs)
         seen |= {name for name, _ in pairs}
-    assert seen == set(instructions.CHECKERS)
+    assert seen == set(CHECKERS)
 
 
-def test_instructions_pay_a_share_and_count_as_right_only_in_full():
+def test_ifeval_value_is_the_share_kept_and_right_needs_all():
     problem = Problem("p", "", "", "ifeval", extra={"constraints": ["punctuation:no_comma", "startend:quotation"]})
     verdicts = [grade(problem, f"<think>a, b</think>{reply}") for reply in ('"a"', "a", '"a, b"', "")]
     assert [(v.value, v.status) for v in verdicts] == [(1, "right"), (0.5, "wrong"), (0.5, "wrong"), (0, "unparseable")]
@@ -208,28 +204,28 @@ def test_json_is_strict_and_bounded(reply, status):
     assert (verdict.status, verdict.value) == (status, float(status == "right"))
 
 
-def test_schemas_neither_hang_nor_fetch():
+def test_json_schemas_neither_hang_nor_fetch():
     started = time.process_time()
-    assert schema.refute({"pattern": "^(a+)+$"}, "a" * 90_000 + "b")
+    assert json_schema.refute({"pattern": "^(a+)+$"}, "a" * 90_000 + "b")
     assert time.process_time() - started < 2
     for bad in ({"type": "objekt"}, {"pattern": "("}, {"$ref": "http://127.0.0.1:9/x"}, {"$ref": "file:///etc/passwd"}):
         assert grade(Problem("p", "", "", "json", extra={"schema": bad}), "1").masked
-    assert schema.same({"a": [1, True]}, {"a": [1.0, True]}) and not schema.same([1], [True])
+    assert json_schema.same({"a": [1, True]}, {"a": [1.0, True]}) and not json_schema.same([1], [True])
 
 
-def test_texts_are_equal_or_alike():
+def test_exact_and_fuzzy_texts():
     assert text.refute(["The Hague", "Den Haag"], ' "the  HAGUE." ') is None and text.refute(["Paris"], "Paris or Rome")
-    assert text.likeness(["big red fox"], "fox, big red") == 1 and text.likeness(["a b c d"], "a b") == pytest.approx(
+    assert text.word_f1(["big red fox"], "fox, big red") == 1 and text.word_f1(["a b c d"], "a b") == pytest.approx(
         2 / 3
     )
-    assert text.likeness(["红色狐狸"], "红色的狐狸") > 0.8 and text.likeness(["a"], "a " * 50) < 0.1
+    assert text.word_f1(["红色狐狸"], "红色的狐狸") > 0.8 and text.word_f1(["a"], "a " * 50) < 0.1
     problem = Problem("p", "", "big red fox", "fuzzy")
     assert grade(problem, "\\boxed{fox, big red}").status == "right" and grade(
         problem, "\\boxed{a red fox}"
     ).value == pytest.approx(2 / 3)
 
 
-# -- what never happens ------------------------------------------------------------------------------------------
+# -- robustness --------------------------------------------------------------------------------------------------
 
 PROBLEMS = [
     Problem("c", "", "B", "choice", extra={"options": OPTIONS}),
@@ -248,7 +244,7 @@ PIECES = st.sampled_from(["\\boxed{", "}", "<answer>", "</answer>", "</think>", 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.verifier)
 @given(pieces=st.lists(PIECES | st.text(max_size=20), max_size=12), free=st.booleans(), truncated=st.booleans())
 @settings(max_examples=60, deadline=None)
-def test_no_text_breaks_a_verifier(problem, pieces, free, truncated):
+def test_random_text_never_breaks_a_verifier(problem, pieces, free, truncated):
     verdict = grade(problem, "".join(pieces), free=free, truncated=truncated)
     assert 0 <= verdict.value <= 1 and (verdict.value == 1) >= (verdict.status == "right") and not verdict.masked
 
@@ -258,15 +254,33 @@ def test_no_text_breaks_a_verifier(problem, pieces, free, truncated):
     "unit",
     ["Ann, ", "Ann is a knight ", "B or ", "(B) ", "[", "* ", "P.", "<<", "```\n", "a. ", "\\boxed{B}", "'\"", "\n\n"],
 )
-def test_no_long_text_takes_long(problem, unit):
+def test_long_text_is_judged_fast(problem, unit):
     started = time.process_time()
     grade(problem, unit * (60_000 // len(unit)), free=True)
     assert time.process_time() - started < 1
 
 
-def test_a_problem_that_cannot_be_graded_masks_its_answers():
+def test_unusable_gold_answer_masks_the_sample():
     for verifier, extra in [("choice", {}), ("choice", {"options": ["x"]}), ("knights", {}), ("ifeval", {}),
     ("ifeval", {"constraints": ["x:y"]}),
                             ("countdown", {"numbers": [1]}), ("math", {}), ("code", {})]:  # fmt: skip
         verdict = grade(Problem("p", "", "", verifier, extra=extra), "\\boxed{1}")
         assert verdict.masked and verifier in verdict.reason, verdict
+
+
+def test_every_verifier_judges_an_empty_reply_as_unparseable():
+    gold = {
+        "choice": {"options": ["a", "b"], "gold": 0},
+        "countdown": {"numbers": [1], "target": 1},
+        "knights": {"solution": {"Ann": True}},
+        "ifeval": {"constraints": ["punctuation:no_comma"]},
+        "code": {"tests": ["assert f(1) == 1"]},
+        "reasoning_gym": {"family": "f", "seed": 0, "size": 1, "index": 0},
+    }
+    for name in VERIFIERS:
+        if name in ("code", "cruxeval"):  # these open the sandbox; see test_code.py
+            continue
+        verdict = grade(
+            Problem("p", "q", "5", name, extra=gold.get(name, {})), "<think>no answer yet", think_open=False
+        )
+        assert (name, verdict.status, verdict.value) == (name, "unparseable", 0.0)

@@ -1,4 +1,4 @@
-"""Grading in processes, with real deaths, hangs and faults."""
+"""Worker processes that really die, hang and fail."""
 
 import json
 import os
@@ -6,15 +6,17 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from r1kit.errors import UserError
 from r1kit.recipe import load_recipe
+from r1kit.rewards.judge.endpoint import Endpoint
 from r1kit.rewards.score import RewardError, ScoreRequest, check_reward_names
 from r1kit.rewards.services import Settings
-from r1kit.rewards.workers.pool import RewardPool
+from r1kit.rewards.verifiers import VERIFIERS
+from r1kit.rewards.workers.pool import RewardPool, needs_processes
 from r1kit.rewards.workers.processes import Lost, Pool
 from r1kit.types import Problem
 
@@ -25,10 +27,10 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 def length(problem, text):
-    print("to nobody's answer")
+    print("must not reach the pipe of answers")
     return float(len(text))
 
-def deadly(problem, text):  # kills its process the first time it sees a text
+def deadly(problem, text):  # kills its process the first time that it gets a text
     mark = HERE / f"seen-{text}"
     if not mark.exists():
         mark.touch()
@@ -50,25 +52,28 @@ def one_argument(text): return 1
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "beside.py").write_text(REWARDS)
+    (tmp_path / "own_rewards.py").write_text(REWARDS)
     return Settings(folder=str(tmp_path))
 
 
 def requests(function, texts):
-    return [ScoreRequest(Problem(f"p{i}", "", "5"), text, {f"beside:{function}": 1.0}) for i, text in enumerate(texts)]
+    return [
+        ScoreRequest(Problem(f"p{i}", "", "5"), text, {f"own_rewards:{function}": 1.0}) for i, text in enumerate(texts)
+    ]
 
 
 def totals(scores):
     return [None if score.masked else score.total for score in scores]
 
 
-def test_scores_do_not_depend_on_how_many_work_or_on_who_dies(folder, tmp_path):
+def test_scores_do_not_depend_on_worker_count_or_deaths(folder):
     texts = ["\\boxed{5}", "\\boxed{6}", "5", "", "<think>5", "\\boxed{2+3}", "\\boxed{5} 五"]
-    asked = [ScoreRequest(Problem("p", "", "5"), text, {"accuracy": 1.0, "format": 0.5, "language": 0.1}) for text in texts]
+    weights = {"accuracy": 1.0, "format": 0.5, "language": 0.1}
+    batch = [ScoreRequest(Problem("p", "", "5"), text, weights) for text in texts]
     results = []
     for workers in (1, 3):
         with RewardPool(workers, settings=folder) as pool:
-            results.append(pool.score_many(asked))
+            results.append(pool.score_many(batch))
             report = pool.take_report()
             assert (
                 report["grading/math/right"] == 2
@@ -78,50 +83,56 @@ def test_scores_do_not_depend_on_how_many_work_or_on_who_dies(folder, tmp_path):
             assert report["time/grading/math"] > 0 and pool.take_report()["time/grading/restarts"] == 0
     assert results[0] == results[1]
     with RewardPool(2, settings=folder) as pool:
-        assert totals(pool.score_many(requests("deadly", "abcdef"))) == [1.0] * 6, "asked once more, not lost"
+        assert totals(pool.score_many(requests("deadly", "abcdef"))) == [1.0] * 6, "sent once more, not lost"
         assert pool.take_report()["time/grading/restarts"] == 6
 
 
-def test_what_was_begun_is_only_waited_for(folder):
-    asked = [*requests("length", ["abc", "abc", "d"]), *requests("deadly", ["abc"])]
+def test_score_many_collects_what_begin_started(folder):
+    batch = [*requests("length", ["abc", "abc", "d"]), *requests("deadly", ["abc"])]
     with RewardPool(2, settings=folder) as pool:
-        for request in reversed(asked[:3]):
+        for request in reversed(batch[:3]):
             pool.begin(request)
-        assert totals(pool.score_many(asked)) == [3.0, 3.0, 1.0, 1.0]
-        assert sum(count for name, count in pool.take_report().items() if name.startswith("grading/")) == 4, "each once"
+        assert totals(pool.score_many(batch)) == [3.0, 3.0, 1.0, 1.0]
+        assert sum(count for name, count in pool.take_report().items() if name.startswith("grading/")) == 4, (
+            "each is scored once"
+        )
 
 
-def test_what_dies_twice_or_hangs_is_masked_and_the_rest_goes_on(folder):
+def test_requests_that_die_twice_or_hang_are_masked(folder):
     with RewardPool(2, settings=replace(folder, timeout=4.0)) as pool:
         assert totals(pool.score_many(requests("slow", ["a", "hang", "b", "c"]))) == [1.0, None, 1.0, 1.0]
         [lost] = pool.score_many(requests("always_deadly", ["x"]))
-        assert lost.masked and "died (exit code -9) on both tries" in lost.reason
+        assert lost.masked and "died on each of 2 tries (exit code -9)" in lost.reason
         report = pool.take_report()
         assert report["grading/math/infra_error"] == 2 and report["time/grading/restarts"] == 3
 
 
-def test_a_reward_that_fails_is_counted_and_stops_the_run_when_it_fails_often(folder):
+def test_failing_reward_stops_the_run_after_a_tenth_of_the_completions(folder):
     with RewardPool(1, settings=folder) as pool:
         scores = pool.score_many(requests("odd", ["fine", "raise", "none", "nan"]))
         assert totals(scores) == [2.0, None, None, None] and "division by zero" in scores[1].reason
-        with pytest.raises(RewardError, match="(?s)8 of 9 .*1 / 0.*ZeroDivisionError"):
+        with pytest.raises(RewardError, match=r"(?s)8 of 9 .*1 / 0.*ZeroDivisionError"):
             pool.score_many(requests("odd", ["raise"] * 9))
 
 
-def test_workers_are_polite_and_light(folder):
+def test_workers_run_at_low_priority_on_one_thread_without_torch(folder):
     with RewardPool(1, settings=folder) as pool:
         assert totals(pool.score_many(requests("state", ["x"]))) == [min(19, os.nice(0) + 10) * 2 + 0.25], (
-            "nice, no torch, one thread"
+            "niceness, no torch, one thread"
         )
-        assert totals(pool.score_many(requests("length", ["abc"]))) == [3.0], "what it prints is not its answer"
+        assert totals(pool.score_many(requests("length", ["abc"]))) == [3.0], "printed text is not the answer"
 
 
-def test_a_worker_killed_from_outside_is_replaced(folder):
+def test_worker_killed_from_outside_is_replaced(folder):
     with Pool("r1kit.rewards.workers.pool:answer", 1, settings=folder) as pool:
 
         def ask():
             return pool.submit(
-                {"problem": {"id": "p", "question": "", "answer": "5"}, "text": "x", "weights": {"beside:length": 1}}
+                {
+                    "problem": {"id": "p", "question": "", "answer": "5"},
+                    "text": "x",
+                    "weights": {"own_rewards:length": 1},
+                }
             )
 
         assert ask().result()["score"]["total"] == 1
@@ -134,12 +145,13 @@ def test_a_worker_killed_from_outside_is_replaced(folder):
 
 
 def test_workers_end_with_their_parent(tmp_path):
-    (tmp_path / "beside.py").write_text(REWARDS)
+    (tmp_path / "own_rewards.py").write_text(REWARDS)
     code = (
-        "import os, sys\nfrom r1kit.rewards.workers.processes import Pool\nfrom r1kit.rewards.services import Settings\n"
+        "import os, sys\nfrom r1kit.rewards.workers.processes import Pool\n"
+        "from r1kit.rewards.services import Settings\n"
         "pool = Pool('r1kit.rewards.workers.pool:answer', 1, settings=Settings(folder=sys.argv[1]))\n"
         "problem = {'id': 'p', 'question': '', 'answer': ''}\n"
-        "ask = lambda text: pool.submit({'problem': problem, 'text': text, 'weights': {'beside:slow': 1}})\n"
+        "ask = lambda text: pool.submit({'problem': problem, 'text': text, 'weights': {'own_rewards:slow': 1}})\n"
         "ask('a').result(); ask('hang'); os.kill(os.getpid(), 9)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path], timeout=120)
@@ -154,33 +166,49 @@ def test_workers_end_with_their_parent(tmp_path):
     assert not left(), "even one that hangs"
 
 
-def test_lost_requests_are_told_apart_from_answers():
+def test_lost_requests_raise():
     with Pool("r1kit.no_such_module:f", 1) as pool, pytest.raises(Lost, match="died"):
         pool.submit(1).result()
-    with pytest.raises(ValueError, match="0 grading processes"):
+    with pytest.raises(ValueError, match="workers = 0"):
         Pool("m:f", 0)
 
 
-def test_modules_beside_the_recipe_need_no_path(tmp_path):
-    (tmp_path / "beside_it.py").write_text("def fine(problem, text): return 1\ndef one(text): return 1\n")
-    check_reward_names({"beside_it:fine": 1.0}, tmp_path)
+def test_reward_modules_are_found_in_the_recipe_directory(tmp_path):
+    (tmp_path / "near_recipe.py").write_text("def fine(problem, text): return 1\ndef one(text): return 1\n")
+    check_reward_names({"near_recipe:fine": 1.0}, tmp_path)
     assert str(tmp_path) not in sys.path
     for name, message in [
-        ("beside_it:one", "cannot be called with"),
-        ("beside_it:none", "none"),
-        ("nowhere:f", "beside the recipe"),
+        ("near_recipe:one", "cannot be called with"),
+        ("near_recipe:none", "none"),
+        ("nowhere:f", "recipe's directory"),
     ]:
         with pytest.raises(RewardError, match=message):
             check_reward_names({name: 1.0}, tmp_path)
     recipe = tmp_path / "own.toml"
     text = 'name = "own"\n[stage.zero]\nkind = "rl"\nmodel = "sprout-base"\nprompts = ["world:arithmetic"]\n'
     text += 'rewards = {{ "{}" = 1.0 }}\n'
-    recipe.write_text(text.format("beside_it:fine"))
+    recipe.write_text(text.format("near_recipe:fine"))
     load_recipe(str(recipe))
-    recipe.write_text(text.format("beside_it:missing"))
-    with pytest.raises(UserError, match="own.toml: stage.zero.rewards: .*missing"):
+    recipe.write_text(text.format("near_recipe:missing"))
+    with pytest.raises(UserError, match=r"own.toml: stage.zero.rewards: .*missing"):
         load_recipe(str(recipe))
 
 
-def test_requests_travel_as_json():
-    assert json.loads(json.dumps({"text": "\ud800 五"}))["text"] == "\ud800 五", "half a surrogate pair too"
+def test_requests_and_settings_survive_json(folder):
+    settings = replace(folder, judge=Endpoint("http://host/v1", "m", max_concurrent=2))
+    assert Settings.from_dict(json.loads(json.dumps(asdict(settings)))) == settings
+    assert Settings.from_dict(asdict(folder)) == folder
+    with RewardPool(1, settings=folder) as pool:
+        assert totals(pool.score_many(requests("length", ["\ud800 五"]))) == [3.0], "a lone surrogate is text too"
+
+
+def test_problem_for_a_judge_needs_a_judge_in_the_recipe():
+    problem = Problem("p7", "Capital of France?", "Paris", "judge")
+    with RewardPool(1) as pool, pytest.raises(UserError, match=r"problem p7: .*set judge = .* top of the recipe"):
+        pool.begin(ScoreRequest(problem, "Paris", {"accuracy": 1.0}))
+
+
+def test_only_foreign_code_and_endpoints_need_processes():
+    verifiers = {name for name in VERIFIERS if needs_processes((), [name])}
+    assert verifiers == {"code", "cruxeval", "reasoning_gym", "judge"}
+    assert needs_processes(["own:f"], ()) and not needs_processes(["accuracy", "format"], ["math", "unknown"])

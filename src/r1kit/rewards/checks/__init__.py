@@ -1,0 +1,1 @@
+"""Verifiers that compare by rule, one file each, and the format reward."""

@@ -1,15 +1,18 @@
-"""Multiple choice: one letter, or one option's text. Whoever names two options has chosen none."""
+"""Multiple choice: one letter or one option's text. An answer that names two options is wrong."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 
+from r1kit.rewards.checks.base import Verifier, fields, judge_answers
 from r1kit.rewards.checks.text import normalise
+from r1kit.rewards.verdict import Ruling
+from r1kit.types import Problem
 
-LONGEST = 4_000  # characters of an answer
+MAX_CHARACTERS = 4_000  # of an answer
 _LEAD = re.compile(
     r"(?:so|thus|therefore|hence)?[,\s]*(?:the\s+)?(?:(?:correct|best|right|final|most likely)\s+)*"
     r"(?:(?:answer|option|choice|选项|答案)\s*(?:is|must be|would be|应该是|是|为)?"
@@ -17,13 +20,13 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _MARKUP = re.compile(r"\\(?:text|mathrm|mathbf|textbf|boxed)\s*\{([^{}]*)\}|[*`$]|^_+|_+$")
-# "(B) text", "B. text", "B: text", "B - text", "B": a letter set apart from what follows it
+# "(B) text", "B. text", "B: text", "B - text", "B": a letter set apart from the text that follows
 _LETTER = re.compile(
     r"(?:\(\s*([A-Za-z])\s*\)|\[\s*([A-Za-z])\s*\]|([A-Za-z])(?=\s*(?:[.:、,;)\-–—]|$)"
     r"|\s+(?:because|since)\b|\s+is (?:the )?(?:correct|right|best)\b))"
     r"(\s*[.:、,;)]\s*|\s+[-–—]+\s+|\s*)"  # a minus sign right before a number belongs to the text
 )
-# a further letter in what follows: in brackets, at the end, or joined by "or", "and", a comma, a slash
+# a second letter: in brackets, at the start, or after "or", "and", a comma or a slash
 _MENTION = re.compile(
     r"[(\[]\s*([A-Z])\s*[)\]]"
     r"|(?:\b(?:or|and|not|option|choice|answer is|maybe|perhaps)\s+|[/,;&|和或]\s*|^)([A-Z])(?![\w'’])"
@@ -31,41 +34,45 @@ _MENTION = re.compile(
 
 
 def refute(gold: int, options: Sequence[str], answer: str) -> str | None:
-    """Why `answer` does not choose exactly option number `gold`; None when it does."""
-    if len(answer) > LONGEST:
-        return f"the answer has {len(answer)} characters, allowed are {LONGEST}"
-    named = chosen(options, answer)
+    """Return why `answer` does not choose exactly option number `gold`, or None when it does."""
+    if len(answer) > MAX_CHARACTERS:
+        return f"the answer has {len(answer)} characters: at most {MAX_CHARACTERS} are allowed"
+    named = named_options(options, answer)
     if len(named) > 1:
         return f"names several options: {', '.join(ascii_uppercase[i] for i in sorted(named))}"
     if not named:
         return f"{answer.strip()[:80]!r} is none of the {len(options)} options"
     [number] = named
-    same = normalise(options[number]) == normalise(options[gold])  # some data sets hold an option twice
+    same = normalise(options[number]) == normalise(options[gold])  # some data sets list an option twice
     return None if number == gold or same else f"chose {ascii_uppercase[number]}, not {ascii_uppercase[gold]}"
 
 
-def chosen(options: Sequence[str], answer: str) -> set[int]:
-    """The numbers of the options that an answer names: by letter, by text, or both."""
-    text = _plain(answer)
+def named_options(options: Sequence[str], answer: str) -> set[int]:
+    """Return the numbers of the options that an answer names, by letter, by text or both."""
+    text = _strip_markup(answer)
     bare = _LEAD.sub("", text, count=1).strip() if _LEAD.match(text) else text
     for candidate in (text, bare):
-        if not (len(candidate) == 1 and candidate.isupper()) and (named := _by_text(options, candidate)):
+        if not (len(candidate) == 1 and candidate.isupper()) and (named := _options_with_text(options, candidate)):
             return named
     if not (letter := _LETTER.match(bare)):
         return set()
     number = ascii_uppercase.index((letter[1] or letter[2] or letter[3]).upper())
     rest = bare[letter.end() :]
-    by_text = _by_text(options, rest) | _by_text(options, (letter[4] + rest).strip())
+    by_text = _options_with_text(options, rest) | _options_with_text(options, (letter[4] + rest).strip())
     if number in by_text:
         return {number}
     return ({number} if number < len(options) else set()) | _mentioned(options, rest) | by_text
 
 
 def index_of(gold: str | int, options: Sequence[str]) -> int:
-    """The number of the gold option, given as a letter, a number from 0, or its text. ValueError when it is none."""
+    """Return the number of the gold option, given as a letter, an index from 0 or its text.
+
+    Raises:
+        ValueError: `gold` names no option, or several.
+    """
     if isinstance(gold, int) and not isinstance(gold, bool) and 0 <= gold < len(options):
         return gold
-    named = chosen(options, str(gold))
+    named = named_options(options, str(gold))
     if len(named) != 1:
         raise ValueError(
             f"gold {gold!r} is none of the {len(options)} options: give a letter, an index from 0 or a text"
@@ -74,24 +81,42 @@ def index_of(gold: str | int, options: Sequence[str]) -> int:
 
 
 def canonical(answer: str) -> str:
-    """The letter where an answer begins with one, else its text."""
-    letter = _LETTER.match(_LEAD.sub("", _plain(answer), count=1).strip())
+    """Return the letter if an answer begins with one, else its normalised text."""
+    letter = _LETTER.match(_LEAD.sub("", _strip_markup(answer), count=1).strip())
     return (letter[1] or letter[2] or letter[3]).upper() if letter else normalise(answer)
 
 
-def _by_text(options: Sequence[str], text: str) -> set[int]:
-    """Options with exactly this text; the same characters count before the same words."""
-    texts = [_plain(option) for option in options]
+def _options_with_text(options: Sequence[str], text: str) -> set[int]:
+    """Return the options with exactly this text, or those with the same normalised text if there are none."""
+    texts = [_strip_markup(option) for option in options]
     exact = {i for i, option in enumerate(texts) if option == text}
     given = normalise(text)
     return exact or {i for i, option in enumerate(texts) if given and normalise(option) == given}
 
 
-def _plain(text: str) -> str:
-    """Without the markup that LaTeX and Markdown put around words, and full-width letters as narrow ones."""
-    return _MARKUP.sub(lambda found: found[1] or "", unicodedata.normalize("NFKC", text)).strip()
+def _strip_markup(text: str) -> str:
+    """Remove LaTeX and Markdown around words and make full-width letters narrow."""
+    return _MARKUP.sub(lambda match: match[1] or "", unicodedata.normalize("NFKC", text)).strip()
 
 
 def _mentioned(options: Sequence[str], text: str) -> set[int]:
-    letters = (ascii_uppercase.index(found[1] or found[2]) for found in _MENTION.finditer(text))
+    letters = (ascii_uppercase.index(match[1] or match[2]) for match in _MENTION.finditer(text))
     return {number for number in letters if number < len(options)}
+
+
+def _read(problem: Problem) -> tuple[int, list[str]]:
+    options = problem.extra["options"]
+    if isinstance(options, Mapping):  # {"A": ..., "B": ...}
+        options = [options[letter] for letter in sorted(options)]
+    options = [str(option) for option in options]
+    if not 2 <= len(options) <= 26:
+        raise ValueError(f"{len(options)} options: give 2 to 26, so that each has a letter")
+    return index_of(problem.extra.get("gold", problem.answer), options), options
+
+
+VERIFIER = Verifier(
+    _read,
+    judge_answers(lambda gold, answer: Ruling.of(refute(*gold, answer))),
+    canonical,
+    fields("options", "gold"),
+)

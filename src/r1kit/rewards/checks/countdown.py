@@ -6,35 +6,44 @@ import ast
 import json
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-LONGEST = 200  # characters; also bounds the nesting
-OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+from r1kit.rewards.checks.base import Row, Verifier, judge_answers
+from r1kit.rewards.verdict import Ruling
+from r1kit.types import Problem
+
+MAX_CHARACTERS = 200  # of an expression; also bounds the nesting
+OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
 _ALLOWED = re.compile(r"[0-9+\-*/() \t\n]+")  # ASCII only: \d would admit full-width digits
 
 
 class _Rejected(ValueError):
-    pass
+    """The expression contains something other than integers and the four operations."""
 
 
 def refute(expression: str, numbers: Sequence[int], target: float) -> str | None:
-    """Why `expression` does not solve the task; None when it does.
+    """Return why `expression` does not solve the task, or None when it does.
 
-    Allowed are + - * / and parentheses over the given integers, nothing else: no sign, power, floor division or "=".
-    The arithmetic is exact. A target that is no integer was rounded by someone, so it is met within 1e-5.
+    Only + - * / and parentheses over the given integers are allowed: no sign, power, floor division or "=". The
+    arithmetic is exact. A target that is not an integer was rounded, so a difference of up to 1e-5 is accepted.
     """
-    if len(expression) > LONGEST:
-        return f"the expression has {len(expression)} characters, allowed are {LONGEST}"
+    if len(expression) > MAX_CHARACTERS:
+        return f"the expression has {len(expression)} characters: at most {MAX_CHARACTERS} are allowed"
     if not _ALLOWED.fullmatch(expression):
-        return f"{expression!r} holds more than numbers, + - * / and parentheses"
+        return f"{expression!r} contains more than numbers, + - * / and parentheses"
     try:
         tree = ast.parse(expression.strip(), mode="eval").body
         used: list[int] = []
         value = _evaluate(tree, used)
     except (SyntaxError, MemoryError, RecursionError, ZeroDivisionError, _Rejected) as error:
-        return f"{expression!r} is no valid expression: {error}"
+        return f"{expression!r} is not a valid expression: {error}"
     if sorted(used) != sorted(numbers):
         return f"uses the numbers {sorted(used)}, not each of {sorted(numbers)} once"
     tolerance = 0 if Fraction(target).denominator == 1 else Fraction(1, 100_000)
@@ -42,19 +51,28 @@ def refute(expression: str, numbers: Sequence[int], target: float) -> str | None
 
 
 def canonical(expression: str) -> str:
+    """Return the expression without white space."""
     return re.sub(r"\s+", "", expression)
 
 
 def _evaluate(node: ast.expr, used: list[int]) -> Fraction:
+    """Return the value of a syntax tree and append its integers to `used`."""
     if isinstance(node, ast.Constant) and type(node.value) is int:
         used.append(node.value)
         return Fraction(node.value)
     if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
         return OPERATORS[type(node.op)](_evaluate(node.left, used), _evaluate(node.right, used))
-    raise _Rejected(f"{type(node.op if hasattr(node, 'op') else node).__name__} is not allowed")
+    raise _Rejected(f"{type(getattr(node, 'op', node)).__name__} is not allowed")
 
 
-# -- where a line of a data set keeps the numbers and the target ----------------------------------------------------
+def _read(problem: Problem) -> tuple[list[int], float]:
+    numbers, target = problem.extra["numbers"], problem.extra["target"]
+    if not numbers or not all(type(number) is int for number in numbers) or not isinstance(target, int | float):
+        raise ValueError(f"numbers {numbers!r} and target {target!r} must be a list of integers and a number")
+    return list(numbers), target
+
+
+# -- rows of `r1kit grade` -------------------------------------------------------------------------------------------
 
 _NUMBERS = re.compile(r"\[\s*(\d+(?:\s*,\s*\d+)*)\s*\]|numbers?\D{0,20}?(\d+(?:\s*,\s*(?:and\s+)?\d+)+)", re.IGNORECASE)
 _TARGET = re.compile(
@@ -62,19 +80,23 @@ _TARGET = re.compile(
 )
 
 
-def numbers_and_target(row: Mapping[str, Any]) -> dict[str, Any]:
-    """From fields of the row, its gold or its problem; else from the problem's words, the gold being the target."""
-    gold, problem = _parsed(row.get("gold")), _parsed(row.get("problem"))
+def numbers_and_target(row: Row) -> dict[str, Any]:
+    """Find numbers and target in the row, its gold or its problem.
+
+    They may be fields, or an object under gold or problem. Otherwise they are read from the problem's text, and a gold
+    that is a number is the target.
+    """
+    gold, problem = _parse(row.get("gold")), _parse(row.get("problem"))
     numbers = target = None
-    for place in (row, gold, problem):
-        if isinstance(place, Mapping):
-            numbers = numbers or place.get("numbers") or place.get("nums")
-            target = place.get("target") if target is None else target
+    for source in (row, gold, problem):
+        if isinstance(source, Mapping):
+            numbers = numbers or source.get("numbers") or source.get("nums")
+            target = source.get("target") if target is None else target
     if isinstance(problem, str):
-        if numbers is None and (listed := _NUMBERS.search(problem)):
-            numbers = [int(number) for number in re.findall(r"\d+", listed[1] or listed[2])]
-        if target is None and not _is_number(gold) and (stated := _TARGET.search(problem)):
-            target = json.loads(stated[1])
+        if numbers is None and (match := _NUMBERS.search(problem)):
+            numbers = [int(number) for number in re.findall(r"\d+", match[1] or match[2])]
+        if target is None and not _is_number(gold) and (match := _TARGET.search(problem)):
+            target = json.loads(match[1])
     if target is None and _is_number(gold):
         target = gold
     if numbers is None or target is None:
@@ -82,16 +104,24 @@ def numbers_and_target(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"numbers": numbers, "target": target}
 
 
-def _parsed(value: Any) -> Any:
-    """Text that holds a JSON object or number as that; other text as it is."""
+def _parse(value: Any) -> Any:
+    """Parse a text that holds a JSON object or number; return other values unchanged."""
     if not isinstance(value, str):
         return value
     try:
-        found = json.loads(value)
+        parsed = json.loads(value)
     except ValueError:
         return value
-    return found if isinstance(found, dict) or _is_number(found) else value
+    return parsed if isinstance(parsed, dict) or _is_number(parsed) else value
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+VERIFIER = Verifier(
+    _read,
+    judge_answers(lambda gold, answer: Ruling.of(refute(answer, *gold))),
+    canonical,
+    numbers_and_target,
+)

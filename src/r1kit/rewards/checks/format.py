@@ -1,15 +1,19 @@
-"""The format reward: reasoning inside the think tags, then an answer (paper: 1.3)."""
+"""The format reward: reasoning inside the think tags, then an answer (DeepSeek-R1, section 1.3)."""
 
 from __future__ import annotations
 
 from r1kit.data.response import says_something, split_response
+from r1kit.rewards.checks.base import Reward, Row, ScoreRequest
+from r1kit.rewards.verdict import Verdict
+from r1kit.types import Problem
 
 
 def is_well_formed(text: str, *, think_open: bool, answer_tags: bool) -> bool:
-    """Whether a response keeps to the format its prompt asks for.
+    """Return whether a response follows the format that its prompt asks for.
 
-    Always: one pair of think tags, opened by the prompt (`think_open`) or the first word, reasoning inside, something
-    after. With `answer_tags`, as in R1-Zero's template: one pair of answer tags that holds something and ends the text.
+    Always required: one pair of think tags, opened by the prompt (`think_open`) or by the first word, with reasoning
+    inside and text after it. With `answer_tags`, as in R1-Zero's template: one pair of answer tags that is not empty
+    and ends the text.
     """
     response = split_response(text, think_open)
     if not response.well_formed or not answer_tags:
@@ -19,3 +23,19 @@ def is_well_formed(text: str, *, think_open: bool, answer_tags: bool) -> bool:
         and says_something(response.answer)
         and response.summary.endswith("</answer>")
     )
+
+
+def _judge(request: ScoreRequest) -> Verdict:
+    if request.truncated:
+        return Verdict(0.0, None, "truncated", "wrong")
+    if is_well_formed(request.text, think_open=request.think_open, answer_tags=request.answer_tags):
+        return Verdict(1.0, None, "well formed", "right")
+    return Verdict(0.0, None, "not reasoning in think tags followed by an answer", "wrong")
+
+
+def _from_row(row: Row, response: str) -> ScoreRequest:
+    think_open, answer_tags = row.get("think_open") is True, row.get("answer_tags") is True
+    return ScoreRequest(Problem("row", "", ""), response, {}, think_open, answer_tags)
+
+
+REWARD = Reward(_judge, _from_row)

@@ -1,11 +1,20 @@
-"""Knights and knaves: who is which, for every person and in any order. Whoever calls somebody both has said nothing."""
+"""Knights and knaves: who is a knight and who is a knave, for every person, in any order.
+
+Calling one person both a knight and a knave invalidates the answer.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-LONGEST = 20_000  # characters
+from r1kit.rewards.checks.base import Row, Verifier, judge_body
+from r1kit.rewards.checks.text import normalise
+from r1kit.rewards.verdict import Ruling
+from r1kit.types import Problem
+
+MAX_CHARACTERS = 20_000  # of an answer
 KINDS = {"knight": True, "knights": True, "knave": False, "knaves": False, "骑士": True, "无赖": False, "恶棍": False}
 
 _FOLD = re.IGNORECASE | re.ASCII  # beyond ASCII, characters that match are not always equal when folded
@@ -17,7 +26,7 @@ _JOINT = r"\s*(?:,\s*and\b|,|、|&|\band\b|和|与)\s*"
 _PEOPLE = rf"(?P<people>{_PERSON}(?:{_JOINT}{_PERSON}){{0,15}})"
 _ARTICLE = r"(?:an?\s|the\s)?\s*"
 _WORDS = "|".join(sorted(KINDS, key=len, reverse=True))
-_NO_OTHER = rf"(?!\s*(?:/|,?\s*(?:or\b|and\b|或|和))\s*{_ARTICLE}(?:{_WORDS}))"  # "a knight or a knave" says nothing
+_NO_OTHER = rf"(?!\s*(?:/|,?\s*(?:or\b|and\b|或|和))\s*{_ARTICLE}(?:{_WORDS}))"  # "a knight or a knave" is no statement
 _KIND = rf"(?P<kind>{_WORDS})(?![a-z0-9_]){_NO_OTHER}"
 _IS = (
     r"(?:\s*(?:[:=\-–—→>(,&]|\\to)+\s*"
@@ -30,13 +39,13 @@ _GROUP = re.compile(rf"(?<![a-z0-9_]){_KIND}\s*(?:[:=]|\s(?:are|is)\b|是|为)\s
 
 
 def refute(solution: Mapping[str, bool], reply: str) -> str | None:
-    """Why `reply` is not this assignment (name -> is a knight); None when it is.
+    """Return why `reply` is not this assignment (name -> is a knight), or None when it is.
 
-    Read are sentences ("Ann is a knight", "Bob and Cy aren't knights"), tables and lists ("Ann: knight"), and groups
-    ("Knights: Ann, Bob"). Every person must be named, and none as both.
+    Understands sentences ("Ann is a knight", "Bob and Cy aren't knights"), tables and lists ("Ann: knight"), and groups
+    ("Knights: Ann, Bob"). Every person must be named, and nobody as both.
     """
-    if len(reply) > LONGEST:
-        return f"the answer has {len(reply)} characters, allowed are {LONGEST}"
+    if len(reply) > MAX_CHARACTERS:
+        return f"the answer has {len(reply)} characters: at most {MAX_CHARACTERS} are allowed"
     said = statements(list(solution), reply)
     if both := [name for name, kinds in said.items() if len(kinds) > 1]:
         return f"calls {', '.join(both)} both a knight and a knave"
@@ -47,13 +56,13 @@ def refute(solution: Mapping[str, bool], reply: str) -> str | None:
 
 
 def statements(names: Sequence[str], reply: str) -> dict[str, set[bool]]:
-    """What a reply says of each person: True for knight, False for knave; both when it contradicts itself."""
-    text = re.sub(r"[^\S\n]+", " ", _MARKUP.sub(" ", reply).replace("|", " is "))  # a table's row is a sentence
+    """Return what a reply says about each person: {True} knight, {False} knave, both if it contradicts itself."""
+    text = re.sub(r"[^\S\n]+", " ", _MARKUP.sub(" ", reply).replace("|", " is "))  # a table row becomes a sentence
     numbers = {name.casefold(): number for number, name in enumerate(names)}
-    known = "|".join(_spelled(name) for name in sorted(names, key=len, reverse=True))
+    known = "|".join(_name_pattern(name) for name in sorted(names, key=len, reverse=True))
     text = re.sub(
         rf"(?<![A-Za-z0-9_])(?:{known})(?![A-Za-z0-9_])",
-        lambda found: f"\1{numbers[found[0].casefold()]}\2",
+        lambda match: f"\1{numbers[match[0].casefold()]}\2",
         text,
         flags=re.ASCII,
     )
@@ -65,18 +74,22 @@ def statements(names: Sequence[str], reply: str) -> dict[str, set[bool]]:
     return said
 
 
-def _spelled(name: str) -> str:
-    """A name in either case, but for those of one letter: "A is a knight" names one person, and once."""
+def _name_pattern(name: str) -> str:
+    """Ignore case, except in names of one letter: the article in "A is a knight" must not be a second name."""
     return re.escape(name) if len(name) == 1 else f"(?i:{re.escape(name)})"
 
 
 def solution_of(gold: object, names: Sequence[str] = ()) -> dict[str, bool]:
-    """The assignment out of any form a data set has it in. ValueError when it is none.
+    """Return the assignment, name -> is a knight, from the forms that data sets use.
 
-    {"Ann": true} or {"Ann": "knight"}, [true, false] beside `names`, or text: "Ann is a knight, and Bob is a knave."
+    Accepts {"Ann": true}, {"Ann": "knight"}, [true, false] with `names`, and text: "Ann is a knight, Bob is a knave."
+
+    Raises:
+        ValueError: the gold answer does not assign a kind to every person.
     """
     if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"names {names!r} is not a list of names")
+        raise ValueError(f"names = {names!r}: must be a list of names")
+    pairs: list[tuple[str, object]] = []
     if isinstance(gold, Mapping) and gold:
         pairs = [(str(name), KINDS.get(str(kind).casefold(), kind)) for name, kind in gold.items()]
     elif isinstance(gold, str):
@@ -85,14 +98,31 @@ def solution_of(gold: object, names: Sequence[str] = ()) -> dict[str, bool]:
         pairs = [(name, next(iter(kinds)) if len(kinds) == 1 else None) for name, kinds in said.items()]
     elif isinstance(gold, Sequence) and len(gold) == len(names):
         pairs = list(zip(names, gold, strict=True))
-    else:
-        pairs = []
     if not pairs or not all(name.strip() and isinstance(kind, bool) for name, kind in pairs):
-        raise ValueError(f"gold {gold!r} does not say of every person whether they are a knight")
-    return dict(pairs)
+        raise ValueError(f"gold = {gold!r}: must say of every person whether they are a knight")
+    return {name: bool(kind) for name, kind in pairs}
 
 
 def names_in(quiz: str) -> list[str]:
-    """The people of a puzzle that says "You meet 3 inhabitants: Ann, Bob, and Cy."; none when it does not."""
+    """Return the people of a puzzle that says "You meet 3 inhabitants: Ann, Bob, and Cy."; else an empty list."""
     listed = re.search(r"inhabitants?:\s*([^.]+)\.", quiz)
     return [name for name in re.split(r",\s*(?:and\s+)?|\s+and\s+", listed[1]) if name] if listed else []
+
+
+def _read(problem: Problem) -> dict[str, bool]:
+    names = problem.extra.get("names") or names_in(problem.question)
+    return solution_of(problem.extra.get("solution", problem.answer), names)
+
+
+def _from_row(row: Row) -> dict[str, Any]:
+    question = row.get("problem")
+    names = row.get("names") or (names_in(question) if isinstance(question, str) else None)
+    return {"solution": row.get("gold"), "names": names}
+
+
+VERIFIER = Verifier(
+    _read,
+    judge_body(lambda solution, body: Ruling.of(refute(solution, body))),
+    normalise,
+    _from_row,
+)

@@ -1,0 +1,1 @@
+"""Language models as judges: the endpoint client, the accuracy verifier and prompts for curation."""

@@ -1,14 +1,22 @@
-"""A language model as judge, where no rule decides: it sees the gold answer and says correct or incorrect."""
+"""The verifier `judge`: a language model compares the answer with the gold answer, where no rule can."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from typing import TYPE_CHECKING
 
-from r1kit.rewards.judge.client import Client, EndpointError
+from r1kit.rewards import services
+from r1kit.rewards.checks.base import Verifier, gold_answer
+from r1kit.rewards.judge.endpoint import EndpointError
+from r1kit.rewards.reply import Reply
 from r1kit.rewards.verdict import Verdict
+from r1kit.types import Problem
 
-LONGEST = 20_000  # characters of an answer
+if TYPE_CHECKING:
+    from r1kit.rewards.judge.client import Client
+
+MAX_CHARACTERS = 20_000  # of an answer
 PROMPT = """You check answers against a reference. Decide whether the answer below means the same as the reference \
 answer to the question. Judge only the final statement, not the style, length or reasoning. Other wording, order or \
 notation is fine; a missing, additional, hedged or contradictory statement is not. What stands between the marks \
@@ -34,18 +42,30 @@ _VERDICT = re.compile(r"verdict\s*:\s*[*`\"]*(correct|incorrect)\b", re.IGNORECA
 
 
 def ask(client: Client, question: str, gold: str, answer: str) -> Verdict:
-    """The judge's verdict. What keeps it from judging is an infra_error: it says nothing about the answer."""
-    if len(answer) > LONGEST:
-        return Verdict(0.0, answer, f"the answer has {len(answer)} characters, allowed are {LONGEST}", "over_limit")
+    """Return the judge's verdict; `infra_error` when it gives none, as that is no statement about the answer."""
+    if len(answer) > MAX_CHARACTERS:
+        reason = f"the answer has {len(answer)} characters: at most {MAX_CHARACTERS} are allowed"
+        return Verdict(0.0, answer, reason, "over_limit")
     mark = f"====={hashlib.sha256((question + gold + answer).encode(errors='replace')).hexdigest()[:16]}====="
     parts = {"mark": mark, "question": question, "gold": gold, "answer": answer}
-    prompt = re.sub(r"\{(\w+)\}", lambda field: parts[field[1]], PROMPT)  # once: the texts may hold braces too
+    prompt = re.sub(r"\{(\w+)\}", lambda field: parts[field[1]], PROMPT)  # one pass: the texts may contain braces
     try:
-        said = client.complete([{"role": "user", "content": prompt}], temperature=0).text
+        response = client.complete([{"role": "user", "content": prompt}], temperature=0).text
     except EndpointError as error:
-        return Verdict(0.0, answer, f"the judge could not be asked: {error}", "infra_error")
-    found = _VERDICT.findall(said.rpartition("</think>")[2])
-    if not found:
-        return Verdict(0.0, answer, f"the judge gave no verdict: {said[-200:]!r}", "infra_error")
-    right = found[-1].lower() == "correct"
-    return Verdict(float(right), answer, f"the judge: {said.strip()[-300:]}", "right" if right else "wrong")
+        return Verdict(0.0, answer, f"the judge did not answer: {error}", "infra_error")
+    verdicts = _VERDICT.findall(response.rpartition("</think>")[2])
+    if not verdicts:
+        return Verdict(0.0, answer, f"the judge gave no verdict: {response[-200:]!r}", "infra_error")
+    right = verdicts[-1].lower() == "correct"
+    return Verdict(float(right), answer, f"the judge: {response.strip()[-300:]}", "right" if right else "wrong")
+
+
+def _read(problem: Problem) -> tuple[str, str]:
+    return problem.question, gold_answer(problem)
+
+
+def _judge(gold: tuple[str, str], reply: Reply) -> Verdict:
+    return ask(services.judge(), *gold, reply.body) if reply.body else reply.no_answer()
+
+
+VERIFIER = Verifier(_read, _judge, service="judge")

@@ -1,173 +1,218 @@
-"""A client of any OpenAI-compatible chat endpoint: retried, bounded in time, cached on disk, its cost counted."""
+"""A client for OpenAI-compatible chat endpoints: retries, bounded time and concurrency, disk cache, usage counts."""
 
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 import os
+import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
-from r1kit.errors import UserError
+import httpx
+import tenacity
+
 from r1kit.files import write_bytes
+from r1kit.rewards.judge.endpoint import Endpoint, EndpointError
 
-RETRIED = {408, 409, 425, 429, 500, 502, 503, 504}  # statuses that another try may mend
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds; doubled after each try
-LARGEST_ANSWER = 8 << 20  # bytes
-
-
-class EndpointError(Exception):
-    """No usable answer, after all tries. Says nothing about what was to be judged."""
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where a model answers, and what may be spent on one answer."""
-
-    base_url: str  # up to and without /chat/completions
-    model: str
-    api_key_env: str = "OPENAI_API_KEY"  # the variable that holds the key, so that no recipe or log does
-    total_timeout: float = 300.0  # seconds for one answer, all tries and pauses together
-    tries: int = 6
-    cache: str | None = None  # a folder; the same request is asked once
-    prompt_price: float = 0.0  # of a million tokens, in any currency
-    completion_price: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not self.base_url.startswith(("http://", "https://")):
-            raise UserError(f"base_url {self.base_url!r}: give an http:// or https:// address such as https://HOST/v1")
+RETRIED_STATUSES = {408, 409, 425, 429, 500, 502, 503, 504}
+FIRST_PAUSE, MAX_PAUSE = 0.5, 30.0  # seconds; doubled after each try
+MAX_ANSWER_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
 class Answer:
+    """The first choice of a chat completion."""
+
     text: str
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
 
 
+class _FailedTry(Exception):
+    """One try gave no answer. The message says why."""
+
+    def __init__(self, reason: str, *, retried: bool = True, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retried = retried
+        self.retry_after = retry_after  # seconds that the server asked to wait
+
+
 class Client:
-    """Asks one endpoint. Not for use from two threads at once."""
+    """Sends requests to one endpoint. Several threads may share a client."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self._opener = urllib.request.build_opener(_NoRedirect())
+        # No redirects: they would carry the key to another host. No compression: a small body could become a huge one.
+        self._http = httpx.Client(follow_redirects=False, headers={"Accept-Encoding": "identity"})
+        self._slots = _slots(endpoint.base_url, endpoint.max_concurrent)
         self._usage: dict[str, float] = {}
+        self._usage_lock = threading.Lock()
 
     def complete(self, messages: Sequence[Mapping[str, str]], **parameters: Any) -> Answer:
-        """One completion. `parameters` are the API's: temperature, max_tokens, seed... EndpointError when none came."""
+        """Return one chat completion. `parameters` are those of the API, such as temperature, max_tokens or seed.
+
+        Waits while `max_concurrent` other requests are in flight; this wait does not count towards `total_timeout`.
+
+        Raises:
+            EndpointError: No try gave an answer within `total_timeout`.
+        """
         request = {"model": self.endpoint.model, "messages": list(messages), **parameters}
         body = json.dumps(request, sort_keys=True).encode()
-        if (known := self._recall(body)) is not None:
+        path = self._cache_path(body)
+        if (cached := _read_cached(path)) is not None:
             self._count(cached=1)
-            return known
-        raw, answer = self._ask(body)
-        self._count(
-            prompt_tokens=answer.prompt_tokens,
-            completion_tokens=answer.completion_tokens,
-            cost=self._cost(answer),
-        )
-        if (place := self._place(body)) is not None:
-            write_bytes(place, raw)
+            return cached
+        with self._slots:
+            raw, answer = self._request(body)
+        cost = answer.prompt_tokens * self.endpoint.prompt_price
+        cost += answer.completion_tokens * self.endpoint.completion_price
+        self._count(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens, cost=cost / 1e6)
+        if path is not None:
+            write_bytes(path, raw)
         return answer
 
     def take_usage(self) -> dict[str, float]:
-        """Requests, retries, cached answers, tokens and cost since the last call."""
-        usage, self._usage = self._usage, {}
+        """Return requests, retries, cached answers, tokens and cost since the last call."""
+        with self._usage_lock:
+            usage, self._usage = self._usage, {}
         return usage
 
-    def _ask(self, body: bytes) -> tuple[bytes, Answer]:
-        """Raw and parsed answer of the first try that succeeds."""
+    def close(self) -> None:
+        """Close idle connections."""
+        self._http.close()
+
+    def _request(self, body: bytes) -> tuple[bytes, Answer]:
+        """Send a request until a try succeeds; return the raw and the parsed answer."""
         deadline = time.monotonic() + self.endpoint.total_timeout
-        pause, why = FIRST_PAUSE, ""
-        for number in range(self.endpoint.tries):
-            self._count(requests=1, retries=min(1, number))
-            wait: float | None = None
-            try:
-                raw = self._post(body, deadline)
-                return raw, _parse(raw)
-            except urllib.error.HTTPError as error:
-                with error:
-                    why = f"HTTP {error.code}: {error.read(300).decode(errors='replace')}"
-                if error.code not in RETRIED:
-                    break
-                wait = _seconds(error.headers.get("Retry-After"))
-            except (OSError, http.client.HTTPException, ValueError) as error:  # no connection, cut off, or no JSON
-                why = f"{type(error).__name__}: {error}"
-            wait = pause if wait is None else wait
-            if number + 1 == self.endpoint.tries or time.monotonic() + wait >= deadline:
-                break
-            time.sleep(wait)
-            pause = min(2 * pause, LONGEST_PAUSE)
-        raise EndpointError(f"{self.endpoint.base_url} ({self.endpoint.model}) gave no answer: {why}")
+        tries = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(lambda error: isinstance(error, _FailedTry) and error.retried),
+            stop=tenacity.stop_after_attempt(self.endpoint.tries)
+            | tenacity.stop_before_delay(self.endpoint.total_timeout),
+            wait=_pause,
+            before=lambda state: self._count(requests=1, retries=min(1, state.attempt_number - 1)),
+            reraise=True,
+        )
+        try:
+            return tries(self._try, body, deadline)
+        except _FailedTry as error:
+            count = tries.statistics["attempt_number"]
+            raise EndpointError(
+                f"{self.endpoint.base_url} (model {self.endpoint.model}) gave no answer after {count} "
+                f"{'try' if count == 1 else 'tries'}: {error}"
+            ) from error
+
+    def _try(self, body: bytes, deadline: float) -> tuple[bytes, Answer]:
+        try:
+            raw = self._post(body, deadline)
+            return raw, _parse(raw)
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            raise _FailedTry(f"{type(error).__name__}: {error}") from error
 
     def _post(self, body: bytes, deadline: float) -> bytes:
-        headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(self.endpoint.api_key_env):
-            headers["Authorization"] = f"Bearer {key}"
         url = self.endpoint.base_url.rstrip("/") + "/chat/completions"
-        request = urllib.request.Request(url, body, headers)
-        raw = b""
-        with self._opener.open(request, timeout=max(0.01, deadline - time.monotonic())) as response:
-            while piece := response.read1(1 << 16):
-                raw += piece
-                if time.monotonic() > deadline:  # a socket's own timeout starts anew with every piece
-                    raise TimeoutError(f"no complete answer within {self.endpoint.total_timeout:g} seconds")
-                if len(raw) > LARGEST_ANSWER:
-                    raise ValueError(f"the answer has more than {LARGEST_ANSWER} bytes")
+        headers = {"Content-Type": "application/json", **self._authorization()}
+        timeout = max(0.01, deadline - time.monotonic())
+        with self._http.stream("POST", url, content=body, headers=headers, timeout=timeout) as response:
+            if not response.is_success:
+                reason = _read(response, 300, deadline)[:300].decode(errors="replace")
+                raise _FailedTry(
+                    f"HTTP {response.status_code}: {reason}",
+                    retried=response.status_code in RETRIED_STATUSES,
+                    retry_after=_seconds(response.headers.get("Retry-After")),
+                )
+            raw = _read(response, MAX_ANSWER_BYTES, deadline)
+        if len(raw) > MAX_ANSWER_BYTES:
+            raise ValueError(f"the answer has more than {MAX_ANSWER_BYTES} bytes")
         return raw
 
-    def _place(self, body: bytes) -> Path | None:
+    def _authorization(self) -> dict[str, str]:
+        key = os.environ.get(self.endpoint.api_key_env, "").strip()
+        if not (key.isascii() and key.isprintable()):  # httpx would quote it in its error message
+            reason = f"environment variable {self.endpoint.api_key_env}: must hold printable ASCII characters only"
+            raise _FailedTry(reason, retried=False)
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
+    def _cache_path(self, body: bytes) -> Path | None:
         if self.endpoint.cache is None:
             return None
         key = hashlib.sha256(self.endpoint.base_url.encode() + b"\0" + body).hexdigest()
         return Path(self.endpoint.cache) / key[:2] / f"{key}.json"
 
-    def _recall(self, body: bytes) -> Answer | None:
-        place = self._place(body)
-        if place is None or not place.is_file():
-            return None
-        try:
-            return _parse(place.read_bytes())
-        except ValueError:  # damaged: ask again
-            return None
-
     def _count(self, **amounts: float) -> None:
-        for name, amount in amounts.items():
-            self._usage[name] = self._usage.get(name, 0) + amount
-
-    def _cost(self, answer: Answer) -> float:
-        place = self.endpoint
-        return (answer.prompt_tokens * place.prompt_price + answer.completion_tokens * place.completion_price) / 1e6
+        with self._usage_lock:
+            for name, amount in amounts.items():
+                self._usage[name] = self._usage.get(name, 0) + amount
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would carry the key to another host: it is an error instead."""
+_all_slots: dict[tuple[str, int], threading.BoundedSemaphore] = {}
+_all_slots_lock = threading.Lock()
 
-    def redirect_request(self, *_: Any) -> None:
-        return None
+
+def _slots(base_url: str, limit: int) -> threading.BoundedSemaphore:
+    """Return the semaphore that all clients of one base_url share in this process."""
+    with _all_slots_lock:
+        return _all_slots.setdefault((base_url, limit), threading.BoundedSemaphore(limit))
+
+
+def _pause(state: tenacity.RetryCallState) -> float:
+    """Return the seconds before the next try: what the server asks for, else exponential backoff."""
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, _FailedTry) and error.retry_after is not None:
+        return error.retry_after
+    return min(FIRST_PAUSE * 2.0 ** (state.attempt_number - 1), MAX_PAUSE)
+
+
+def _read(response: httpx.Response, limit: int, deadline: float) -> bytes:
+    """Read a body until its end, or just past `limit` bytes. httpx.ReadTimeout after the deadline."""
+    raw = bytearray()
+    for chunk in response.iter_raw():
+        raw += chunk
+        if len(raw) > limit:
+            break
+        if time.monotonic() > deadline:  # httpx's own timeout restarts with every chunk
+            raise httpx.ReadTimeout("the answer was incomplete at the end of total_timeout")
+    return bytes(raw)
+
+
+def _read_cached(path: Path | None) -> Answer | None:
+    if path is not None and path.is_file():
+        with suppress(ValueError):  # a damaged entry: send the request again
+            return _parse(path.read_bytes())
+    return None
 
 
 def _parse(raw: bytes) -> Answer:
-    """The first choice of a chat completion. ValueError when it is none."""
+    """Parse a chat completion. ValueError when it is none."""
     try:
         value = json.loads(raw)
         choice, usage = value["choices"][0], value.get("usage") or {}
         text = choice["message"]["content"]
-        tokens = (int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens"))
+        prompt_tokens, completion_tokens = (
+            int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")
+        )
     except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"no chat completion: {raw[:200]!r} ({type(error).__name__}: {error})") from error
+        raise ValueError(f"not a chat completion: {raw[:200]!r} ({type(error).__name__}: {error})") from error
     if not isinstance(text, str):
         raise ValueError(f"a chat completion without text: {raw[:200]!r}")
-    return Answer(text, str(choice.get("finish_reason") or ""), *tokens)
+    return Answer(text, str(choice.get("finish_reason") or ""), prompt_tokens, completion_tokens)
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Retry-After as seconds; its other form, a date, is left to our own pauses."""
-    return float(retry_after) if retry_after and retry_after.strip().isdecimal() else None
+    """Return a Retry-After header, a number or an HTTP date, as seconds from now; None if it is neither."""
+    if retry_after is None:
+        return None
+    if retry_after.strip().isdecimal():
+        return float(retry_after)
+    try:
+        date = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds())

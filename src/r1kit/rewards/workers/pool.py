@@ -1,154 +1,188 @@
-"""Scoring completions in a pool of grading processes, with a count of what came of them and how long it took."""
+"""Score completions in a pool of worker processes, and count verdicts and time per verifier."""
 
 from __future__ import annotations
 
 import time
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
-from typing import Any, NamedTuple, Self
+from types import TracebackType
+from typing import Any, NamedTuple, NotRequired, Self, TypedDict
 
 from r1kit.console import say
 from r1kit.errors import UserError
 from r1kit.rewards import services
-from r1kit.rewards.math import check as math
-from r1kit.rewards.score import RewardError, ScoreRequest, assess
+from r1kit.rewards.checks.base import ScoreRequest
+from r1kit.rewards.score import RewardError, score_with_verdict
 from r1kit.rewards.services import Settings
+from r1kit.rewards.verifiers import VERIFIERS
 from r1kit.rewards.workers.processes import Lost, Pool
 from r1kit.types import Problem, Score
 
-PROGRAMS = {"code", "cruxeval"}  # verifiers that run programs
-FOREIGN = {*PROGRAMS, "judge", "reasoning_gym"}  # or ask an endpoint, or run what others wrote
-MOST_FAILED = 0.1  # the share of completions that may stay without a score
-FEWEST_FAILED = 8  # failures below which a share says nothing
-
+MAX_FAILED = 0.1  # share of completions that may stay without a score
+MIN_FAILURES = 8  # fewer failures never stop a run
 
 Scorer = Callable[[Sequence[ScoreRequest]], list[Score]]
 
 
 def score_here(requests: Sequence[ScoreRequest]) -> list[Score]:
-    """The scores of all requests, found in this process: for plain rules, which do not hang nor run what is foreign."""
-    return [assess(request)[0] for request in requests]
+    """Score in this process. Suits plain rules only, which neither hang nor run foreign code."""
+    return [score_with_verdict(request)[0] for request in requests]
 
 
 def needs_processes(reward_names: Iterable[str], verifiers: Iterable[str]) -> bool:
-    """Whether scoring by these runs code that is not r1kit's, or waits for somebody."""
-    return any(":" in name for name in reward_names) or not FOREIGN.isdisjoint(verifiers)
+    """Return whether scoring runs foreign code or waits for an endpoint."""
+    return any(":" in name for name in reward_names) or any(map(_service_of, verifiers))
+
+
+def _service_of(verifier: str) -> str | None:
+    return VERIFIERS[verifier].service if verifier in VERIFIERS else None  # `grade` reports unknown names
 
 
 def open_sandbox_for(problems: Iterable[Problem]) -> None:
-    """Where grading these may need the sandbox: have it built and tried before the first step, and say which it is.
+    """Build and test the sandbox before the first step if grading these problems may need it, and log its tier.
 
-    UserError when programs are to be run and no tier works. Without programs, only what sympy must compare is lost.
+    Without programs to run, a missing sandbox is only a warning: then just the answers that sympy has to compare
+    stay ungraded.
+
+    Raises:
+        UserError: Programs have to run and no tier works on this machine.
     """
     problems = list(problems)
-    if any(problem.verifier == "reasoning_gym" for problem in problems):
-        say(f"sandbox of reasoning-gym's checks: {services.native_sandbox().name}")
-    programs = any(problem.verifier in PROGRAMS for problem in problems)
-    if not programs and all(problem.verifier != "math" or math.is_number(problem.answer) for problem in problems):
+    used = {_service_of(problem.verifier) for problem in problems}
+    if "native sandbox" in used:
+        say(f"sandbox for reasoning-gym's checks: {services.native_sandbox().name}")
+    programs = "sandbox" in used
+    if not programs and not any(_may_use_sandbox(problem) for problem in problems):
         return
-    say("opening the sandbox before the first answer; where it is new, it is built first")
+    say("opening the sandbox; the first time on a machine, this builds it")
     try:
         tier = services.open_early()
     except UserError as error:
         if programs:
             raise
-        say(f"warning: {error}. Answers that only algebra can compare will not be graded, and count nowhere")
+        say(f"warning: {error}. Answers that only sympy can compare will be masked")
         return
-    kept = (
-        "programs are NOT contained" if tier == "none" else f"tier {tier}, which has just contained every test attack"
-    )
-    say(f"sandbox: {kept}")
+    state = "programs are NOT contained" if tier == "none" else f"tier {tier}, which just contained every test attack"
+    say(f"sandbox: {state}")
+
+
+def _may_use_sandbox(problem: Problem) -> bool:
+    return problem.verifier in VERIFIERS and VERIFIERS[problem.verifier].may_use_sandbox(problem)
+
+
+class Reply(TypedDict):
+    """What a worker process answers to one request."""
+
+    status: str  # of the accuracy verdict; "scored" without one
+    seconds: float
+    score: NotRequired[dict[str, Any]]  # a Score
+    failure: NotRequired[str]  # why there is no usable score
+    usage: NotRequired[dict[str, float]]  # of the judge
 
 
 class Ticket(NamedTuple):
-    """A completion on its way through the pool."""
+    """A completion that is being scored."""
 
     verifier: str
-    answer: Future[Any]
+    reply: Future[Reply]
 
 
 class RewardPool:
-    """Completions in, scores out, in processes that leave the learner's cores alone.
+    """Score completions in worker processes, which leave the learner's cores alone.
 
-    A completion that cannot be scored (a reward that raises or returns no number, a sandbox that breaks, a process that
-    dies twice or hangs) gets a masked score; beyond a tenth of all, RewardError with the first cause.
+    A completion that cannot be scored (a reward raises or returns no number, the sandbox fails, a process dies twice
+    or hangs) gets a masked score. If that happens to more than a tenth of all, RewardError reports the first cause.
     """
 
     def __init__(self, workers: int, *, settings: Settings | None = None) -> None:
-        self._pool = Pool("r1kit.rewards.workers.pool:answer", workers, settings=settings)
-        self._begun: defaultdict[tuple[Hashable, ...], list[Ticket]] = defaultdict(list)  # by what was asked
-        self._outcomes: Counter[tuple[str, str]] = Counter()  # (verifier, status) -> completions
-        self._seconds: Counter[str] = Counter()  # verifier -> seconds of work
-        self._used: Counter[str] = Counter()  # of the judge: requests, tokens, cost
+        self._settings = settings or Settings()
+        self._pool: Pool[Reply] = Pool("r1kit.rewards.workers.pool:answer", workers, settings=self._settings)
+        self._started: defaultdict[tuple[Hashable, ...], list[Ticket]] = defaultdict(list)  # by request
+        self._statuses: Counter[tuple[str, str]] = Counter()  # (verifier, status) -> completions
+        self._seconds: defaultdict[str, float] = defaultdict(float)  # verifier -> seconds of work
+        self._judge_usage: defaultdict[str, float] = defaultdict(float)  # requests, tokens, cost
         self._graded = self._failed = 0
         self._first_failure = ""
 
     def submit(self, request: ScoreRequest) -> Ticket:
-        return Ticket(request.problem.verifier, self._pool.submit(asdict(request)))
+        """Start scoring in the background. UserError when the problem needs a judge and there is none."""
+        verifier = request.problem.verifier
+        if self._settings.judge is None and _service_of(verifier) == "judge":
+            raise UserError(f"problem {request.problem.id}: {services.NO_JUDGE}")
+        return Ticket(verifier, self._pool.submit(asdict(request)))
 
     def begin(self, request: ScoreRequest) -> None:
-        """Have it scored from now on, beside other work: `score_many` of the same then only waits for it."""
-        self._begun[_key(request)].append(self.submit(request))
+        """Start scoring in the background; `score_many` with an equal request collects the result."""
+        self._started[_key(request)].append(self.submit(request))
 
     def result(self, ticket: Ticket) -> Score:
-        """Wait for one score. RewardError when too large a share of all so far could not be scored."""
+        """Wait for one score. RewardError when too large a share of all completions could not be scored."""
         try:
-            found = ticket.answer.result()
+            reply = ticket.reply.result()
         except Lost as error:
-            found = {"status": "infra_error", "seconds": 0.0, "failure": str(error)}
-        self._outcomes[ticket.verifier, found["status"]] += 1
-        self._seconds[ticket.verifier] += found["seconds"]
-        self._used.update(found.get("usage", {}))
+            reply = {"status": "infra_error", "seconds": 0.0, "failure": str(error)}
+        self._statuses[ticket.verifier, reply["status"]] += 1
+        self._seconds[ticket.verifier] += reply["seconds"]
+        for name, amount in reply.get("usage", {}).items():
+            self._judge_usage[name] += amount
         self._graded += 1
-        if (failure := found.get("failure")) is not None:
-            self._failed += 1
-            self._first_failure = self._first_failure or failure
-            if self._failed >= FEWEST_FAILED and self._failed > MOST_FAILED * self._graded:
-                raise RewardError(
-                    f"{self._failed} of {self._graded} completions could not be scored, so training would go on by "
-                    f"chance; the first time it was:\n{self._first_failure}"
-                )
-        return Score(**found["score"]) if "score" in found else Score(0.0, {}, None, failure.splitlines()[-1], True)
+        if "failure" in reply:
+            self._count_failure(reply["failure"])
+        if "score" in reply:
+            return Score(**reply["score"])
+        return Score(0.0, {}, None, reply["failure"].splitlines()[-1], True)
+
+    def _count_failure(self, failure: str) -> None:
+        self._failed += 1
+        self._first_failure = self._first_failure or failure
+        if self._failed >= MIN_FAILURES and self._failed > MAX_FAILED * self._graded:
+            raise RewardError(
+                f"{self._failed} of {self._graded} completions could not be scored; at most {MAX_FAILED:.0%} may fail. "
+                f"Fix the first cause and resume the run:\n{self._first_failure}"
+            )
 
     def score_many(self, requests: Sequence[ScoreRequest]) -> list[Score]:
-        """The scores of all requests, in their order."""
-        tickets = [self._take_begun(request) or self.submit(request) for request in requests]
+        """Return the scores of all requests, in their order."""
+        tickets = [self._take_started(request) or self.submit(request) for request in requests]
         return [self.result(ticket) for ticket in tickets]
 
-    def _take_begun(self, request: ScoreRequest) -> Ticket | None:
+    def _take_started(self, request: ScoreRequest) -> Ticket | None:
         key = _key(request)
-        if key not in self._begun:
+        if key not in self._started:
             return None
-        ticket = self._begun[key].pop()
-        if not self._begun[key]:
-            del self._begun[key]
+        ticket = self._started[key].pop()
+        if not self._started[key]:
+            del self._started[key]
         return ticket
 
     def take_report(self) -> dict[str, float]:
-        """Counts and seconds by kind since the last report, as metrics: grading/math/right, time/grading/math.
+        """Return metrics since the last report, such as grading/math/right and time/grading/math.
 
-        What is under time/ may differ from run to run: seconds, processes that died, what was asked of a judge.
+        Metrics under time/ may differ between equal runs: seconds, processes that died, requests to the judge.
         """
-        report = {f"grading/{verifier}/{status}": float(n) for (verifier, status), n in sorted(self._outcomes.items())}
+        report = {f"grading/{verifier}/{status}": float(n) for (verifier, status), n in sorted(self._statuses.items())}
         report |= {f"time/grading/{verifier}": spent for verifier, spent in sorted(self._seconds.items())}
-        report |= {f"time/judge/{name}": float(amount) for name, amount in sorted(self._used.items())}
+        report |= {f"time/judge/{name}": float(amount) for name, amount in sorted(self._judge_usage.items())}
         report["time/grading/failed"], report["time/grading/restarts"] = float(self._failed), float(self._pool.restarts)
-        self._outcomes.clear()
+        self._statuses.clear()
         self._seconds.clear()
-        self._used.clear()
+        self._judge_usage.clear()
         return report
 
     def close(self) -> None:
+        """Finish the submitted requests and end the processes."""
         self._pool.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        self._pool.__exit__(*error)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.__exit__(kind, error, trace)
 
 
 def _key(request: ScoreRequest) -> tuple[Hashable, ...]:
@@ -156,14 +190,20 @@ def _key(request: ScoreRequest) -> tuple[Hashable, ...]:
     return request.problem.id, request.text, weights, request.think_open, request.answer_tags, request.truncated
 
 
-def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """What a grading process does with one request."""
+def answer(request: Mapping[str, Any]) -> Reply:
+    """Score one request; called in the worker processes."""
     start = time.perf_counter()
     try:
-        score, verdict = assess(ScoreRequest(**{**request, "problem": Problem(**request["problem"])}))
+        score, verdict = score_with_verdict(ScoreRequest(**{**request, "problem": Problem(**request["problem"])}))
     except RewardError as error:
         trace = "".join(traceback.format_exception(error.__cause__ or error))
         return {"status": "infra_error", "seconds": time.perf_counter() - start, "failure": f"{trace}{error}"}
-    found = {"status": verdict.status if verdict else "scored", "seconds": time.perf_counter() - start}
-    failure = {"failure": score.reason} if score.masked else {}
-    return {**found, **failure, "usage": services.take_usage(), "score": asdict(score)}
+    reply: Reply = {
+        "status": verdict.status if verdict else "scored",
+        "seconds": time.perf_counter() - start,
+        "usage": services.take_usage(),
+        "score": asdict(score),
+    }
+    if score.masked:
+        reply["failure"] = score.reason
+    return reply

@@ -1,8 +1,8 @@
-"""Grading in processes of their own, beside generation: in order, whatever dies, hangs or finishes first.
+"""Run a function in a pool of worker processes that may die or hang.
 
-One thread here looks after one process there. A process that dies is replaced and its request asked once more; one that
-takes longer than `Settings.timeout` is killed. Such a request is lost, which is no verdict: its
-sample is masked, never 0.
+Each process has a thread here that sends its requests. A process that dies is replaced and its request sent once more;
+a process that exceeds `Settings.timeout` is killed. A request without an answer is `Lost`: its sample is masked, never
+scored 0.
 """
 
 from __future__ import annotations
@@ -20,79 +20,84 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import asdict
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 from r1kit.rewards.services import Settings
 
+Answer = TypeVar("Answer")
+
 TRIES = 2  # of a request whose process dies
-STARTUP = 900.0  # seconds until a new process takes requests; it yields to the learner, so a busy machine takes long
+STARTUP_TIMEOUT = 900.0  # seconds; workers run at low priority, so they start slowly on a busy machine
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
 
 
 class Lost(Exception):
-    """A request that got no answer: its process died each time, or took too long."""
+    """A request without an answer: its process died on every try, or took too long."""
 
 
-class Pool:
-    """`workers` processes that answer requests by `target` ("module:function", JSON value -> JSON value)."""
+class Pool(Generic[Answer]):
+    """Worker processes that call one function.
+
+    Args:
+        target: "module:function", from a JSON value to a JSON value.
+        workers: The number of processes.
+        settings: What the processes grade with.
+    """
 
     def __init__(self, target: str, workers: int, *, settings: Settings | None = None) -> None:
         if workers < 1:
-            raise ValueError(f"{workers} grading processes: at least 1 is needed")
+            raise ValueError(f"workers = {workers}: must be at least 1")
         self.workers = workers
-        self.restarts = 0  # processes that had to be replaced
+        self.restarts = 0  # processes that were replaced
         settings = settings or Settings()
-        self._command = [
-            sys.executable,
-            "-m",
-            "r1kit.rewards.workers.worker",
-            target,
-            json.dumps(asdict(settings)),
-        ]
+        module = "r1kit.rewards.workers.worker"
+        self._command = [sys.executable, "-m", module, target, json.dumps(asdict(settings))]
         self._timeout = settings.timeout
-        self._waiting: queue.SimpleQueue[tuple[bytes, Future[Any]] | None] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[tuple[bytes, Future[Answer]] | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(workers)]
         for thread in self._threads:
             thread.start()
 
-    def submit(self, request: Any) -> Future[Any]:
-        """Ask for one answer. The future's result is that answer; Lost when there is none."""
-        future: Future[Any] = Future()
-        self._waiting.put((json.dumps(request).encode() + b"\n", future))
+    def submit(self, request: Any) -> Future[Answer]:
+        """Send one request. The future raises Lost when there is no answer."""
+        future: Future[Answer] = Future()
+        self._requests.put((json.dumps(request).encode() + b"\n", future))
         return future
 
     def close(self) -> None:
-        """Finish what was asked, then end the processes."""
+        """Finish the submitted requests, then end the processes."""
         for _ in self._threads:
-            self._waiting.put(None)
+            self._requests.put(None)
         for thread in self._threads:
             thread.join()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if error is not None:  # nobody waits for the rest
-            while not self._waiting.empty():
-                self._waiting.get()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:  # nothing will read the remaining answers
+            while not self._requests.empty():
+                self._requests.get()
         self.close()
 
     def _serve(self) -> None:
-        """One thread's life: take a request, have it answered, replace the process when it breaks."""
+        """Answer requests in one thread until the queue ends, replacing the process when it fails."""
         process: _Process | None = None
-        while (job := self._waiting.get()) is not None:
+        while (job := self._requests.get()) is not None:
             request, future = job
             try:
                 process = self._answer(process, request, future)
-            except BaseException as error:  # a fault of the pool's own: whoever waits must hear of it
+            except BaseException as error:  # a bug in the pool: the waiting caller must not hang
                 future.set_exception(error)
                 raise
         if process is not None:
             process.end()
 
-    def _answer(self, process: _Process | None, request: bytes, future: Future[Any]) -> _Process | None:
-        """Answer one request; returns the process that still runs afterwards."""
-        why = ""
+    def _answer(self, process: _Process | None, request: bytes, future: Future[Answer]) -> _Process | None:
+        """Answer one request; return the process if it still runs."""
+        reason = ""
         for _ in range(TRIES):
             process = process or _Process(self._command)
             try:
@@ -100,20 +105,20 @@ class Pool:
                 return process
             except (_Died, TimeoutError) as error:
                 process.kill()
-                process, why = None, str(error)
+                process, reason = None, str(error)
                 self.restarts += 1
-                if isinstance(error, TimeoutError):  # it would take as long again
+                if isinstance(error, TimeoutError):  # a second try would take as long
                     break
-        future.set_exception(Lost(why))
+        future.set_exception(Lost(reason))
         return None
 
 
 class _Died(Exception):
-    pass
+    """The worker process ended before it answered."""
 
 
 class _Process:
-    """A running worker and the pipes to it."""
+    """A running worker process and its pipes."""
 
     def __init__(self, command: list[str]) -> None:
         self._ready = False
@@ -122,37 +127,40 @@ class _Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **ONE_THREAD},
-            start_new_session=True,  # ^C is the parent's to handle, and kill() takes its children along
+            start_new_session=True,  # only the parent handles ^C, and kill() reaches the worker's children
         )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
 
     def ask(self, request: bytes, timeout: float) -> bytes:
-        """One line out, one line in. TimeoutError after `timeout` seconds, _Died when the pipe breaks."""
+        """Send one line and return the answering line. TimeoutError after `timeout` seconds, _Died at a broken pipe."""
         if not self._ready:
-            self._line(STARTUP)
+            self._read_line(STARTUP_TIMEOUT)
             self._ready = True
         try:
-            self._process.stdin.write(request)
-            self._process.stdin.flush()
+            self._stdin.write(request)
+            self._stdin.flush()
         except BrokenPipeError:
             raise self._death() from None
-        return self._line(timeout)
+        return self._read_line(timeout)
 
-    def _line(self, timeout: float) -> bytes:
+    def _read_line(self, timeout: float) -> bytes:
         deadline = time.monotonic() + timeout
-        line, waits = b"", select.poll()
-        waits.register(self._process.stdout, select.POLLIN)
+        line, poll = b"", select.poll()
+        poll.register(self._stdout, select.POLLIN)
         while not line.endswith(b"\n"):
-            if not waits.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                raise TimeoutError(f"the grading process was still busy after {timeout:g} seconds and was killed")
-            if not (piece := os.read(self._process.stdout.fileno(), 1 << 16)):
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                raise TimeoutError(f"the worker process was killed: no answer within {timeout:g} seconds")
+            if not (piece := os.read(self._stdout.fileno(), 1 << 16)):
                 raise self._death()
             line += piece
         return line
 
     def _death(self) -> _Died:
-        return _Died(f"the grading process died (exit code {self._process.wait()}) on both tries")
+        return _Died(f"the worker process died on each of {TRIES} tries (exit code {self._process.wait()})")
 
     def kill(self) -> None:
+        """Kill the process and its children."""
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -160,7 +168,8 @@ class _Process:
         self.end()
 
     def end(self) -> None:
-        with suppress(BrokenPipeError):  # a request that it did not live to read
-            self._process.stdin.close()
+        """Close the pipes and wait for the process."""
+        with suppress(BrokenPipeError):  # the process ended before it read the last request
+            self._stdin.close()
         self._process.wait()
-        self._process.stdout.close()
+        self._stdout.close()

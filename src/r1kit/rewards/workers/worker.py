@@ -1,9 +1,9 @@
-"""A grading process: requests in on stdin, answers out on stdout, one line of JSON each. Started by rewards.pool.
+"""A worker process: reads requests from stdin and writes answers to stdout, one line of JSON each.
 
     python -m r1kit.rewards.workers.worker MODULE:FUNCTION SETTINGS
 
-The first line out says that it is ready: a busy machine may take long to start it, which no request should pay for.
-Imports no torch. What a user's reward prints goes to stderr. It runs at low priority, and ends with its parent.
+`workers.processes` starts it. Its first line of output is "ready", so that no request's timeout includes the start.
+It imports no torch, runs at low priority, and ends with its parent. Output of a user's reward goes to stderr.
 """
 
 from __future__ import annotations
@@ -18,32 +18,30 @@ import threading
 import time
 from typing import BinaryIO
 
-NICENESS = 10  # the learner's threads go first
-GRACE = 5.0  # seconds that a request may still take once the parent is gone
+NICENESS = 10  # the learner's threads have priority
+GRACE_SECONDS = 5.0  # for the current request after the parent has ended
 
 
 def main(target: str, settings: str) -> None:
-    from r1kit.rewards.judge.client import Endpoint
+    """Answer requests with the function `target` until the parent closes the pipe."""
     from r1kit.rewards.services import Settings, configure
 
-    requests, answers = _own_pipes()
+    requests, answers = _take_pipes()
     os.nice(NICENESS)
-    given = json.loads(settings)
-    judge = given.pop("judge")
-    configure(Settings(**given, judge=judge and Endpoint(**judge)))
-    module, _, function = target.partition(":")
-    work = getattr(importlib.import_module(module), function)
+    configure(Settings.from_dict(json.loads(settings)))
+    module, _, name = target.partition(":")
+    function = getattr(importlib.import_module(module), name)
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests, lines), daemon=True).start()
     answers.write(b"ready\n")
     answers.flush()
     while line := lines.get():
-        answers.write(json.dumps(work(json.loads(line))).encode() + b"\n")
+        answers.write(json.dumps(function(json.loads(line))).encode() + b"\n")
         answers.flush()
 
 
-def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """Standard input and output, moved to where nothing else reads or prints."""
+def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Return stdin and stdout under new descriptors, so that a reward's print or input() cannot reach them."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -53,12 +51,12 @@ def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _read(requests: BinaryIO, lines: queue.SimpleQueue[bytes]) -> None:
-    """Hand on requests until the parent closes the pipe, which its death does too; then do not hang on."""
+    """Queue requests until the parent closes the pipe or dies, then end this process even if it hangs."""
     for line in requests:
         lines.put(line)
     lines.put(b"")
-    time.sleep(GRACE)
-    os.killpg(os.getpgrp(), signal.SIGKILL)  # its own group: the sandbox's processes with it
+    time.sleep(GRACE_SECONDS)
+    os.killpg(os.getpgrp(), signal.SIGKILL)  # the process group includes the sandbox's processes
 
 
 if __name__ == "__main__":
