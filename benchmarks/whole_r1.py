@@ -16,7 +16,7 @@ from typing import Any
 from machine import describe, today
 
 from r1kit.report.collect import collect
-from r1kit.report.directions import directions, records
+from r1kit.report.findings import findings, records
 from r1kit.report.stage_table import mean_table, stage_table
 from r1kit.report.stage_views import markdown
 
@@ -76,7 +76,7 @@ other problems and with other models.
     content["of each run"] = [records(table) for table in tables]
     (arguments.out / "whole-r1.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(page)
-    verdicts = [found.verdict for found in directions(mean)]
+    verdicts = [finding.verdict for finding in findings(mean)]
     line = {"bench": "whole_r1", "ours": verdicts.count("agrees"), "peer": len(verdicts)}
     line |= {"ratio": verdicts.count("agrees") / len(verdicts) if verdicts else 0.0}
     print(json.dumps({**line, "unit": "the paper's findings that show, and all", "machine": describe()}))

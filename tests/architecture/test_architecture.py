@@ -35,7 +35,7 @@ LEVELS = {
 }
 TORCH_FREE = "cli plan recipe run.lineage run.pipeline run.forecast run.preview evals.measure model.reference".split()
 TORCH_FREE += "rewards.grade_file rewards.workers.pool rewards.workers.worker metrics.watchdog_log".split()
-TORCH_FREE += "report.render report.table report.terminal report.ancestry".split()
+TORCH_FREE += "report.render report.comparison report.terminal report.ancestry".split()
 TORCH_FREE += [name for name, level in LEVELS.items() if level <= 1]
 HEAVY = ("torch", "transformers", "datasets")
 

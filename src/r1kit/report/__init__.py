@@ -1,1 +1,4 @@
-"""The report of a run: reads its plain files, writes one HTML page. No stage knows that it exists."""
+"""The report of a run: reads the run's plain files and writes one HTML page, or tables for the terminal.
+
+No other package depends on it, apart from the command line.
+"""

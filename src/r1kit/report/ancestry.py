@@ -1,4 +1,4 @@
-"""Which data, which models and which code made a run or one of its stages, back to the roots. Reads its files only."""
+"""The lineage of a run or a stage: its code, models and data, back to the external inputs; read from files."""
 
 from __future__ import annotations
 
@@ -14,67 +14,71 @@ from r1kit.files import read_json
 CODE = ("r1kit", "source", "commit", "python", "versions")
 MACHINE = ("platform", "cpu", "threads", "device", "dtype")
 RECORDED = ("identity", "seed", "r1kit", "dtype", "started", "finished", "seconds", "sandbox", "parents", "revisions")
-SHORT = 12  # characters shown of a hash
+SHORT = 12  # characters of a hash that are shown
 
 
 def trace(run_dir: Path, stage: str | None = None) -> dict[str, Any]:
-    """All that is recorded of a run, or of `stage` and what it stands on, as plain values.
+    """Return the lineage of a run, or of one stage and its ancestors, as plain values.
 
-    {"run", "recipe", "seed", "code", "machine", "changes", "stages": [...], "roots": [...]}; stages in the order they
-    run, roots are what was not made here: models, records and problems. UserError if `run_dir` is no run or has no such
-    stage.
+    The keys are "run", "recipe", "seed", "code", "machine", "changes", "stages" in the recipe's order, and "roots": the
+    models, records and problems from outside the run. UserError if `run_dir` is not a run directory or lacks the stage.
     """
     if not (run_dir / "recipe.toml").is_file() or not (run_dir / "lineage.json").is_file():
-        raise UserError(f"{run_dir} is not a run directory: it has no recipe.toml with a lineage.json beside it")
+        raise UserError(
+            f"{run_dir} is not a run directory: it lacks recipe.toml or lineage.json. Pass a directory such as "
+            "runs/sprout-zero"
+        )
     configs = tomllib.loads((run_dir / "recipe.toml").read_text(encoding="utf-8"))["stage"]
     lineage = read_json(run_dir / "lineage.json")
     if stage is not None and stage not in configs:
         close = nearest(stage, configs)
-        raise UserError(f"{stage}: no such stage in {run_dir}; {f'did you mean {close}? ' if close else ''}"
-                        f"Stages: {', '.join(configs)}")  # fmt: skip
-    wanted = set(configs) if stage is None else ancestors(stage, configs)
-    stages = [_stage(run_dir, name, configs, lineage["stages"].get(name, {})) for name in configs if name in wanted]
+        hint = f"did you mean {close}? " if close else ""
+        raise UserError(f"{stage}: no such stage in {run_dir}; {hint}The stages are {', '.join(configs)}")
+    chosen = set(configs) if stage is None else ancestors(stage, configs)
+    stages = [_stage(run_dir, name, configs, lineage["stages"].get(name, {})) for name in configs if name in chosen]
     about = {key: lineage.get(key) for key in ("recipe", "seed", "changes", "forked_from") if key in lineage}
     about |= {"code": {key: lineage.get(key) for key in CODE}, "machine": {key: lineage.get(key) for key in MACHINE}}
     return {"run": str(run_dir), **about, "stages": stages, "roots": _roots(stages, configs)}
 
 
 def reads(config: Mapping[str, Any], stages: Mapping[str, Any]) -> dict[str, list[str]]:
-    """What a stage is made from, by use: model, data, rewards (earlier stages), prompts and benchmarks.
+    """Return the inputs of a stage by use: model, data, rewards (reward models), prompts and benchmarks.
 
-    `config`: its part of the resolved recipe.
+    Args:
+        config: The stage's part of the resolved recipe.
+        stages: All stages of the recipe, by name.
     """
     general = config.get("general") or []
     prompts = [*(config.get("prompts") or []), *(source for part in general for source in part["prompts"])]
     benchmarks = [source for group in (config.get("benchmarks") or {}).values() for source in group]
-    found = {
+    inputs = {
         "model": [config["model"]] if config.get("model") else [],
         "data": list(config.get("data") or []),
         "rewards": [name for part in general for name in part["rewards"] if name in stages],
-        "prompts": [_named(source) for source in prompts],
-        "benchmarks": [_named(source) for source in benchmarks],
+        "prompts": [_name(source) for source in prompts],
+        "benchmarks": [_name(source) for source in benchmarks],
     }
-    return {use: list(dict.fromkeys(names)) for use, names in found.items() if names}
+    return {use: list(dict.fromkeys(names)) for use, names in inputs.items() if names}
 
 
-def _named(source: str | Mapping[str, Any]) -> str:
+def _name(source: str | Mapping[str, Any]) -> str:
     return source if isinstance(source, str) else str(source["source"])
 
 
-def made_here(config: Mapping[str, Any], stages: Mapping[str, Any]) -> list[str]:
-    """The stages that a stage is made from."""
+def parent_stages(config: Mapping[str, Any], stages: Mapping[str, Any]) -> list[str]:
+    """Return the stages of the run that a stage reads."""
     return list(dict.fromkeys(name for names in reads(config, stages).values() for name in names if name in stages))
 
 
 def ancestors(stage: str, configs: Mapping[str, Any]) -> set[str]:
-    """The stage and every stage it stands on."""
-    found: set[str] = set()
-    ahead = [stage]
-    while ahead:
-        if (name := ahead.pop()) not in found:
-            found.add(name)
-            ahead += made_here(configs[name], configs)
-    return found
+    """Return the stage and all stages that it depends on."""
+    visited: set[str] = set()
+    queue = [stage]
+    while queue:
+        if (name := queue.pop()) not in visited:
+            visited.add(name)
+            queue += parent_stages(configs[name], configs)
+    return visited
 
 
 def _stage(run_dir: Path, name: str, configs: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,7 +97,7 @@ def _stage(run_dir: Path, name: str, configs: Mapping[str, Any], record: Mapping
 
 
 def _roots(stages: list[dict[str, Any]], configs: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What these stages read that no stage made, with its fingerprint where one was taken."""
+    """Return the inputs of these stages that come from outside the run, with their fingerprints if recorded."""
     roots: dict[str, dict[str, Any]] = {}
     for stage in stages:
         for use, names in stage["reads"].items():
@@ -109,30 +113,30 @@ def _roots(stages: list[dict[str, Any]], configs: Mapping[str, Any]) -> list[dic
 # -- text ---------------------------------------------------------------------------------------------------------
 
 
-def render(found: Mapping[str, Any]) -> str:
-    """What `trace` found, for people."""
-    lines = [f"{found['run']}: recipe {found['recipe']}, seed {found['seed']}", *_code(found), "", "roots"]
-    for root in found["roots"]:
+def render(lineage: Mapping[str, Any]) -> str:
+    """Format the result of `trace` as text."""
+    lines = [f"{lineage['run']}: recipe {lineage['recipe']}, seed {lineage['seed']}", *_code(lineage), "", "roots"]
+    for root in lineage["roots"]:
         by = root["used_by"]
         users = ", ".join(by[:4]) + (f" and {len(by) - 4} more" if len(by) > 4 else "")
         lines.append(f"  {root['name']}  {_origin(root)}  ({root['use']} of {users})")
-    for stage in found["stages"]:
-        lines += ["", *_told(stage)]
+    for stage in lineage["stages"]:
+        lines += ["", *_stage_lines(stage)]
     return "\n".join(lines)
 
 
 def _origin(root: Mapping[str, Any]) -> str:
     if root["name"].startswith("world:"):
-        return "made by the code"
+        return "generated by r1kit"
     if "revision" in root:
         return f"revision {root['revision'][:SHORT]}"
     if root["identity"] is None:
-        return "no fingerprint taken"
+        return "no fingerprint recorded"
     return root["identity"] if root["identity"].startswith("hub:") else f"sha256 {root['identity'][:SHORT]}"
 
 
-def _code(found: Mapping[str, Any]) -> list[str]:
-    code, machine = found["code"], found["machine"]
+def _code(lineage: Mapping[str, Any]) -> list[str]:
+    code, machine = lineage["code"], lineage["machine"]
     commit = f", commit {code['commit'][:SHORT]}" if code["commit"] else ""
     versions = ", ".join(f"{name} {version}" for name, version in (code["versions"] or {}).items())
     lines = [
@@ -140,14 +144,14 @@ def _code(found: Mapping[str, Any]) -> list[str]:
         f"machine  {machine['cpu']}, {machine['threads']} threads, {machine['device']} {machine['dtype']}; "
         f"{machine['platform']}",
     ]
-    lines += [f"forked   from {found['forked_from']}"] if "forked_from" in found else []
-    for change in found.get("changes", []):
-        told = "; ".join(f"{key}: {old} before, {new} since" for key, (old, new) in change["changed"].items())
-        lines.append(f"changed  {change['at']}: {told}")
+    lines += [f"forked   from {lineage['forked_from']}"] if "forked_from" in lineage else []
+    for change in lineage.get("changes", []):
+        keys = "; ".join(f"{key}: from {old} to {new}" for key, (old, new) in change["changed"].items())
+        lines.append(f"changed  {change['at']}: {keys}")
     return lines
 
 
-def _told(stage: Mapping[str, Any]) -> list[str]:
+def _stage_lines(stage: Mapping[str, Any]) -> list[str]:
     lines = [f"{stage['name']} ({stage['kind']}), {stage['state']}"]
     if "identity" in stage:
         lines.append(f"  identity   {stage['identity'][:SHORT]}, seed {stage['seed']}, r1kit {stage['r1kit']}")
@@ -157,6 +161,6 @@ def _told(stage: Mapping[str, Any]) -> list[str]:
         lines.append(f"  {use:10} {', '.join(shown)}")
     if "finished" in stage:
         lines.append(f"  made       {stage['finished']}, in {duration(stage['seconds'])}")
-    main = [name for name in stage["outputs"] if name.endswith((".safetensors", "kept.jsonl", "results.json"))]
-    lines += [f"  output     {name} (sha256 {stage['outputs'][name][:SHORT]})" for name in main]
+    main_outputs = [name for name in stage["outputs"] if name.endswith((".safetensors", "kept.jsonl", "results.json"))]
+    lines += [f"  output     {name} (sha256 {stage['outputs'][name][:SHORT]})" for name in main_outputs]
     return lines

@@ -1,7 +1,7 @@
-"""Reads a run directory into records. Plain files in, no package state: a run copied from elsewhere reads the same.
+"""Reading a run directory into records, from its files alone.
 
-A run may be under way or damaged: what is missing is simply empty, what cannot be read is named in `notes`, and a
-last line cut off in mid-write is skipped in silence.
+The run may be unfinished or damaged. Missing files give empty values, unreadable ones are listed in `Run.notes`, and an
+incomplete last line of a log is skipped, because a running stage may be writing it.
 """
 
 from __future__ import annotations
@@ -13,44 +13,47 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from r1kit.errors import UserError
 
-ROLLOUT_STEPS = 12  # how many of a stage's logged steps are shown, first and last included
-SAMPLES_KEPT = 2  # answers shown of each benchmark problem
-TEXT_HEAD, TEXT_TAIL = 4000, 2000  # characters kept of a longer text
-NOT_FINITE = ("NaN", "Infinity", "-Infinity")  # as metrics.jsonl spells them
+ROLLOUT_STEPS = 12  # logged steps shown per stage, including the first and the last
+SAMPLES_KEPT = 2  # answers shown per benchmark problem
+TEXT_HEAD, TEXT_TAIL = 4000, 2000  # characters kept of long texts
+NOT_FINITE = ("NaN", "Infinity", "-Infinity")  # their spelling in metrics.jsonl
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """All that is on disk of one stage."""
+    """The files of one stage."""
 
     name: str
     kind: str
     state: str  # "done", "under way", "failed" or "not started"
     config: Mapping[str, Any] = field(default_factory=dict)
     artifact: Mapping[str, Any] = field(default_factory=dict)
-    metrics: tuple[Row, ...] = ()  # ascending by step
-    rollouts: Mapping[int, tuple[Row, ...]] = field(default_factory=dict)  # step -> completions, texts shortened
-    rollouts_left_out: int = 0  # logged steps that are not in `rollouts`
+    metrics: tuple[Row, ...] = ()  # in order of the steps
+    rollouts: Mapping[int, tuple[Row, ...]] = field(
+        default_factory=dict
+    )  # step -> completions, with long texts shortened
+    rollouts_left_out: int = 0  # logged steps without an entry in `rollouts`
     results: Mapping[str, Any] = field(default_factory=dict)  # {"model", "benchmarks"} of an evaluate stage
-    samples: tuple[Row, ...] = ()  # SAMPLES_KEPT a problem, texts shortened
+    samples: tuple[Row, ...] = ()  # SAMPLES_KEPT per problem, with long texts shortened
     samples_left_out: int = 0
-    error: str = ""  # the traceback of a stage that failed
+    error: str = ""  # traceback of a failed stage
 
     @property
     def seconds(self) -> float:
+        """Run time of a finished stage, else 0."""
         value = self.artifact.get("seconds")
         return float(value) if is_number(value) else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run directory: its stages in the recipe's order, and what could not be read."""
+    """A run directory: its stages in the recipe's order, and notes on unreadable files."""
 
     name: str
     recipe_text: str
@@ -60,17 +63,17 @@ class Run:
 
     @property
     def evals(self) -> dict[str, Mapping[str, Any]]:
-        """Evaluate stage -> its results, in the order they ran."""
+        """The results of the evaluate stages by name, in the recipe's order."""
         return {stage.name: stage.results for stage in self.stages if stage.results}
 
 
-def is_number(value: object) -> bool:
-    """A finite number; True and False are not numbers here."""
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether the value is a finite number; booleans are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def collect(run_dir: Path) -> Run:
-    """Read `run_dir`. UserError, a ValueError, if it is not a run directory."""
+    """Read `run_dir`. UserError if it is not a run directory."""
     if not (run_dir / "recipe.toml").is_file() and not (run_dir / "stages").is_dir():
         raise UserError(
             f"{run_dir} is not a run directory: it has neither recipe.toml nor stages/. "
@@ -88,7 +91,7 @@ def collect(run_dir: Path) -> Run:
 def _read_recipe(run_dir: Path, notes: list[str]) -> tuple[str, dict[str, Any]]:
     path = run_dir / "recipe.toml"
     if not path.is_file():
-        notes.append("recipe.toml is missing, so stages are in alphabetical order.")
+        notes.append("recipe.toml is missing, so the stages are in alphabetical order.")
         return "", {}
     text = path.read_text(encoding="utf-8", errors="replace")
     try:
@@ -133,7 +136,7 @@ def _as_dict(value: object) -> dict[str, Any]:
 
 
 def _read_json(path: Path, run_dir: Path, notes: list[str]) -> Any:
-    """The file's JSON, or None when it is absent; a broken file is noted."""
+    """Return the file's JSON, or None if it does not exist or is invalid, with a note."""
     if not path.is_file():
         return None
     try:
@@ -152,7 +155,7 @@ def _read_results(path: Path, run_dir: Path, notes: list[str]) -> dict[str, Any]
 
 
 def read_jsonl(path: Path, run_dir: Path, notes: list[str]) -> Iterator[Row]:
-    """The objects of a JSONL file. Broken lines are noted, but for a last one without newline: still being written."""
+    """Yield the objects of a JSONL file. Invalid lines are noted, except a last line without newline."""
     if not path.is_file():
         return
     with path.open("rb") as lines:
@@ -172,7 +175,7 @@ def read_jsonl(path: Path, run_dir: Path, notes: list[str]) -> Iterator[Row]:
 
 
 def _read_metrics(path: Path, run_dir: Path, notes: list[str]) -> tuple[Row, ...]:
-    """Rows by step; of a step logged twice (a resumed run) the later one counts. What is not finite is noted."""
+    """Return the rows by step, with timings. Of a step logged twice, by a resumed run, the later row counts."""
     by_step: dict[float, Row] = {}
     for row in read_jsonl(path, run_dir, notes):
         if is_number(row.get("step")):
@@ -182,12 +185,12 @@ def _read_metrics(path: Path, run_dir: Path, notes: list[str]) -> tuple[Row, ...
     for row in read_jsonl(path.with_name("timings.jsonl"), run_dir, notes):
         if row.get("step") in by_step:
             by_step[row["step"]] |= row
-    bad: dict[str, list[float]] = {}
+    non_finite: dict[str, list[float]] = {}
     for step in sorted(by_step):
         for metric, value in by_step[step].items():
             if value in NOT_FINITE or (isinstance(value, float) and not math.isfinite(value)):
-                bad.setdefault(metric, []).append(step)
-    for metric, steps in bad.items():
+                non_finite.setdefault(metric, []).append(step)
+    for metric, steps in non_finite.items():
         notes.append(
             f"{path.relative_to(run_dir)}: {metric} is NaN or infinite, first at step {steps[0]}, {len(steps)} times."
         )
@@ -195,7 +198,7 @@ def _read_metrics(path: Path, run_dir: Path, notes: list[str]) -> tuple[Row, ...
 
 
 def _read_rollouts(folder: Path, run_dir: Path, notes: list[str]) -> tuple[dict[int, tuple[Row, ...]], int]:
-    """Completions of at most ROLLOUT_STEPS evenly spaced steps, and how many logged steps are left out."""
+    """Return the completions of at most ROLLOUT_STEPS evenly spaced steps, and the number of steps left out."""
     files = {int(m[1]): p for p in folder.glob("step_*.jsonl") if (m := re.fullmatch(r"step_(\d+)\.jsonl", p.name))}
     steps = sorted(files)
     last = len(steps) - 1
@@ -206,7 +209,7 @@ def _read_rollouts(folder: Path, run_dir: Path, notes: list[str]) -> tuple[dict[
 
 
 def _read_samples(path: Path, run_dir: Path, notes: list[str]) -> tuple[tuple[Row, ...], int]:
-    """The first SAMPLES_KEPT answers to every benchmark problem, and how many answers are left out."""
+    """Return the first SAMPLES_KEPT answers to every benchmark problem, and the number of answers left out."""
     seen: dict[tuple[str, str], int] = {}
     kept: list[Row] = []
     total = 0
@@ -220,7 +223,7 @@ def _read_samples(path: Path, run_dir: Path, notes: list[str]) -> tuple[tuple[Ro
 
 
 def _shorten(row: Row) -> Row:
-    """The row with the middle of long texts cut out, so that memory and the page stay small."""
+    """Cut the middle out of long texts, to limit memory and the size of the page."""
     return {key: _shorten_text(value) if isinstance(value, str) else value for key, value in row.items()}
 
 

@@ -1,4 +1,4 @@
-"""Which completions the page shows: as many as fit, chosen without looking at whether they are good."""
+"""Selection of the completions on the page: as many as fit, independent of their quality."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from typing import Any
 
 from r1kit.report.collect import Row, Stage
 
-ABOUT_QUESTION = ("prompt_id", "prompt", "question", "answer", "level", "family", "language")
-ABOUT_PROBLEM = ("benchmark", "prompt_id", "question", "answer", "level", "family", "language")
-ABOUT_COMPLETION = ("sample", "completion", "extracted", "reward", "parts", "advantage", "tokens", "finish_reason")
-ABOUT_COMPLETION += ("correct", "format", "reason")
+QUESTION_KEYS = ("prompt_id", "prompt", "question", "answer", "level", "family", "language")
+COMPLETION_KEYS = (
+    *("sample", "completion", "extracted", "reward", "parts", "advantage", "tokens", "finish_reason"),
+    *("correct", "format", "reason"),
+)
+
+Group = dict[str, Any]  # QUESTION_KEYS, "of" (the group's size) and "completions" (those on the page)
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionAnswers:
-    """One benchmark problem and what the evaluate stages answered."""
+    """One benchmark problem with the answers of the evaluate stages."""
 
     benchmark: str
     prompt_id: str
@@ -33,7 +36,7 @@ class QuestionAnswers:
 
 
 def to_json(value: object) -> str:
-    """JSON that may stand inside a <script> element: no `<`, `>` or `&`, so no tag, comment or entity can begin."""
+    """Return JSON for a <script> element: without `<`, `>` and `&`, so it cannot contain a tag, comment or entity."""
     text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -41,7 +44,7 @@ def to_json(value: object) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """NaN and the infinities, which JSON does not know, as null."""
+    """Replace NaN and infinities, which JSON lacks, by null."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
@@ -54,25 +57,35 @@ def _size(value: object) -> int:
 
 
 def shared_questions(stages: Iterable[Stage]) -> list[QuestionAnswers]:
-    """The problems that every evaluate stage with that benchmark answered, in an order that depends on their ids
-    alone: the first N of them are a fair sample, and the same one in every run."""
-    found: dict[tuple[str, str], QuestionAnswers] = {}
+    """Return the problems that every evaluate stage of their benchmark answered.
+
+    The order depends only on their ids, so the first N are an unbiased sample, the same in every run.
+    """
+    by_id: dict[tuple[str, str], QuestionAnswers] = {}
     for stage in stages:
         for row in stage.samples:
-            about = QuestionAnswers(**{key: str(row.get(key, "")) for key in ABOUT_PROBLEM})
-            known = found.setdefault((about.benchmark, about.prompt_id), about)
+            question = _question(row)
+            known = by_id.setdefault((question.benchmark, question.prompt_id), question)
             known.answers.setdefault(stage.name, []).append(_completion(row))
     most: Counter[str] = Counter()
-    for question in found.values():
+    for question in by_id.values():
         most[question.benchmark] = max(most[question.benchmark], len(question.answers))
-    shared = (q for q in found.values() if len(q.answers) == most[q.benchmark])
+    shared = (q for q in by_id.values() if len(q.answers) == most[q.benchmark])
     return sorted(
         shared, key=lambda q: hashlib.sha256(f"{q.benchmark} {q.prompt_id}".encode("utf-8", "replace")).digest()
     )
 
 
+def _question(row: Row) -> QuestionAnswers:
+    def text(key: str) -> str:
+        return str(row.get(key, ""))
+
+    about = (text("question"), text("answer"), text("level"), text("family"), text("language"))
+    return QuestionAnswers(text("benchmark"), text("prompt_id"), *about)
+
+
 def _completion(row: Row) -> Row:
-    kept = {key: row[key] for key in ABOUT_COMPLETION if row.get(key) is not None}
+    kept = {key: row[key] for key in COMPLETION_KEYS if row.get(key) is not None}
     parts = kept.get("parts")
     if "correct" not in kept and isinstance(parts, dict) and "accuracy" in parts:
         kept["correct"] = parts["accuracy"] == 1
@@ -80,7 +93,7 @@ def _completion(row: Row) -> Row:
 
 
 def fit_questions(questions: Sequence[QuestionAnswers], budget: int) -> list[dict[str, Any]]:
-    """The first questions that fit into `budget` bytes of JSON."""
+    """Return the first questions that fit into `budget` bytes of JSON."""
     chosen = []
     for question in map(asdict, questions):
         budget -= _size(question)
@@ -90,14 +103,16 @@ def fit_questions(questions: Sequence[QuestionAnswers], budget: int) -> list[dic
     return chosen
 
 
-def fit_rollouts(stages: Iterable[Stage], budget: int) -> tuple[dict[str, dict[str, list[dict[str, Any]]]], int]:
-    """({stage: {step: groups}}, completions left out) within `budget` bytes: every step gets an even share, and shows
-    its first questions with all their answers."""
-    left = [(stage.name, step, rows) for stage in stages for step, rows in stage.rollouts.items() if rows]
-    chosen: dict[str, dict[str, list[dict[str, Any]]]] = {}
+def fit_rollouts(stages: Iterable[Stage], budget: int) -> tuple[dict[str, dict[str, list[Group]]], int]:
+    """Return ({stage: {step: groups}}, completions left out) within `budget` bytes of JSON.
+
+    Every step gets an equal share of the bytes, for its first groups.
+    """
+    steps = [(stage.name, step, rows) for stage in stages for step, rows in stage.rollouts.items() if rows]
+    chosen: dict[str, dict[str, list[Group]]] = {}
     missing = 0
-    for i, (stage, step, rows) in enumerate(left):
-        share = budget // (len(left) - i)
+    for i, (stage, step, rows) in enumerate(steps):
+        share = budget // (len(steps) - i)
         groups, spent, dropped = _fit_step(rows, share)
         budget -= spent
         missing += dropped
@@ -106,15 +121,15 @@ def fit_rollouts(stages: Iterable[Stage], budget: int) -> tuple[dict[str, dict[s
     return chosen, missing
 
 
-def _fit_step(rows: Sequence[Row], budget: int) -> tuple[list[dict[str, Any]], int, int]:
-    """(groups, bytes spent, completions left out) of one step. Only a first group may be shown in part."""
+def _fit_step(rows: Sequence[Row], budget: int) -> tuple[list[Group], int, int]:
+    """Return (groups, bytes spent, completions left out) of one step. Only the first group may be incomplete."""
     by_prompt: dict[str, list[Row]] = {}
     for row in rows:
         by_prompt.setdefault(str(row.get("prompt_id")), []).append(row)
-    groups: list[dict[str, Any]] = []
+    groups: list[Group] = []
     spent = shown = 0
     for members in by_prompt.values():
-        about = {key: members[0].get(key) for key in ABOUT_QUESTION}
+        about = {key: members[0].get(key) for key in QUESTION_KEYS}
         completions, cost = [], _size(about)
         for completion in map(_completion, members):
             if spent + cost + _size(completion) > budget:

@@ -1,10 +1,9 @@
-"""The lineage of a run as a drawing: stages as boxes, what they are made from as lines, downwards. Plain SVG."""
+"""The lineage graph of a run: a layered drawing with stages as boxes and their inputs as lines."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import pairwise
 from statistics import fmean
 
@@ -12,28 +11,60 @@ from r1kit.console import duration
 from r1kit.report.ancestry import reads
 from r1kit.report.collect import Run, Stage
 
-WIDTH, HEIGHT, GAP, ROW = 138.0, 42.0, 12.0, 80.0  # of a box; between boxes; from row to row
-LANE = 10.0  # the width a line takes where it passes a row
+WIDTH, HEIGHT, GAP, ROW = 138.0, 42.0, 12.0, 80.0  # of a box; gap between boxes; distance of two rows
+LANE = 10.0  # width reserved for a line that passes through a row
 NAME_CHARS = 18
-SWEEPS = 12  # over all rows, to put what belongs together below each other
-LINES = ("model", "data", "rewards")  # the uses that are drawn
+SWEEPS = 12  # passes over all rows that align boxes with their neighbours
+DRAWN = ("model", "data", "rewards")  # the kinds of input that have lines
 
 Edge = tuple[str, str, str]  # from, to, use
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where everything goes. A line that passes rows has a lane, an invisible box, in each."""
+    """Positions of boxes and lines. A line that passes through a row has a lane there, an invisible box."""
 
     rows: list[list[str]]  # names of boxes and lanes, from left to right
-    x: Mapping[str, float]  # the centre of each
-    lines: list[tuple[str, list[str]]]  # (use, the boxes and lanes from end to end)
+    x: Mapping[str, float]  # centre of each box and lane
+    lines: list[tuple[str, list[str]]]  # (use, the boxes and lanes it connects)
 
 
-def lineage_graph(run: Run) -> str:
-    """The drawing; "" for a run without stages."""
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A stage, or an input from outside the run; coordinates in pixels."""
+
+    name: str
+    label: str  # the name, shortened to fit
+    about: str
+    state: str
+    left: str
+    top: str
+    width: str
+    height: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line from an input to a stage."""
+
+    use: str
+    path: str  # SVG path data
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What the template lineage.html draws."""
+
+    view_box: str
+    width: str
+    lines: tuple[Line, ...]
+    boxes: tuple[Box, ...]
+
+
+def lineage_graph(run: Run) -> Drawing | None:
+    """Return the drawing, or None for a run without stages."""
     if not run.stages:
-        return ""
+        return None
     stages = {stage.name: stage for stage in run.stages}
     edges = edges_of(stages)
     names = list(dict.fromkeys([*(start for start, _, _ in edges if start not in stages), *stages]))
@@ -42,41 +73,39 @@ def lineage_graph(run: Run) -> str:
     right = max(x + _width(name) / 2 for name, x in layout.x.items())
     height = ROW * (len(layout.rows) - 1) + HEIGHT
     top = {name: ROW * i for i, row in enumerate(layout.rows) for name in row}
-    lines = "".join(f'<path class="{use}" d="{_path(chain, layout.x, top, names)}"/>' for use, chain in layout.lines)
-    boxes = "".join(_box(name, stages.get(name), layout.x[name] - WIDTH / 2, top[name]) for name in names)
-    size = f"{left - 2:.0f} -2 {right - left + 4:.0f} {height + 4:.0f}"
-    return (
-        f'<div class="scroll"><svg class="lineage" role="img" aria-label="What every stage is made from" '
-        f'viewBox="{size}" width="{right - left + 4:.0f}">{lines}{boxes}</svg></div>'
-        '<p class="note">Lines lead from what is read to what is made: solid a model, dashed its data, dotted a '
-        "model that gives rewards. Dashed boxes were not made in this run.</p>"
+    view_box = f"{left - 2:.0f} -2 {right - left + 4:.0f} {height + 4:.0f}"
+    return Drawing(
+        view_box,
+        width=f"{right - left + 4:.0f}",
+        lines=tuple(Line(use, _path(chain, layout.x, top, names)) for use, chain in layout.lines),
+        boxes=tuple(_box(name, stages.get(name), layout.x[name] - WIDTH / 2, top[name]) for name in names),
     )
 
 
 def edges_of(stages: Mapping[str, Stage]) -> list[Edge]:
-    """What each stage is made from: earlier stages, models and records."""
-    found = {name: reads(stage.config, stages) for name, stage in stages.items()}
-    return [(start, name, use) for name, uses in found.items() for use in LINES for start in uses.get(use, ())]
+    """Return (input, stage, use) for the models, data and reward models that each stage reads."""
+    inputs = {name: reads(stage.config, stages) for name, stage in stages.items()}
+    return [(start, name, use) for name, uses in inputs.items() for use in DRAWN for start in uses.get(use, ())]
 
 
 def _rows_of(names: Sequence[str], edges: Sequence[Edge], stages: Mapping[str, Stage]) -> dict[str, int]:
-    """Box -> its row. Each as low as what is made from it allows; evaluations right below what they evaluate."""
-    aside = {name for name, stage in stages.items() if stage.kind == "evaluate"}
+    """Assign each box to a row: as low as the stages that read it allow; evaluations directly below their model."""
+    evaluations = {name for name, stage in stages.items() if stage.kind == "evaluate"}
     depth: dict[str, int] = {}
-    for name in names:  # every stage comes after what it reads
+    for name in names:  # in the recipe's order, so inputs come first
         depth[name] = 1 + max((depth.get(a, -1) for a, b, _ in edges if b == name), default=-1)
-    last = max((depth[name] for name in names if name not in aside), default=0)
+    last = max((depth[name] for name in names if name not in evaluations), default=0)
     row: dict[str, int] = {}
-    for name in reversed([name for name in names if name not in aside]):
+    for name in reversed([name for name in names if name not in evaluations]):
         below = [row[b] for a, b, _ in edges if a == name and b in row]
         row[name] = min(below, default=last + 1) - 1
-    for name in (name for name in names if name in aside):
+    for name in (name for name in names if name in evaluations):
         row[name] = 1 + max((row.get(a, -1) for a, b, _ in edges if b == name), default=-1)
     return row
 
 
 def lay_out(row: Mapping[str, int], edges: Sequence[Edge]) -> Layout:
-    """Order within rows and positions: each box towards the mean of its neighbours, over and over."""
+    """Order the boxes of each row and place them, by moving each towards the mean of its neighbours, repeatedly."""
     rows: list[list[str]] = [[] for _ in range(max(row.values()) + 1)]
     for name, at in row.items():
         rows[at].append(name)
@@ -102,7 +131,7 @@ def lay_out(row: Mapping[str, int], edges: Sequence[Edge]) -> Layout:
 
 
 def _packed(names: Sequence[str], wanted: Sequence[float]) -> dict[str, float]:
-    """Positions in the given order, without overlap, on the whole where they are wanted."""
+    """Return positions in the given order without overlap, as close as possible to the wanted ones on average."""
     place: list[float] = []
     for i, name in enumerate(names):
         least = place[-1] + (_width(names[i - 1]) + _width(name)) / 2 + GAP if place else wanted[i]
@@ -125,12 +154,8 @@ def _path(chain: Sequence[str], x: Mapping[str, float], top: Mapping[str, float]
     return "".join(parts)
 
 
-def _box(name: str, stage: Stage | None, left: float, top: float) -> str:
-    short = name if len(name) <= NAME_CHARS else f"{name[: NAME_CHARS - 1]}\u2026"
-    about = f"{stage.kind}, {duration(stage.seconds) if stage.seconds else stage.state}" if stage else "not made here"
-    kind = stage.state.replace(" ", "-") if stage else "root"
-    return (
-        f'<g class="{kind}" transform="translate({left:.0f},{top:.0f})"><title>{escape(name)}: {escape(about)}</title>'
-        f'<rect width="{WIDTH:.0f}" height="{HEIGHT:.0f}" rx="7"/><text x="10" y="18">{escape(short)}</text>'
-        f'<text class="small" x="10" y="33">{escape(about[:24])}</text></g>'
-    )
+def _box(name: str, stage: Stage | None, left: float, top: float) -> Box:
+    label = name if len(name) <= NAME_CHARS else f"{name[: NAME_CHARS - 1]}\u2026"
+    about = f"{stage.kind}, {duration(stage.seconds) if stage.seconds else stage.state}" if stage else "external input"
+    state = stage.state if stage else "root"
+    return Box(name, label, about, state, f"{left:.0f}", f"{top:.0f}", f"{WIDTH:.0f}", f"{HEIGHT:.0f}")

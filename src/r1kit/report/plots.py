@@ -1,10 +1,13 @@
-"""Curves of metrics.jsonl as inline SVG: without font or colour of their own: the page's style sheet decides."""
+"""Plots of metrics.jsonl as inline SVG; the page's style sheet sets their fonts and colours.
+
+To add a plot, add a `Panel` to PANELS, and an explanation of a new metric to metrics/glossary.py.
+"""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from html import escape
@@ -17,11 +20,11 @@ from r1kit.report.collect import Row, is_number
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MAX_POINTS = 240  # of a curve; beyond, neighbours are drawn as one
-MAX_EXTRA = 12  # panels for metrics that no panel below names
-LEFT, RIGHT = 0.11, 0.985  # where the axes begin and end, as a share of the width: the page's cursor needs it too
-COLOURS = [f"#c0000{i}" for i in range(1, 9)]  # stand-ins; the page's --c1 to --c8 take their place
-INK, GRID = "#c00010", "#c00011"
+MAX_POINTS = 240  # per curve; longer curves combine neighbouring steps
+MAX_EXTRA = 12  # plots of metrics that no panel names
+LEFT, RIGHT = 0.11, 0.985  # ends of the x axis as shares of the width; page.js needs them for the cursor
+COLOURS = [f"#c0000{i}" for i in range(1, 9)]  # placeholders for the page's variables --c1 to --c8
+INK, GRID = "#c00010", "#c00011"  # placeholders for --muted and --line
 
 PHASES = ("rollout", "grade", "data", "update", "eval", "save")
 
@@ -30,12 +33,12 @@ Curve = tuple[list[float], list[float]]
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One plot: which metrics it shows and how."""
+    """One plot: its metrics and its style."""
 
     title: str
-    patterns: tuple[str, ...]  # names, `*` for any part of one
+    patterns: tuple[str, ...]  # names of metrics; `*` matches any part
     style: Literal["number", "share", "log", "stack"] = "number"
-    smooth: bool = True  # add a running mean where there are many points
+    smooth: bool = True  # add a running mean if there are many points
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,50 +46,52 @@ class Chart:
     """A drawn panel."""
 
     title: str
-    metrics: tuple[str, ...]  # the i-th has the page's colour 1 + i % 8
+    metrics: tuple[str, ...]  # metric i has the page's colour 1 + i % 8
     svg: str
-    note: str  # what the eye cannot read off
+    note: str  # text below the plot
     hover: dict[str, Any]  # {"x": steps, "y": {metric: values}, "range": [left, right]} for the page's cursor
 
 
 PANELS = (
     Panel("Held-out accuracy", ("eval/*/pass@1", "eval/*/cons@*", "eval/*/pass@*"), "share", smooth=False),
     Panel("Reward", ("reward", "reward_std")),
-    Panel("Parts of the reward", ("rewards/*/mean",)),
-    Panel("Length of completions", ("completions/mean_length", "completions/max_length", "completions/min_length")),
-    Panel("Cut off by the length limit", ("completions/clipped_ratio",), "share"),
+    Panel("Reward parts", ("rewards/*/mean",)),
+    Panel("Completion length", ("completions/mean_length", "completions/max_length", "completions/min_length")),
+    Panel("Truncated completions", ("completions/clipped_ratio",), "share"),
     Panel("Repetition", ("completions/repetition",), "share"),
     Panel("Reflective words", ("completions/reflective_words",)),
     Panel("Languages", ("completions/other_language", "completions/language/*"), "share"),
     Panel("Held-out format", ("eval/*/format_rate",), "share", smooth=False),
     Panel("Held-out length", ("eval/*/mean_tokens",), smooth=False),
-    Panel("Held-out answers cut off", ("eval/*/truncated",), "share", smooth=False),
+    Panel("Held-out truncated answers", ("eval/*/truncated",), "share", smooth=False),
     Panel("Groups without variance", ("frac_reward_zero_std",), "share"),
     Panel("KL to the reference", ("kl",)),
     Panel("Entropy", ("entropy",)),
-    Panel("Clipped by the objective", ("clip_ratio",), "share"),
+    Panel("Clipped tokens", ("clip_ratio",), "share"),
     Panel(
-        "Sampling and training disagree by", ("sampling/logp_difference_mean", "sampling/logp_difference_max"), "log"
+        "Difference of sampling and training",
+        ("sampling/logp_difference_mean", "sampling/logp_difference_max"),
+        "log",
     ),
     Panel("Loss", ("loss",)),
     Panel("Gradient norm", ("grad_norm",)),
     Panel(
-        "Updates left out, completions not graded, weights behind",
+        "Skipped updates, ungraded completions, weights lag",
         ("skipped", "completions/ungraded", "sampling/weights_lag"),
         smooth=False,
     ),
     Panel("Learning rate", ("learning_rate",), smooth=False),
-    Panel("Time by phase, seconds a step", tuple(f"time/{p}" for p in PHASES), "stack"),
-    Panel("Time a step, seconds", ("time/step",)),
+    Panel("Time by phase, seconds per step", tuple(f"time/{p}" for p in PHASES), "stack"),
+    Panel("Time per step, seconds", ("time/step",)),
     Panel("Tokens sampled", ("tokens",), smooth=False),
     Panel("Tokens per second", ("tokens_per_second",)),
 )
 
 
 def charts(rows: Sequence[Row], salt: str) -> tuple[list[Chart], list[str]]:
-    """Every panel that `rows` has data for, then one for each metric that no panel names; and names not drawn.
+    """Draw every panel that `rows` has data for, then one plot per metric that no panel names.
 
-    `salt` is what tells this stage from others: it goes into the ids inside the SVG, which must differ within a page.
+    Returns (charts, metrics not drawn). `salt` must differ between the stages of a page: it makes SVG ids unique.
     """
     curves = _curves(rows)
     drawn: list[Chart] = []
@@ -103,7 +108,7 @@ def charts(rows: Sequence[Row], salt: str) -> tuple[list[Chart], list[str]]:
 
 
 def _curves(rows: Sequence[Row]) -> dict[str, Curve]:
-    """Metric -> (steps, values), thinned; the values that are not finite numbers are left out."""
+    """Return metric -> (steps, values), thinned; non-finite values are left out."""
     names = dict.fromkeys(n for row in rows for n in row if n != "step")
     curves = {}
     for name in names:
@@ -113,8 +118,8 @@ def _curves(rows: Sequence[Row]) -> dict[str, Curve]:
     return curves
 
 
-def _thin(points: list[tuple[float, float]], merge: Any) -> Curve:
-    """At most MAX_POINTS points: equally many neighbours become one, at their last step."""
+def _thin(points: list[tuple[float, float]], merge: Callable[[Iterable[float]], float]) -> Curve:
+    """Return at most MAX_POINTS points by merging groups of neighbours; a group is drawn at its last step."""
     width = -(-len(points) // MAX_POINTS)
     groups = [points[i : i + width] for i in range(0, len(points), width)]
     return [g[-1][0] for g in groups], [_digits(merge(v for _, v in g)) for g in groups]
@@ -133,11 +138,11 @@ def _draw(panel: Panel, curves: dict[str, Curve], salt: str) -> Chart:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    style = {
+    style: Any = {  # matplotlib types the keys as one Literal of all its settings
         "svg.fonttype": "none",
         "svg.hashsalt": f"{salt} {panel.title}",
         "font.size": 9,
-        "path.simplify": False,  # its vertices would drift from the values the cursor reads out
+        "path.simplify": False,  # else vertices deviate from the values that the cursor shows
         "axes.formatter.use_mathtext": False,
     }
     with matplotlib.rc_context(style):
@@ -158,30 +163,30 @@ def _draw(panel: Panel, curves: dict[str, Curve], salt: str) -> Chart:
 
 def _lines(axes: Axes, panel: Panel, curves: dict[str, Curve]) -> str:
     longest = max(len(xs) for xs, _ in curves.values())
-    width = longest // 30 if panel.smooth else 0  # neighbours on either side in the running mean
+    width = longest // 30 if panel.smooth else 0  # neighbours on either side that the running mean covers
     for i, (xs, ys) in enumerate(curves.values()):
         colour = COLOURS[i % len(COLOURS)]
         marker = "o" if len(xs) <= 30 and not width else ""
-        pale = {"linewidth": 1, "alpha": 0.35} if width else {"linewidth": 1.8}
-        axes.plot(xs, ys, color=colour, marker=marker, markersize=3, clip_on=False, **pale)
+        thickness, alpha = (1.0, 0.35) if width else (1.8, None)
+        axes.plot(xs, ys, color=colour, marker=marker, markersize=3, clip_on=False, linewidth=thickness, alpha=alpha)
         if width:
             axes.plot(xs, _running_mean(ys, width), color=colour, linewidth=1.8, clip_on=False)
     return ""
 
 
 def _stack(axes: Axes, panel: Panel, curves: dict[str, Curve]) -> str:
-    """Areas on top of one another; a phase that a step did not have took 0 seconds."""
+    """Draw stacked areas, with 0 for phases that a step did not have. Returns their shares of the total."""
     steps = sorted({x for xs, _ in curves.values() for x in xs})
     heights = [[dict(zip(*curve, strict=True)).get(s, 0.0) for s in steps] for curve in curves.values()]
     colours = [COLOURS[i % len(COLOURS)] for i in range(len(heights))]
     axes.stackplot(steps, heights, colors=colours, linewidth=0, alpha=0.85, clip_on=False)
     total = sum(map(sum, heights)) or 1.0
     shares = (f"{name.removeprefix('time/')} {sum(ys) / total:.0%}" for name, ys in zip(curves, heights, strict=True))
-    return "Of all time: " + ", ".join(shares) + "."
+    return "Shares of the time: " + ", ".join(shares) + "."
 
 
 def _finish(axes: Axes, panel: Panel) -> None:
-    """Axes, grid and number formats."""
+    """Set scale, ticks, number formats and grid of the axes."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
@@ -189,7 +194,7 @@ def _finish(axes: Axes, panel: Panel) -> None:
     low, high = axes.get_ylim()
     if panel.style == "log" and axes.dataLim.minposy < float("inf") and high > 0:
         axes.set_yscale("log", nonpositive="mask")
-        bottom = floor(log10(axes.dataLim.minposy))  # whole decades, so that at least two are labelled
+        bottom = floor(log10(axes.dataLim.minposy))  # complete decades, so that at least two have labels
         axes.set_ylim(10**bottom, 10 ** max(bottom + 1, ceil(log10(axes.dataLim.ymax))))
         axes.yaxis.set_minor_locator(NullLocator())
     else:
@@ -209,7 +214,7 @@ def _finish(axes: Axes, panel: Panel) -> None:
 
 
 def compact(value: float) -> str:
-    """Three digits and a unit: 0.25, 1.5k, 12M."""
+    """Format with three digits and a unit: 0.25, 1.5k, 12M."""
     for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e4)):
         if abs(value) >= size:
             return f"{value / (1e3 if unit == 'k' else size):.3g}{unit}"
@@ -217,14 +222,16 @@ def compact(value: float) -> str:
 
 
 def _clean(svg: str, title: str) -> str:
-    """The bare <svg> element: colours as the page's variables, two decimals, no link, font or size of its own."""
+    """Return only the <svg> element, with the page's colours and without fonts, links, size and long decimals."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", svg, flags=re.DOTALL)
     head = f'role="img" aria-label="{escape(title)}"'
     svg = re.sub(r"<svg[^>]*?(viewBox=\"[^\"]+\")[^>]*>", lambda tag: f"<svg {tag[1]} {head}>", svg)
     svg = re.sub(r" id=\"[a-zA-Z0-9.]+_\d+\"", "", svg)
     svg = re.sub(r"font-family: [^;\"]+;?|<g/>|<defs>\s*</defs>", "", svg)
-    svg = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), svg)  # the numbers people read stay
+    svg = re.sub(
+        r"<[^>]+>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), svg
+    )  # only inside tags, not in the tick labels
     for i, colour in enumerate(COLOURS, start=1):
         svg = svg.replace(colour, f"var(--c{i})")
     svg = svg.replace(INK, "var(--muted)").replace(GRID, "var(--line)")

@@ -1,8 +1,9 @@
-"""The paper's stage table: what every model of a run can do, and whether it goes the way the paper's models went.
+"""The paper's stage table: the results of every model of a run, with the paper's numbers.
 
-A column is an evaluate stage, and its role is what the evaluated model is in the paper: `zero`, `dev1`, `dev2`, `dev3`
-and `r1` by the name of the stage that made it, `base` is what `zero` starts from, and what is trained from another
-base is a student: by sft a distilled one, by rl the control. The benchmark `general` holds what is no reasoning.
+A column is an evaluate stage. Its role is the evaluated model's counterpart in the paper, given by the name of the
+stage that trained it: `zero`, `dev1`, `dev2`, `dev3` or `r1`. The role `base` is the model that `zero` starts from.
+Models trained from another base are students: `student` if distilled by SFT, `student_rl` for the RL control.
+The benchmark `general` has the non-reasoning problems.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from statistics import fmean
 from typing import Any
 
 from r1kit.report.collect import Run, is_number
-from r1kit.report.table import Cell, ComparisonRow, comparison_rows, row_label
+from r1kit.report.comparison import Cell, ComparisonRow, comparison_rows, metric_label, row_label
 from r1kit.report.win_rate import win_rates
 
 GENERAL = "general"
-TITLES = {"base": "base", "zero": "R1-Zero", "dev1": "Dev1", "dev2": "Dev2", "dev3": "Dev3", "r1": "R1"}
+TITLES = {"base": "base", "zero": "R1-Zero", "dev1": "R1-Dev1", "dev2": "R1-Dev2", "dev3": "R1-Dev3", "r1": "R1"}
 SHOWN = ("pass@1", "cons@*", "format_rate", "readable", "language", "mean_tokens")
 SHOWN_OF_GENERAL = ("pass@1", "mean_tokens")
-FAMILIES = {"writing": "instruction following"}  # of the general benchmark; the others' names say what they are
+FAMILIES = {"writing": "instruction following"}  # row labels of the general benchmark's families
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +35,27 @@ class Column:
     stage: str  # the evaluate stage
     model: str
     role: str  # a key of TITLES, "student", "student_rl" or ""
-    base: str  # what the model was trained from
+    base: str  # the model it was trained from
 
     @property
     def title(self) -> str:
+        """The paper's name of the model, or the run's if the paper has no counterpart."""
         return TITLES.get(self.role, self.model)
 
 
 @dataclass(frozen=True, slots=True)
 class StageRow:
-    """One line: a number of every model. `key` is BENCHMARK/METRIC or BENCHMARK/SECTION/GROUP."""
+    """One metric of every model. `key` is BENCHMARK/METRIC or BENCHMARK/SECTION/GROUP."""
 
     key: str
     label: str
     metric: str
-    cells: tuple[Cell, ...]  # one a column
+    cells: tuple[Cell, ...]  # one per column
 
 
 @dataclass(frozen=True, slots=True)
 class StageTable:
-    """The table; a plain record."""
+    """The table as plain records."""
 
     columns: tuple[Column, ...]
     rows: tuple[StageRow, ...]
@@ -61,7 +63,7 @@ class StageTable:
 
 @dataclass(frozen=True, slots=True)
 class PaperRow:
-    """What the paper says beside a row of ours, in per cent, by role."""
+    """The paper's numbers for one row of the table, in per cent, by role."""
 
     row: str
     benchmark: str
@@ -69,21 +71,19 @@ class PaperRow:
     values: Mapping[str, float]
 
 
-# -- the table ----------------------------------------------------------------------------------------------------
-
-
 def stage_table(run: Run) -> StageTable:
-    """The table of a run's evaluate stages, in the recipe's order."""
+    """Return the table of a run's evaluate stages, in the order of the recipe."""
     columns = columns_of(run)
     rows = list(_rows(run.evals))
     opponent = next((column.stage for column in columns if column.role == "zero"), None)
     if opponent is not None and (cells := win_rates(run, opponent, GENERAL)):
         at = next((i for i, row in enumerate(rows) if row.key.startswith(f"{GENERAL}/")), len(rows))
-        rows.insert(at, StageRow(f"{GENERAL}/win_rate", "preferred to R1-Zero", "win_rate", cells))
+        rows.insert(at, StageRow(f"{GENERAL}/win_rate", metric_label("win_rate"), "win_rate", cells))
     return StageTable(columns, tuple(rows))
 
 
 def columns_of(run: Run) -> tuple[Column, ...]:
+    """Return the evaluated models with their roles."""
     made = {stage.name: stage for stage in run.stages}
     first = made["zero"].config.get("model") if "zero" in made else None
     columns = []
@@ -97,10 +97,15 @@ def columns_of(run: Run) -> tuple[Column, ...]:
     return tuple(columns)
 
 
+def shows_several_models(table: StageTable) -> bool:
+    """Return whether the run has more models than one before and one after training, with roles in the paper."""
+    return len(table.columns) > 2 and any(column.role for column in table.columns)
+
+
 def _rows(evals: Mapping[str, Mapping[str, Any]]) -> Iterator[StageRow]:
-    found = comparison_rows(evals)
-    for benchmark in dict.fromkeys(row.benchmark for row in found):
-        own = [row for row in found if row.benchmark == benchmark]
+    rows = comparison_rows(evals)
+    for benchmark in dict.fromkeys(row.benchmark for row in rows):
+        own = [row for row in rows if row.benchmark == benchmark]
         first = [row for row in own if row.metric == "pass@1" or row.metric.startswith("cons@")]
         for row in [*first, *(row for row in own if row not in first)]:
             shown = SHOWN_OF_GENERAL if benchmark == GENERAL else SHOWN
@@ -117,26 +122,29 @@ def _rows(evals: Mapping[str, Mapping[str, Any]]) -> Iterator[StageRow]:
 def _label(row: ComparisonRow) -> str:
     if row.benchmark == GENERAL and row.section == "family":
         return FAMILIES.get(row.group, row.group)
-    return "right (the good reply)" if row.benchmark == GENERAL and row.metric == "pass@1" else row_label(row)
+    return "matches the reference reply" if row.benchmark == GENERAL and row.metric == "pass@1" else row_label(row)
 
 
 def _gain(summary: Any, metric: str) -> Cell:
-    """By how much the vote is above one answer. The same samples gave both, so the interval is of the difference."""
-    if not isinstance(summary, Mapping) or not is_number(summary.get(metric)) or not is_number(summary.get("pass@1")):
+    """Return majority voting minus pass@1. Both use the same samples; the interval is that of the difference."""
+    if not isinstance(summary, Mapping):
+        return Cell(None)
+    vote, single = summary.get(metric), summary.get("pass@1")
+    if not is_number(vote) or not is_number(single):
         return Cell(None)
     intervals = summary.get("intervals")
     bounds = intervals.get("cons_gain") if isinstance(intervals, Mapping) else None
-    return Cell(summary[metric] - summary["pass@1"], *(bounds if isinstance(bounds, list) else ()))
+    return Cell(vote - single, *(bounds if isinstance(bounds, list) else ()))
 
 
 def mean_table(tables: Sequence[StageTable]) -> StageTable:
-    """The mean of several runs of one recipe, cell by cell. ValueError when their columns differ.
+    """Return the mean of several runs of one recipe, cell by cell. ValueError if their columns differ.
 
-    An interval is the mean of the runs' own: the problems are the same in each, so more runs do not narrow it.
+    The interval is the mean of the runs' intervals, not narrower: all runs were evaluated on the same problems.
     """
     if len({table.columns for table in tables}) != 1:
-        raise ValueError("these runs did not evaluate the same models: " + "; ".join(
-            ", ".join(column.stage for column in table.columns) for table in tables))  # fmt: skip
+        stages = "; ".join(", ".join(column.stage for column in table.columns) for table in tables)
+        raise ValueError(f"these runs did not evaluate the same models: {stages}")
     by_key: dict[str, list[StageRow]] = {}
     for row in (row for table in tables for row in table.rows):
         by_key.setdefault(row.key, []).append(row)
@@ -151,15 +159,16 @@ def _mean_cell(cells: Sequence[Cell]) -> Cell:
     known = [cell for cell in cells if cell.value is not None]
     if not known:
         return Cell(None)
-    value = fmean(cell.value for cell in known)
-    if any(cell.low is None or cell.high is None for cell in known):
+    value = fmean(cell.value for cell in known if cell.value is not None)
+    intervals = [cell.interval for cell in known if cell.interval is not None]
+    if len(intervals) < len(known):
         return Cell(value)
-    return Cell(value, fmean(cell.low for cell in known), fmean(cell.high for cell in known))
+    return Cell(value, fmean(low for low, _ in intervals), fmean(high for _, high in intervals))
 
 
 @lru_cache(maxsize=1)
 def paper_rows() -> tuple[PaperRow, ...]:
-    """paper.csv: the numbers of arXiv 2501.12948, with the table each is from."""
+    """Return the numbers of arXiv 2501.12948 from paper.csv, each with its table in the paper."""
     text = files("r1kit.report").joinpath("paper.csv").read_text(encoding="utf-8")
     return tuple(
         PaperRow(row.pop("row"), row.pop("benchmark"), row.pop("source"), {k: float(v) for k, v in row.items() if v})

@@ -1,30 +1,138 @@
-"""What `r1kit run` and `r1kit report` print: a run's tables as plain text."""
+"""The tables that `r1kit run`, `r1kit report` and `r1kit eval` print."""
 
 from __future__ import annotations
 
 import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
-from r1kit.report import stage_views
-from r1kit.report.collect import collect
-from r1kit.report.stage_table import stage_table
-from r1kit.report.table import comparison_table, sample_answers
+from r1kit.report.collect import Run, collect
+from r1kit.report.comparison import Cell, comparison_rows, format_cell, row_label
+from r1kit.report.excerpts import shared_questions
+from r1kit.report.findings import Verdict
+from r1kit.report.stage_table import Column, StageRow, StageTable, shows_several_models, stage_table
+from r1kit.report.stage_views import FINDING_HEADINGS, finding_lines, table_lines
+
+METRICS = ("pass@1", "cons@*", "format_rate", "mean_tokens")
+MAX_COLUMNS = 6  # models side by side; more follow in further tables
+MAX_QUESTIONS, MAX_LINES = 2, 8  # sample questions, and lines of each answer
+STYLES: dict[Verdict, str] = {
+    "agrees": "green",
+    "disagrees": "red",
+    "no clear difference": "yellow",
+    "not measured": "",
+}
 
 
 def render_text(run_dir: Path, width: int = 120) -> str:
-    """A run's evaluations: before and after with sample answers, or the table of all its models when it has several.
+    """Return a run's evaluations as text: before and after with sample answers, or the table of all its models.
 
-    UserError if `run_dir` is not a run.
+    UserError if `run_dir` is not a run directory.
     """
     run = collect(run_dir)
-    out = Console(file=io.StringIO(), width=width)
-    stages = stage_table(run)
+    out = io.StringIO()
+    console = Console(file=out, width=width)
+    table = stage_table(run)
     if not run.evals:
-        out.print("No evaluate stage has finished yet, so there is nothing to compare.")
-    elif stage_views.has_several(stages):
-        out.print(stage_views.text(stages))
+        console.print("No evaluate stage has finished yet, so there is nothing to compare.")
+    elif shows_several_models(table):
+        console.print(_all_models(table))
     else:
-        out.print(Group(comparison_table(run.evals), *sample_answers(run)))
-    return out.file.getvalue()
+        console.print(Group(comparison_table(run.evals), *_sample_answers(run)))
+    return out.getvalue()
+
+
+def comparison_table(evals: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return a table with a column per evaluate stage; pass@1 has its 95 % interval, and follows by level."""
+    table = Table(
+        title="Before and after",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        caption="ranges: 95 % confidence intervals of pass@1",
+    )
+    table.add_column("")
+    for stage in evals:
+        table.add_column(Text(printable(stage)), justify="right")
+    benchmark = None
+    for row in comparison_rows(evals):
+        if row.section not in ("", "level") or not any(fnmatchcase(row.metric, p) for p in METRICS):
+            continue
+        if row.benchmark != benchmark:
+            benchmark = row.benchmark
+            table.add_section()
+            table.add_row(Text(printable(benchmark), style="bold"))
+        name = f"  {row_label(row)}" if row.section else row_label(row)
+        cells = (format_cell(row.metric, cell if row.metric == "pass@1" else Cell(cell.value)) for cell in row.cells)
+        table.add_row(Text(printable(name)), *(Text.assemble(number, (f"  {ci}", "dim")) for number, ci in cells))
+    return table
+
+
+def _sample_answers(run: Run) -> Iterator[Text | Padding]:
+    """Yield a few questions with the answer of every evaluate stage."""
+    for question in shared_questions(run.stages)[:MAX_QUESTIONS]:
+        yield Text.assemble(("\nQuestion: ", "bold"), printable(question.question))
+        yield Text.assemble(("Answer:   ", "bold"), printable(question.answer))
+        for stage, rows in question.answers.items():
+            correct = rows[0].get("correct")
+            mark = (
+                ("not graded", "yellow") if correct is None else ("correct", "green") if correct else ("wrong", "red")
+            )
+            yield Text.assemble((f"  {printable(stage)}: ", "bold"), mark)
+            yield Padding(Text(_first_lines(str(rows[0].get("completion", "")))), (0, 0, 0, 4))
+
+
+def _first_lines(text: str) -> str:
+    lines = printable(text).strip().splitlines()
+    more = [] if len(lines) <= MAX_LINES else [f"[... {len(lines) - MAX_LINES} more lines ...]"]
+    return "\n".join(line[:300] for line in lines[:MAX_LINES] + more)
+
+
+def _all_models(table: StageTable) -> Group:
+    """Return the stage table in blocks of MAX_COLUMNS, then the findings."""
+    blocks = []
+    for start in range(0, len(table.columns), MAX_COLUMNS):
+        chosen = slice(start, start + MAX_COLUMNS)
+        rows = [StageRow(row.key, row.label, row.metric, row.cells[chosen]) for row in table.rows]
+        blocks.append(_block(rows, table.columns[chosen]))
+    checks = Table(title="As in the paper?", title_justify="left", box=SIMPLE_HEAD)
+    for heading in FINDING_HEADINGS[:-1]:
+        checks.add_column(heading)
+    for line in finding_lines(table):
+        checks.add_row(Text(printable(line.claim)), line.low, line.high, Text(line.verdict, style=STYLES[line.verdict]))
+    return Group(*blocks, checks)
+
+
+def _block(rows: Sequence[StageRow], columns: Sequence[Column]) -> Table:
+    block = Table(
+        title="Results at each stage",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        caption="in per cent, except tokens; ranges: 95 % confidence intervals",
+    )
+    block.add_column("", no_wrap=True)
+    for column in columns:
+        block.add_column(Text(printable(column.title)), justify="right")
+    benchmark = None
+    for line in table_lines(rows, columns):
+        if line.benchmark != benchmark:
+            benchmark = line.benchmark
+            block.add_section()
+            block.add_row(Text(printable(benchmark), style="bold"))
+        cells = (" ".join(filter(None, cell)).replace(" %", "") for cell in line.cells)
+        style = "dim italic" if line.from_paper else None
+        block.add_row(Text(f"  {printable(line.label)}"), *cells, style=style)
+    return block
+
+
+def printable(text: str) -> str:
+    """Replace control characters, with which the text of a model could drive the terminal."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", "\ufffd", text)

@@ -1,4 +1,4 @@
-"""The report of a run: what it shows, that model text cannot take it over, that damage is named and never fatal."""
+"""The report of a run: its content, escaping of model output, and damaged or unfinished runs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from report_page import Page
 from rich.console import Console
 from run_factory import HOSTILE, make_run, write_json, write_lines
 
-from r1kit.metrics.glossary import EXPLAIN, explain
+from r1kit.metrics.glossary import EXPLANATIONS, explain
 from r1kit.report.collect import TEXT_HEAD, TEXT_TAIL, Stage, collect
+from r1kit.report.comparison import comparison_rows
 from r1kit.report.excerpts import fit_rollouts, shared_questions, to_json
 from r1kit.report.plots import MAX_POINTS, charts
 from r1kit.report.render import write_report
-from r1kit.report.table import comparison_rows, comparison_table
-from r1kit.report.terminal import render_text
+from r1kit.report.terminal import comparison_table, render_text
 
 
 @pytest.fixture(scope="module")
@@ -36,26 +36,26 @@ def page(finished):
     return Page(write_report(finished))
 
 
-def test_finished_run_is_shown_whole(page, finished):
+def test_page_shows_a_finished_run(page, finished):
     for words in (
         "sprout-zero",
         "4 of 4 stages done",
-        "4 min 4 s in all",
+        "4 min 4 s in total",
         "40 problems, 4 samples each",
         "pass@1 by level",
     ):
         assert words in page.text
-    shown = json.loads((finished / "stages/after/data/results.json").read_text())["benchmarks"]["held-out"]
-    assert f"{100 * shown['pass@1']:.1f} %" in page.text and f"{100 * shown['cons@4']:.1f} %" in page.text
+    summary = json.loads((finished / "stages/after/data/results.json").read_text())["benchmarks"]["held-out"]
+    assert f"{100 * summary['pass@1']:.1f} %" in page.text and f"{100 * summary['cons@4']:.1f} %" in page.text
     for title in ("Held-out accuracy", "Reward", "KL to the reference", "Entropy", "Time by phase", "Learning rate"):
         assert title in page.text
     assert explain("loss", "rl") in page.text and explain("loss", "pretrain") in page.text
-    assert page.tags.count("svg") == len(page.data["plots"]) + 1 > 15  # and the lineage
+    assert page.tags.count("svg") == len(page.data["plots"]) + 1 > 15  # plus the lineage graph
     assert "Not on this page" not in page.text
     assert len(page.ids) == len(set(page.ids))
 
 
-def test_page_needs_no_network_and_says_so_in_its_policy(page, finished):
+def test_page_loads_nothing_and_its_policy_forbids_it(page, finished):
     assert all(link.startswith("#") for link in page.links)
     source = (finished / "report.html").read_text(encoding="utf-8")
     outside_data = source.replace(page.scripts[0], "")
@@ -64,14 +64,14 @@ def test_page_needs_no_network_and_says_so_in_its_policy(page, finished):
     assert f"script-src 'sha256-{own}'" in page.csp and "default-src 'none'" in page.csp
 
 
-def test_model_text_stays_text(page, finished):
+def test_model_output_is_not_markup(page, finished):
     assert page.tags.count("script") == 2 and "img" not in page.tags
     groups = page.data["rollouts"]["zero"]["10"]
-    wanted = [json.loads(line)["completion"] for line in (finished / "stages/zero/rollouts/step_000010.jsonl").open()]
-    assert [c["completion"] for g in groups for c in g["completions"]] == wanted and HOSTILE in wanted[0]
+    expected = [json.loads(line)["completion"] for line in (finished / "stages/zero/rollouts/step_000010.jsonl").open()]
+    assert [c["completion"] for g in groups for c in g["completions"]] == expected and HOSTILE in expected[0]
 
 
-def test_hostile_names_stay_text(tmp_path):
+def test_hostile_names_are_escaped(tmp_path):
     evil = "<script>1</script>"
     write_json(
         tmp_path / "stages" / "a&b" / "artifact.json", {"kind": evil, "summary": {evil: evil}, "parents": {evil: 1}}
@@ -85,11 +85,11 @@ def test_hostile_names_stay_text(tmp_path):
     with (tmp_path / "stages/a&b/rollouts/step_000001.jsonl").open("a") as file:
         file.write(
             '{"prompt_id": "\\ud800", "completion": "\\ud800"}\n'
-        )  # half of a surrogate pair, as decoders cut them
-    found = Page(write_report(tmp_path))
-    assert found.tags.count("script") == 2
-    assert found.data["rollouts"]["a&b"]["1"][1]["completions"][0]["completion"] == "?"
-    assert found.text.count(evil) >= 5
+        )  # half a surrogate pair, as truncated byte-level tokens give
+    page = Page(write_report(tmp_path))
+    assert page.tags.count("script") == 2
+    assert page.data["rollouts"]["a&b"]["1"][1]["completions"][0]["completion"] == "?"
+    assert page.text.count(evil) >= 5
 
 
 @given(
@@ -97,32 +97,32 @@ def test_hostile_names_stay_text(tmp_path):
         st.none() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x), max_leaves=8
     )
 )
-def test_embedded_json_holds_no_markup_and_reads_back(value):
+def test_embedded_json_has_no_markup_and_round_trips(value):
     text = to_json(value)
     assert not set("<>&\u2028\u2029") & set(text)
     assert to_json(json.loads(text)) == text
 
 
-def test_same_files_give_the_same_page(finished, page):
+def test_equal_files_give_an_equal_page(finished, page):
     first = (finished / "report.html").read_bytes()
     assert write_report(finished).read_bytes() == first
     assert not list(finished.glob("*.tmp")) + list(finished.glob(".*"))
 
 
-def test_run_under_way(tmp_path):
+def test_unfinished_run(tmp_path):
     run = make_run(tmp_path / "run", steps=30)
     for name in ("zero", "after"):
         (run / "stages" / name / "artifact.json").unlink()
     (run / "stages/after/data/results.json").unlink()
     with (run / "stages/zero/metrics.jsonl").open("a") as log:
-        log.write('{"step": 31, "rew')  # being written at this moment
+        log.write('{"step": 31, "rew')  # a line that is being written
     (run / "stages/zero/rollouts/step_000030.jsonl").write_bytes(b'{"prompt_id": "p", "completion": "\xe4')
     text = Page(write_report(run)).text
     assert "2 of 4 stages done" in text and "step 30 of 30" in text and "Stage zero is under way" in text
     assert "not JSON" not in text
 
 
-def test_broken_files_are_named_and_the_rest_is_shown(tmp_path):
+def test_broken_files_are_listed_and_the_rest_is_shown(tmp_path):
     run = make_run(tmp_path / "run", steps=20)
     log = run / "stages/zero/metrics.jsonl"
     lines = log.read_text().splitlines()
@@ -132,7 +132,7 @@ def test_broken_files_are_named_and_the_rest_is_shown(tmp_path):
     )
     (run / "stages/after/data/results.json").write_text("{")
     (run / "lineage.json").write_text("")
-    found = Page(write_report(run))
+    page = Page(write_report(run))
     for words in (
         "metrics.jsonl line 5 is not JSON",
         "line 8 is not an object",
@@ -141,12 +141,12 @@ def test_broken_files_are_named_and_the_rest_is_shown(tmp_path):
         "reward is NaN or infinite, first at step 20, 1 times",
         "loss is NaN or infinite, first at step 20",
     ):
-        assert words in found.text
-    reward = next(p for p in found.data["plots"].values() if "reward" in p["y"])
+        assert words in page.text
+    reward = next(p for p in page.data["plots"].values() if "reward" in p["y"])
     assert reward["x"] == [s for s in range(1, 20) if s not in (5, 8)]
 
 
-def test_failed_stage_shows_its_error(tmp_path):
+def test_failed_stage_shows_its_traceback(tmp_path):
     write_lines(tmp_path / "stages/zero/metrics.jsonl", [{"step": 1, "reward": 0.0}])
     (tmp_path / "stages/zero/error.txt").write_text("Traceback\n  ...\nRuntimeError: no <groups> vary\n")
     text = Page(write_report(tmp_path)).text
@@ -154,7 +154,7 @@ def test_failed_stage_shows_its_error(tmp_path):
     assert "0 of 1 stages done" in text and "Traceback\n  ..." in text
 
 
-def test_a_step_logged_again_after_a_resume_counts_once(tmp_path):
+def test_step_logged_twice_by_a_resume_counts_once(tmp_path):
     write_lines(
         tmp_path / "stages/zero/metrics.jsonl",
         [{"step": s, "reward": r} for s, r in ((1, 0.1), (2, 0.2), (2, 0.9), (3, 1.0))],
@@ -163,7 +163,7 @@ def test_a_step_logged_again_after_a_resume_counts_once(tmp_path):
     assert [(m["step"], m["reward"]) for m in stage.metrics] == [(1, 0.1), (2, 0.9), (3, 1.0)]
 
 
-def test_planned_run_says_what_is_not_there_yet(tmp_path):
+def test_planned_run_names_what_is_missing(tmp_path):
     (tmp_path / "recipe.toml").write_text('name = "plan"\n[stage.zero]\nkind = "rl"\n', encoding="utf-8")
     text = Page(write_report(tmp_path)).text
     for words in (
@@ -179,32 +179,32 @@ def test_planned_run_says_what_is_not_there_yet(tmp_path):
 
 
 @pytest.mark.parametrize("read", [write_report, render_text])
-def test_directory_that_is_no_run_is_refused(tmp_path, read):
+def test_other_directories_are_rejected(tmp_path, read):
     with pytest.raises(ValueError, match=r"not a run directory.*recipe\.toml.*stages/"):
         read(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_long_rollouts_are_cut_to_size_and_it_is_said(tmp_path):
+def test_long_rollouts_are_shortened_with_a_note(tmp_path):
     run = make_run(tmp_path / "run", steps=60, rollout_every=2, text="思考<" * 8_000)
     path = write_report(run)
     assert 1_500_000 < path.stat().st_size < 3_000_000
-    found = Page(path)
-    steps = found.data["rollouts"]["zero"]
+    page = Page(path)
+    steps = page.data["rollouts"]["zero"]
     assert len(steps) == 12 and {"2", "60"} < set(steps)
     assert all(groups for groups in steps.values())
     shown = sum(len(g["completions"]) for groups in steps.values() for g in groups)
-    assert f"{12 * 64 - shown:,} completions of the steps shown and 18 logged steps" in found.text
+    assert f"{12 * 64 - shown:,} completions of the steps shown and 18 logged steps" in page.text
     text = steps["2"][0]["completions"][0]["completion"]
     assert "characters left out" in text and len(text) < TEXT_HEAD + TEXT_TAIL + 100 and text.endswith("</answer>")
-    assert found.data["questions"]
+    assert page.data["questions"]
 
 
-def test_groups_are_shown_whole_or_marked():
+def test_incomplete_groups_are_marked():
     rows = tuple({"prompt_id": p, "question": p, "sample": i, "completion": "x" * 500} for p in "abc" for i in range(4))
     stage = Stage("zero", "rl", "done", rollouts={1: rows, 2: rows})
-    everything, missing = fit_rollouts([stage], 10**6)
-    assert missing == 0 and [len(everything["zero"]["2"][i]["completions"]) for i in range(3)] == [4, 4, 4]
+    all_groups, missing = fit_rollouts([stage], 10**6)
+    assert missing == 0 and [len(all_groups["zero"]["2"][i]["completions"]) for i in range(3)] == [4, 4, 4]
     for budget in range(0, 16_000, 700):
         chosen, missing = fit_rollouts([stage], budget)
         assert len(to_json(chosen).encode()) <= budget + 100
@@ -213,7 +213,7 @@ def test_groups_are_shown_whole_or_marked():
         assert all(len(g["completions"]) == g["of"] == 4 for g in groups if g["question"] != "a")
 
 
-def test_questions_are_chosen_by_id_alone():
+def test_questions_are_chosen_by_id():
     def stage(name, ids):
         rows = [
             {"benchmark": "b", "prompt_id": i, "question": i, "answer": "1", "completion": name, "correct": True}
@@ -229,7 +229,7 @@ def test_questions_are_chosen_by_id_alone():
     assert list(first[0].answers) == ["before", "after"]
 
 
-def test_long_curves_are_thinned_but_keep_their_peaks():
+def test_long_curves_are_thinned_but_keep_peaks():
     rows = [
         {"step": s, "kl": 0.5, "sampling/logp_difference_max": 9.0 if s == 7000 else 1e-6} for s in range(1, 10_401)
     ]
@@ -243,30 +243,30 @@ def test_long_curves_are_thinned_but_keep_their_peaks():
 
 @pytest.mark.parametrize("values", [[0.0], [0.0] * 40, [1e-7] * 3, [-3.0, 2.0], [1e9, 1e12]])
 @pytest.mark.parametrize(
-    "metric", ["sampling/logp_difference_mean", "time/rollout", "frac_reward_zero_std", "reward", "of my own"]
+    "metric", ["sampling/logp_difference_mean", "time/rollout", "frac_reward_zero_std", "reward", "unknown metric"]
 )
-def test_any_values_can_be_drawn(metric, values):
+def test_plots_accept_extreme_values(metric, values):
     (chart,), _ = charts([{"step": i, metric: v} for i, v in enumerate(values)], "s")
     assert chart.hover["y"] == {metric: values} and "nan" not in chart.svg and "matplotlib" not in chart.svg
 
 
-def test_everything_logged_is_drawn_or_named():
+def test_every_metric_is_drawn_or_named():
     rows = [{"step": 1, **{f"mine/{i}": 1.0 for i in range(20)}, "reward": 1.0}]
     drawn, left_out = charts(rows, "s")
     assert sorted([m for c in drawn for m in c.metrics] + left_out) == sorted(set(rows[0]) - {"step"})
 
 
-def test_every_number_has_its_explanation(finished):
+def test_every_metric_has_an_explanation(finished):
     run = collect(finished)
     for stage in run.stages:
         for metric in {m for row in stage.metrics for m in row if m != "step"}:
             assert len(explain(metric, stage.kind)) > 20, metric
     for row in comparison_rows(run.evals):
         assert explain(row.metric), row.metric
-    assert explain("unheard of") == "" and "loss" in EXPLAIN
+    assert explain("unheard of") == "" and "loss" in EXPLANATIONS
 
 
-def test_comparison_lines_up_stages_that_differ():
+def test_comparison_aligns_stages_with_different_metrics():
     def summary(value, **more):
         return {
             "pass@1": value,
@@ -294,14 +294,14 @@ def test_comparison_lines_up_stages_that_differ():
     assert re.search(r"mean tokens +- +12\.3", text) and text.index("level 9") < text.index("level 10")
 
 
-def test_terminal_text_shows_answers_and_no_control_characters(tmp_path):
+def test_terminal_text_has_answers_and_no_control_characters(tmp_path):
     run = make_run(tmp_path / "run", steps=10, text="[red]\x1b[2J\x07\u202e\r ok")
     text = render_text(run)
     assert "before" in text and "level 5" in text and text.count("Question:") == 2 and text.count("after: ") == 2
     assert "[red]" in text and not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
 
 
-def test_report_starts_without_torch_or_matplotlib():
+def test_import_needs_no_torch_or_matplotlib():
     code = "import sys, r1kit.report.render; print(sorted({'torch', 'transformers', 'matplotlib'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""The table of a run with all of R1's models: roles, rows, the paper's numbers, directions, and its drawings."""
+"""The stage table of a run with all models of R1: roles, rows, findings, the paper's numbers, and the lineage graph."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from report_page import Page
 from run_factory import write_json, write_lines
 
 from r1kit.report.collect import collect
-from r1kit.report.directions import difference, directions, records, verdict
+from r1kit.report.comparison import Cell
+from r1kit.report.findings import difference, findings, records, verdict
 from r1kit.report.graph import HEIGHT, ROW, WIDTH, edges_of, lineage_graph
 from r1kit.report.render import write_report
 from r1kit.report.stage_table import StageTable, mean_table, paper_rows, stage_table
 from r1kit.report.stage_views import markdown
-from r1kit.report.table import Cell
 from r1kit.report.terminal import render_text
 
 SKILL = {"base": 0.2, "zero": 0.8, "dev1": 0.6, "dev2": 0.75, "dev3": 0.75, "r1": 0.8, "small": 0.5, "small_zero": 0.3}
@@ -38,7 +38,7 @@ def summary(value: float, **more: object) -> dict:
 
 
 def make_r1(run: Path, skill: dict[str, float] = SKILL) -> Path:
-    """A run of every role whose numbers follow from `skill` alone."""
+    """A run with a model of every role; `skill` determines all numbers."""
     lines = ['name = "r1"']
     for name, (kind, model, data) in STAGES.items():
         config = {"kind": kind, "model": model, "data": list(data)}
@@ -56,11 +56,11 @@ def make_r1(run: Path, skill: dict[str, float] = SKILL) -> Path:
         reasoning = summary(value, language=language, readable=1 - value, intervals=intervals)
         reasoning |= {"by_level": {"1": summary(value)}, "by_family": {"logic": summary(value)}}
         general = summary(value, by_family={"writing": summary(value), "safety": summary(value)})
-        found = {"model": model, "benchmarks": {"reasoning": reasoning, "general": general}}
-        write_json(run / f"stages/{name}/data/results.json", found)
-        said = "<think> a </think> <answer> Paris </answer>" if value >= 0.75 else "no idea"
+        results = {"model": model, "benchmarks": {"reasoning": reasoning, "general": general}}
+        write_json(run / f"stages/{name}/data/results.json", results)
+        reply = "<think> a </think> <answer> Paris </answer>" if value >= 0.75 else "no idea"
         rows = [{"benchmark": "general", "prompt_id": f"p{i}", "question": "Capital?", "answer": "Paris", "sample": 0,
-                 "completion": said} for i in range(40)]  # fmt: skip
+                 "completion": reply} for i in range(40)]  # fmt: skip
         write_lines(run / f"stages/{name}/data/samples.jsonl", rows)
     (run / "recipe.toml").write_text("\n".join(lines))
     return run
@@ -76,7 +76,7 @@ def table(run_dir: Path) -> StageTable:
     return stage_table(collect(run_dir))
 
 
-def test_every_model_has_its_role_and_every_number_its_row(table: StageTable) -> None:
+def test_table_has_all_roles_and_rows(table: StageTable) -> None:
     roles = [(column.model, column.role) for column in table.columns]
     assert roles[:6] == [(name, name) for name in ("base", "zero", "dev1", "dev2", "dev3", "r1")]
     assert roles[6:] == [("small", "student"), ("small_zero", "student_rl")]
@@ -92,25 +92,25 @@ def test_every_model_has_its_role_and_every_number_its_row(table: StageTable) ->
                                                                 "general/family/factual QA"}  # fmt: skip
     assert rows["reasoning/gain"].cells[0] == Cell(pytest.approx(0.1), 0.05, 0.15)
     wins = rows["general/win_rate"].cells
-    assert wins[1] == Cell(0.5, 0.5, 0.5) and wins[0].high < 0.2, "no idea loses to Paris"
-    assert wins[3].value == 0.5, "the same reply, tags or not, is a tie"
+    assert wins[1] == Cell(0.5, 0.5, 0.5) and wins[0].high < 0.2, "'no idea' loses to 'Paris'"
+    assert wins[3].value == 0.5, "equal replies are a tie, whatever their tags"
 
 
-def test_directions_follow_the_intervals(table: StageTable, tmp_path: Path) -> None:
-    found = {direction.claim: direction for direction in directions(table)}
-    verdicts = {claim: direction.verdict for claim, direction in found.items()}
+def test_verdicts_follow_the_intervals(table: StageTable, tmp_path: Path) -> None:
+    by_claim = {finding.claim: finding for finding in findings(table)}
+    verdicts = {claim: finding.verdict for claim, finding in by_claim.items()}
     assert verdicts["R1-Zero reasons better than the base"] == "agrees"
     assert verdicts["R1-Zero mixes languages (below 97%)"] == "agrees"
     assert verdicts["R1 keeps one language: at least 97%"] == "agrees"
     assert verdicts["R1 reasons at least as well as R1-Zero"] == "no clear difference"
     assert verdicts["distillation beats RL on the same base: small above small_zero"] == "agrees"
-    assert verdicts["a vote answers more than one answer: small"] == "agrees"
+    assert verdicts["majority voting beats single answers: small"] == "agrees"
     assert ("AIME 2024", 59.0, 77.9) in [
-        p[:3] for p in found["the cold start costs reasoning: Dev1 below R1-Zero"].paper
+        p[:3] for p in by_claim["the cold start costs reasoning: R1-Dev1 below R1-Zero"].paper
     ]
-    assert found["a vote answers more than one answer: R1"].paper[0][1:3] == (79.8, 86.7)
+    assert by_claim["majority voting beats single answers: R1"].paper[0][1:3] == (79.8, 86.7)
     worse = stage_table(collect(make_r1(tmp_path / "worse", {**SKILL, "zero": 0.1, "small": 0.1})))
-    verdicts = {direction.claim: direction.verdict for direction in directions(worse)}
+    verdicts = {finding.claim: finding.verdict for finding in findings(worse)}
     assert verdicts["R1-Zero reasons better than the base"] == "disagrees"
     assert verdicts["distillation beats RL on the same base: small above small_zero"] == "disagrees"
 
@@ -119,21 +119,21 @@ cells = st.tuples(*[st.floats(0, 1)] * 3).map(sorted).map(lambda x: Cell(x[1], x
 
 
 @given(cells, cells)
-def test_a_verdict_is_fair(one: Cell, other: Cell) -> None:
+def test_verdict_is_antisymmetric(one: Cell, other: Cell) -> None:
     opposite = {"agrees": "disagrees", "disagrees": "agrees"}
     assert verdict(one, other) == opposite.get(verdict(other, one), verdict(other, one))
     if one.high < other.low:
-        assert verdict(one, other) == "agrees", "intervals that do not touch always differ"
+        assert verdict(one, other) == "agrees", "disjoint intervals always differ"
     assert verdict(one, one) == "no clear difference" and verdict(one, Cell(0.5)) == "not measured"
 
 
-def test_the_difference_is_newcombes() -> None:
+def test_difference_matches_newcombe() -> None:
     # Newcombe 1998, table II, example (a): 56/70 and 48/80, method 10: 0.0524 to 0.3339
     low, high = Cell(0.6, 0.4905, 0.7003), Cell(0.8, 0.6921, 0.8769)
     assert difference(low, high) == (pytest.approx(0.0524, abs=2e-3), pytest.approx(0.3339, abs=2e-3))
 
 
-def test_the_mean_over_runs_is_cell_by_cell(table: StageTable, tmp_path: Path) -> None:
+def test_mean_of_runs_is_cell_by_cell(table: StageTable, tmp_path: Path) -> None:
     other = stage_table(collect(make_r1(tmp_path / "other", {**SKILL, "base": 0.4})))
     mean = mean_table([table, other])
     row = next(row for row in mean.rows if row.key == "reasoning/pass@1")
@@ -147,30 +147,38 @@ def test_the_mean_over_runs_is_cell_by_cell(table: StageTable, tmp_path: Path) -
         mean_table([table, fewer])
 
 
-def test_the_terminal_and_the_page_show_it(run_dir: Path) -> None:
+def test_terminal_and_page_show_the_table(run_dir: Path) -> None:
     text = render_text(run_dir)
     assert "R1-Zero" in text and "small_zero" in text and "no clear difference" in text
     assert max(map(len, text.splitlines())) <= 120
     page = Page(write_report(run_dir))
-    for words in ("instruction following", "paper: AIME 2024", "preferred to R1-Zero", "v2 Tables 3 and 16"):
+    for words in (
+        "instruction following",
+        "paper: AIME 2024",
+        "preferred to R1-Zero",
+        "v2 Tables 3 and 16",
+        "a tie counts half",
+        "Results at each stage",
+        "R1-Dev3",
+    ):
         assert words in page.text
 
 
-def test_lineage_is_drawn_without_overlap(run_dir: Path) -> None:
+def test_lineage_boxes_do_not_overlap(run_dir: Path) -> None:
     run = collect(run_dir)
     edges = edges_of({stage.name: stage for stage in run.stages})
     assert {("dev3", "r1", "model"), ("helpful", "r1", "rewards"), ("cold", "dev1", "data")} <= set(edges)
-    svg = lineage_graph(run)
-    corners = [tuple(map(float, part.split(")")[0].split(","))) for part in svg.split("translate(")[1:]]
-    assert len(corners) == len(run.stages) + 3 and svg.count("<path") == len(edges)  # base, tiny, world:talk
+    drawing = lineage_graph(run)
+    assert drawing is not None
+    corners = [(float(box.left), float(box.top)) for box in drawing.boxes]
+    assert len(corners) == len(run.stages) + 3 and len(drawing.lines) == len(edges)  # base, tiny, world:talk
     for i, (x, y) in enumerate(corners):
         assert all(abs(x - u) >= WIDTH or abs(y - v) >= HEIGHT for u, v in corners[:i])
-    names = [part.split(":")[0] for part in svg.split("<title>")[1:]]
-    at = dict(zip(names, (y for _, y in corners), strict=False))
-    assert all(at[end] >= at[start] + ROW for start, end, _ in edges if start in at and ":" not in start)
+    top = {box.name: float(box.top) for box in drawing.boxes}
+    assert all(top[end] >= top[start] + ROW for start, end, _ in edges)
 
 
-def test_the_benchmark_writes_both_files(run_dir: Path, tmp_path: Path) -> None:
+def test_whole_r1_benchmark_writes_both_files(run_dir: Path, tmp_path: Path) -> None:
     lineage = {"recipe": "r1", "seed": 0, "source": "abc", "threads": 2, "dtype": "float32"}
     write_json(run_dir / "lineage.json", {**lineage, "stages": {}})
     for path in run_dir.glob("stages/*/artifact.json"):

@@ -1,8 +1,8 @@
 "use strict";
-// Texts of models are set as text and never as markup.
+// Model output is always inserted as text, never as markup.
 const data = JSON.parse(document.getElementById("data").textContent);
 
-// An element with attributes, and a listener for every option that is a function; children that are no nodes are text.
+// Create an element. Options that are functions become event listeners, the others attributes; strings become text nodes.
 function make(tag, options, ...children) {
   const node = document.createElement(tag);
   for (const [key, value] of Object.entries(options)) {
@@ -22,7 +22,7 @@ function short(value) {
 
 const signed = (value) => (typeof value === "number" ? (value > 0 ? "+" : "") + value.toFixed(2) : "-");
 
-// --- curves: the values under the cursor ---
+// --- plots: the values at the cursor ---
 
 function readOut(figure, plot) {
   const box = figure.querySelector(".plot");
@@ -33,10 +33,10 @@ function readOut(figure, plot) {
   const names = Object.keys(plot.y);
   box.addEventListener("pointermove", (event) => {
     const share = (event.clientX - box.getBoundingClientRect().left) / box.clientWidth;
-    const wanted = low + ((share - left) / (right - left)) * (high - low);
+    const step = low + ((share - left) / (right - left)) * (high - low);
     let best = 0;
     plot.x.forEach((x, i) => {
-      if (Math.abs(x - wanted) < Math.abs(plot.x[best] - wanted)) best = i;
+      if (Math.abs(x - step) < Math.abs(plot.x[best] - step)) best = i;
     });
     const values = names
       .filter((name) => plot.y[name][best] !== null)
@@ -55,7 +55,7 @@ for (const [id, plot] of Object.entries(data.plots)) readOut(document.getElement
 
 // --- one completion ---
 
-// The text with its <think> and <answer> parts in boxes. A text may begin inside its thinking: the prompt opened it.
+// The text with its <think> and <answer> parts in boxes. If the prompt ends with <think>, the text starts inside it.
 function completionText(text) {
   const node = make("div", { class: "text" });
   const pieces = String(text ?? "").split(/(<\/?(?:think|answer)>)/);
@@ -91,70 +91,72 @@ function completion(row) {
   const parts = Object.entries(row.parts ?? {}).map(([name, value]) => `${name} ${short(value)}`);
   return make("div", {},
     facts([
-      ["answer found", row.extracted ?? "none"],
-      ["verdict", yesNo(row.correct, "right", "wrong")],
-      ["because", row.reason],
-      ["form", yesNo(row.format, "kept", "not kept")],
+      ["extracted answer", row.extracted ?? "none"],
+      ["verdict", yesNo(row.correct, "correct", "wrong")],
+      ["reason", row.reason],
+      ["format", yesNo(row.format, "valid", "invalid")],
       ["reward", row.reward === undefined ? undefined : short(row.reward)],
-      ["parts", parts.join(", ")],
+      ["reward parts", parts.join(", ")],
       ["advantage", row.advantage === undefined ? undefined : signed(row.advantage)],
       ["tokens", row.tokens === undefined ? undefined : short(row.tokens)],
-      ["ended", row.finish_reason === "length" ? "cut off by the limit" : undefined],
+      ["end", row.finish_reason === "length" ? "truncated at the length limit" : undefined],
     ]),
     completionText(row.completion));
 }
 
 const about = (group) => facts([
-  ["right answer", group.answer],
+  ["reference answer", group.answer],
   ["family", group.family],
   ["level", Number(group.level) === 0 ? undefined : group.level],
   ["language", group.language],
 ]);
 
-// --- choosing among questions ---
+// --- filters ---
 
 const unique = (values) => [...new Set(values.map((value) => String(value ?? "")))]
   .filter((value) => value !== "" && value !== "0")
   .sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
-const fits = (wanted, value) => wanted === "" || String(value) === wanted;
-const OUTCOMES = [["", "every outcome"], ["right", "all right"], ["mixed", "some right"], ["wrong", "none right"]];
+const matches = (filter, value) => filter === "" || String(value) === filter;
+const OUTCOMES = [["", "every outcome"], ["right", "all correct"], ["mixed", "some correct"], ["wrong", "none correct"]];
 
 function outcome(group) {
   const rows = group.completions ?? Object.values(group.answers).flat();
-  const right = rows.filter((row) => row.correct).length;
-  return right === 0 ? "wrong" : right === rows.length ? "right" : "mixed";
+  const correct = rows.filter((row) => row.correct).length;
+  return correct === 0 ? "wrong" : correct === rows.length ? "right" : "mixed";
 }
 
-// A labelled <select> over [value, text] pairs; nothing where there is no choice.
-function choice(name, options, value, chosen) {
+// A labelled <select> of [value, text] pairs, or null if there is only one option.
+function choice(name, options, value, onChange) {
   if (options.length < 2) return null;
-  const select = make("select", { change: () => chosen(select.value) },
+  const select = make("select", { change: () => onChange(select.value) },
     ...options.map(([key, text]) => make("option", { value: key }, text)));
   select.value = value;
   return make("label", {}, name, select);
 }
 
-// `controls(state, show)` are choices before the filters, `select(state)` the questions they lead to, and
-// `draw(questions, state, show)` shows those that pass the filters. `show(change)` changes the state and draws again.
+// Fill `root` with controls and the selected question.
+// `controls(state, show)` returns selects that come before the filters, `select(state)` the questions they select, and
+// `draw(questions, state, show)` the element for the questions that pass the filters. `show(change)` updates the state
+// and redraws.
 function browser(root, controls, select, draw) {
   const state = { family: "", level: "", outcome: "", question: 0, sample: 0 };
   function show(change) {
     Object.assign(state, change);
     const all = select(state);
-    for (const key of ["family", "level"]) if (!all.some((group) => fits(state[key], group[key]))) state[key] = "";
+    for (const key of ["family", "level"]) if (!all.some((group) => matches(state[key], group[key]))) state[key] = "";
     const filter = (name, key, options) =>
       choice(name, options, state[key], (value) => show({ [key]: value, question: 0, sample: 0 }));
-    const among = (key) => [["", `every ${key}`], ...unique(all.map((group) => group[key])).map((v) => [v, v])];
-    const found = all.filter((group) => fits(state.family, group.family) && fits(state.level, group.level)
-      && fits(state.outcome, outcome(group)));
-    state.question = Math.max(0, Math.min(state.question, found.length - 1));
+    const optionsOf = (key) => [["", `every ${key}`], ...unique(all.map((group) => group[key])).map((v) => [v, v])];
+    const selected = all.filter((group) => matches(state.family, group.family) && matches(state.level, group.level)
+      && matches(state.outcome, outcome(group)));
+    state.question = Math.max(0, Math.min(state.question, selected.length - 1));
     const bar = make("div", { class: "controls" }, ...controls(state, show),
-      filter("Family", "family", among("family")), filter("Level", "level", among("level")),
+      filter("Family", "family", optionsOf("family")), filter("Level", "level", optionsOf("level")),
       filter("Outcome", "outcome", OUTCOMES));
-    const none = make("p", { class: "empty" }, "No question on this page fits.");
+    const none = make("p", { class: "empty" }, "No question on this page matches the filters.");
     const focused = [...root.querySelectorAll("select, button")].indexOf(document.activeElement);
     const scrolled = root.querySelector(".list")?.scrollTop ?? 0;
-    root.replaceChildren(bar, found.length ? draw(found, state, show) : none);
+    root.replaceChildren(bar, selected.length ? draw(selected, state, show) : none);
     root.querySelector(".list")?.scrollTo(0, scrolled);
     if (focused >= 0) root.querySelectorAll("select, button")[focused]?.focus({ preventScroll: true });
   }
@@ -174,13 +176,13 @@ function drawRollouts(groups, state, show) {
     make("span", { class: "dots" }, ...other.completions.map(mark))));
   const chips = rows.map((other, i) => pick(other === row, () => show({ sample: i }),
     mark(other), ` ${short(other.reward)} (${signed(other.advantage)})`));
-  const partly = group.of > rows.length ? `${rows.length} of its ${group.of} answers` : `${rows.length} answers`;
+  const count = group.of > rows.length ? `${rows.length} of ${group.of} completions` : `${rows.length} completions`;
   const prompt = group.prompt
-    ? make("details", {}, make("summary", {}, "The prompt as the model saw it"), make("pre", {}, group.prompt))
+    ? make("details", {}, make("summary", {}, "Prompt, as the model saw it"), make("pre", {}, group.prompt))
     : null;
   return make("div", { class: "split" }, make("div", { class: "list" }, ...list),
     make("div", { class: "card" }, make("h4", {}, group.question ?? group.prompt_id), about(group),
-      make("small", {}, `${partly}: reward (advantage)`), make("div", { class: "chips" }, ...chips),
+      make("small", {}, `${count}: reward (advantage)`), make("div", { class: "chips" }, ...chips),
       completion(row), prompt));
 }
 
@@ -196,7 +198,7 @@ function drawAnswers(questions, state, show) {
   });
   const chips = make("div", { class: "chips" },
     make("button", { click: move(-1) }, "← Previous"), make("button", { click: move(1) }, "Next →"),
-    most > 1 ? make("button", { click: next }, `Answer ${state.sample + 1} of ${most}: see the next`) : null,
+    most > 1 ? make("button", { click: next }, `Answer ${state.sample + 1} of ${most}: show the next`) : null,
     make("small", {}, `question ${state.question + 1} of ${count}`));
   return make("div", {}, make("div", { class: "card" }, make("h4", {}, question.question), about(question), chips),
     make("div", { class: "columns" }, ...columns));
@@ -207,10 +209,10 @@ function startRollouts(root) {
   const stageOf = (state) => state.stage ?? stages.at(-1);
   const steps = (state) => Object.keys(data.rollouts[stageOf(state)]);
   const stepOf = (state) => (steps(state).includes(state.step) ? state.step : steps(state).at(-1));
-  const again = { question: 0, sample: 0 };
+  const first = { question: 0, sample: 0 };
   const controls = (state, show) => [
-    choice("Stage", stages.map((s) => [s, s]), stageOf(state), (stage) => show({ stage, ...again })),
-    choice("Step", steps(state).map((s) => [s, `step ${s}`]), stepOf(state), (step) => show({ step, ...again })),
+    choice("Stage", stages.map((s) => [s, s]), stageOf(state), (stage) => show({ stage, ...first })),
+    choice("Step", steps(state).map((s) => [s, `step ${s}`]), stepOf(state), (step) => show({ step, ...first })),
   ];
   browser(root, controls, (state) => data.rollouts[stageOf(state)][stepOf(state)], drawRollouts);
 }
