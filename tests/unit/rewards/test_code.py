@@ -1,4 +1,4 @@
-"""Code rewards: what is taken for the program, what counts as equal, and how tests are taken apart."""
+"""Code verifiers: extraction of the program, comparison of results, and parsing of the tests."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ DRAFT = "```python\ndraft = 1\n```"
         ("```python\n```", None),
     ],
 )
-def test_the_program_of_a_response(response, program):
+def test_the_program_is_extracted_from_a_response(response, program):
     assert extract(response) == program
 
 
-def test_an_open_think_tag_of_the_prompt_holds_no_program():
+def test_a_program_inside_the_thinking_is_ignored():
     assert extract(DRAFT, think_open=True) is None
     assert extract("draft</think>x = 1", think_open=True) == "x = 1\n"
 
 
-def test_the_function_that_is_meant():
+def test_the_entry_point_is_the_named_or_last_function():
     helpers = "def helper(x): ...\ndef area(r): ...\ndef main(): ...\n"
     assert entry_point(helpers) == "area"
     assert entry_point(helpers, "Write helper(x), used by others") == "helper"
@@ -56,7 +56,7 @@ def test_the_function_that_is_meant():
     assert entry_point(solution) == "Solution().two"
 
 
-def test_leetcode_programs_get_their_names_after_imports_from_the_future():
+def test_leetcode_imports_follow_future_imports():
     assert runnable("def f(): ...") == "def f(): ..."
     assert runnable("from __future__ import annotations\nclass Solution: ...").split("\n")[1] + "\n" == LEETCODE
 
@@ -71,7 +71,7 @@ def test_leetcode_programs_get_their_names_after_imports_from_the_future():
         ("a", "a", True), ("1", 1, False), (None, None, True), (None, 0, False), (10**40, 10**40, True),
     ],
 )  # fmt: skip
-def test_equal_as_json(expected, got, same):
+def test_call_results_compare_as_json(expected, got, same):
     assert same_json(expected, got) is same
 
 
@@ -85,11 +85,11 @@ def test_equal_as_json(expected, got, same):
         ("1.0", "1" + "0" * 500, False), ("a\r\nb\r\n", "a\nb", True),
     ],
 )  # fmt: skip
-def test_equal_as_printed(expected, got, same):
+def test_printed_results_compare_word_by_word(expected, got, same):
     assert same_output(expected, got) is same
 
 
-def test_any_value_can_be_shown():
+def test_long_values_are_shortened_in_reasons():
     assert "too long to show" in shown([1 << 100_000]) and len(shown(list(range(10**6)))) < 200
     assert shown("x" * 10**6) == repr("x" * 120)[:117] + "..."
 
@@ -111,18 +111,18 @@ def test_plain_assertions_become_calls():
         assert plain_calls((other,)) is None
 
 
-def test_tests_say_which_names_are_the_programs():
+def test_split_finds_the_names_of_the_program():
     assert split(("assert abs(f(2) - math.pi) < 1e-6 and isclose(f(1), 1)",)).names == ("f",)
     assert split(("def g(x): return x", "assert sorted(f(g(1))) == [h]")).names == ("f", "h")
     assert split(("assert not gcd(3, 4) != 1",)).names == ("gcd",)
     assert split(("assert abs(-3) == 3", "assert sum(1, 2) == 3")).names == ("abs", "sum")
     assert split(("def check(c):\n    assert max(c(1), 2) == 2",), "max").names == ("max",)
-    for useless in ("assert 1", "def f(:"):
+    for unusable in ("assert 1", "def f(:"):
         with pytest.raises(TestsError):
-            split((useless,))
+            split((unusable,))
 
 
-def test_values_cross_as_what_they_are_made_of():
+def test_values_of_subclasses_are_packed_as_base_types():
     class Odd(int):
         __pos__ = __int__ = __index__ = lambda self: 12
 
@@ -130,52 +130,80 @@ def test_values_cross_as_what_they_are_made_of():
         __str__ = lambda self: "other"  # noqa: E731
 
     for value, packed in ((Odd(3), 3), (Text("a"), "a"), ([Odd(1)], [1])):
-        crossed = remote.pack(value, lambda other: pytest.fail(f"{other} has no value"))
+        crossed = remote.pack(value, lambda other: pytest.fail(f"{other} was not packed"))
         assert codec.same(packed, crossed)
     for value in (b"\xff", 1 + 2j, range(3), bytearray(b"a"), {"k": (b"v", {1.5, None})}):
-        packed = remote.pack(value, lambda other: pytest.fail(f"{other} has no value"))
+        packed = remote.pack(value, lambda other: pytest.fail(f"{other} was not packed"))
         assert codec.same(codec.decode(codec.encode(packed)), packed)
-        again = remote.unpack(packed, lambda *tag: pytest.fail(f"{tag} is unknown"))
+        again = remote.unpack(packed, lambda *tag: pytest.fail(f"unknown tag {tag}"))
         assert again == value and type(again) is type(value)
 
 
-def test_partial_results_and_statuses(sandbox):
-    def verdict(program, tests, **given):
-        return code.grade_program(program, tests, None, sandbox, **given)
+SQUARE = "def f(x): return x * x"
 
+
+@pytest.fixture
+def verdict(sandbox):
+    """Return a function that grades a program with the mode inferred from the tests."""
+    return lambda program, tests, **options: code.grade_program(program, tests, None, sandbox, **options)
+
+
+def test_the_value_is_the_share_of_passed_tests(verdict):
     tests = ["assert f(1) == 1", "assert f(2) == 4", "assert f(3) == 9", "assert f(4) == 16"]
     half = verdict("def f(x): return {1: 1, 2: 4}[x]", tests)
-    assert (half.value, half.status) == (0.5, "wrong") and "KeyError" in half.reason
-    assert verdict("def f(x): return x * x", tests).status == "right"
-    assert verdict("def f(x) return x", tests).status == "unparseable"
-    assert verdict("I do not know.", tests).status == "unparseable"
-    assert verdict("x = '" + "a" * 200_000 + "'", tests).status == "over_limit"
-    assert verdict("x = '\ud800'", tests).status == "unparseable"
-    assert verdict("def f(x): return x", ["assert f(", "assert f(1) == 1"]).masked
-    assert verdict("def f(x): return x", ["assert 1 == 1"]).masked and verdict("def f(x): return x", []).masked
-    assert verdict("def f(x): return x", [{"input": "1"}]).masked
+    assert (half.value, half.status) == (0.5, "wrong")
+    assert "KeyError" in half.reason
+    assert verdict(SQUARE, tests).status == "right"
     lines = [{"input": "2", "output": "4"}, {"input": "3", "output": "9"}]
     assert verdict("x = int(input())\nprint(4)", lines).value == 0.5
-    assert verdict("print(int(input()) ** 2)", {"inputs": ["2", "3"], "outputs": ["4", "9"]}).status == "right"
-    assert verdict("def f(x): return x", {"inputs": [[1]], "outputs": [1], "fn_name": "f"}).status == "right"
-    assert (
-        verdict("def f(x): return x * x", {"test": "def check(c):\n    assert c(3) == 9", "entry_point": "f"}).value
-        == 1
-    )
-    assert verdict("def f(x): return x * x", "def check(c):\n    assert abs(c(3) - 9) < 1e-6").status == "right"
-    assert verdict("def abs(x): return 0", "def check(c):\n    assert abs(c(3) - 9) < 1e-6").status == "unparseable"
-    livecodebench = [{"input": "1\n[2]", "output": "[1, [2]]"}]
-    assert code.grade_program("f = lambda a, b: [a, b]", livecodebench, "call", sandbox).status == "right"
 
 
-def test_a_program_over_its_limits_fails_the_rest(sandbox):
+@pytest.mark.parametrize(
+    ("program", "status"),
+    [
+        ("def f(x) return x", "unparseable"),
+        ("I do not know.", "unparseable"),
+        ("x = '" + "a" * 200_000 + "'", "over_limit"),
+        ("x = '\ud800'", "unparseable"),
+    ],
+    ids=["syntax error", "prose", "too long", "surrogate"],
+)
+def test_unusable_programs_have_their_own_status(program, status, verdict):
+    assert verdict(program, ["assert f(1) == 1"]).status == status
+
+
+@pytest.mark.parametrize("tests", [["assert f(", "assert f(1) == 1"], ["assert 1 == 1"], [], [{"input": "1"}]], ids=str)
+def test_unusable_tests_mask_the_sample(tests, verdict):
+    assert verdict(SQUARE, tests).masked
+
+
+@pytest.mark.parametrize(
+    ("program", "tests", "status"),
+    [
+        ("print(int(input()) ** 2)", {"inputs": ["2", "3"], "outputs": ["4", "9"]}, "right"),
+        ("def f(x): return x", {"inputs": [[1]], "outputs": [1], "fn_name": "f"}, "right"),
+        (SQUARE, {"test": "def check(c):\n    assert c(3) == 9", "entry_point": "f"}, "right"),
+        (SQUARE, "def check(c):\n    assert abs(c(3) - 9) < 1e-6", "right"),
+        ("def abs(x): return 0", "def check(c):\n    assert abs(c(3) - 9) < 1e-6", "unparseable"),
+    ],
+)
+def test_tests_have_the_forms_of_public_data_sets(program, tests, status, verdict):
+    assert verdict(program, tests).status == status
+
+
+def test_call_arguments_may_be_one_json_text_per_line(sandbox):
+    tests = [{"input": "1\n[2]", "output": "[1, [2]]"}]  # as LiveCodeBench has them
+    assert code.grade_program("f = lambda a, b: [a, b]", tests, "call", sandbox).status == "right"
+
+
+def test_a_program_over_its_limits_fails_the_remaining_tests(sandbox):
     slow = "x = int(input())\nwhile x > 1: pass\nprint(x)"
     tests = [{"input": str(x), "output": str(x)} for x in (0, 1, 2, 3)]
     verdict = code.grade_program(slow, tests, "stdin", sandbox, limits=Limits(fuel=500_000_000, cpu_seconds=0.5))
     assert (verdict.value, verdict.status) == (0.5, "over_limit")
 
 
-def test_a_few_tests_that_catch_all_that_can_be_caught(sandbox):
+def test_selected_tests_catch_every_catchable_program(sandbox):
     right = ["print(abs(int(input())))", "x = int(input())\nprint(x if x > 0 else -x)"]
     wrong = ["print(int(input()))", "print(-int(input()))", "print(abs(int(input())) if 1 else 0)", "print(0)"]
     inputs = propose_inputs(["print(5)", "print(-7)", "print(0)", "print('many')", "print(5)", "1/0"], sandbox)
@@ -189,7 +217,7 @@ def test_a_few_tests_that_catch_all_that_can_be_caught(sandbox):
     assert [test.input for test in selection.tests] == ["5\n", "-7\n"] and selection.uncaught == (2,)
 
 
-def test_the_cover_is_small():
+def test_the_cover_has_no_redundant_test():
     assert smallest_cover([frozenset(c) for c in ("ab", "cd", "ac", "", "abcd")]) == [4]
     assert smallest_cover([frozenset(c) for c in ("abc", "abd", "ce", "df")]) in ([0, 2, 3], [1, 2, 3])
     assert smallest_cover([]) == [] == smallest_cover([frozenset()])
@@ -209,7 +237,7 @@ def test_the_cover_is_small():
         ("<think>1", "1", "unparseable"), ("1", "open('x')", "infra_error"),
     ],
 )  # fmt: skip
-def test_a_predicted_output(response, output, status):
+def test_predicted_outputs_compare_by_exact_type(response, output, status):
     assert cruxeval.grade(response, "output", output).status == status
 
 
@@ -224,7 +252,7 @@ def test_a_predicted_output(response, output, status):
         ("2, setattr(f, 'x', 1)", "unparseable"), ("2, [y := [1]]", "unparseable"), ("2, f'{f}'", "unparseable"),
     ],
 )  # fmt: skip
-def test_a_predicted_input(answer, status, sandbox):
+def test_predicted_inputs_run_as_arguments_of_f(answer, status, sandbox):
     program = "KNOWN = [1, 9]\ndef f(x, y):\n    return y * x"
     given = {"program": program, "sandbox": sandbox, "limits": Limits(memory_bytes=128 << 20)}
     assert cruxeval.grade(f"[ANSWER]{answer}[/ANSWER]", "input", "[1, 1]", **given).status == status

@@ -1,3 +1,7 @@
+"""The language reward: languages are identified, and words without a language are left out."""
+
+from __future__ import annotations
+
 import time
 from random import Random
 
@@ -47,7 +51,7 @@ THOUGHTS = {
 
 
 @pytest.mark.parametrize("code", THOUGHTS)
-def test_a_thought_in_one_language_is_wholly_in_it(code):
+def test_a_text_in_one_language_is_fully_consistent(code):
     other = "zh" if code == "en" else "en"
     assert dominant(THOUGHTS[code]) == code
     assert consistency(THOUGHTS[code], code) == 1 and consistency(THOUGHTS[code], other) == 0
@@ -56,7 +60,7 @@ def test_a_thought_in_one_language_is_wholly_in_it(code):
     assert consistency(mixed, code) + consistency(mixed, other) == pytest.approx(1)
 
 
-def test_code_formulas_numbers_and_names_belong_to_no_language():
+def test_code_formulas_numbers_and_names_have_no_language():
     plain = THOUGHTS["zh"]
     extra = "```python\nfor word in words: print(word)\n``` `value` $\\text{so we get } x$ \\(alpha\\) "
     extra += "https://a.example/b x1 42 GPU n"
@@ -65,16 +69,15 @@ def test_code_formulas_numbers_and_names_belong_to_no_language():
     assert consistency("3 + 4 = 7", "en") == 1 and consistency("我们 so we get 首先", "zh") == pytest.approx(4 / 7)
 
 
-def test_languages_are_named_in_many_ways():
-    assert [language_code(name) for name in ("en", "English", "zh-CN", "zh_Hans", "中文", "nb")] == ["en"] * 2 + [
-        "zh"
-    ] * 3 + ["no"]
-    with pytest.raises(UserError, match="'Germn'.*did you mean german"):
+def test_language_names_and_codes_are_understood():
+    codes = {"en": "en", "English": "en", "zh-CN": "zh", "zh_Hans": "zh", "中文": "zh", "nb": "no"}
+    assert {name: language_code(name) for name in codes} == codes
+    with pytest.raises(UserError, match=r"'Germn'.*did you mean german"):
         language_code("Germn")
 
 
-def test_in_the_sprout_world_the_share_is_exact():
-    """Lines that are wholly Chinese or wholly English, however garbled, are told apart without a doubt."""
+def test_consistency_is_exact_in_the_sprout_world():
+    """Chinese and English lines are distinguished without error, even with random slips."""
     rng, checked = Random(0), 0
     for family in FAMILIES.values():
         for _ in range(60):
@@ -101,7 +104,7 @@ def test_the_reward_measures_the_thinking_only():
 @pytest.mark.parametrize(
     "unit", ["$a", "```x", "\\(", "a@", "$", "<think>", "Wait. ", "1a", "_", "A", "é", "我a ", "\u0300"]
 )
-def test_hostile_texts_take_no_time(unit):
+def test_hostile_texts_take_bounded_time(unit):
     started = time.process_time()
     consistency(unit * (300_000 // len(unit)), "en")
     assert time.process_time() - started < 2
