@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from r1kit.data.response import split_response
 from r1kit.evals.style import repetition
-from r1kit.rewards.language.identify import consistency, language_code, word_counts
+from r1kit.rewards.language.identify import ONE_LANGUAGE, consistency, language_code, word_counts
 from r1kit.types import Completion, Problem, Score
 
 Reason = Literal[
@@ -33,7 +33,6 @@ Reason = Literal[
 ]
 REASONS: tuple[str, ...] = get_args(Reason)
 REPEATED = 0.5  # share of 4-grams of tokens at the end that have come before; undisclosed
-ONE_LANGUAGE = 0.9  # share of words in the language of the question; undisclosed
 FEW_WORDS = 20  # too few to tell languages of one script apart: then only another script is another language
 PARAGRAPH = 1_500  # characters, about 250 words; undisclosed
 

@@ -19,7 +19,7 @@ from r1kit.rewards.language.scripts import LANGUAGE_NAMES, NOT_TEXT, SAME, SCRIP
 
 MAX_CHARACTERS = 100_000  # of a longer text, the first and the last half of this number are read
 LONG_SENTENCE = 5  # words from which a sentence alone is evidence of a language
-ONE_LANGUAGE = 0.9  # share of words from which a text counts as being in one language
+ONE_LANGUAGE = 0.9  # share of words from which a text counts as being in one language; undisclosed in the paper
 EVIDENCE = 0.6  # probability from which such a sentence is evidence
 TARGET = 0.4  # probability, among the languages of the text, from which a sentence counts as the target language
 
