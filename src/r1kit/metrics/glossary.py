@@ -38,6 +38,12 @@ EXPLANATIONS: dict[str, str] = {
         "Share of answers cut off by the length limit. They count as wrong. Above a few per cent, raise "
         "max_completion_length."
     ),
+    "win_rate": (
+        "Share of replies to the non-reasoning prompts (general) that are preferred to R1-Zero's reply to the same "
+        "prompt; a tie counts half. In the sprout worlds a rule compares both with the reference reply. A base model "
+        "can score high, because it answers plainly, while R1-Zero writes every reply in the format of reasoning."
+    ),
+    "gain": "Accuracy of majority voting minus pass@1: what voting adds to a single answer.",
     # Held-out problems during an RL stage.
     "eval/*/pass@1": (
         "Share of correct answers to held-out problems, which are never trained on. This is the curve that matters: if "
