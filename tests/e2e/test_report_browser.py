@@ -1,4 +1,4 @@
-"""The report in a real browser: it draws itself from disk, its controls work, and no text in it can run."""
+"""The report in a real browser: it opens from disk, its controls work, and model output cannot run scripts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="
 
 
 def dom(page: Path, profile: Path) -> str:
-    """The page's HTML after its script has run."""
+    """Return the page's HTML after its script has run."""
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", page.as_uri()]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
 
@@ -37,25 +37,25 @@ def report(tmp_path_factory) -> Path:
     return write_report(make_run(tmp_path_factory.mktemp("run"), steps=40, text=HOSTILE))
 
 
-def test_opens_from_disk_and_runs_nothing_but_itself(report, tmp_path):
-    shown = dom(report, tmp_path)
-    assert "<title>sprout-zero - r1kit report</title>" in shown  # the texts try to change it
-    body = shown.split('<script type="application/json"')[0]
+def test_opens_from_disk_and_runs_only_its_own_script(report, tmp_path):
+    html = dom(report, tmp_path)
+    assert "<title>sprout-zero - r1kit report</title>" in html  # hostile completions try to change it
+    body = html.split('<script type="application/json"')[0]
     assert "<img" not in body and "<script" not in body
     assert HOSTILE.strip() in unescape(body)
     assert body.count('<span class="think">') >= 3 and body.count('<span class="answer">') >= 3
     assert body.count("<select>") >= 6
 
 
-def test_planned_run_opens_too(tmp_path):
+def test_opens_for_a_planned_run(tmp_path):
     (tmp_path / "recipe.toml").write_text('name = "plan"\n[stage.zero]\nkind = "rl"\n', encoding="utf-8")
     assert "Stage zero has not started" in dom(write_report(tmp_path), tmp_path / "profile")
 
 
 def test_controls_and_cursor(report, tmp_path):
-    """A copy without the policy, so that a script of ours may use the page as a reader does."""
+    """Use the page like a reader, by a script in a copy without the content security policy."""
     script = """
-      const seen = (name, value) =>
+      const record = (name, value) =>
         document.body.append(Object.assign(document.createElement("samp"), {textContent: name + "=" + value}));
       const [rollouts, answers] = document.querySelectorAll(".browser");
       const pick = (root, i, value) => {
@@ -63,31 +63,31 @@ def test_controls_and_cursor(report, tmp_path):
         select.value = value;
         select.dispatchEvent(new Event("change"));
       };
-      seen("steps", rollouts.querySelectorAll("select")[0].options.length);
-      seen("questions", rollouts.querySelectorAll(".list button").length);
+      record("steps", rollouts.querySelectorAll("select")[0].options.length);
+      record("questions", rollouts.querySelectorAll(".list button").length);
       pick(rollouts, 0, "10");
-      seen("step", rollouts.querySelectorAll("select")[0].value);
+      record("step", rollouts.querySelectorAll("select")[0].value);
       pick(rollouts, 1, "countdown");
-      seen("countdown", rollouts.querySelectorAll(".list button").length);
+      record("countdown", rollouts.querySelectorAll(".list button").length);
       rollouts.querySelectorAll(".chips button")[2].click();
-      seen("third", [...rollouts.querySelectorAll(".chips button")].findIndex((b) => b.ariaCurrent === "true"));
+      record("third", [...rollouts.querySelectorAll(".chips button")].findIndex((b) => b.ariaCurrent === "true"));
       const before = answers.querySelector("h4").textContent;
       answers.querySelectorAll(".chips button")[1].click();
-      seen("moved", before !== answers.querySelector("h4").textContent);
-      seen("columns", answers.querySelectorAll(".columns .card").length);
+      record("moved", before !== answers.querySelector("h4").textContent);
+      record("columns", answers.querySelectorAll(".columns .card").length);
       pick(answers, 2, "right");
-      seen("right", answers.querySelectorAll(".columns .wrong").length);
+      record("right", answers.querySelectorAll(".columns .wrong").length);
       const plot = document.querySelector("figure .plot"), box = plot.getBoundingClientRect();
       plot.dispatchEvent(new PointerEvent("pointermove", {clientX: box.right - 1, clientY: box.top + 5}));
-      seen("cursor", document.querySelector("figure output").textContent);
+      record("cursor", document.querySelector("figure output").textContent);
     """
     copy = tmp_path / "copy.html"
     source = report.read_text(encoding="utf-8")
     source = re.sub(r"<meta http-equiv[^>]*>", "", source).replace("</body>", f"<script>{{{script}}}</script></body>")
     copy.write_text(source, encoding="utf-8")
-    found = dict(re.findall(r"<samp>(\w+)=([^<]*)</samp>", dom(copy, tmp_path / "profile")))
-    assert found.pop("cursor").startswith("step 300: ")  # the pretraining's loss, at the right end
-    assert found == {
+    recorded = dict(re.findall(r"<samp>(\w+)=([^<]*)</samp>", dom(copy, tmp_path / "profile")))
+    assert recorded.pop("cursor").startswith("step 300: ")  # the pretraining loss at its last step
+    assert recorded == {
         "steps": "4",
         "questions": "8",
         "step": "10",

@@ -1,4 +1,4 @@
-"""A report taken apart by an HTML parser."""
+"""An HTML parser for reports."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ VOID = {"meta", "hr", "br", "link", "img"}
 
 
 class Page(HTMLParser):
-    """A page taken apart; fails on elements that are not closed in order."""
+    """The text, ids, tags, links, scripts and data of a page. Fails on elements that are not closed in order."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.text, self.ids, self.scripts, self.tags, self.links, self._open = "", [], [], [], [], []
+        self.text = ""
+        self.ids: list[str | None] = []
+        self.scripts: list[str] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.csp: str | None = None
+        self._open: list[str] = []
         self.feed(path.read_text(encoding="utf-8"))
         assert not self._open
         self.data = json.loads(self.scripts[0])
@@ -28,7 +34,7 @@ class Page(HTMLParser):
         self.tags.append(tag)
         self.ids += [v for k, v in attrs if k == "id"]
         self.links += [v for k, v in attrs if k in ("href", "src", "xlink:href", "srcset", "action")]
-        self.csp = next((v for k, v in attrs if k == "content" and "default-src" in v), getattr(self, "csp", None))
+        self.csp = next((v for k, v in attrs if k == "content" and "default-src" in v), self.csp)
 
     def handle_endtag(self, tag):
         assert self._open.pop() == tag

@@ -1,4 +1,4 @@
-"""Writes a run directory such as `r1kit run` leaves behind: plausible numbers, hostile texts, nothing trained."""
+"""Write a run directory like those of `r1kit run`, with plausible numbers and no training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_lines(path: Path, rows: list[dict]) -> None:
 
 
 def make_run(run: Path, steps: int = 120, rollout_every: int = 10, text: str = "") -> Path:
-    """pretrain -> evaluate -> rl -> evaluate, all done. `text` is put into some completions."""
+    """Write a finished run: pretrain, evaluate, rl, evaluate. All completions contain `text`."""
     rng = random.Random(0)
     run.mkdir(parents=True, exist_ok=True)
     plan = (
@@ -63,20 +63,20 @@ def make_run(run: Path, steps: int = 120, rollout_every: int = 10, text: str = "
 
 
 def rl_row(step: int, rng: random.Random) -> dict:
-    learnt = 1 - math.exp(-step / 40)
+    progress = 1 - math.exp(-step / 40)
     row = {
-        f"rewards/{name}/mean": min(1, learnt * (0.8 + i / 10) + rng.gauss(0, 0.03)) for i, name in enumerate(REWARDS)
+        f"rewards/{name}/mean": min(1, progress * (0.8 + i / 10) + rng.gauss(0, 0.03)) for i, name in enumerate(REWARDS)
     }
-    row |= {"step": step, "reward": sum(row.values()), "reward_std": 0.4 * (1 - learnt) + 0.05, "kl": learnt / 20}
+    row |= {"step": step, "reward": sum(row.values()), "reward_std": 0.4 * (1 - progress) + 0.05, "kl": progress / 20}
     row |= {
-        "completions/mean_length": 40 + 60 * learnt,
+        "completions/mean_length": 40 + 60 * progress,
         "completions/max_length": 200,
         "completions/clipped_ratio": 0.05,
     }
     row |= {
-        "completions/reflective_words": learnt / 2,
-        "frac_reward_zero_std": 0.2 + learnt / 3,
-        "entropy": 1.2 - learnt,
+        "completions/reflective_words": progress / 2,
+        "frac_reward_zero_std": 0.2 + progress / 3,
+        "entropy": 1.2 - progress,
     }
     row |= {
         "completions/language/en": 0.9,
@@ -90,12 +90,12 @@ def rl_row(step: int, rng: random.Random) -> dict:
     row |= {"time/rollout": 2.0, "time/grade": 0.1, "time/update": 1.0 + rng.random() / 5, "time/step": 3.3}
     if step % 10 == 0:
         row |= {
-            "eval/arithmetic/pass@1": 0.8 * learnt,
-            "eval/arithmetic/cons@4": 0.9 * learnt,
+            "eval/arithmetic/pass@1": 0.8 * progress,
+            "eval/arithmetic/cons@4": 0.9 * progress,
             "time/eval": 3.0,
             "time/save": 0.2,
         }
-        row |= {"eval/arithmetic/format_rate": learnt}
+        row |= {"eval/arithmetic/format_rate": progress}
     return row
 
 
@@ -141,7 +141,7 @@ def write_evaluation(data: Path, model: str, skill: float, rng: random.Random, t
         a, b = 10 + p, 20 + 3 * p
         correct = tuple(rng.random() < skill - 0.02 * (p % 5) for _ in range(samples))
         texts = [answer_text(a, b, right, rng, text) for right in correct]
-        found = tuple(t.split("<answer>")[1].split("</answer>")[0] for t in texts)
+        answers = tuple(t.split("<answer>")[1].split("</answer>")[0] for t in texts)
         about = {
             "level": 1 + p % 5,
             "family": "countdown" if p % 2 else "arithmetic",
@@ -150,7 +150,13 @@ def write_evaluation(data: Path, model: str, skill: float, rng: random.Random, t
         ok, no = (True,) * samples, (False,) * samples
         results.append(
             ProblemResult(
-                f"q{p}", **about, correct=correct, answers=found, well_formed=ok, lengths=(40,) * samples, truncated=no
+                f"q{p}",
+                **about,
+                correct=correct,
+                answers=answers,
+                well_formed=ok,
+                lengths=(40,) * samples,
+                truncated=no,
             )
         )
         for i in range(samples):
@@ -164,7 +170,7 @@ def write_evaluation(data: Path, model: str, skill: float, rng: random.Random, t
             row |= {
                 "answer": str(a + b),
                 "completion": texts[i],
-                "extracted": found[i],
+                "extracted": answers[i],
                 "correct": correct[i],
                 "format": True,
             }

@@ -21,7 +21,7 @@ from r1kit.metrics.glossary import EXPLANATIONS, explain
 from r1kit.report.collect import TEXT_HEAD, TEXT_TAIL, Stage, collect
 from r1kit.report.comparison import comparison_rows
 from r1kit.report.excerpts import fit_rollouts, shared_questions, to_json
-from r1kit.report.plots import MAX_POINTS, charts
+from r1kit.report.plots import MAX_POINTS, charts, compact
 from r1kit.report.render import write_report
 from r1kit.report.terminal import comparison_table, render_text
 
@@ -248,6 +248,11 @@ def test_long_curves_are_thinned_but_keep_peaks():
 def test_plots_accept_extreme_values(metric, values):
     (chart,), _ = charts([{"step": i, metric: v} for i, v in enumerate(values)], "s")
     assert chart.hover["y"] == {metric: values} and "nan" not in chart.svg and "matplotlib" not in chart.svg
+
+
+def test_numbers_are_written_without_exponents():
+    numbers = (0.25, 999, 3200, 9999.6, 15_000, 12_300_000, -4.5e9)
+    assert [compact(value) for value in numbers] == ["0.25", "999", "3,200", "10,000", "15k", "12.3M", "-4.5B"]
 
 
 def test_every_metric_is_drawn_or_named():
