@@ -20,7 +20,7 @@ class Reply:
     text: str
     think_open: bool = False  # the prompt ended in `<think>`
     truncated: bool = False  # cut off by the length cap: only closed forms count
-    free: bool = False  # the prompt required no format, so the text may consist of the answer alone
+    free_form: bool = False  # the prompt required no format, so the text may consist of the answer alone
 
     @cached_property
     def parts(self) -> Response:
@@ -42,7 +42,7 @@ class Reply:
         if unfinished or (self.truncated and self.parts.answer is None):
             return None
         body = self.parts.summary if self.parts.answer is None else self.parts.answer
-        fenced = _ONE_FENCE.fullmatch(body) if self.free else None
+        fenced = _ONE_FENCE.fullmatch(body) if self.free_form else None
         return fenced[1] if fenced else body
 
     @property
@@ -54,7 +54,7 @@ class Reply:
     def answers(self) -> list[str]:
         """The answers that the completion states; more than one only if it contains several boxes."""
         answers = find_answers(self.text, self.think_open, self.truncated)
-        return answers or ([self.body] if self.free and self.body and "\\boxed" not in self.body else [])
+        return answers or ([self.body] if self.free_form and self.body and "\\boxed" not in self.body else [])
 
     def no_answer(self) -> Verdict:
         """Return the verdict on a completion without an answer."""

@@ -153,14 +153,14 @@ class Arithmetic:
         exact = rational(value)
         if exact is None or (exact < 0 and degree % 2 == 0 and degree > 2):
             return atom(f"root{degree}({value_key(value)})")
-        whole = exact.numerator * exact.denominator ** (degree - 1)  # root(p/q) = root(p q^(d-1))/q
-        if abs(whole) > 10**18:
+        radicand = exact.numerator * exact.denominator ** (degree - 1)  # root(p/q) = root(p q^(d-1))/q
+        if abs(radicand) > 10**18:
             return atom(f"root{degree}({value_key(value)})")
         self.burn(50)
-        result = number(Fraction(-1 if whole < 0 and degree > 2 else 1, exact.denominator))
-        if whole < 0 and degree == 2:
+        result = number(Fraction(-1 if radicand < 0 and degree > 2 else 1, exact.denominator))
+        if radicand < 0 and degree == 2:
             result = self.mul(result, atom(f"{ROOT}2:-1"))
-        for prime, exponent in _factors(abs(whole)):
+        for prime, exponent in _factors(abs(radicand)):
             lowest = Fraction(exponent % degree, degree)
             result = self.mul(result, number(prime ** (exponent // degree)))
             if lowest:
@@ -226,7 +226,7 @@ def _factors(n: int) -> list[tuple[int, int]]:
 
 def _rational_result(head: str, args: list[Fraction]) -> Fraction | None:
     """Evaluate a function of rational numbers; None if the result is not known to be rational."""
-    first, whole = args[0], all(arg.denominator == 1 for arg in args)
+    first, all_integers = args[0], all(arg.denominator == 1 for arg in args)
     match head:
         case "abs" if len(args) == 1:
             return abs(first)
@@ -234,11 +234,11 @@ def _rational_result(head: str, args: list[Fraction]) -> Fraction | None:
             return Fraction(math.floor(first) if head == "floor" else math.ceil(first))
         case "max" | "min":
             return max(args) if head == "max" else min(args)
-        case "gcd" | "lcm" if whole:
+        case "gcd" | "lcm" if all_integers:
             return Fraction((math.gcd if head == "gcd" else math.lcm)(*map(int, args)))
-        case "!" | "!!" if whole and 0 <= first <= MAX_FACTORIAL:
+        case "!" | "!!" if all_integers and 0 <= first <= MAX_FACTORIAL:
             return Fraction(math.prod(range(int(first), 0, -len(head))))
-        case "choose" if whole and args[1] >= 0 and 0 <= first <= MAX_FACTORIAL:
+        case "choose" if all_integers and args[1] >= 0 and 0 <= first <= MAX_FACTORIAL:
             return Fraction(math.comb(*map(int, args)))
         case "log":
             return _logarithm(*args)

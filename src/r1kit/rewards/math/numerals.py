@@ -11,7 +11,8 @@ _DIGITS = {character: value for value, character in enumerate("零一二三四�
 _SMALL, _LARGE = {"十": 10, "百": 100, "千": 1_000}, {"万": 10**4, "亿": 10**8}
 _INTEGER = "[零〇一二两三四五六七八九十百千万亿]+"
 _NUMBER = re.compile(
-    rf"(?P<minus>负)?(?:(?P<under>{_INTEGER}|百)分之(?P<over>{_INTEGER}|\d+)|(?P<whole>{_INTEGER})(?:点(?P<decimals>[零〇一二两三四五六七八九]+))?"
+    rf"(?P<minus>负)?(?:(?P<denominator>{_INTEGER}|百)分之(?P<numerator>{_INTEGER}|\d+)"
+    rf"|(?P<integer>{_INTEGER})(?:点(?P<decimals>[零〇一二两三四五六七八九]+))?"
     rf"|(?P<digits>\d+(?:\.\d+)?)(?P<scale>[十百千万亿]+)(?P<rest>(?:\d+[百千万]?)*))(?P<half>半)?"
 )
 
@@ -69,12 +70,12 @@ def english_number(text: str) -> Fraction | None:
 
 
 def _value(match: re.Match[str]) -> Fraction:
-    if match["under"]:
-        over = int(match["over"]) if match["over"].isdecimal() else _integer(match["over"])
-        return Fraction(over, 100 if match["under"] == "百" else _integer(match["under"]))
-    if match["whole"]:
+    if match["denominator"]:
+        numerator = int(match["numerator"]) if match["numerator"].isdecimal() else _integer(match["numerator"])
+        return Fraction(numerator, 100 if match["denominator"] == "百" else _integer(match["denominator"]))
+    if match["integer"]:
         decimals = "".join(str(_DIGITS[digit]) for digit in match["decimals"] or "零")
-        return _integer(match["whole"]) + Fraction(int(decimals), 10 ** len(decimals))
+        return _integer(match["integer"]) + Fraction(int(decimals), 10 ** len(decimals))
     value = Fraction(match["digits"])
     for unit in match["scale"]:
         value *= (_SMALL | _LARGE)[unit]
