@@ -215,10 +215,10 @@ def _finish(axes: Axes, panel: Panel) -> None:
 
 def compact(value: float) -> str:
     """Format with three digits and a unit: 0.25, 3,200, 15k, 12M."""
-    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e4)):
-        if abs(value) >= size:
-            return f"{value / (1e3 if unit == 'k' else size):.3g}{unit}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    for unit, least, size in (("B", 9.995e8, 1e9), ("M", 9.995e5, 1e6), ("k", 1e4, 1e3)):
+        if abs(value) >= least:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
 def _clean(svg: str, title: str) -> str:

@@ -251,8 +251,8 @@ def test_plots_accept_extreme_values(metric, values):
 
 
 def test_numbers_are_written_without_exponents():
-    numbers = (0.25, 999, 3200, 9999.6, 15_000, 12_300_000, -4.5e9)
-    assert [compact(value) for value in numbers] == ["0.25", "999", "3,200", "10,000", "15k", "12.3M", "-4.5B"]
+    numbers = (0.25, 999.7, 3200, 9999.6, 15_000, 999_999, 12_300_000, -4.5e9)
+    assert [compact(value) for value in numbers] == ["0.25", "1,000", "3,200", "10,000", "15k", "1M", "12.3M", "-4.5B"]
 
 
 def test_every_metric_is_drawn_or_named():
