@@ -1,0 +1,37 @@
+"""Every key of a recipe, as frozen pydantic models. Defaults are the paper's values where it gives them."""
+
+from r1kit.config.base import Location, Optimizer, PromptSource, Sampling, Service, Strict, Template
+from r1kit.config.curate import Curate
+from r1kit.config.evaluate import Evaluate
+from r1kit.config.preference import Preference
+from r1kit.config.pretrain import Architecture, Pretrain
+from r1kit.config.recipe import STAGE_KINDS, Recipe, Stage
+from r1kit.config.rl import RL, General, Objective
+from r1kit.config.sft import SFT
+from r1kit.config.stage import MemoryUse, StageConfig
+from r1kit.config.supervised import Supervised
+
+__all__ = [
+    "RL",
+    "SFT",
+    "STAGE_KINDS",
+    "Architecture",
+    "Curate",
+    "Evaluate",
+    "General",
+    "Location",
+    "MemoryUse",
+    "Objective",
+    "Optimizer",
+    "Preference",
+    "Pretrain",
+    "PromptSource",
+    "Recipe",
+    "Sampling",
+    "Service",
+    "Stage",
+    "StageConfig",
+    "Strict",
+    "Supervised",
+    "Template",
+]

@@ -1,0 +1,79 @@
+"""What stage configs are built from: prompt sources, sampling, the optimizer, endpoints."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Template = Literal["r1-zero", "chat", "none"]
+Location = tuple[str | int, ...]  # the path of a key in a recipe, as in ("prompts", 0, "split")
+
+
+class Strict(BaseModel):
+    """A frozen table of a recipe that refuses unknown keys. The docstring below a field describes its key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PromptSource(Strict):
+    """A source of problems. A plain string is short for a table with only `source`."""
+
+    source: str
+    """`world:NAME`, a JSONL or Parquet file, or a dataset on the Hugging Face hub (`org/name` or `org/name:config`)."""
+    split: str = "train"
+    """Split of the world or dataset."""
+    min_level: int = 0
+    """Lowest difficulty level to include."""
+    max_level: int = 99
+    """Highest difficulty level to include."""
+    limit: int | None = Field(None, gt=0)
+    """Number of problems to use, counted from the first; all by default."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_string(cls, value: object) -> object:
+        return {"source": value} if isinstance(value, str) else value
+
+
+class Optimizer(Strict):
+    """AdamW with linear warm-up and a learning rate schedule."""
+
+    learning_rate: float = Field(3e-6, gt=0)
+    """Learning rate after warm-up. Paper: 3e-6 (R1-Zero)."""
+    lr_scheduler_type: Literal["constant", "linear", "cosine"] = "constant"
+    """Shape of the learning rate after warm-up. Paper: constant (R1-Zero)."""
+    min_lr_ratio: float = Field(0.1, ge=0, le=1)
+    """Final learning rate of `linear` and `cosine` as a fraction of `learning_rate`. Paper: 0.1 (SFT)."""
+    warmup_steps: int = Field(0, ge=0)
+    """Steps over which the learning rate rises linearly from 0. Paper: undisclosed."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled weight decay of AdamW. Paper: undisclosed."""
+    adam_beta1: float = Field(0.9, ge=0, lt=1)
+    """Decay rate of AdamW's first moment. Paper: undisclosed."""
+    adam_beta2: float = Field(0.999, ge=0, lt=1)
+    """Decay rate of AdamW's second moment. Paper: undisclosed."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """L2 norm to which the gradient is clipped. Paper: undisclosed."""
+
+
+class Sampling(Strict):
+    """How the next token of a completion is drawn."""
+
+    temperature: float = Field(1.0, ge=0)
+    """Divisor of the logits; 0 is greedy decoding. Paper: 1 (rollouts)."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Probability mass of the most likely tokens to sample from; 1 keeps all tokens. Paper: undisclosed."""
+    top_k: int = Field(0, ge=0)
+    """Number of most likely tokens to sample from; 0 keeps all tokens. Paper: undisclosed."""
+
+
+class Service(Strict):
+    """A language model behind an OpenAI-compatible endpoint. Paper: DeepSeek-V3."""
+
+    base_url: str = Field(pattern="^https?://")
+    """Address of the API without `/chat/completions`, such as `http://localhost:8000/v1`."""
+    model: str
+    """Name of the model at the endpoint."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Environment variable that holds the API key."""

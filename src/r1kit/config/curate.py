@@ -1,0 +1,91 @@
+"""The `curate` stage: training data from a model's own completions."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import override
+
+from r1kit.config.base import Location, PromptSource, Sampling, Service, Template
+from r1kit.config.stage import MemoryUse, Output, StageConfig, benchmark_sources, label, prompt_sources
+
+
+class Curate(StageConfig, Sampling):
+    """Completions of a model, filtered, rewritten and mixed with other data (paper: cold start, 800k set)."""
+
+    module: ClassVar[str] = "r1kit.stages.curate"
+    output: ClassVar[Output] = "data"
+
+    kind: Literal["curate"]
+    model: str
+    """Model to sample from, named as in other stages. Paper: R1-Zero (cold start), the RL checkpoint (second SFT)."""
+    prompts: list[PromptSource] = Field(min_length=1)
+    """Problems to answer."""
+    makes: Literal["records", "pairs", "labels"] = "records"
+    """`records` are prompt and response, for sft; `pairs` are chosen and rejected responses and `labels` are safe or
+    unsafe responses, both for preference."""
+    template: Template = "chat"
+    """Prompt template."""
+    samples: int = Field(4, gt=0)
+    """Completions per prompt. Paper: undisclosed."""
+    keep: int = Field(1, gt=0)
+    """Most records to keep per prompt. Paper: undisclosed."""
+    max_completion_length: int = Field(32_768, gt=0)
+    """Longest completion in tokens. Paper: 32,768."""
+    token_budget: int | None = Field(None, gt=0)
+    """Sampled tokens after which no more prompts are started; unlimited by default."""
+    rewriter: Literal["oracle:sprout"] | Service | None = None
+    """Model that rewrites records into the readable format. Paper: DeepSeek-V3."""
+    judge: Literal["oracle:sprout"] | Service | None = None
+    """Model that compares, labels and grades what no rule can; the recipe's `judge` by default. Paper: DeepSeek-V3."""
+    data: list[str] = Field([])
+    """Other records to mix in: `world:talk`, earlier stages, files or datasets on the Hugging Face hub."""
+    data_share: float = Field(0.25, gt=0, lt=1)
+    """Share of `data` among all records. Paper: 0.25 (200k of 800k)."""
+    benchmarks: dict[str, list[PromptSource]] = Field({})
+    """Benchmarks that no record may overlap with: name -> sources."""
+    ngram: int = Field(10, gt=0)
+    """Consecutive words in common that count as an overlap. Paper: 10."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Curate:
+        if self.makes != "records":
+            if self.judge is None:
+                raise ValueError(
+                    f'makes = "{self.makes}" needs a judge: "oracle:sprout", or base_url and model of an endpoint'
+                )
+            if self.rewriter or self.data:
+                raise ValueError(f'`rewriter` and `data` need makes = "records", not "{self.makes}": remove them')
+        if self.makes == "pairs" and self.samples < 2:
+            raise ValueError(f'samples = {self.samples}: must be at least 2 for makes = "pairs"')
+        return self
+
+    @override
+    def data_read(self) -> list[str]:
+        return self.data
+
+    @override
+    def sources(self) -> list[tuple[Location, PromptSource]]:
+        return prompt_sources("prompts", self.prompts) + benchmark_sources(self.benchmarks)
+
+    @override
+    def inputs(self) -> list[str]:
+        benchmarks = (f"{at[1]}: {label(source)}" for at, source in benchmark_sources(self.benchmarks))
+        return [self.model, *map(label, self.prompts), *self.data, *benchmarks]
+
+    @override
+    def counts(self) -> dict[str, int]:
+        return {"samples_per_problem": self.samples}
+
+    @override
+    def describe(self) -> str:
+        return f"{self.samples} samples per prompt, filtered"
+
+    @override
+    def memory_use(self) -> MemoryUse:
+        return MemoryUse(completions=None, completion_tokens=self.max_completion_length)
+
+    @override
+    def longest_text(self) -> tuple[str, int]:
+        return "max_completion_length", self.max_completion_length

@@ -1,0 +1,57 @@
+"""The `evaluate` stage: benchmarks."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from typing_extensions import override
+
+from r1kit.config.base import Location, PromptSource, Sampling, Template
+from r1kit.config.stage import MemoryUse, Output, StageConfig, benchmark_sources, label
+
+
+class Evaluate(StageConfig, Sampling):
+    """pass@1 as the mean over k samples, cons@k, format rate and length, by level (paper: section 3)."""
+
+    module: ClassVar[str] = "r1kit.stages.evaluate"
+    output: ClassVar[Output] = "results"
+
+    kind: Literal["evaluate"]
+    model: str
+    benchmarks: dict[str, list[PromptSource]] = Field(min_length=1)
+    """Name of a benchmark -> sources of its problems."""
+    template: Template = "r1-zero"
+    """Prompt template."""
+    samples: int = Field(16, gt=0)
+    """Completions per problem. Paper: 4 to 64."""
+    temperature: float = Field(0.6, ge=0)
+    """Divisor of the logits; 0 is greedy decoding. Paper: 0.6."""
+    top_p: float = Field(0.95, gt=0, le=1)
+    """Probability mass of the most likely tokens to sample from. Paper: 0.95."""
+    max_completion_length: int = Field(32_768, gt=0)
+    """Longest completion in tokens. Paper: 32,768."""
+
+    @override
+    def sources(self) -> list[tuple[Location, PromptSource]]:
+        return benchmark_sources(self.benchmarks)
+
+    @override
+    def inputs(self) -> list[str]:
+        return [self.model, *(f"{at[1]}: {label(source)}" for at, source in self.sources())]
+
+    @override
+    def counts(self) -> dict[str, int]:
+        return {"samples_per_problem": self.samples}
+
+    @override
+    def describe(self) -> str:
+        return f"{self.samples} samples per problem"
+
+    @override
+    def memory_use(self) -> MemoryUse:
+        return MemoryUse(completions=None, completion_tokens=self.max_completion_length)
+
+    @override
+    def longest_text(self) -> tuple[str, int]:
+        return "max_completion_length", self.max_completion_length

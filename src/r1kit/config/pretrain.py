@@ -1,0 +1,80 @@
+"""The `pretrain` stage: next-token prediction on documents."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import override
+
+from r1kit.config.base import Optimizer, Strict
+from r1kit.config.stage import MemoryUse, Output, StageConfig, warmup_warnings
+
+
+class Architecture(Strict):
+    """The shape of a new decoder. Keys are named as in Hugging Face's config.json."""
+
+    model_type: str = "qwen2"
+    """Family of the model: a name in `r1kit/model/families.py`."""
+    hidden_size: int = Field(gt=0)
+    """Width of the residual stream."""
+    intermediate_size: int = Field(gt=0)
+    """Width of the MLP."""
+    num_hidden_layers: int = Field(gt=0)
+    """Number of transformer blocks."""
+    num_attention_heads: int = Field(gt=0)
+    """Number of query heads."""
+    num_key_value_heads: int = Field(gt=0)
+    """Number of key and value heads."""
+
+
+class Pretrain(StageConfig, Optimizer):
+    """Next-token prediction on a stream of documents, for a new model or an existing one."""
+
+    module: ClassVar[str] = "r1kit.stages.pretrain"
+    output: ClassVar[Output] = "model"
+    legend: ClassVar[dict[str, str]] = {"loss": "loss"}
+
+    kind: Literal["pretrain"]
+    model: str | None = None
+    """Model to continue with, including its tokenizer; without it, `architecture` and `vocab_size` are needed."""
+    corpus: str = "sprout-textbook"
+    """Name of a generated corpus: `sprout-textbook` or `sprout-web`."""
+    architecture: Architecture | None = None
+    """Shape of a new model."""
+    vocab_size: int | None = Field(None, gt=256)
+    """Vocabulary size of a new tokenizer (byte-level BPE)."""
+    context_length: int = Field(256, gt=1)
+    """Tokens per sequence."""
+    steps: int = Field(gt=0)
+    """Number of optimizer updates."""
+    sequences_per_step: int = Field(gt=0)
+    """Sequences per optimizer update."""
+
+    @model_validator(mode="after")
+    def _new_or_existing(self) -> Pretrain:
+        if self.model is None and (self.architecture is None or self.vocab_size is None):
+            raise ValueError("give `model` to continue with a model, or `architecture` and `vocab_size` for a new one")
+        if self.model is not None and (self.architecture or self.vocab_size):
+            raise ValueError("`model` already has an architecture and a vocabulary: remove the keys or `model`")
+        return self
+
+    @override
+    def inputs(self) -> list[str]:
+        return [f"corpus {self.corpus}"]
+
+    @override
+    def counts(self) -> dict[str, int]:
+        return {"steps": self.steps, "tokens_per_step": self.sequences_per_step * self.context_length}
+
+    @override
+    def describe(self) -> str:
+        return f"{self.steps} steps of {self.counts()['tokens_per_step']} tokens"
+
+    @override
+    def memory_use(self) -> MemoryUse:
+        return MemoryUse(trained_tokens=self.counts()["tokens_per_step"])
+
+    @override
+    def warnings(self) -> list[str]:
+        return warmup_warnings(self.warmup_steps, self.steps)

@@ -1,0 +1,81 @@
+"""The recipe: a run's settings and its stages."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import Field, PrivateAttr
+
+from r1kit.config.base import Service, Strict
+from r1kit.config.stage import StageConfig
+from r1kit.types import SandboxTier
+
+
+def _stage_kinds() -> dict[str, type[StageConfig]]:
+    """Import every module of this package; return the stage configs by kind."""
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        importlib.import_module(f"{__package__}.{module.name}")
+    kinds: dict[str, type[StageConfig]] = {}
+    classes = StageConfig.__subclasses__()
+    while classes:
+        config = classes.pop()
+        classes += config.__subclasses__()
+        kind: Any = config.model_fields["kind"].annotation
+        if get_origin(kind) is Literal:
+            kinds[get_args(kind)[0]] = config
+    return dict(sorted(kinds.items()))
+
+
+STAGE_KINDS = _stage_kinds()
+
+if TYPE_CHECKING:
+    Stage = StageConfig
+else:
+    Stage = Annotated[reduce(or_, STAGE_KINDS.values()), Field(discriminator="kind")]
+
+
+class Recipe(Strict):
+    """Named stages that run in the order they are written, and the settings they share."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    """Name of the recipe and of its default run directory, `runs/NAME`."""
+    seed: int = 0
+    """Seed from which every random number is derived."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Data type of the computation; `auto` takes the best one of the machine (`r1kit doctor`)."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device of the computation; `auto` takes a GPU if there is one."""
+    max_concurrent: int = Field(512, gt=0)
+    """Completions generated at the same time."""
+    sandbox: Literal["auto", SandboxTier] = "auto"
+    """Sandbox for programs that are graded; `auto` takes the strongest that works, `none` runs them unprotected."""
+    judge: Service | None = None
+    """Model that grades problems with the verifier `judge`, in rl and evaluate stages. Paper: DeepSeek-V3."""
+    reward_workers: int = Field(2, gt=0)
+    """Worker processes for grading that rules cannot do in the main process."""
+    reward_timeout: float = Field(300.0, gt=0)
+    """Seconds to grade one completion in a worker process; a completion that takes longer is masked."""
+    stage: dict[str, Stage] = Field(min_length=1)
+    """Name -> stage."""
+
+    _folder: Path | None = PrivateAttr(None)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the content; the directory of the file does not matter."""
+        return isinstance(other, Recipe) and self.model_dump() == other.model_dump()
+
+    @property
+    def folder(self) -> Path | None:
+        """Directory of the recipe's file, from which custom rewards are imported."""
+        return self._folder
+
+    def with_folder(self, folder: Path) -> Recipe:
+        """Return a copy that knows the directory of its file."""
+        recipe = self.model_copy()
+        recipe._folder = folder
+        return recipe

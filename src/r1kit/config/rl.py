@@ -1,0 +1,226 @@
+"""The `rl` stage: GRPO and its relatives.
+
+One vocabulary for batch sizes, named as in TRL and the paper:
+
+    completions per step    = prompts_per_step * num_generations          (paper: 32 * 16 = 512)
+    completions per rollout = completions per step * steps_per_rollout    (paper: 512 * 16 = 8,192)
+    a step                  = one optimizer update                        (caption of the paper's Figure 1)
+    micro_batch_tokens      = what fits in memory; never changes the gradient
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from typing import ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+from typing_extensions import override
+
+from r1kit.config.base import Location, Optimizer, PromptSource, Sampling, Strict, Template
+from r1kit.config.stage import (
+    MemoryUse,
+    Output,
+    StageConfig,
+    benchmark_sources,
+    label,
+    prompt_sources,
+    warmup_warnings,
+)
+
+Objective = Literal["grpo", "grpo_sequence", "dr_grpo", "dapo", "gspo", "cispo"]
+
+
+class General(Strict):
+    """Prompts that no rule can check, with rewards of their own (paper eq. 10)."""
+
+    prompts: list[PromptSource] = Field(min_length=1)
+    """Sources of the prompts."""
+    rewards: dict[str, float]
+    """Reward -> weight, as in the stage. The name of an earlier preference stage is a reward as well."""
+
+
+class RL(StageConfig, Optimizer, Sampling):
+    """GRPO on verifiable problems (paper: R1-Zero and both later RL stages)."""
+
+    module: ClassVar[str] = "r1kit.stages.rl"
+    output: ClassVar[Output] = "model"
+    legend: ClassVar[dict[str, str]] = {"reward": "reward", "length": "completions/mean_length", "loss": "loss"}
+
+    kind: Literal["rl"]
+    model: str
+    prompts: list[PromptSource] = Field(min_length=1)
+    """Sources of verifiable problems."""
+    template: Template = "r1-zero"
+    """Prompt template."""
+    rewards: dict[str, float] = Field({"accuracy": 1.0, "format": 1.0})
+    """Reward -> weight. Paper: accuracy and format with the same weight (eq. 4)."""
+    general: list[General] = Field([])
+    """Prompts that no rule can check, for the last `general_steps` steps. Paper: helpful and harmless prompts, in the
+    last RL stage only."""
+    general_steps: int = Field(400, gt=0)
+    """Number of final steps that include general prompts. Paper: 400 of 1,700."""
+    general_share: float = Field(0.5, gt=0, lt=1)
+    """Share of general prompts in those steps. Paper: undisclosed."""
+    steps: int = Field(10_400, gt=0)
+    """Number of optimizer updates. Paper: 10,400 (R1-Zero)."""
+    prompts_per_step: int = Field(32, gt=0)
+    """Prompts, and so groups, per optimizer update. Paper: 32."""
+    num_generations: int = Field(16, gt=1)
+    """Group size G: completions per prompt. Paper: 16."""
+    steps_per_rollout: int = Field(16, gt=0)
+    """Optimizer updates per rollout. Paper: 16 (8,192 completions)."""
+    objective: Objective = "grpo"
+    """Policy loss. Paper: grpo."""
+    beta: float = Field(0.001, ge=0)
+    """Coefficient of the KL penalty; 0 needs no reference model. Paper: 0.001."""
+    epsilon: float = Field(0.2, gt=0)
+    """Clip range of the probability ratio. Paper: 10 (first RL stage of R1), undisclosed for R1-Zero."""
+    epsilon_high: float | None = Field(None, gt=0)
+    """Upper clip range; `epsilon` by default, 0.28 in DAPO."""
+    ref_refresh_steps: int = Field(400, ge=0)
+    """Steps after which the reference model becomes the current policy; 0 never replaces it. Paper: 400."""
+    dynamic_sampling: bool = False
+    """Whether to replace groups with zero variance by new ones (DAPO)."""
+    skip_zero_variance: bool = False
+    """Whether to leave groups with zero variance out of the update; only the KL penalty would train them."""
+    overlong_buffer: int = Field(0, ge=0)
+    """Tokens before the length limit over which a penalty grows to 1 (DAPO); 0 for no penalty."""
+    mask_truncated_completions: bool = False
+    """Whether to leave truncated completions out of the loss."""
+    max_completion_length: dict[int, int] = Field({0: 32_768, 8_200: 65_536})
+    """Longest completion in tokens: a number, or a table of first step -> number. Paper: 32,768, then 65,536 from step
+    8,200 (R1-Zero)."""
+    micro_batch_tokens: int = Field(4_096, gt=0)
+    """Tokens per micro-batch. It decides the memory and never changes the gradient."""
+    benchmarks: dict[str, list[PromptSource]] = Field({})
+    """Held-out problems to evaluate during training: name -> sources."""
+    eval_every: int = Field(0, ge=0)
+    """Steps between these evaluations; 0 for none."""
+    eval_samples: int = Field(4, gt=0)
+    """Completions per problem in these evaluations."""
+    save_every: int = Field(10, gt=0)
+    """Steps between checkpoints."""
+    log_rollouts_every: int = Field(10, gt=0)
+    """Steps between rollouts whose completions are written to `rollouts/`."""
+    watchdogs: dict[str, Literal["off", "warn", "stop"]] = Field({})
+    """Watchdog -> severity, where it differs from the one in `r1kit/metrics/watchdogs.py`."""
+
+    @field_validator("max_completion_length", mode="before")
+    @classmethod
+    def _from_number(cls, value: object) -> object:
+        return {0: value} if isinstance(value, int) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _dapo_defaults(cls, value: object) -> object:
+        """DAPO is more than its loss: other defaults change with it."""
+        if isinstance(value, dict) and value.get("objective") == "dapo":
+            return {"epsilon_high": 0.28, "dynamic_sampling": True, "beta": 0.0, **value}
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RL:
+        if 0 not in self.max_completion_length or min(self.max_completion_length) < 0:
+            raise ValueError("max_completion_length needs a value for step 0, for example {0 = 512}")
+        shortest = min(self.max_completion_length.values())
+        if shortest <= self.overlong_buffer:
+            raise ValueError(
+                f"overlong_buffer = {self.overlong_buffer}: must be smaller than max_completion_length = {shortest}"
+            )
+        if self.temperature == 0:
+            raise ValueError("temperature = 0: must be above 0, or all completions of a group are the same")
+        return self
+
+    @property
+    def reward_names(self) -> list[str]:
+        """Every reward of any prompt."""
+        return list(dict.fromkeys(name for _, rewards in self.reward_tables() for name in rewards))
+
+    @property
+    def longest_completion(self) -> int:
+        """Largest length limit that the stage reaches, in tokens."""
+        return max(cap for step, cap in self.max_completion_length.items() if step < self.steps)
+
+    def completion_cap(self, step: int) -> int:
+        """Return the length limit at `step`, in tokens."""
+        return self.max_completion_length[max(s for s in self.max_completion_length if s <= step)]
+
+    @override
+    def models_read(self, stages: Container[str]) -> list[str]:
+        return [self.model, *(name for general in self.general for name in general.rewards if name in stages)]
+
+    @override
+    def sources(self) -> list[tuple[Location, PromptSource]]:
+        general = [
+            (("general", i, *at), source)
+            for i, group in enumerate(self.general)
+            for at, source in prompt_sources("prompts", group.prompts)
+        ]
+        return prompt_sources("prompts", self.prompts) + general + benchmark_sources(self.benchmarks)
+
+    @override
+    def reward_tables(self) -> list[tuple[Location, Mapping[str, float]]]:
+        general = [(("general", i, "rewards"), group.rewards) for i, group in enumerate(self.general)]
+        return [(("rewards",), self.rewards), *general]
+
+    @override
+    def inputs(self) -> list[str]:
+        prompts = [*self.prompts, *(source for general in self.general for source in general.prompts)]
+        return [self.model, *map(label, prompts)]
+
+    @override
+    def counts(self) -> dict[str, int]:
+        per_step = self.prompts_per_step * self.num_generations
+        refresh = self.ref_refresh_steps if self.beta else 0
+        return {
+            "steps": self.steps,
+            "prompts_per_step": self.prompts_per_step,
+            "num_generations": self.num_generations,
+            "completions_per_step": per_step,
+            "steps_per_rollout": self.steps_per_rollout,
+            "completions_per_rollout": per_step * self.steps_per_rollout,
+            "rollouts": -(-self.steps // self.steps_per_rollout),
+            "reference_windows": -(-self.steps // refresh) if refresh else 0,
+            "completions": per_step * self.steps,
+        }
+
+    @override
+    def describe(self) -> str:
+        c = self.counts()
+        windows = f", {c['reference_windows']} reference windows" if c["reference_windows"] else ""
+        return (
+            f"{c['steps']} steps of {c['prompts_per_step']} prompts x {c['num_generations']} generations = "
+            f"{c['completions_per_step']} completions\n{c['rollouts']} rollouts of "
+            f"{c['completions_per_rollout']} completions, {c['steps_per_rollout']} steps each{windows}; "
+            f"{c['completions']:,} completions in all"
+        )
+
+    @override
+    def memory_use(self) -> MemoryUse:
+        return MemoryUse(
+            trained_tokens=self.micro_batch_tokens,
+            has_reference=self.beta > 0,
+            completions=self.counts()["completions_per_rollout"],
+            completion_tokens=self.longest_completion,
+        )
+
+    @override
+    def longest_text(self) -> tuple[str, int]:
+        return "max_completion_length", self.longest_completion
+
+    @override
+    def warnings(self) -> list[str]:
+        per_rollout, longest, refresh = self.steps_per_rollout, self.longest_completion, self.ref_refresh_steps
+        rest = self.steps % per_rollout
+        checks = [
+            (rest > 0, f"steps = {self.steps} is not a multiple of steps_per_rollout = {per_rollout}: "
+                       f"the last rollout trains {rest} of {per_rollout} steps"),
+            (self.beta > 0 and refresh > 0 and refresh % per_rollout > 0,
+             f"ref_refresh_steps = {refresh} is not a multiple of steps_per_rollout = {per_rollout}"),
+            (self.micro_batch_tokens < longest,
+             f"micro_batch_tokens = {self.micro_batch_tokens} is less than one completion of {longest} tokens: "
+             "the longest completions decide the memory"),
+            (bool(self.benchmarks) and not self.eval_every, "benchmarks never run: eval_every is 0"),
+            (bool(self.eval_every) and not self.benchmarks, "eval_every has no effect: there are no benchmarks"),
+        ]  # fmt: skip
+        return [text for applies, text in checks if applies] + warmup_warnings(self.warmup_steps, self.steps)

@@ -1,0 +1,114 @@
+"""The base class of every kind of stage: the facts that the pipeline, the plan and the recipe checks ask of a stage.
+
+To add a kind of stage, write `config/NAME.py` with a subclass of `StageConfig` and `stages/NAME.py` with
+`run(config, context) -> summary`. Every module of this package is searched for such classes (`config/recipe.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from r1kit.config.base import Location, PromptSource, Strict
+
+Output = Literal["model", "reward model", "data", "results"]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUse:
+    """What a stage keeps in memory. `plan` turns it into bytes."""
+
+    trained_tokens: int = 0
+    """Tokens of one micro-batch; 0 if the stage does not train."""
+    recomputes: bool = False
+    """Whether activations that outweigh the model are recomputed in the backward pass."""
+    has_reference: bool = False
+    """Whether a frozen reference model is kept."""
+    completions: int | None = 0
+    """Completions per rollout; 0 if the stage does not generate, None for as many as `max_concurrent` allows."""
+    completion_tokens: int = 0
+    """Length of the longest completion."""
+
+
+class StageConfig(Strict):
+    """The configuration of one stage of a recipe."""
+
+    module: ClassVar[str]
+    """Module with `run(config, context) -> summary`."""
+    output: ClassVar[Output]
+    """What the stage makes for later stages."""
+    legend: ClassVar[Mapping[str, str]] = {}
+    """Name in the progress bar -> metric."""
+
+    kind: str
+    """Kind of the stage. It decides which other keys are allowed."""
+    model: str | None
+    """Model to start from: an earlier stage, a directory, a model on the Hugging Face hub, or `sprout-base`."""
+    seed: int | None = None
+    """Seed of this stage; derived from the recipe's `seed` and the name of the stage by default."""
+
+    @property
+    def output_folder(self) -> Literal["model", "data"]:
+        """Subdirectory of the stage that holds its output."""
+        return "model" if self.output in ("model", "reward model") else "data"
+
+    def models_read(self, stages: Container[str]) -> list[str]:
+        """Return every model the stage reads: its initial model, and reward models that are names in `stages`."""
+        return [] if self.model is None else [self.model]
+
+    def data_read(self) -> list[str]:
+        """Return the sources of records: earlier stages, `world:NAME`, files, datasets on the hub."""
+        return []
+
+    def sources(self) -> list[tuple[Location, PromptSource]]:
+        """Return every prompt source with its key path in the stage, in the order of the keys."""
+        return []
+
+    def reward_tables(self) -> list[tuple[Location, Mapping[str, float]]]:
+        """Return every table of reward weights with its key path in the stage."""
+        return []
+
+    def inputs(self) -> list[str]:
+        """Return what the stage reads, for display."""
+        raise NotImplementedError
+
+    def counts(self) -> dict[str, int]:
+        """Return the batch sizes and totals of the stage."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """Return `counts` as one sentence. It may have several lines."""
+        raise NotImplementedError
+
+    def memory_use(self) -> MemoryUse:
+        """Return what the stage keeps in memory."""
+        raise NotImplementedError
+
+    def longest_text(self) -> tuple[str, int] | None:
+        """Return the key that bounds the length of a sequence, and its value in tokens; None for a new model."""
+        return None
+
+    def warnings(self) -> list[str]:
+        """Return what is allowed but probably not intended."""
+        return []
+
+
+def prompt_sources(key: str, sources: list[PromptSource]) -> list[tuple[Location, PromptSource]]:
+    """Return the sources of a list with their key paths."""
+    return [((key, i), source) for i, source in enumerate(sources)]
+
+
+def benchmark_sources(benchmarks: Mapping[str, list[PromptSource]]) -> list[tuple[Location, PromptSource]]:
+    """Return the sources of a `benchmarks` table with their key paths."""
+    return [(("benchmarks", name, i), source) for name, group in benchmarks.items() for i, source in enumerate(group)]
+
+
+def label(source: PromptSource) -> str:
+    """Return a source as shown in a plan."""
+    return source.source if source.split == "train" else f"{source.source} ({source.split})"
+
+
+def warmup_warnings(warmup_steps: int, steps: int) -> list[str]:
+    """Return a warning if warm-up takes all steps."""
+    return [f"warmup_steps = {warmup_steps} never ends within steps = {steps}"] if warmup_steps >= steps else []

@@ -1,0 +1,140 @@
+"""Checks between keys and stages, and against what r1kit has: models, worlds, rewards, watchdogs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from r1kit import errors
+from r1kit.config import RL, Location, Pretrain, PromptSource, Recipe, StageConfig
+from r1kit.metrics.watchdogs import WATCHDOGS
+from r1kit.model.families import FAMILIES
+from r1kit.model.reference import bundled_models, is_hub_id, local_model
+from r1kit.recipe.errors import Mistake, quote, unknown
+
+
+def cross_checks(recipe: Recipe) -> list[Mistake]:
+    """Return the mistakes that no single key shows."""
+    mistakes: list[Mistake] = []
+    earlier: dict[str, StageConfig] = {}
+    for name, stage in recipe.stage.items():
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+            text = "the name of a stage is also its directory: use lower-case letters, digits, - and _"
+            mistakes.append(Mistake(("stage", name), text))
+        check = _Check(("stage", name), stage, earlier, list(recipe.stage), recipe.folder)
+        mistakes += [*check.model(), *check.data(), *check.rewards(), *check.watchdogs(), *check.sources()]
+        earlier[name] = stage
+    return mistakes
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """The checks of one stage."""
+
+    at: Location
+    stage: StageConfig
+    earlier: Mapping[str, StageConfig]
+    names: list[str]  # of all stages
+    folder: Path | None  # of the recipe
+
+    def model(self) -> Iterable[Mistake]:
+        """Check that `model` exists, and that r1kit can build a new one."""
+        if isinstance(self.stage, Pretrain) and self.stage.architecture is not None:
+            given = self.stage.architecture.model_type
+            if given not in FAMILIES:
+                at = (*self.at, "architecture", "model_type")
+                yield Mistake(at, unknown("value", given, FAMILIES), quote(given))
+        if self.stage.model is not None and (text := self._model_mistake(self.stage.model)) is not None:
+            yield Mistake((*self.at, "model"), text, quote(self.stage.model))
+
+    def _model_mistake(self, reference: str) -> str | None:
+        if reference in self.earlier:
+            return self._output_mistake(reference, "model")
+        if reference in self.names:
+            return f"stage {reference} does not come earlier; stages run as written (a directory is ./{reference})"
+        try:
+            if local_model(reference) is not None or is_hub_id(reference):
+                return None
+        except errors.UserError as error:
+            return str(error)
+        known = [name for name, stage in self.earlier.items() if stage.output == "model"] + bundled_models()
+        return unknown("model (not an earlier stage, directory or hub id org/name)", reference, known)
+
+    def _output_mistake(self, name: str, needed: str) -> str | None:
+        stage = self.earlier[name]
+        if stage.output == needed:
+            return None
+        makes, expected = _with_article(stage.output), _with_article(needed)
+        return f"{name} is a stage of kind {stage.kind}, which makes {makes}, not {expected}"
+
+    def data(self) -> Iterable[Mistake]:
+        """Check that every source of records exists."""
+        for i, source in enumerate(self.stage.data_read()):
+            if (text := self._data_mistake(source)) is not None:
+                yield Mistake((*self.at, "data", i), text, quote(source))
+
+    def _data_mistake(self, source: str) -> str | None:
+        from r1kit.data.store import READERS
+        from r1kit.data.worlds.general import WORLDS
+
+        prefix, _, world = source.partition(":")
+        if prefix == "world":
+            return None if world in WORLDS else unknown("world of records", world, WORLDS)
+        if source in self.earlier:
+            return self._output_mistake(source, "data")
+        if source in self.names:
+            return f"stage {source} does not come earlier; stages run as written"
+        if Path(source).suffix in READERS or is_hub_id(prefix):
+            return None
+        known = [name for name, stage in self.earlier.items() if stage.output == "data"]
+        kinds = f"not an earlier stage, file ({', '.join(READERS)}) or dataset org/name"
+        return unknown(f"source ({kinds})", source, known)
+
+    def rewards(self) -> Iterable[Mistake]:
+        """Check that every reward exists and that reward models grade general prompts only."""
+        from r1kit.rewards.score import check_reward_names
+
+        for at, rewards in self.stage.reward_tables():
+            models = {n for n in rewards if n in self.earlier and self.earlier[n].output == "reward model"}
+            if models and at == ("rewards",):
+                text = (
+                    f"{', '.join(sorted(models))}: a reward model can only grade prompts under `general` (paper eq. 9)"
+                )
+                yield Mistake((*self.at, *at), text)
+            try:
+                check_reward_names({n: weight for n, weight in rewards.items() if n not in models}, self.folder)
+            except ValueError as error:
+                yield Mistake((*self.at, *at), str(error))
+
+    def watchdogs(self) -> Iterable[Mistake]:
+        """Check the names of watchdogs."""
+        given = self.stage.watchdogs if isinstance(self.stage, RL) else {}
+        for name in given:
+            if name not in WATCHDOGS:
+                yield Mistake((*self.at, "watchdogs", name), unknown("watchdog", name, WATCHDOGS))
+
+    def sources(self) -> Iterable[Mistake]:
+        """Check the worlds among the prompt sources."""
+        for at, source in self.stage.sources():
+            if (mistake := _world_mistake(source)) is not None:
+                text, given = mistake
+                yield Mistake((*self.at, *at), text, quote(given))
+
+
+def _world_mistake(source: PromptSource) -> tuple[str, str] | None:
+    from r1kit.data.worlds import DEFAULT_LIMIT, WORLDS
+
+    prefix, _, world = source.source.partition(":")
+    if prefix != "world":
+        return None
+    if world not in WORLDS:
+        return unknown("world", world, WORLDS), source.source
+    if source.split not in DEFAULT_LIMIT:
+        return unknown("split of a world", source.split, DEFAULT_LIMIT), source.split
+    return None
+
+
+def _with_article(output: str) -> str:
+    return f"a {output}" if output.endswith("model") else output

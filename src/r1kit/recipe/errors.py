@@ -1,0 +1,145 @@
+"""Mistakes in a recipe, with the path of the key, the given value and the closest valid one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from r1kit import errors
+from r1kit.config import STAGE_KINDS, Location, Recipe
+
+SHOWN = 60  # characters of a value
+
+
+class RecipeError(errors.UserError):
+    """A recipe with mistakes. The message has one line for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One mistake in a recipe."""
+
+    location: Location
+    """Path of the key."""
+    text: str
+    """What is wrong and what is allowed."""
+    given: str | None = None
+    """The value as text; None if the value is not the point."""
+
+    def __str__(self) -> str:
+        value = "" if self.given is None else f" = {self.given}"
+        return f"{_dotted(self.location)}{value}: {self.text}"
+
+
+def quote(value: object) -> str:
+    """Return a value as shown in messages: JSON, at most SHOWN characters."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+def unknown(what: str, given: str, allowed: Iterable[str]) -> str:
+    """Return the message for an unknown name, with the closest allowed name or else all of them."""
+    names = list(allowed)
+    close = errors.nearest(given, names)
+    hint = f"did you mean {close}?" if close else names and f"allowed: {', '.join(names)}"
+    return f"unknown {what}; {hint}" if hint else f"unknown {what}"
+
+
+def explain(found: Sequence[ErrorDetails]) -> list[Mistake]:
+    """Translate pydantic's errors. Errors of several branches of a union become one mistake."""
+    texts: dict[tuple[Location, str | None], list[str]] = {}
+    for error in found:
+        mistake = _explain(error)
+        known = texts.setdefault((mistake.location, mistake.given), [])
+        if mistake.text not in known:
+            known.append(mistake.text)
+    return [Mistake(location, ", or ".join(several), given) for (location, given), several in texts.items()]
+
+
+def _explain(error: ErrorDetails) -> Mistake:
+    location, parent, annotation = _resolve(error["loc"])
+    kind, given = error["type"], error["input"]
+    if kind == "extra_forbidden":
+        return Mistake(location, unknown("key", str(location[-1]), _fields(parent)))
+    if kind == "union_tag_invalid":
+        tag = error["ctx"]["tag"]
+        return Mistake((*location, "kind"), unknown("kind of stage", tag, STAGE_KINDS), quote(tag))
+    if kind == "union_tag_not_found":
+        return Mistake(location, f"kind is missing; allowed: {', '.join(STAGE_KINDS)}")
+    if kind == "missing":
+        return Mistake(location, "missing, and there is no default")
+    if kind == "value_error":
+        return Mistake(location, error["msg"].removeprefix("Value error, "))
+    if kind == "literal_error":
+        return Mistake(location, unknown("value", str(given), _literals(annotation)), quote(given))
+    if location == ("name",) and kind == "string_pattern_mismatch":
+        return Mistake(location, "must be lower-case letters, digits, dots, dashes and underscores", quote(given))
+    if kind in ("dict_type", "model_type", "model_attributes_type"):
+        return Mistake(location, "must be a table", quote(given))
+    text = re.sub(r"^\w+ should ", "must ", error["msg"].partition(", unable to parse")[0])
+    return Mistake(location, text[0].lower() + text[1:], quote(given))
+
+
+def _resolve(path: Location) -> tuple[Location, Any, Any]:
+    """Return an error's path as written in the file, and the types of the containing table and of the value.
+
+    Pydantic's paths also have the kind of a stage and the branch of a union, which are no keys.
+    """
+    location: list[str | int] = []
+    parent: Any = None
+    annotation: Any = Recipe
+    for part in path:
+        annotation = _strip(annotation)
+        if get_origin(annotation) in (Union, UnionType):  # the part names a branch
+            annotation = _branch(get_args(annotation), str(part))
+            continue
+        parent = annotation
+        if get_origin(annotation) in (dict, list):
+            annotation = get_args(annotation)[-1]
+        else:
+            annotation = _fields(annotation).get(str(part))
+        location.append(part)
+    return tuple(location), parent, _strip(annotation)
+
+
+def _strip(annotation: Any) -> Any:
+    """Remove `Annotated` and `| None`."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    branches = [branch for branch in get_args(annotation) if branch is not type(None)]
+    if get_origin(annotation) in (Union, UnionType) and len(branches) < len(get_args(annotation)):
+        return reduce(or_, branches)
+    return annotation
+
+
+def _branch(branches: Sequence[Any], tag: str) -> Any:
+    """Return the branch of a union that pydantic calls `tag`: a kind of stage, a class or a literal."""
+    if tag in STAGE_KINDS:
+        return STAGE_KINDS[tag]
+    names = {getattr(branch, "__name__", "literal"): branch for branch in branches}
+    return names.get(tag.partition("[")[0])
+
+
+def _fields(model: Any) -> Mapping[str, Any]:
+    """Return the keys of a table with their types; nothing for other types."""
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return {}
+    return {name: field.annotation for name, field in model.model_fields.items()}
+
+
+def _literals(annotation: Any) -> list[str]:
+    return [str(value) for value in get_args(annotation)] if get_origin(annotation) is Literal else []
+
+
+def _dotted(location: Location) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return text.removeprefix(".")

@@ -1,0 +1,117 @@
+"""Read recipes from TOML files and write them back."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from r1kit import errors, files
+from r1kit.config import STAGE_KINDS, Location, Recipe
+from r1kit.recipe.checks import cross_checks
+from r1kit.recipe.errors import Mistake, RecipeError, explain, unknown
+from r1kit.recipe.overrides import override
+
+INSTALLED = Path(__file__).parents[1] / "recipes"
+CHECKOUT = Path(__file__).parents[3] / "recipes"  # in an editable install
+
+
+def bundled_recipes() -> dict[str, Path]:
+    """Return the files of the recipes that come with the package, by name."""
+    folder = INSTALLED if INSTALLED.is_dir() else CHECKOUT
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read, override and check a recipe. `overrides` are `key.path=value`, with values in TOML or as bare words.
+
+    Raises RecipeError with one line for every mistake.
+    """
+    path = _find(name_or_path)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path.name}: not UTF-8 text ({error})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path.name}: not valid TOML: {error}") from None
+    overridden = [override(data, text) for text in overrides]
+    try:
+        recipe = Recipe.model_validate(_with_defaults(data)).with_folder(_folder(path))
+        mistakes = cross_checks(recipe)
+    except ValidationError as error:
+        mistakes = explain(error.errors(include_url=False))
+    except RecipeError as error:
+        raise RecipeError(f"{path.name}: {error}") from None
+    if mistakes:
+        raise RecipeError("\n".join(_lines(mistakes, data, path.name, overridden)))
+    return recipe
+
+
+def dump_toml(recipe: Recipe) -> str:
+    """Return the recipe as TOML with every default. `load_recipe` reads it back to an equal recipe."""
+    import tomli_w
+
+    return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
+
+
+def _find(name_or_path: str) -> Path:
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return path
+    bundled = bundled_recipes()
+    if name_or_path in bundled:
+        return bundled[name_or_path]
+    close = errors.nearest(path.name.removesuffix(".toml"), bundled)
+    hint = f"did you mean {close}? " if close else ""
+    raise RecipeError(f"{name_or_path}: neither a file nor a bundled recipe; {hint}bundled: {', '.join(bundled)}")
+
+
+def _lines(
+    mistakes: Iterable[Mistake], data: Mapping[str, Any], file: str, overridden: Sequence[Location]
+) -> list[str]:
+    """Return one line per mistake, with the place where its key is written.
+
+    A mistake in the defaults of a kind occurs in many stages but is shown once.
+    """
+    written = [replace(mistake, location=_written_at(data, mistake.location)) for mistake in mistakes]
+    is_override = {m: any(m.location[: len(key)] == key for key in overridden) for m in written}
+    return [f"{'--set' if by_option else file}: {mistake}" for mistake, by_option in is_override.items()]
+
+
+def _with_defaults(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in keys from [defaults.KIND] that a stage does not set. Tables are taken whole, not merged."""
+    defaults, stages = data.get("defaults", {}), data.get("stage")
+    if not isinstance(defaults, dict) or not all(isinstance(table, dict) for table in defaults.values()):
+        raise RecipeError("defaults must have one table for each kind of stage, such as [defaults.rl]")
+    for kind in defaults:
+        if kind not in STAGE_KINDS:
+            raise RecipeError(f"defaults.{kind}: {unknown('kind of stage', kind, STAGE_KINDS)}")
+    rest = {key: value for key, value in data.items() if key != "defaults"}
+    if not isinstance(stages, dict):
+        return rest
+    filled = {
+        name: {**defaults.get(str(stage.get("kind")), {}), **stage} if isinstance(stage, dict) else stage
+        for name, stage in stages.items()
+    }
+    return {**rest, "stage": filled}
+
+
+def _written_at(data: Mapping[str, Any], location: Location) -> Location:
+    """Return where a stage's key is written: in the stage or in the defaults of its kind."""
+    stage = data["stage"].get(location[1], {}) if len(location) > 2 and location[0] == "stage" else None
+    if not isinstance(stage, dict) or location[2] in stage:
+        return location
+    kind = str(stage.get("kind"))
+    in_defaults = location[2] in data.get("defaults", {}).get(kind, {})
+    return ("defaults", kind, *location[2:]) if in_defaults else location
+
+
+def _folder(path: Path) -> Path:
+    """Return the directory for custom rewards: the file's own, or for RUN/recipe.toml the original recipe's."""
+    lineage = path.parent / "lineage.json"
+    folder = files.read_json(lineage).get("folder") if lineage.is_file() else None
+    return Path(folder) if folder else path.parent.resolve()
