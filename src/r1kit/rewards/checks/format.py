@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from r1kit.data.response import says_something, split_response
+from r1kit.data.response import has_words, split_response
 from r1kit.rewards.checks.base import Reward, Row, ScoreRequest
 from r1kit.rewards.verdict import Verdict
 from r1kit.types import Problem
@@ -20,7 +20,7 @@ def is_well_formed(text: str, *, think_open: bool, answer_tags: bool) -> bool:
         return response.well_formed
     return (
         response.summary.count("<answer>") == response.summary.count("</answer>") == 1
-        and says_something(response.answer)
+        and has_words(response.answer)
         and response.summary.endswith("</answer>")
     )
 
@@ -30,7 +30,7 @@ def _judge(request: ScoreRequest) -> Verdict:
         return Verdict(0.0, None, "truncated", "wrong")
     if is_well_formed(request.text, think_open=request.think_open, answer_tags=request.answer_tags):
         return Verdict(1.0, None, "well formed", "right")
-    return Verdict(0.0, None, "not reasoning in think tags followed by an answer", "wrong")
+    return Verdict(0.0, None, "the response is not reasoning in think tags followed by an answer", "wrong")
 
 
 def _from_row(row: Row, response: str) -> ScoreRequest:
