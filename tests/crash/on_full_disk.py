@@ -12,9 +12,9 @@ import os
 import sys
 from pathlib import Path
 
-from tiny_learner import everything, restore, same, save, tiny_learner, train
+from tiny_learner import all_equal, all_tensors, restore, save, tiny_learner, train
 
-from r1kit.files import damage
+from r1kit.files import find_damage
 from r1kit.learn.checkpoint import checkpoints
 
 
@@ -46,7 +46,7 @@ def main(disk: Path) -> None:
             save(learner, {"step": step}, directory)
         kept = checkpoints(directory)
         left_behind = [path.name for path in directory.iterdir() if path not in kept]
-        assert not any(damage(path) for path in kept) and not left_behind, (pages, left_behind)
+        assert not any(find_damage(path) for path in kept) and not left_behind, (pages, left_behind)
         saved = kept[-1].name == f"step_{step:08d}"
         assert saved == (said.getvalue() == ""), said.getvalue()
         found.append({"pages": pages, "saved": saved, "said": said.getvalue().splitlines()})
@@ -61,8 +61,8 @@ def main(disk: Path) -> None:
             {
                 "saves": found,
                 "last_good_while_full": last,
-                "went_on_identical": same(everything(learner), everything(undisturbed)),
-                "resumed_identical": same(everything(resumed), everything(undisturbed)),
+                "went_on_identical": all_equal(all_tensors(learner), all_tensors(undisturbed)),
+                "resumed_identical": all_equal(all_tensors(resumed), all_tensors(undisturbed)),
             }
         )
     )

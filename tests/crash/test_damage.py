@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_learner import everything, restore, same, save, tiny_learner, train
+from tiny_learner import all_equal, all_tensors, restore, save, tiny_learner, train
 
-from r1kit.files import damage
+from r1kit.files import find_damage
 from r1kit.learn.checkpoint import checkpoints
 
 FLIPS, TRUNCATIONS = 500, 100
@@ -42,14 +42,14 @@ def test_every_flipped_bit_and_every_truncation_is_found_and_named(two: Path) ->
     for change in [flip] * FLIPS + [truncate] * TRUNCATIONS:
         path = rng.choice(list(files))
         path.write_bytes(change(files[path], rng))
-        [named] = damage(newest)
+        [named] = find_damage(newest)
         assert named.startswith(f"{path.name} is "), named
         path.write_bytes(files[path])
     for path, data in files.items():
         path.unlink()
-        assert damage(newest) == [f"{path.name} is missing"]
+        assert find_damage(newest) == [f"{path.name} is missing"]
         path.write_bytes(data)
-    assert damage(newest) == []
+    assert find_damage(newest) == []
 
 
 @pytest.mark.parametrize("name", [".metadata", "__0_0.distcp", "progress.json", "manifest.json"])
@@ -68,9 +68,9 @@ def test_the_one_before_is_used_and_the_run_ends_in_the_same_bits(
     train(resumed, range(1, 2))
     save(resumed, {"step": 2}, two)
     train(resumed, range(2, 4))
-    assert same(everything(resumed), everything(undisturbed))
+    assert all_equal(all_tensors(resumed), all_tensors(undisturbed))
     assert sorted(path.name for path in two.iterdir()) == ["damaged_step_00000002", "step_00000001", "step_00000002"]
-    assert not any(damage(path) for path in checkpoints(two))
+    assert not any(find_damage(path) for path in checkpoints(two))
 
 
 def test_with_no_whole_checkpoint_the_stage_begins_anew(two: Path, capsys: pytest.CaptureFixture) -> None:
@@ -79,5 +79,5 @@ def test_with_no_whole_checkpoint_the_stage_begins_anew(two: Path, capsys: pytes
     learner = tiny_learner()
     before = [p.clone() for p in learner.model.parameters()]
     assert restore(learner, two) is None
-    assert same(list(learner.model.parameters()), before)
+    assert all_equal(list(learner.model.parameters()), before)
     assert "resuming from the stage's start" in capsys.readouterr().err

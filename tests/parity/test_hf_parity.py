@@ -1,4 +1,4 @@
-"""Our decoder against transformers, through checkpoints on disk in both directions."""
+"""Compare the decoder with transformers through checkpoints on disk, in both directions."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ MESSAGES = [{"role": "user", "content": "2+2?"}]
 
 
 @torch.no_grad()
-def _stir(model: torch.nn.Module, seed: int) -> None:
-    """Make every weight matter, biases and norm gains too."""
+def _randomize(model: torch.nn.Module, seed: int) -> None:
+    """Set random weights, biases and norm gains too, so that each one matters."""
     generator = torch.Generator().manual_seed(seed)
     for weight in model.parameters():
         noise = torch.randn(weight.shape, generator=generator, dtype=torch.float32)
@@ -64,7 +64,7 @@ def _stir(model: torch.nn.Module, seed: int) -> None:
 def _ours(config: PretrainedConfig, seed: int = 1) -> Decoder:
     model = Decoder(config_from_hf(config.to_dict()))
     model.initialise(seed)
-    _stir(model, seed)
+    _randomize(model, seed)
     return model
 
 
@@ -87,7 +87,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untied qwen2 checkpoint in a few shards; tests copy it before they damage it."""
+    """An untied qwen2 checkpoint in a few shards. Tests copy it before they damage it."""
     directory = tmp_path_factory.mktemp("saved")
     save_model(_ours(CASES["qwen2-untied-mha"]), None, directory, max_shard_bytes=60_000)
     return directory
@@ -95,9 +95,9 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("shards", "attention"), [("5GB", "sdpa"), ("20KB", "eager")])
 @pytest.mark.parametrize("case", CASES)
-def test_loads_what_transformers_saves(tmp_path: Path, case: str, shards: str, attention: str) -> None:
+def test_loads_checkpoints_saved_by_transformers(tmp_path: Path, case: str, shards: str, attention: str) -> None:
     peer = AutoModelForCausalLM.from_config(CASES[case], attn_implementation=attention).eval()
-    _stir(peer, seed=2)
+    _randomize(peer, seed=2)
     peer.save_pretrained(tmp_path, max_shard_size=shards)
     assert (len(list(tmp_path.glob("*.safetensors"))) > 3) == (shards == "20KB")
     ours = load_model(tmp_path, torch.float32, "cpu")
@@ -107,7 +107,7 @@ def test_loads_what_transformers_saves(tmp_path: Path, case: str, shards: str, a
 
 @pytest.mark.parametrize("max_shard_bytes", [5 * 10**9, 20_000])
 @pytest.mark.parametrize("case", CASES)
-def test_transformers_loads_what_we_save(
+def test_transformers_loads_checkpoints_we_save(
     tmp_path: Path, case: str, max_shard_bytes: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     ours = _ours(CASES[case])
@@ -124,8 +124,8 @@ def test_transformers_loads_what_we_save(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_configs_survive_both_dialects(case: str) -> None:
-    """transformers 5's own keys, our (transformers 4) keys, and 5's reading of ours mean the same model."""
+def test_config_round_trips_through_both_dialects(case: str) -> None:
+    """Configs of transformers 5, ours (in transformers 4's keys), and 5's reading of ours are the same model."""
     config = config_from_hf(CASES[case].to_dict())
     legacy = config_to_hf(config)
     assert config_from_hf(json.loads(json.dumps(legacy))) == config
@@ -138,22 +138,22 @@ def test_configs_survive_both_dialects(case: str) -> None:
         assert config_from_hf(older) == config
 
 
-def test_half_precision_stays_what_it_is(tmp_path: Path) -> None:
+def test_bfloat16_weights_round_trip(tmp_path: Path) -> None:
     ours = _ours(CASES["llama3"]).to(torch.bfloat16)
     save_model(ours, None, tmp_path)
     again = load_model(tmp_path, torch.bfloat16, "cpu")
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), again.parameters(), strict=True))
     assert AutoModelForCausalLM.from_pretrained(tmp_path, dtype="auto").dtype == torch.bfloat16
-    exact = Decoder(ours.config).rotary.frequencies  # angles at position 10,000 would be off by radians in bf16
+    exact = Decoder(ours.config).rotary.frequencies  # bfloat16 angles at position 10,000 would be wrong by radians
     for model in (ours, again, load_model(tmp_path, torch.float32, "cpu")):
         assert model.rotary.frequencies.dtype == torch.float32 and torch.equal(model.rotary.frequencies, exact)
 
 
-OWN_RULES = pytest.mark.xfail(strict=True, reason="train_tokenizer splits text by other rules than Qwen2's")
+OTHER_SPLIT = pytest.mark.xfail(strict=True, reason="AutoTokenizer splits qwen2 text by Qwen2's own rules")
 
 
-@pytest.mark.parametrize("case", [pytest.param("qwen2", marks=OWN_RULES), "qwen3-wide-heads", "llama3-tied"])
-def test_tokenizer_and_chat_template_travel(tmp_path: Path, case: str, tokenizer: PreTrainedTokenizerFast) -> None:
+@pytest.mark.parametrize("case", [pytest.param("qwen2", marks=OTHER_SPLIT), "qwen3-wide-heads", "llama3-tied"])
+def test_tokenizer_and_chat_template_round_trip(tmp_path: Path, case: str, tokenizer: PreTrainedTokenizerFast) -> None:
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer.add_special_tokens({"additional_special_tokens": ["<think>"]})
     config = replace(config_from_hf(CASES[case].to_dict()), vocab_size=len(tokenizer))
@@ -170,10 +170,10 @@ def test_tokenizer_and_chat_template_travel(tmp_path: Path, case: str, tokenizer
         assert rendered == "[user] 2+2?\n> "
 
 
-def test_the_tokenizer_file_outranks_transformers_own_rules(
+def test_tokenizer_json_is_used_unchanged(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """transformers 5 rebuilds tokenizers of qwen2 models and of class LlamaTokenizerFast; R1's distills are both."""
+    """AutoTokenizer of transformers 5 rebuilds those of qwen2 and of LlamaTokenizerFast; R1's distills are both."""
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
     for case, claimed in (("qwen2", "PreTrainedTokenizerFast"), ("llama-mqa", "LlamaTokenizerFast")):
@@ -186,12 +186,12 @@ def test_the_tokenizer_file_outranks_transformers_own_rules(
         assert load_tokenizer(directory).encode(TEXTS[0]) == tokenizer.encode(TEXTS[0])
 
 
-def test_a_directory_without_tokenizer_says_so(saved: Path) -> None:
-    with pytest.raises(UserError, match="no tokenizer: expected one of tokenizer.json"):
+def test_missing_tokenizer_is_an_error(saved: Path) -> None:
+    with pytest.raises(UserError, match=r"no tokenizer: expected one of tokenizer\.json"):
         load_tokenizer(saved)
 
 
-def test_every_end_of_sequence_id_is_known(saved: Path, tmp_path: Path) -> None:
+def test_eos_token_ids_of_both_config_files_are_read(saved: Path, tmp_path: Path) -> None:
     written = GenerationConfig.from_pretrained(saved)
     assert (written.eos_token_id, written.do_sample, written.temperature, written.top_p) == ([5, 7], True, 0.6, 0.95)
     shutil.copy(saved / "config.json", tmp_path)
@@ -204,7 +204,7 @@ def test_every_end_of_sequence_id_is_known(saved: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("case", "change", "named"),
+    ("case", "change", "message"),
     [
         ("qwen2", {"model_type": "deepseek_v3"}, "model_type = 'deepseek_v3': must be qwen2, qwen3 or llama"),
         ("qwen2", {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}, "use_sliding_window"),
@@ -225,18 +225,18 @@ def test_every_end_of_sequence_id_is_known(saved: Path, tmp_path: Path) -> None:
         ("qwen2", {"head_dim": 7}, "head_dim = 7: must be even"),
     ],
 )
-def test_configs_it_would_compute_wrongly_are_refused_by_name(case: str, change: dict, named: str) -> None:
+def test_unsupported_configs_are_refused_by_key(case: str, change: dict, message: str) -> None:
     config = config_to_hf(config_from_hf(CASES[case].to_dict()))
     config_from_hf(config)
-    with pytest.raises(UserError, match=named):
+    with pytest.raises(UserError, match=message):
         config_from_hf({**config, **change})
 
 
 @pytest.mark.parametrize(
     "change", [{"use_sliding_window": True, "sliding_window": 8}, {"rope_scaling": {"type": "default"}}]
 )
-def test_configs_that_mention_what_they_do_not_use_are_read(change: dict) -> None:
-    """Released Qwen2 configs set a window that starts after the last layer."""
+def test_configs_with_unused_features_are_accepted(change: dict) -> None:
+    """Released Qwen2 configs set a sliding window that starts behind the last layer."""
     config = config_from_hf(CASES["qwen2"].to_dict())
     assert config_from_hf({**config_to_hf(config), "max_window_layers": 3, **change}) == config
 
@@ -245,7 +245,7 @@ Q0, NORM, HEAD = "model.layers.0.self_attn.q_proj.weight", "model.norm.weight", 
 
 
 @pytest.mark.parametrize(
-    ("damage", "named"),
+    ("damage", "message"),
     [
         (lambda w: w.pop(NORM), "missing: model.norm.weight"),
         (lambda w: w.update(surplus=torch.zeros(1)), "unexpected: surplus"),
@@ -253,7 +253,7 @@ Q0, NORM, HEAD = "model.layers.0.self_attn.q_proj.weight", "model.norm.weight", 
         (lambda w: w.update({Q0: w[Q0].to(torch.int8)}), r"not floats of 16 to 64 bits: .*q_proj.weight \(I8\)"),
     ],
 )
-def test_weights_that_do_not_fit_are_named(saved: Path, tmp_path: Path, damage, named: str) -> None:
+def test_mismatched_weights_are_named(saved: Path, tmp_path: Path, damage, message: str) -> None:
     weights = {name: t for shard in saved.glob("*.safetensors") for name, t in load_file(shard).items()}
     shutil.copy(saved / "config.json", tmp_path)
     old_llama = {**weights, "model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(6)}
@@ -261,11 +261,11 @@ def test_weights_that_do_not_fit_are_named(saved: Path, tmp_path: Path, damage, 
     load_model(tmp_path, torch.float32, "cpu")
     damage(weights)
     save_file(weights, tmp_path / "model.safetensors")
-    with pytest.raises(UserError, match=named):
+    with pytest.raises(UserError, match=message):
         load_model(tmp_path, torch.float32, "cpu")
 
 
-def test_an_absent_head_is_the_embedding(saved: Path, tmp_path: Path) -> None:
+def test_missing_head_ties_the_embeddings(saved: Path, tmp_path: Path) -> None:
     weights = {name: t for shard in saved.glob("*.safetensors") for name, t in load_file(shard).items()}
     shutil.copy(saved / "config.json", tmp_path)
     head = weights.pop(HEAD)
@@ -277,11 +277,11 @@ def test_an_absent_head_is_the_embedding(saved: Path, tmp_path: Path) -> None:
     save_file({**weights, HEAD: weights["model.embed_tokens.weight"].clone()}, tmp_path / "model.safetensors")
     load_model(tmp_path, torch.bfloat16, "cpu")
     save_file({**weights, HEAD: head}, tmp_path / "model.safetensors")
-    with pytest.raises(UserError, match="ties the embeddings but lm_head.weight differs from"):
+    with pytest.raises(UserError, match=r"ties the embeddings but lm_head\.weight differs from"):
         load_model(tmp_path, torch.float32, "cpu")
 
 
-def test_files_that_are_absent_or_unsafe_are_named(saved: Path, tmp_path: Path) -> None:
+def test_missing_or_unsafe_files_are_named(saved: Path, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(saved, tmp_path / "broken"))
     index, first = broken / "model.safetensors.index.json", sorted(broken.glob("*.safetensors"))[0]
 
@@ -306,7 +306,7 @@ def test_files_that_are_absent_or_unsafe_are_named(saved: Path, tmp_path: Path) 
     refused("config.json: no such file")
 
 
-def test_saving_replaces_older_weights(saved: Path, tmp_path: Path) -> None:
+def test_saving_deletes_older_weights(saved: Path, tmp_path: Path) -> None:
     directory = Path(shutil.copytree(saved, tmp_path / "again"))
     other = _ours(CASES["qwen2-untied-mha"], seed=8)
     save_model(other, None, directory)
@@ -315,8 +315,8 @@ def test_saving_replaces_older_weights(saved: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", ["qwen2", "qwen3-wide-heads", "llama3"])
-def test_shared_prefixes_change_nothing(case: str) -> None:
-    """Prompts once, their completions after them: hidden states and gradients of plain causal attention."""
+def test_prefix_attention_equals_causal_attention(case: str) -> None:
+    """Hidden states and gradients of completions behind shared prompts equal those of full sequences."""
     model = _ours(CASES[case])
     lengths, group, length = (7, 3, 20), 2, 9
     tokens = _tokens(len(lengths) * group, length)

@@ -1,4 +1,4 @@
-"""A policy so small that its updates and checkpoints take milliseconds, and batches that only the step decides."""
+"""A policy whose updates and checkpoints take milliseconds, and batches that depend on the step alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VOCABULARY = 64
 
 
 def tiny_learner(seed: int = 0, beta: float = 0.02, dtype: torch.dtype = torch.float32) -> Learner:
-    """Warm-up, decay, and a reference that is refreshed every third update unless beta is 0."""
+    """A learner with warm-up, decay, and a reference model refreshed every third update unless beta is 0."""
     shape = dict(model_type="qwen2", vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48)
     shape |= dict(num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8, eos_token_ids=(0,))
     model = Decoder(ModelConfig(**shape))
@@ -30,13 +30,13 @@ def tiny_learner(seed: int = 0, beta: float = 0.02, dtype: torch.dtype = torch.f
 
 
 def batch_of(step: int) -> TrainBatch:
-    """Two groups of two answers, a pure function of the step."""
+    """Two groups of two completions, a pure function of the step."""
     generator = torch.Generator().manual_seed(step)
     rows = torch.randint(1, VOCABULARY, (6, 7), generator=generator).tolist()
     old = torch.randn(4, 7, generator=generator) * 0.1 - 5
-    answers = [Completion("p", i, tuple(rows[i]), tuple(old[i].tolist()), "", "stop") for i in range(4)]
+    completions = [Completion("p", i, tuple(rows[i]), tuple(old[i].tolist()), "", "stop") for i in range(4)]
     advantages = torch.tensor([[1.0, -1.0], [0.5, -0.5]])
-    return make_batch(rows[4:], [answers[:2], answers[2:]], advantages, temperature=1.0, mask_truncated=False)
+    return make_batch(rows[4:], [completions[:2], completions[2:]], advantages, temperature=1.0, mask_truncated=False)
 
 
 def train(learner: Learner, steps: range) -> list[dict[str, float]]:
@@ -44,17 +44,17 @@ def train(learner: Learner, steps: range) -> list[dict[str, float]]:
 
 
 def save(learner: Learner, progress: dict[str, Any], directory: Path) -> None:
-    with Checkpoints(directory) as kept:
-        kept.save(learner, progress)
+    with Checkpoints(directory) as store:
+        store.save(learner, progress)
 
 
 def restore(learner: Learner, directory: Path) -> dict[str, Any] | None:
-    with Checkpoints(directory) as kept:
-        return kept.restore(learner)
+    with Checkpoints(directory) as store:
+        return store.restore(learner)
 
 
-def everything(learner: Learner) -> list[torch.Tensor]:
-    """Every tensor the future depends on."""
+def all_tensors(learner: Learner) -> list[torch.Tensor]:
+    """Copies of every tensor that later updates depend on."""
     tensors = list(learner.model.state_dict().values()) + list(learner.master.state_dict().values())
     tensors += list(learner.reference.state_dict().values()) if learner.reference else []
     for parameter in learner.master.parameters():
@@ -63,5 +63,5 @@ def everything(learner: Learner) -> list[torch.Tensor]:
     return [tensor.clone() for tensor in tensors]
 
 
-def same(found: list[torch.Tensor], expected: list[torch.Tensor]) -> bool:
-    return len(found) == len(expected) and all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+def all_equal(actual: list[torch.Tensor], expected: list[torch.Tensor]) -> bool:
+    return len(actual) == len(expected) and all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))

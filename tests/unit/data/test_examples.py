@@ -1,4 +1,4 @@
-"""What a record says in tokens: prompts are continued as the model will continue them, thoughts stay out of scores."""
+"""Supervised records as prompts, answers and tokens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OPEN = "User: hi\n\nAssistant:<think>\n"
         (OPEN, "hello", "\n</think>\n\nhello"),
     ],
 )
-def test_a_think_tag_is_opened_once(prompt: str, answer: str, continued: str) -> None:
+def test_answer_does_not_repeat_the_prompts_think_tag(prompt: str, answer: str, continued: str) -> None:
     assert continue_prompt(prompt, answer) == continued
 
 
@@ -32,12 +32,12 @@ def test_a_think_tag_is_opened_once(prompt: str, answer: str, continued: str) ->
         ("<think>a</think>\n", None, (OPEN, "a</think>\n")),
     ],
 )
-def test_a_reward_model_reads_the_summary_or_all(response: str, summary: object, whole: object) -> None:
+def test_reward_model_reads_summary_or_full_response(response: str, summary: object, whole: object) -> None:
     assert scored_parts(OPEN, response, "summary") == summary
     assert scored_parts(OPEN, response, "whole") == whole
 
 
-def test_tokens_are_the_prompts_then_the_answers(tokenizer) -> None:
+def test_encoded_document_is_prompt_then_answer(tokenizer) -> None:
     pairs = [("2 + 2 =", " 4"), ("", "x")]
     for close in (True, False):
         for (prompt, answer), document in zip(pairs, encode(iter(pairs), tokenizer, close=close), strict=True):
@@ -46,14 +46,14 @@ def test_tokens_are_the_prompts_then_the_answers(tokenizer) -> None:
             assert ids[document.prompt_length :] == tokenizer.encode(answer) + end
 
 
-def test_the_chat_template_forgets_earlier_thoughts(tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chat_template_drops_thoughts_of_earlier_turns(tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokenizer, "chat_template", CHAT_TEMPLATE)
     turns = [("system", "be kind"), ("user", "hi"), ("assistant", "<think>hm</think>\nhello"), ("user", "bye {x}")]
     text = render_chat([{"role": role, "content": content} for role, content in turns], tokenizer)
     assert text == "be kind\n\nUser: hi\n\nAssistant:\nhello<|endoftext|>\nUser: bye {x}\n\nAssistant:\n"
 
 
-def test_whole_prompts_are_held_out() -> None:
+def test_prompts_are_held_out_with_all_their_records() -> None:
     prompts = [f"{i // 3}" for i in range(300)]
     held = hold_out(prompts, 20, seed=1)
     assert len(held) == 18 and held == hold_out(prompts, 20, seed=1) != hold_out(prompts, 20, seed=2)

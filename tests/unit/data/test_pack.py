@@ -1,4 +1,4 @@
-"""Packing wastes nothing and changes nothing: loss and gradient are those of every document alone."""
+"""Sequence packing: rows are well filled, and loss and gradient equal those of single documents."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def document(length: int, prompt_length: int, seed: int = 0) -> Document:
 
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 50), max_size=40), st.integers(1, 60))
-def test_first_fit_places_everything_once_and_leaves_no_two_rows_that_would_fit(lengths: list, capacity: int) -> None:
+def test_first_fit_places_every_index_once_and_no_two_rows_could_be_merged(lengths: list, capacity: int) -> None:
     rows = first_fit(lengths, capacity)
     assert sorted(i for row in rows for i in row) == list(range(len(lengths)))
     sums = [sum(lengths[i] for i in row) for row in rows]
@@ -29,7 +29,7 @@ def test_first_fit_places_everything_once_and_leaves_no_two_rows_that_would_fit(
     assert all(a + b > capacity for k, a in enumerate(sums) for b in sums[:k])
 
 
-def test_a_row_knows_positions_and_what_is_learned() -> None:
+def test_packed_row_has_positions_and_loss_mask() -> None:
     row = pack([document(4, 2), document(3, 1, seed=1)])
     assert row.positions_T.tolist() == [0, 1, 2, 3, 0, 1, 2] and row.lengths == (4, 3)
     assert row.loss_mask_T.tolist() == [False, True, True, False, True, True, False]
@@ -39,7 +39,7 @@ def test_a_row_knows_positions_and_what_is_learned() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=30))
-def test_documents_attended_to_together_are_of_similar_length(lengths: list) -> None:
+def test_documents_in_one_attention_batch_have_similar_lengths(lengths: list) -> None:
     groups = similar_lengths(lengths)
     assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
     for group in groups:
@@ -48,7 +48,7 @@ def test_documents_attended_to_together_are_of_similar_length(lengths: list) -> 
 
 
 @pytest.mark.parametrize("lengths", [(5, 9, 1, 6, 14), (7,), (4, 4, 4), (8, 3, 8)])
-def test_attention_of_a_row_is_attention_of_its_documents(lengths: tuple[int, ...]) -> None:
+def test_packed_attention_equals_attention_per_document(lengths: tuple[int, ...]) -> None:
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(1, heads, sum(lengths), 8, generator=generator) for heads in (4, 2, 2))
     packed = PackedAttention(lengths, "cpu")(0, q, k, v)
@@ -56,7 +56,7 @@ def test_attention_of_a_row_is_attention_of_its_documents(lengths: tuple[int, ..
     torch.testing.assert_close(packed, torch.cat(alone, dim=2), rtol=0, atol=1e-6)
 
 
-def test_packed_loss_and_gradient_are_the_unpacked_ones(make_decoder) -> None:
+def test_packing_does_not_change_loss_and_gradient(make_decoder) -> None:
     model = make_decoder().double()
     documents = [document(length, length // 3, seed) for seed, length in enumerate((12, 40, 7, 2, 31, 8, 21))]
 
@@ -76,7 +76,7 @@ def test_packed_loss_and_gradient_are_the_unpacked_ones(make_decoder) -> None:
     assert max(float(g.abs().max()) for g in gradients) > 0
 
 
-def test_the_loss_of_a_document_is_that_of_its_answer(make_decoder) -> None:
+def test_loss_counts_answer_tokens_only(make_decoder) -> None:
     model, one = make_decoder(), document(9, 4)
     tokens = torch.from_numpy(one.tokens).long()
     logp = model.logits(model(tokens[None]))[0].detach().log_softmax(-1)
@@ -84,13 +84,13 @@ def test_the_loss_of_a_document_is_that_of_its_answer(make_decoder) -> None:
     assert answer_loss(model, pack([one])).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_no_document_sees_another(make_decoder) -> None:
+def test_documents_do_not_attend_to_each_other(make_decoder) -> None:
     model, kept = make_decoder(), document(10, 3)
     losses = {answer_loss(model, pack([kept, document(10, 10, seed=s)])).item() for s in (1, 2, 3)}
     assert len(losses) == 1
 
 
-def test_recomputing_blocks_changes_no_bit_of_the_gradient(make_decoder) -> None:
+def test_recomputed_activations_give_bit_identical_gradients(make_decoder) -> None:
     model, row = make_decoder(), pack([document(12, 4), document(30, 9, seed=1)])
     gradients = []
     for model.recompute in (False, True):

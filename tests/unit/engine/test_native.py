@@ -1,6 +1,6 @@
-"""Engines: the same tokens as a naive loop, whatever else runs beside a request.
+"""Engines sample the same tokens as a naive loop, whatever shares the batch.
 
-Exact comparisons run in float64: there the order of sums changes no sampled token, so one difference is one bug.
+Exact comparisons run in float64, where the order of sums changes no sampled token: any difference is a bug.
 """
 
 from __future__ import annotations
@@ -44,42 +44,44 @@ def expected(model, tokenizer, requests) -> list[Completion]:
 
 
 @torch.no_grad()
-def naive(model, request: Request, index: int, params: SamplingParams, stops=EOS) -> tuple[list[int], list[float]]:
-    """One token after another, the whole row through the decoder each time."""
-    written, logps = [], []
-    while len(written) < params.max_tokens:
-        hidden = model(torch.tensor([[*request.token_ids, *written]]))[:, -1]
+def naive_loop(model, request: Request, index: int, params: SamplingParams, stops=EOS) -> tuple[list[int], list[float]]:
+    """Sample token by token, with a forward pass over the full sequence each time."""
+    tokens, logps = [], []
+    while len(tokens) < params.max_tokens:
+        hidden = model(torch.tensor([[*request.token_ids, *tokens]]))[:, -1]
         key = torch.tensor([row_key(params.seed, request.prompt_id, index)])
-        token, logp = sample(model.logits(hidden), key, torch.tensor([len(written)]), params)
-        written.append(int(token))
+        token, logp = sample(model.logits(hidden), key, torch.tensor([len(tokens)]), params)
+        tokens.append(int(token))
         logps.append(float(logp))
-        if written[-1] in stops:
+        if tokens[-1] in stops:
             break
-    return written, logps
+    return tokens, logps
 
 
-def assert_same(found: list[Completion], expected: list[Completion]) -> None:
-    assert [(c.prompt_id, c.sample) for c in found] == [(c.prompt_id, c.sample) for c in expected]
-    for a, b in zip(found, expected, strict=True):
+def assert_same(actual: list[Completion], expected: list[Completion]) -> None:
+    assert [(c.prompt_id, c.sample) for c in actual] == [(c.prompt_id, c.sample) for c in expected]
+    for a, b in zip(actual, expected, strict=True):
         assert a.token_ids == b.token_ids, f"{a.prompt_id} sample {a.sample}"
         assert a.logprobs == pytest.approx(b.logprobs, abs=1e-5)
         assert (a.text, a.finish_reason) == (b.text, b.finish_reason)
 
 
-def test_equals_a_naive_loop(model, requests, expected):
-    assert len(expected) == 40 and sum(len(c.token_ids) for c in expected) > 1000
-    asked = [(request, index) for request in requests for index in range(request.samples)]
-    for (request, index), completion in list(zip(asked, expected, strict=True))[::2]:
-        tokens, logps = naive(model, request, index, PARAMS)
+def test_engine_equals_naive_loop(model, requests, expected):
+    assert len(expected) == 40
+    assert sum(len(c.token_ids) for c in expected) > 1000
+    samples = [(request, index) for request in requests for index in range(request.samples)]
+    for (request, index), completion in list(zip(samples, expected, strict=True))[::2]:
+        tokens, logps = naive_loop(model, request, index, PARAMS)
         assert (completion.prompt_id, completion.sample) == (request.prompt_id, index)
         assert list(completion.token_ids) == tokens
         assert list(completion.logprobs) == pytest.approx(logps, abs=1e-5)
 
 
-def test_completions_end_at_any_stop_token_or_exactly_at_the_cap(expected, tokenizer):
+def test_completions_end_at_any_eos_token_or_at_max_tokens(expected, tokenizer):
     stopped = [c for c in expected if c.finish_reason == "stop"]
-    cut = [c for c in expected if c.finish_reason == "length"]
-    assert len({c.token_ids[-1] for c in stopped}) > 1 and len(cut) > 2
+    truncated = [c for c in expected if c.finish_reason == "length"]
+    assert len({c.token_ids[-1] for c in stopped}) > 1
+    assert len(truncated) > 2
     for completion in expected:
         ids = completion.token_ids
         assert len(ids) == len(completion.logprobs) <= PARAMS.max_tokens and not set(ids[:-1]) & set(EOS)
@@ -90,86 +92,89 @@ def test_completions_end_at_any_stop_token_or_exactly_at_the_cap(expected, token
 
 
 @pytest.mark.parametrize("max_concurrent", [1, 3, 7, 16, 512])
-def test_how_many_run_at_once_changes_nothing(model, tokenizer, requests, expected, max_concurrent):
+def test_max_concurrent_does_not_change_completions(model, tokenizer, requests, expected, max_concurrent):
     engine = NativeEngine(model, tokenizer, max_concurrent)
-    if max_concurrent == 1:  # as slow as it sounds
+    if max_concurrent == 1:  # slow: fewer requests
         requests, expected = requests[1:3], expected[3:17]
     assert_same(engine.generate(requests, PARAMS), expected)
 
 
-def test_completions_are_told_of_as_they_are_finished(model, tokenizer, requests, expected):
-    told: list[Completion] = []
-    found = NativeEngine(model, tokenizer, 10).generate(requests, PARAMS, told.append)
-    assert_same(found, expected)
-    assert sorted(map(id, told)) == sorted(map(id, found)) and told != found, "each once, and not in their order"
+def test_finished_is_called_once_per_completion(model, tokenizer, requests, expected):
+    finished: list[Completion] = []
+    completions = NativeEngine(model, tokenizer, 10).generate(requests, PARAMS, finished.append)
+    assert_same(completions, expected)
+    assert sorted(map(id, finished)) == sorted(map(id, completions))
+    assert finished != completions, "in the order in which they finish"
 
 
-def test_company_and_order_change_nothing(model, tokenizer, requests, expected):
+def test_batch_composition_and_order_do_not_change_completions(model, tokenizer, requests, expected):
     engine = NativeEngine(model, tokenizer)
     by_prompt = {r.prompt_id: [c for c in expected if c.prompt_id == r.prompt_id] for r in requests}
     for request in requests:  # alone
         assert_same(engine.generate([request], PARAMS), by_prompt[request.prompt_id])
-    for seed in range(3):  # shuffled, some missing, with a small engine's comings and goings
+    for seed in range(3):  # shuffled subsets, admitted in parts
         mixed = Random(seed).sample(requests, k=8 - seed)
-        found = NativeEngine(model, tokenizer, 10).generate(mixed, PARAMS)
-        assert_same(found, [c for request in mixed for c in by_prompt[request.prompt_id]])
+        completions = NativeEngine(model, tokenizer, 10).generate(mixed, PARAMS)
+        assert_same(completions, [c for request in mixed for c in by_prompt[request.prompt_id]])
 
 
-def shapes_computed(model, monkeypatch) -> list[tuple[int, int]]:
-    """(rows, tokens) of every call of the decoder from now on, also where the engine works on a copy of it."""
+def record_shapes(model, monkeypatch) -> list[tuple[int, int]]:
+    """Record (rows, tokens) of every later call of the decoder or of a copy."""
     shapes, forward = [], type(model).forward
 
-    def noted(self, tokens_BT, *rest, **named):
+    def recording(self, tokens_BT, *rest, **named):
         shapes.append(tuple(tokens_BT.shape))
         return forward(self, tokens_BT, *rest, **named)
 
-    monkeypatch.setattr(type(model), "forward", noted)
+    monkeypatch.setattr(type(model), "forward", recording)
     return shapes
 
 
-def test_a_shared_beginning_changes_nothing(model, tokenizer, requests, monkeypatch):
-    template, shapes = tuple(range(1, 113)), shapes_computed(model, monkeypatch)
-    begun = [replace(request, token_ids=template + request.token_ids) for request in requests[2:6]]
+def test_common_prefix_does_not_change_completions(model, tokenizer, requests, monkeypatch):
+    template, shapes = tuple(range(1, 113)), record_shapes(model, monkeypatch)
+    prefixed = [replace(request, token_ids=template + request.token_ids) for request in requests[2:6]]
     engine = NativeEngine(model, tokenizer)
-    together = engine.generate(begun, PARAMS)
-    assert shapes[0] == (1, len(template)), "computed first, and once"
-    assert_same(together, [c for request in begun for c in engine.generate([request], PARAMS)])
+    together = engine.generate(prefixed, PARAMS)
+    assert shapes[0] == (1, len(template)), "the prefix is computed first and once"
+    assert_same(together, [c for request in prefixed for c in engine.generate([request], PARAMS)])
 
 
-@pytest.mark.parametrize(("temperature", "computed"), [(0.02, 0.3), (0.1, 0.6), (0.3, 1.0)])
-@pytest.mark.parametrize("short", [0, 1000])
-def test_answers_are_computed_once_while_they_are_the_same(
-    model, tokenizer, requests, monkeypatch, temperature, computed, short
+@pytest.mark.parametrize(("temperature", "computed_share"), [(0.02, 0.3), (0.1, 0.6), (0.3, 1.0)])
+@pytest.mark.parametrize("max_copied_suffix", [0, 1000])
+def test_identical_completions_are_computed_once(
+    model, tokenizer, requests, monkeypatch, temperature, computed_share, max_copied_suffix
 ):
-    """Whether rows hold the rest of their prompts or share it, and however quickly and unevenly they part."""
-    monkeypatch.setattr("r1kit.engine.native.MAX_COPIED_SUFFIX", short)
+    """With prompt suffixes shared or copied, and rows that split early or late."""
+    monkeypatch.setattr("r1kit.engine.native.MAX_COPIED_SUFFIX", max_copied_suffix)
     params = replace(PARAMS, temperature=temperature, max_tokens=40, top_p=1.0, top_k=0)
-    shapes = shapes_computed(model, monkeypatch)
-    asked = [replace(request, samples=8) for request in requests]
-    found = NativeEngine(model, tokenizer, max_concurrent=20).generate(asked, params)
-    assert sum(rows for rows, tokens in shapes if tokens == 1) < computed * sum(len(c.token_ids) for c in found)
-    for completion in found[::13]:
-        request = next(r for r in asked if r.prompt_id == completion.prompt_id)
-        tokens, logps = naive(model, request, completion.sample, params)
+    shapes = record_shapes(model, monkeypatch)
+    requests = [replace(request, samples=8) for request in requests]
+    completions = NativeEngine(model, tokenizer, max_concurrent=20).generate(requests, params)
+    assert sum(rows for rows, tokens in shapes if tokens == 1) < computed_share * sum(
+        len(c.token_ids) for c in completions
+    )
+    for completion in completions[::13]:
+        request = next(r for r in requests if r.prompt_id == completion.prompt_id)
+        tokens, logps = naive_loop(model, request, completion.sample, params)
         assert list(completion.token_ids) == tokens
         assert list(completion.logprobs) == pytest.approx(logps, abs=1e-5)
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.1, 0.2, 0.4])
-def test_answers_may_end_while_others_part(model, tokenizer, requests, temperature):
+def test_completions_may_end_while_rows_split(model, tokenizer, requests, temperature):
     engine = NativeEngine(model, tokenizer)
     engine.stops = set(range(0, len(tokenizer), 2))
     engine.stop_ids = torch.tensor(sorted(engine.stops))
     params = replace(PARAMS, temperature=temperature, max_tokens=20, top_p=1.0, top_k=0)
-    asked = [
+    requests = [
         replace(request, samples=6, prompt_id=f"{request.prompt_id}-{i}") for request in requests for i in range(9)
     ]
-    for completion in engine.generate(asked, params)[::11]:
-        request = next(r for r in asked if r.prompt_id == completion.prompt_id)
-        assert list(completion.token_ids) == naive(model, request, completion.sample, params, engine.stops)[0]
+    for completion in engine.generate(requests, params)[::11]:
+        request = next(r for r in requests if r.prompt_id == completion.prompt_id)
+        assert list(completion.token_ids) == naive_loop(model, request, completion.sample, params, engine.stops)[0]
 
 
-def test_samples_may_come_from_several_requests(model, tokenizer, requests, expected):
+def test_samples_of_a_prompt_may_be_split_over_requests(model, tokenizer, requests, expected):
     split = []
     for request in requests:
         half = request.samples // 2
@@ -178,25 +183,25 @@ def test_samples_may_come_from_several_requests(model, tokenizer, requests, expe
     assert_same(NativeEngine(model, tokenizer, 12).generate(split, PARAMS), expected)
 
 
-def test_seed_prompt_and_sample_all_matter(model, tokenizer, requests):
+def test_completions_depend_on_seed_prompt_and_sample(model, tokenizer, requests):
     engine = NativeEngine(model, tokenizer)
-    twins = [requests[0], replace(requests[0], prompt_id="other")]
-    answers = engine.generate(twins, PARAMS) + engine.generate(twins[:1], replace(PARAMS, seed=12))
-    assert len({c.token_ids for c in answers}) == 9
+    pair = [requests[0], replace(requests[0], prompt_id="other")]
+    completions = engine.generate(pair, PARAMS) + engine.generate(pair[:1], replace(PARAMS, seed=12))
+    assert len({c.token_ids for c in completions}) == 9
     same = engine.generate([requests[0], requests[0]], PARAMS)
     assert [c.token_ids for c in same[:3]] == [c.token_ids for c in same[3:]]
 
 
 @pytest.mark.parametrize("cap", [1, DECODE_BLOCK - 1, DECODE_BLOCK, DECODE_BLOCK + 1, 23])
-def test_a_shorter_cap_gives_the_same_beginning(model, tokenizer, requests, expected, cap):
-    found = NativeEngine(model, tokenizer).generate(requests, replace(PARAMS, max_tokens=cap))
-    for short, full in zip(found, expected, strict=True):
+def test_smaller_max_tokens_truncates_the_same_completions(model, tokenizer, requests, expected, cap):
+    completions = NativeEngine(model, tokenizer).generate(requests, replace(PARAMS, max_tokens=cap))
+    for short, full in zip(completions, expected, strict=True):
         assert short.token_ids == full.token_ids[:cap]
         ended = full.finish_reason == "stop" and len(full.token_ids) <= cap
         assert short.finish_reason == ("stop" if ended else "length")
 
 
-def test_single_precision_logprobs_are_those_of_the_plain_decoder(make_decoder, tokenizer, requests):
+def test_float32_logprobs_equal_the_decoders(make_decoder, tokenizer, requests):
     model = make_decoder(2, eos_token_ids=EOS)
     for completion in NativeEngine(model, tokenizer, 13).generate(requests, replace(PARAMS, temperature=0.7))[::3]:
         prompt = next(r.token_ids for r in requests if r.prompt_id == completion.prompt_id)
@@ -207,8 +212,7 @@ def test_single_precision_logprobs_are_those_of_the_plain_decoder(make_decoder, 
         assert completion.logprobs == pytest.approx(logp.tolist(), abs=1e-5)
 
 
-def test_low_precision(make_decoder, tokenizer, requests):
-    """bfloat16: close to what fp32 says about the same tokens, except for rounding."""
+def test_bfloat16_logprobs_are_close_to_float32(make_decoder, tokenizer, requests):
     model = make_decoder(2)
     low = NativeEngine(make_decoder(2).bfloat16(), tokenizer).generate(requests[:4], replace(PARAMS, max_tokens=20))
     differences = []
@@ -222,21 +226,23 @@ def test_low_precision(make_decoder, tokenizer, requests):
     assert sum(differences) / len(differences) < 0.2
 
 
-def test_special_tokens_stay_in_the_ids_and_out_of_the_text(make_decoder, tokenizer):
-    """The tokenizer's own end ends an answer even when the model's config does not list it; other marks do not."""
+def test_special_tokens_are_in_token_ids_but_not_in_text(make_decoder, tokenizer):
+    """The tokenizer's EOS token ends a completion even if the model's config does not list it; others do not."""
     marked = copy.deepcopy(tokenizer)
     marked.add_tokens(["<|mark|>"], special_tokens=True)
     mark, end = marked.convert_tokens_to_ids("<|mark|>"), marked.eos_token_id
     model = make_decoder(2, eos_token_ids=(), vocab_size=len(marked))
     with torch.no_grad():
-        model.embed.weight[[end, mark]] += 2 * model.embed.weight.std()  # both become likely
-    answers = NativeEngine(model, marked).generate([Request("p", (7, 8, 9), 30)], replace(PARAMS, temperature=2))
-    assert any(mark in c.token_ids for c in answers) and not any("<|" in c.text for c in answers)
-    stopped = [c for c in answers if c.finish_reason == "stop"]
-    assert stopped and all(c.token_ids[-1] == end for c in stopped)
+        model.embed.weight[[end, mark]] += 2 * model.embed.weight.std()  # make both likely
+    completions = NativeEngine(model, marked).generate([Request("p", (7, 8, 9), 30)], replace(PARAMS, temperature=2))
+    assert any(mark in c.token_ids for c in completions)
+    assert not any("<|" in c.text for c in completions)
+    stopped = [c for c in completions if c.finish_reason == "stop"]
+    assert stopped
+    assert all(c.token_ids[-1] == end for c in stopped)
 
 
-def test_new_weights_are_used_and_named(make_decoder, tokenizer, requests):
+def test_load_weights_changes_completions_and_their_version(make_decoder, tokenizer, requests):
     engine = NativeEngine(make_decoder(0), tokenizer)
     before = engine.generate(requests[:2], PARAMS)
     assert {c.weights_version for c in before} == {0}
@@ -247,15 +253,16 @@ def test_new_weights_are_used_and_named(make_decoder, tokenizer, requests):
     assert_same(after, NativeEngine(make_decoder(1), tokenizer).generate(requests[:2], PARAMS))
 
 
-def test_generation_keeps_no_graph_and_no_global_randomness(model, tokenizer, requests, expected):
+def test_generation_saves_no_graph_and_uses_no_global_rng(model, tokenizer, requests, expected):
     torch.manual_seed(1)
     state, saved = torch.get_rng_state(), []
-    with torch.autograd.graph.saved_tensors_hooks(saved.append, lambda nothing: nothing):
+    with torch.autograd.graph.saved_tensors_hooks(saved.append, lambda tensor: tensor):
         assert_same(NativeEngine(model, tokenizer).generate(requests[:3], PARAMS), expected[:17])
-    assert not saved and torch.equal(torch.get_rng_state(), state)
+    assert not saved
+    assert torch.equal(torch.get_rng_state(), state)
     stream = NativeEngine(model, tokenizer).stream(requests[:1], PARAMS)
     next(stream)
-    assert not torch.is_inference_mode_enabled(), "between two deltas the caller's own mode is in force"
+    assert not torch.is_inference_mode_enabled(), "inference mode must not leak to the caller between deltas"
 
 
 @pytest.fixture(params=["native", "scripted"])
@@ -267,38 +274,40 @@ def engine(request, model, tokenizer):
     )
 
 
-def test_the_contract_of_every_engine(engine, tokenizer, requests):
+def test_contract_of_every_engine(engine, tokenizer, requests):
     params = replace(PARAMS, max_tokens=24)
-    answers = engine.generate(requests, params)
-    assert [(c.prompt_id, c.sample) for c in answers] == [(r.prompt_id, i) for r in requests for i in range(r.samples)]
-    assert {c.finish_reason for c in answers} == {"stop", "length"}
+    completions = engine.generate(requests, params)
+    assert [(c.prompt_id, c.sample) for c in completions] == [
+        (r.prompt_id, i) for r in requests for i in range(r.samples)
+    ]
+    assert {c.finish_reason for c in completions} == {"stop", "length"}
     stops = set(EOS) if isinstance(engine, NativeEngine) else {tokenizer.eos_token_id}
-    for answer in answers:
-        assert 1 <= len(answer.token_ids) <= 24 and len(answer.logprobs) == len(answer.token_ids)
-        assert all(logp <= 0 for logp in answer.logprobs) and not set(answer.token_ids[:-1]) & stops
-        assert (answer.finish_reason == "stop") == (answer.token_ids[-1] in stops)
-        kept = answer.token_ids[:-1] if answer.finish_reason == "stop" else answer.token_ids
-        assert answer.text == tokenizer.decode(kept, skip_special_tokens=True)
-    assert engine.generate(requests, params) == answers, "the same question, the same answer"
+    for completion in completions:
+        assert 1 <= len(completion.token_ids) <= 24 and len(completion.logprobs) == len(completion.token_ids)
+        assert all(logp <= 0 for logp in completion.logprobs) and not set(completion.token_ids[:-1]) & stops
+        assert (completion.finish_reason == "stop") == (completion.token_ids[-1] in stops)
+        kept = completion.token_ids[:-1] if completion.finish_reason == "stop" else completion.token_ids
+        assert completion.text == tokenizer.decode(kept, skip_special_tokens=True)
+    assert engine.generate(requests, params) == completions, "generation is deterministic"
     later = [replace(request, samples=2, first_sample=request.samples - 1) for request in reversed(requests)]
-    found = {(c.prompt_id, c.sample): c.token_ids for c in engine.generate(later, params)}
-    known = {(c.prompt_id, c.sample): c.token_ids for c in answers}
-    assert len(found) == 2 * len(requests) and len(found.keys() & known.keys()) == len(requests)
-    assert all(found[key] == known[key] for key in found.keys() & known.keys())
+    again = {(c.prompt_id, c.sample): c.token_ids for c in engine.generate(later, params)}
+    known = {(c.prompt_id, c.sample): c.token_ids for c in completions}
+    assert len(again) == 2 * len(requests) and len(again.keys() & known.keys()) == len(requests)
+    assert all(again[key] == known[key] for key in again.keys() & known.keys())
     assert engine.generate([], params) == []
     engine.load_weights(getattr(engine, "model", None), 3)
     assert {c.weights_version for c in engine.generate(requests[:1], params)} == {3}
 
 
-def test_streams_are_the_same_tokens(engine, requests):
+def test_stream_yields_the_tokens_of_generate(engine, requests):
     params = replace(PARAMS, max_tokens=24)
-    written: dict[tuple[str, int], list[int]] = {}
+    streamed: dict[tuple[str, int], list[int]] = {}
     deltas = 0
     for delta in engine.stream(requests, params):
         assert isinstance(delta, Delta) and delta.token_ids
-        written.setdefault((delta.prompt_id, delta.sample), []).extend(delta.token_ids)
+        streamed.setdefault((delta.prompt_id, delta.sample), []).extend(delta.token_ids)
         deltas += 1
-    answers = engine.generate(requests, params)
-    assert written == {(c.prompt_id, c.sample): list(c.token_ids) for c in answers}
+    completions = engine.generate(requests, params)
+    assert streamed == {(c.prompt_id, c.sample): list(c.token_ids) for c in completions}
     if isinstance(engine, NativeEngine):
-        assert deltas == sum(len(c.token_ids) for c in answers), "token by token"
+        assert deltas == sum(len(c.token_ids) for c in completions), "one delta per token"

@@ -1,4 +1,4 @@
-"""Weights packed for generation: the same decoder to whoever calls it."""
+"""The prepacked copy computes what the model computes."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ def logits_of(decoder):
     return decoder.logits(decoder(TOKENS))
 
 
-def test_single_precision_is_the_same_but_for_rounding(model):
+def test_float32_logits_are_equal_up_to_rounding(model):
     packed = prepacked(model)
     assert packed is not model
     torch.testing.assert_close(logits_of(packed), logits_of(model), rtol=1e-4, atol=1e-5)
 
 
-def test_bfloat16_is_the_same_to_the_last_bit(model):
+def test_bfloat16_logits_are_bit_identical(model):
     model = model.bfloat16()
     packed = prepacked(model)
     if packed is model:
-        pytest.skip("this processor has no products in bfloat16")
+        pytest.skip("this CPU has no bfloat16 products")
     assert torch.equal(logits_of(packed), logits_of(model))
 
 
-def test_it_follows_no_later_change_and_makes_none(model):
+def test_copy_and_model_are_independent(model):
     before, names = logits_of(model), {name for name, _ in model.named_parameters()}
     packed = prepacked(model)
     packed_before = logits_of(packed)
@@ -45,13 +45,13 @@ def test_it_follows_no_later_change_and_makes_none(model):
     assert torch.equal(logits_of(packed), packed_before) and not torch.equal(logits_of(model), before)
 
 
-def test_only_the_matrices_are_held_twice(model):
+def test_embedding_is_shared(model):
     assert prepacked(model).embed.weight.data_ptr() == model.embed.weight.data_ptr()
 
 
-def test_models_it_cannot_serve_come_back_as_they_are(model, monkeypatch):
+def test_model_is_returned_where_packing_is_impossible(model, monkeypatch):
     monkeypatch.setattr(module, "memory_bytes", lambda: 10_000)
-    assert prepacked(model) is model, "too large to be held twice"
+    assert prepacked(model) is model, "too large for a copy"
     monkeypatch.undo()
     model = model.double()
-    assert prepacked(model) is model, "no such product in float64"
+    assert prepacked(model) is model, "no float64 products"

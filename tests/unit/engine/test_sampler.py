@@ -1,4 +1,4 @@
-"""Counter-based sampling: the numbers are uniform and reproducible, and tokens follow the distribution they should."""
+"""Counter-based sampling: random numbers are uniform and reproducible, tokens follow their distribution."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def splitmix64(key: int, position: int) -> int:
     return z ^ (z >> 31)
 
 
-def test_uniform_is_splitmix64():
-    known = [6457827717110365317, 3203168211198807973, 9817491932198370423]  # widely printed outputs of seed 1234567
+def test_uniform_equals_splitmix64():
+    known = [6457827717110365317, 3203168211198807973, 9817491932198370423]  # published outputs for seed 1234567
     assert [splitmix64(1234567, i) for i in range(3)] == known
     positions = torch.tensor([0, 1, 2, 31, 70_000, 2**31])
     for key in (0, 1234567, 2**63 - 1, *keys_of(20).tolist()):
@@ -36,7 +36,7 @@ def test_uniform_is_splitmix64():
         assert uniform(torch.full_like(positions, key), positions).tolist() == expected
 
 
-def test_uniform_is_uniform_and_its_streams_are_unrelated():
+def test_uniform_numbers_are_uniform_and_uncorrelated():
     keys, positions = keys_of(300), torch.arange(300)
     grid = uniform(keys[:, None].expand(300, 300), positions[None].expand(300, 300))
     count = grid.numel()
@@ -53,7 +53,7 @@ def test_uniform_is_uniform_and_its_streams_are_unrelated():
 
 
 def chi_square(counts: torch.Tensor, probabilities: torch.Tensor) -> bool:
-    """Whether counts fit the probabilities, with five standard deviations to spare; what cannot occur does not."""
+    """Whether chi-square is within five standard deviations, and tokens of probability zero do not occur."""
     possible = probabilities > 0
     if counts[~possible].sum():
         return False
@@ -63,7 +63,7 @@ def chi_square(counts: torch.Tensor, probabilities: torch.Tensor) -> bool:
     return statistic <= freedom + 5 * (2 * freedom) ** 0.5
 
 
-def test_row_keys_are_distinct_and_depend_on_everything():
+def test_row_keys_depend_on_seed_prompt_and_sample():
     keys = [row_key(seed, prompt, s) for seed in range(8) for prompt in ("a", "b", "a:1", "1") for s in range(64)]
     assert len(set(keys)) == len(keys) and all(0 <= key < 2**63 for key in keys)
     assert row_key(3, "p", 5) == row_key(3, "p", 5)
@@ -73,7 +73,7 @@ def test_row_keys_are_distinct_and_depend_on_everything():
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0, 1.5, -INF, -3.0, 0.5])
 
 
-def draw(logits: torch.Tensor, count: int, **params) -> torch.Tensor:
+def sample_counts(logits: torch.Tensor, count: int, **params) -> torch.Tensor:
     keys = keys_of(count)
     tokens, _ = sample(logits.expand(count, -1), keys, torch.arange(count) % 7, SamplingParams(0, 8, **params))
     return torch.bincount(tokens, minlength=len(logits))
@@ -81,9 +81,11 @@ def draw(logits: torch.Tensor, count: int, **params) -> torch.Tensor:
 
 @pytest.mark.parametrize("temperature", [0.3, 0.7, 1.0, 1.8])
 def test_frequencies_follow_the_tempered_softmax(temperature):
-    counts = draw(LOGITS, 40_000, temperature=temperature)
+    counts = sample_counts(LOGITS, 40_000, temperature=temperature)
     assert chi_square(counts, torch.softmax(LOGITS / temperature, -1))
-    assert not chi_square(counts, torch.softmax(LOGITS / (temperature * 1.1), -1)), "the test sees small differences"
+    assert not chi_square(counts, torch.softmax(LOGITS / (temperature * 1.1), -1)), (
+        "the test must detect small differences"
+    )
 
 
 # softmax of LOGITS in order: tokens 0 (0.43), 4 (0.26), 1 (0.16), 7 (0.10), 2 (0.06), 3 (0.02), 6 (0.003)
@@ -94,7 +96,7 @@ def test_frequencies_follow_the_tempered_softmax(temperature):
         (1.0, 1, {0}),
         (1.0, 99, {0, 1, 2, 3, 4, 6, 7}),
         (0.4, 0, {0}),
-        (0.5, 0, {0, 4}),  # 0.43 has not reached 0.5, with the second it has
+        (0.5, 0, {0, 4}),  # 0.43 is below 0.5; with the second token it is above
         (0.8, 0, {0, 4, 1}),
         (0.95, 0, {0, 4, 1, 7, 2}),
         (0.95, 2, {0, 4}),
@@ -102,22 +104,22 @@ def test_frequencies_follow_the_tempered_softmax(temperature):
         (1e-9, 0, {0}),
     ],
 )
-def test_top_p_and_top_k_keep_the_right_tokens_in_their_proportions(top_p, top_k, kept):
+def test_top_p_and_top_k_keep_the_largest_tokens_in_proportion(top_p, top_k, kept):
     probabilities = torch.softmax(LOGITS, -1)
     cut = truncate(probabilities[None], top_p, top_k)[0]
     inside = torch.tensor([i in kept for i in range(len(LOGITS))])
     assert torch.equal(cut, torch.where(inside, probabilities, 0.0))
-    counts = draw(LOGITS, 10_000, top_p=top_p, top_k=top_k)
+    counts = sample_counts(LOGITS, 10_000, top_p=top_p, top_k=top_k)
     assert chi_square(counts, cut / cut.sum())
 
 
-def test_equal_probabilities_are_cut_at_the_first_tokens():
+def test_ties_are_resolved_in_favour_of_first_tokens():
     cut = truncate(torch.full((2, 8), 0.125), 1.0, 3)
     assert (cut > 0).tolist() == [[True] * 3 + [False] * 5] * 2
     assert int((truncate(torch.full((1, 8), 0.125), 0.5, 0) > 0).sum()) == 4  # exactly half
 
 
-def test_greedy_takes_the_largest_whatever_the_seed():
+def test_greedy_takes_the_largest_logit_for_every_seed():
     logits = torch.tensor([[0.0, 3.0, 1.0], [5.0, 5.0, 1.0]])
     for seed in range(20):
         tokens, logp = sample(logits, keys_of(2, seed), torch.tensor([0, 9]), SamplingParams(seed, 8, 0.0, 0.1, 2))
@@ -126,7 +128,7 @@ def test_greedy_takes_the_largest_whatever_the_seed():
 
 
 @pytest.mark.parametrize(("temperature", "top_p", "top_k"), [(1.0, 1.0, 0), (0.6, 0.9, 0), (2.0, 1.0, 4)])
-def test_logp_is_of_the_tempered_distribution_before_truncation(temperature, top_p, top_k):
+def test_logp_is_under_tempered_distribution_before_truncation(temperature, top_p, top_k):
     logits = torch.randn(64, 20, generator=torch.Generator().manual_seed(0))
     params = SamplingParams(0, 8, temperature, top_p, top_k)
     tokens, logp = sample(logits, keys_of(64), torch.zeros(64, dtype=torch.long), params)
@@ -135,7 +137,7 @@ def test_logp_is_of_the_tempered_distribution_before_truncation(temperature, top
     torch.testing.assert_close(logp, expected)
 
 
-def test_a_token_depends_on_its_own_row_only():
+def test_token_depends_on_its_own_row_only():
     logits = torch.randn(200, 30, generator=torch.Generator().manual_seed(1))
     keys, positions, params = keys_of(200), torch.arange(200) % 11, SamplingParams(0, 8, 1.0, 0.9, 12)
     tokens, _ = sample(logits, keys, positions, params)
@@ -159,7 +161,7 @@ EXTREME = {
 
 @pytest.mark.parametrize("name", EXTREME)
 @pytest.mark.parametrize("number", [0.0, 2.0**-53, 0.5, 1 - 2.0**-24, 1 - 2.0**-53])
-def test_impossible_tokens_are_never_drawn_even_at_the_ends_of_the_interval(monkeypatch, name, number):
+def test_tokens_of_probability_zero_are_never_sampled(monkeypatch, name, number):
     logits, possible = torch.tensor([EXTREME[name][0]]), EXTREME[name][1]
     monkeypatch.setattr(sampler, "uniform", lambda keys, positions: torch.full((1,), number, dtype=torch.float64))
     for params in (SamplingParams(0, 8), SamplingParams(0, 8, 0.5, 0.999, 3)):
@@ -169,8 +171,8 @@ def test_impossible_tokens_are_never_drawn_even_at_the_ends_of_the_interval(monk
             assert int(tokens) == (min(possible) if number == 0 else max(possible))
 
 
-def test_uneven_sums_of_many_small_probabilities_stay_inside():
-    """150,000 tokens: rounding makes the cumulative sum differ from 1."""
+def test_rounding_of_large_cumulative_sums_stays_in_range():
+    """With 150,000 tokens, rounding makes the cumulative sum differ from 1."""
     logits = torch.randn(4, 150_000, generator=torch.Generator().manual_seed(0)) * 3
     logits[:, 140_000:] = -INF
     tokens, logp = sample(logits, keys_of(4), torch.arange(4), SamplingParams(0, 8))

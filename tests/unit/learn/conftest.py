@@ -10,7 +10,7 @@ from r1kit.learn.learner import Learner
 
 @pytest.fixture
 def learner(make_decoder) -> Callable[..., Learner]:
-    """learner(**config): a learner whose reference model differs from its policy."""
+    """Make learners, called with changes to the config. The reference model differs from the policy."""
 
     def make(**changes: object) -> Learner:
         made = Learner(make_decoder(0), config(**changes))

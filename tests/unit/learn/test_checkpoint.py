@@ -1,4 +1,4 @@
-"""A run that is stopped and restored goes on bit for bit as if it had not been; only whole checkpoints count."""
+"""Restored training is bit-identical; only complete checkpoints are used."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_learner import everything, restore, same, save, tiny_learner, train
+from tiny_learner import all_equal, all_tensors, restore, save, tiny_learner, train
 
 from r1kit.learn import checkpoint
 from r1kit.learn.checkpoint import Checkpoints, checkpoints
@@ -18,47 +18,47 @@ def test_restored_training_is_bit_identical(tmp_path, stop, beta, dtype):
     learner = tiny_learner(0, beta, dtype)
     train(learner, range(stop))
     save(learner, {"step": stop, "cursor": 77, "tokens": 123}, tmp_path)
-    at_save = everything(learner)
+    at_save = all_tensors(learner)
     metrics = train(learner, range(stop, stop + 4))
-    final = everything(learner)
+    final = all_tensors(learner)
     assert not all(torch.equal(a, b) for a, b in zip(at_save, final, strict=True))
 
-    fresh = tiny_learner(9, beta, dtype)  # other weights: all must come from the checkpoint
+    fresh = tiny_learner(9, beta, dtype)  # other weights, so that all must come from the checkpoint
     assert restore(fresh, tmp_path) == {"step": stop, "cursor": 77, "tokens": 123}
-    assert same(everything(fresh), at_save)
+    assert all_equal(all_tensors(fresh), at_save)
     assert train(fresh, range(stop, stop + 4)) == metrics
-    assert same(everything(fresh), final)
+    assert all_equal(all_tensors(fresh), final)
 
 
-def test_saving_changes_nothing(tmp_path):
+def test_saving_does_not_change_training(tmp_path):
     saved, untouched = (tiny_learner(0, 0.02) for _ in range(2))
     for step in range(4):
         train(saved, range(step, step + 1))
         save(saved, {"step": step + 1}, tmp_path)
     train(untouched, range(4))
-    assert same(everything(saved), everything(untouched))
+    assert all_equal(all_tensors(saved), all_tensors(untouched))
 
 
-def test_before_the_first_update_there_is_nothing_to_save(tmp_path):
+def test_nothing_is_saved_before_the_first_update(tmp_path):
     learner = tiny_learner(0, 0.0)
     save(learner, {"step": 0}, tmp_path / "checkpoints")
     assert not (tmp_path / "checkpoints").exists() and not learner.optimizer.state
 
 
-def test_what_is_saved_is_the_moment_of_saving(tmp_path):
-    """Training goes on while the checkpoint is written: its tensors are copies."""
+def test_checkpoint_holds_the_weights_at_the_call_of_save(tmp_path):
+    """Training continues while the checkpoint is written in the background."""
     learner = tiny_learner(0, 0.02)
     train(learner, range(4))
-    at_save = everything(learner)
+    at_save = all_tensors(learner)
     with Checkpoints(tmp_path) as kept:
         kept.save(learner, {"step": 4})
         train(learner, range(4, 7))
     fresh = tiny_learner(9, 0.02)
     restore(fresh, tmp_path)
-    assert same(everything(fresh), at_save)
+    assert all_equal(all_tensors(fresh), at_save)
 
 
-def test_logs_are_cut_back_to_what_they_were(tmp_path, capsys):
+def test_restore_truncates_logs(tmp_path, capsys):
     learner, log = tiny_learner(0, 0.0), tmp_path / "metrics.jsonl"
     train(learner, range(1))
     log.write_text("before\n")
@@ -70,13 +70,13 @@ def test_logs_are_cut_back_to_what_they_were(tmp_path, capsys):
         log.write_text("")
         kept.restore(learner)
     assert "7 bytes shorter than at the checkpoint" in capsys.readouterr().err
-    log.write_text("of a stage without checkpoint\n")
+    log.write_text("row\n")
     with Checkpoints(tmp_path / "none", [log]) as kept:
         assert kept.restore(learner) is None and log.read_text() == ""
 
 
-def test_restored_weights_are_still_the_engines_own(tmp_path):
-    """Loading fills the tensors in place: whoever shares the module, tied matrices included, sees the new weights."""
+def test_restore_fills_tensors_in_place(tmp_path):
+    """The engine shares the module, tied embeddings included, and so sees the restored weights."""
     learner = tiny_learner(0, 0.0)
     train(learner, range(1))
     save(learner, {"step": 1}, tmp_path)
@@ -88,7 +88,7 @@ def test_restored_weights_are_still_the_engines_own(tmp_path):
     assert model.head_weight is model.embed.weight
 
 
-def test_the_newest_stay_and_what_a_kill_left_behind_goes(tmp_path):
+def test_newest_checkpoints_stay_and_temporary_ones_are_deleted(tmp_path):
     learner = tiny_learner(0, 0.0)
     assert checkpoints(tmp_path) == [] and restore(learner, tmp_path) is None
     for name in (".step_00000099.tmp", ".step_00000098.old", "step_00000097.tmp", "step_12", "notes"):
@@ -102,18 +102,18 @@ def test_the_newest_stay_and_what_a_kill_left_behind_goes(tmp_path):
     ]  # fmt: skip
 
 
-def test_the_old_goes_only_when_the_new_has_been_read_back(tmp_path, monkeypatch, capsys):
+def test_old_checkpoint_is_deleted_only_after_the_new_one_is_verified(tmp_path, monkeypatch, capsys):
     learner = tiny_learner(0, 0.0)
     for step in (1, 2):
         train(learner, range(step, step + 1))
         save(learner, {"step": step}, tmp_path)
     publish = checkpoint.publish
 
-    def publish_on_a_bad_disk(aside: Path, final: Path) -> None:
-        publish(aside, final)
+    def publish_on_bad_disk(temporary: Path, final: Path) -> None:
+        publish(temporary, final)
         next(final.glob("*.distcp")).write_bytes(b"other")
 
-    monkeypatch.setattr(checkpoint, "publish", publish_on_a_bad_disk)
+    monkeypatch.setattr(checkpoint, "publish", publish_on_bad_disk)
     train(learner, range(3, 4))
     save(learner, {"step": 3}, tmp_path)
     said = capsys.readouterr().err

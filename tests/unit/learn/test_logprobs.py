@@ -1,4 +1,4 @@
-"""Chunked log-probabilities equal log_softmax over all logits, gradients included, and never hold all logits."""
+"""Chunked log-probabilities equal log_softmax over all logits, gradients too, without holding all logits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ N, D, V = 53, 12, 97
 
 
 class LargestTensor(TorchDispatchMode):
-    """Remembers how many elements the largest result of any operation had, backward included."""
+    """Records the largest number of elements in any operation's result, backward pass included."""
 
     elements = 0
 
@@ -33,8 +33,8 @@ def inputs(seed: int = 0):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6, 2.0])
-@pytest.mark.parametrize("chunk", [1, V, 10 * V, 26 * V + 5, N * V, 2**24])  # 1, 1, 10, 26, all and all rows at once
-def test_equals_log_softmax_of_all_logits(monkeypatch, chunk, temperature):
+@pytest.mark.parametrize("chunk", [1, V, 10 * V, 26 * V + 5, N * V, 2**24])  # rows per chunk: 1, 1, 10, 26, all, all
+def test_logprobs_equal_log_softmax_of_all_logits(monkeypatch, chunk, temperature):
     monkeypatch.setattr(logprobs, "CHUNK_ELEMENTS", chunk)
     hidden, head, targets, weights = inputs()
     all_logp = torch.log_softmax(hidden @ head.T / temperature, dim=-1)
@@ -49,11 +49,11 @@ def test_equals_log_softmax_of_all_logits(monkeypatch, chunk, temperature):
         torch.testing.assert_close(found, gradient, rtol=1e-5, atol=1e-5)
 
 
-def test_all_logits_are_never_held(monkeypatch):
+def test_full_logits_are_never_held(monkeypatch):
     rows = 4
     monkeypatch.setattr(logprobs, "CHUNK_ELEMENTS", rows * V)
     hidden, head, targets, weights = inputs()
-    saved: dict[int, int] = {}  # memory kept for the backward pass, shared memory once
+    saved: dict[int, int] = {}  # elements saved for the backward pass, by storage
 
     def remember(tensor):
         saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes() // 4
@@ -63,11 +63,11 @@ def test_all_logits_are_never_held(monkeypatch):
         logp = token_logprobs(hidden, head, targets)
         kept = sum(saved.values())
         (logp * weights).sum().backward()
-    assert kept < V * D + N * D + 8 * N < N * V, "more than the inputs and a few numbers a position is kept"
+    assert kept < V * D + N * D + 8 * N < N * V, "saved more than the inputs and a few numbers per position"
     assert largest.elements <= max(rows * V, V * D, N * D) < N * V
 
 
-def test_logits_are_fp32_even_of_low_precision_weights():
+def test_logprobs_of_bfloat16_weights_are_fp32():
     hidden, head, targets, _ = inputs()
     logp, entropy = token_logprobs_and_entropy(hidden.bfloat16(), head.bfloat16(), targets)
     assert logp.dtype == entropy.dtype == torch.float32
@@ -75,7 +75,7 @@ def test_logits_are_fp32_even_of_low_precision_weights():
     torch.testing.assert_close(logp, exact, rtol=0.02, atol=0.1)
 
 
-def test_no_positions_at_all():
+def test_zero_positions():
     hidden, head, targets, _ = inputs()
     logp, entropy = token_logprobs_and_entropy(hidden[:0], head, targets[:0])
     assert logp.shape == entropy.shape == (0,)

@@ -1,6 +1,6 @@
-"""The objectives against numbers worked out by hand, their gradients, and that splitting a step changes nothing.
+"""Objectives: a worked example, gradients, and independence of how a step is split.
 
-The example: two sequences of 3 and 2 tokens, advantages 2 and -1, epsilon 0.2, beta 0.1.
+The worked example: two sequences of 3 and 2 tokens, advantages 2 and -1, epsilon 0.2, beta 0.1.
 
     ratio pi/pi_old   1.5  1    0.5  |  0.5  1.5      1.5 and 0.5 are outside [0.8, 1.2]
     pi_ref/pi         2    1    0.5  |  1    4
@@ -11,26 +11,26 @@ The example: two sequences of 3 and 2 tokens, advantages 2 and -1, epsilon 0.2, 
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from r1kit.learn.kl import KLPenalty, k3
+from r1kit.config import RL
+from r1kit.learn.kl import KLPenalty
 from r1kit.learn.loss import OBJECTIVES, Clip, Norm, Terms, is_clipped, surrogate
 
 CLIP, BETA = Clip(0.2, 0.2), 0.1
 KL_PENALTY, NO_KL = KLPenalty(BETA), KLPenalty(0)
 NORM = Norm(sequences=2, tokens=5, max_tokens=10)
-LOGP = [[-1.0, -2.0, -0.5], [-0.4, -3.0, 7.0]]  # the last number of each second row is padding: never to be read
+LOGP = [[-1.0, -2.0, -0.5], [-0.4, -3.0, 7.0]]  # the last number of each second row is padding and must not count
 RATIO = [[1.5, 1.0, 0.5], [0.5, 1.5, 9.0]]
 REF_RATIO = [[2.0, 1.0, 0.5], [1.0, 4.0, 99.0]]
 MASK = [[True, True, True], [True, True, False]]
 KL_SUMS = (0.5, 3 - math.log(4))  # per sequence: (1 - ln 2) + 0 + (ln 2 - 0.5), and 0 + (3 - ln 4)
 KL_MEANS = (0.5 + (3 - math.log(4)) * 1.5) / 3  # 0.5 / 3 + (3 - ln 4) / 2
 
-POLICY = {  # the loss without KL
+POLICY = {  # loss without KL
     "grpo": -(5.4 / 3 - 2.3 / 2) / 2,
     "dr_grpo": -(5.4 - 2.3) / (2 * 10),
     "dapo": -(5.4 - 2.3) / 5,
@@ -41,7 +41,7 @@ POLICY = {  # the loss without KL
     # weights clamped to 1.2, 1, 0.8 | 0.8, 1.2; sum of w A logp = 2 (-1.2 - 2 - 0.4) - (-0.32 - 3.6) = -3.28
     "cispo": 3.28 / 5,
 }
-KL = {  # what multiplies beta
+KL = {  # factor of beta
     "grpo": KL_MEANS / 2,
     "dr_grpo": sum(KL_SUMS) / (2 * 10),
     "dapo": sum(KL_SUMS) / 5,
@@ -60,13 +60,13 @@ def example(with_reference: bool = True) -> Terms:
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_objectives_by_hand(name):
+def test_objectives_match_worked_example(name):
     assert OBJECTIVES[name].loss(example(False), CLIP, KL_PENALTY, NORM).item() == pytest.approx(POLICY[name], abs=1e-9)
     total = POLICY[name] + BETA * KL[name]
     assert OBJECTIVES[name].loss(example(), CLIP, KL_PENALTY, NORM).item() == pytest.approx(total, abs=1e-9)
 
 
-def test_clips_of_sequence_ratios_and_clip_higher_by_hand():
+def test_asymmetric_clip_matches_worked_example():
     low = Clip(0.05, 0.3)
     # gspo: min(2 * 0.908560, 2 * 0.95) = 1.817121 and min(-0.866025, -0.95) = -0.95
     assert OBJECTIVES["gspo"].loss(example(False), low, NO_KL, NORM).item() == pytest.approx(-(1.8171205928 - 0.95) / 2)
@@ -76,25 +76,25 @@ def test_clips_of_sequence_ratios_and_clip_higher_by_hand():
     assert OBJECTIVES["cispo"].loss(example(False), low, NO_KL, NORM).item() == pytest.approx(3.27 / 5)
 
 
-# Where a gradient remains: token ratios lose the first token of each sequence, sequence ratios the second sequence.
+# Where a gradient remains. Token ratios: not at the first token of each sequence; sequence ratios: not in the second.
 ACTIVE = {"grpo_sequence": [[1, 1, 1], [0, 0, 0]], "gspo": MASK, "cispo": MASK}
-ACTIVE |= dict.fromkeys(("grpo", "dr_grpo", "dapo"), [[0, 1, 1], [0, 1, 0]])
+ACTIVE |= {name: [[0, 1, 1], [0, 1, 0]] for name in ("grpo", "dr_grpo", "dapo")}
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_the_clip_removes_gradients_where_is_clipped_says(name):
+def test_gradient_is_zero_exactly_where_is_clipped(name):
     terms = example(False)
     OBJECTIVES[name].loss(terms, CLIP, NO_KL, NORM).backward()
     active = torch.tensor(ACTIVE[name], dtype=torch.bool)
     assert torch.equal(terms.logp_BT.grad != 0, active)
-    if name != "cispo":  # clips the weight and keeps the gradient
+    if name != "cispo":  # it clips the weight and keeps the gradient
         ratio = OBJECTIVES[name].ratio(terms)
-        said = is_clipped(ratio, terms.advantages_B[:, None], CLIP)
-        assert torch.equal(said & terms.mask_BT, ~active & terms.mask_BT)
+        clipped = is_clipped(ratio, terms.advantages_B[:, None], CLIP)
+        assert torch.equal(clipped & terms.mask_BT, ~active & terms.mask_BT)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_gradient_at_ratio_one(name):
+def test_gradient_at_ratio_one_matches_deepseekmath(name):
     """DeepSeekMath eq. 21: each token's coefficient is A + beta (pi_ref / pi - 1)."""
     terms = example()
     terms = Terms(terms.logp_BT, terms.logp_BT.detach(), terms.ref_logp_BT, terms.advantages_B, terms.mask_BT)
@@ -122,7 +122,7 @@ def test_cispo_keeps_the_gradient_of_clipped_tokens():
     torch.testing.assert_close(-terms.logp_BT.grad, expected)
 
 
-def test_epsilon_ten_clips_only_large_ratios_of_good_answers():
+def test_epsilon_ten_clips_only_large_ratios_with_positive_advantage():
     """R1's epsilon: the interval is [-9, 11], so only A > 0 and ratio > 11 is ever clipped."""
     clip = Clip(10, 10)
     ratios = torch.logspace(-6, 6, 121, dtype=torch.float64)
@@ -137,24 +137,6 @@ def test_epsilon_ten_clips_only_large_ratios_of_good_answers():
         assert (ratio.grad[clipped] == 0).all() and (ratio.grad[~clipped & (ratios != 11)] == advantage).all()
 
 
-@given(st.lists(st.floats(-20, 0), min_size=1, max_size=8), st.floats(-10, 10))
-def test_k3_is_never_negative_and_zero_only_without_difference(logps, shift):
-    logp = torch.tensor(logps, dtype=torch.float64)
-    assert (k3(logp, logp + shift) >= 0).all() and (k3(logp, logp) == 0).all()
-    if abs(shift) > 1e-3:
-        assert (k3(logp, logp + shift) > 0).all()
-
-
-def test_k3_is_an_unbiased_estimate_of_kl():
-    generator = torch.Generator().manual_seed(0)
-    p, q = torch.softmax(torch.randn(2, 12, generator=generator, dtype=torch.float64), dim=-1)
-    kl = float((p * (p.log() - q.log())).sum())
-    assert float((p * k3(p.log(), q.log())).sum()) == pytest.approx(kl, rel=1e-12)  # its exact expectation
-    drawn = torch.multinomial(p, 200_000, replacement=True, generator=generator)
-    values = k3(p.log()[drawn], q.log()[drawn])
-    assert abs(float(values.mean()) - kl) < 4 * float(values.std()) / 200_000**0.5
-
-
 def random_terms(seed: int) -> Terms:
     generator = torch.Generator().manual_seed(seed)
     logp, old, ref = -3 * torch.rand(3, 6, 9, generator=generator, dtype=torch.float64)
@@ -165,24 +147,25 @@ def random_terms(seed: int) -> Terms:
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_splitting_a_step_adds_up_to_the_whole(name):
+def test_losses_of_micro_batches_add_up(name):
     for seed, parts in enumerate([[0, 1, 2, 3, 4, 5], [[5, 0], [1], [4, 2, 3]], [[3], [0, 1, 2, 4, 5]]]):
         terms, norm = random_terms(seed), Norm(6, 24, 16)
-        whole = OBJECTIVES[name].loss(terms, CLIP, KL_PENALTY, norm)
-        (expected,) = torch.autograd.grad(whole, terms.logp_BT)
+        full = OBJECTIVES[name].loss(terms, CLIP, KL_PENALTY, norm)
+        (expected,) = torch.autograd.grad(full, terms.logp_BT)
         total = 0
         for part in parts:
             rows = torch.tensor([part]).flatten()
             fields = (terms.logp_BT, terms.old_logp_BT, terms.ref_logp_BT, terms.advantages_B, terms.mask_BT)
             total = total + OBJECTIVES[name].loss(Terms(*(x[rows] for x in fields)), CLIP, KL_PENALTY, norm)
         (gradient,) = torch.autograd.grad(total, terms.logp_BT)
-        torch.testing.assert_close(total, whole, rtol=1e-6, atol=1e-12)
+        torch.testing.assert_close(total, full, rtol=1e-6, atol=1e-12)
         torch.testing.assert_close(gradient, expected, rtol=1e-6, atol=1e-12)
-        assert whole != 0 and gradient.abs().sum() > 0
+        assert full != 0
+        assert gradient.abs().sum() > 0
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_padding_and_empty_sequences_count_for_nothing(name):
+def test_padding_and_empty_sequences_do_not_count(name):
     terms, norm = random_terms(7), Norm(6, 24, 16)
     loss = OBJECTIVES[name].loss(terms, CLIP, KL_PENALTY, norm)
     (gradient,) = torch.autograd.grad(loss, terms.logp_BT)
@@ -194,3 +177,7 @@ def test_padding_and_empty_sequences_count_for_nothing(name):
         terms.advantages_B[kept], terms.mask_BT[kept],
     )  # fmt: skip
     torch.testing.assert_close(OBJECTIVES[name].loss(changed, CLIP, KL_PENALTY, norm), loss)
+
+
+def test_recipes_accept_exactly_the_objectives_there_are():
+    assert get_args(RL.model_fields["objective"].annotation) == tuple(OBJECTIVES)

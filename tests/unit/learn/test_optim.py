@@ -1,4 +1,4 @@
-"""AdamW, its schedules and clipping, each against numbers worked out by hand."""
+"""AdamW, schedules and clipping against worked examples; the two copies of mixed precision."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def rates(steps: int, **changes) -> list[float]:
     return [learning_rate(config, step, steps) for step in range(steps)]
 
 
-def test_schedules_by_hand():
+def test_schedules_match_worked_examples():
     assert rates(4) == [1, 1, 1, 1]
     assert rates(4, lr_scheduler_type="linear", min_lr_ratio=0.2) == pytest.approx([1, 0.8, 0.6, 0.4])
     warm = rates(6, lr_scheduler_type="linear", min_lr_ratio=0, warmup_steps=2)
@@ -32,7 +32,7 @@ def test_schedules_by_hand():
 
 
 @pytest.mark.parametrize("kind", ["constant", "linear", "cosine"])
-def test_schedules_rise_once_and_never_fall_below_the_floor(kind):
+def test_schedules_warm_up_then_decay_to_min_lr_ratio(kind):
     values = rates(300, lr_scheduler_type=kind, min_lr_ratio=0.1, warmup_steps=30)
     assert values[:30] == sorted(values[:30]) and values[29] == values[30] == 1
     assert values[30:] == sorted(values[30:], reverse=True) and values[-1] >= 0.1
@@ -45,14 +45,14 @@ class Tiny(nn.Module):
         self.matrix, self.gain = nn.Parameter(torch.full((1, 2), 2.0)), nn.Parameter(torch.ones(1))
 
 
-def test_one_update_by_hand():
+def test_first_update_matches_worked_example():
     model = Tiny()
     config = Optimizer(learning_rate=9.0, weight_decay=0.5, adam_beta1=0.9, adam_beta2=0.99)
     optimizer = make_optimizer(model, config)
     model.matrix.grad, model.gain.grad = torch.tensor([[3.0, 0.0]]), torch.tensor([4.0])
     norm = update(model, optimizer, rate=0.1, max_grad_norm=1.0)
     assert norm == pytest.approx(5)  # sqrt(9 + 16), before clipping
-    # the first step of Adam is the rate times the sign of the gradient; matrices decay by rate * 0.5, gains do not
+    # Adam's first update is the rate times the sign of the gradient. Matrices decay by rate * 0.5, gains do not.
     torch.testing.assert_close(model.matrix.detach(), torch.tensor([[2 * 0.95 - 0.1, 2 * 0.95]]))
     torch.testing.assert_close(model.gain.detach(), torch.tensor([0.9]))
     assert model.matrix.grad is None and model.gain.grad is None
@@ -62,7 +62,7 @@ def test_one_update_by_hand():
     torch.testing.assert_close(second_moment, torch.tensor([0.01 * 0.64]), rtol=1e-4, atol=0)
 
 
-def test_gradients_within_the_limit_are_left_alone():
+def test_small_gradients_are_not_clipped():
     model = Tiny()
     optimizer = make_optimizer(model, Optimizer())
     model.matrix.grad, model.gain.grad = torch.tensor([[0.3, 0.0]]), torch.tensor([0.4])
@@ -71,7 +71,7 @@ def test_gradients_within_the_limit_are_left_alone():
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
-def test_a_gradient_that_is_not_finite_makes_no_step(poison):
+def test_non_finite_gradients_are_dropped(poison):
     model = torch.nn.Linear(3, 2)
     optimizer = make_optimizer(model, Optimizer())
     for value in (1.0, poison):
@@ -83,11 +83,11 @@ def test_a_gradient_that_is_not_finite_makes_no_step(poison):
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_a_bfloat16_copy_computes_and_its_fp32_master_learns():
+def test_compute_copy_sends_gradients_to_fp32_master():
     master = nn.Linear(1, 1, bias=False)
     assert compute_copy(master, torch.float32) is master
     copied = compute_copy(master, torch.bfloat16)
-    for x in (256.0, 1.0):  # in bfloat16 their sum is 256
+    for x in (256.0, 1.0):  # in bfloat16, 256 + 1 is 256
         copied(torch.tensor([x], dtype=torch.bfloat16)).backward()
     assert copied.weight.grad is None and master.weight.grad.item() == 257
     master.weight.data.fill_(1 / 3)
