@@ -11,6 +11,7 @@ import pytest
 from paths import ROOT
 from public_data import FIXTURES, fixture_and_shared
 
+from r1kit.rewards import services
 from r1kit.rewards.grade_file import KINDS, MAX_LINE_BYTES, grade_line, grade_stream
 from r1kit.rewards.verifiers import VERIFIERS
 
@@ -69,7 +70,6 @@ CASES = [
     ({"kind": "told", "gold": "Hello there.", "response": "<think>greet</think> hello there"}, 1),
     ({"kind": "told", "gold": "Hello there.", "response": "<think>greet</think> hello there, you"}, 0),
     ({"kind": "names", "gold": "Ann, Bob", "response": "Bob and Ann"}, 1),
-    ({"kind": "reasoning_gym", "problem": "2+2?", "gold": "4", "response": "4"}, None),
     ({"kind": "accuracy", "gold": "4", "response": "4"}, None),
     ({"kind": "judge", "problem": "q", "gold": "5", "response": "5"}, None),
     ({"kind": "nope", "response": "x"}, None),
@@ -77,6 +77,21 @@ CASES = [
     ({"kind": "math", "gold": "5", "response": None}, None),
     ({"response": "x"}, None),
 ]  # fmt: skip
+SANDBOXED = {"code", "cruxeval", "reasoning_gym"}
+ADD = "```python\ndef add(a, b):\n    return a + b\n```"
+LENGTH = "def f(text):\n    return len(text)\n"
+PROGRAM_CASES = [
+    ({"kind": "code", "tests": ["assert add(1, 2) == 3", "assert add(1, 2) == 4"], "response": ADD}, 0.5),
+    ({"kind": "code", "gold": [[[1, 2], 3]], "entry_point": "add", "response": ADD}, 1),
+    ({"kind": "code", "tests": [], "response": ADD}, None),
+    ({"kind": "code", "tests": ["assert add(1, 2) == 3"], "language": "rust", "response": ADD}, None),
+    ({"kind": "cruxeval", "gold": "3", "response": "[ANSWER]3[/ANSWER]"}, 1),
+    ({"kind": "cruxeval", "gold": 3, "response": "f('abc') == 4"}, 0),
+    ({"kind": "cruxeval", "gold": {"code": LENGTH, "output": "3"}, "mode": "input", "response": "f('abc')"}, 1),
+    ({"kind": "cruxeval", "gold": "3", "problem": f"```python\n{LENGTH}```", "predict": "input", "response": "''"}, 0),
+    ({"kind": "cruxeval", "gold": "3", "predict": "input", "response": "f('abc')"}, None),
+    ({"kind": "cruxeval", "response": "f('abc')"}, None),
+]
 BROKEN = [
     b"",
     b"not json",
@@ -96,6 +111,13 @@ def test_verdict_on_one_line(row, score):
     assert (
         verdict["reason"] and verdict["ms"] >= 0 and set(verdict) == {"score", "correct", "extracted", "reason", "ms"}
     )
+
+
+@pytest.mark.parametrize(("row", "score"), PROGRAM_CASES)
+def test_verdict_on_programs_and_predictions(row, score, sandbox, monkeypatch):
+    monkeypatch.setattr(services, "sandbox", lambda: sandbox)
+    verdict = grade_line(json.dumps(row))
+    assert verdict["score"] == score, verdict
 
 
 def run(lines: list[bytes], *options: str) -> list[dict]:
@@ -171,4 +193,4 @@ def test_countdown_cases_are_graded_as_stated(path):
 
 def test_every_verifier_is_a_kind():
     assert KINDS.keys() == {*VERIFIERS, "format", "language"}
-    assert {row["kind"] for row, _ in CASES if isinstance(row.get("kind"), str)} >= KINDS.keys() - {"code", "cruxeval"}
+    assert {row["kind"] for row, _ in CASES if isinstance(row.get("kind"), str)} >= KINDS.keys() - SANDBOXED

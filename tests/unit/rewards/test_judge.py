@@ -1,6 +1,8 @@
 """The judge and its client, against a local HTTP server that misbehaves on demand."""
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +18,9 @@ from r1kit.rewards.judge import accuracy
 from r1kit.rewards.judge import client as client_module
 from r1kit.rewards.judge.client import Client
 from r1kit.rewards.judge.endpoint import Endpoint, EndpointError
-from r1kit.rewards.score import RewardError, grade
+from r1kit.rewards.score import RewardError, ScoreRequest, grade
 from r1kit.rewards.services import Settings
+from r1kit.rewards.workers.pool import RewardPool
 from r1kit.types import Problem
 
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 10}
@@ -59,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.close()
             return
         if step == "sleep":
-            time.sleep(0.3)
+            time.sleep(0.2)
         if step == "drip":
             self.send_response(200)
             self.end_headers()
@@ -215,7 +218,7 @@ def test_answers_are_cached_counted_and_priced(server, tmp_path, monkeypatch):
 
 def test_threads_share_a_client_and_never_exceed_max_concurrent(server, tmp_path):
     server.script = ["sleep"]
-    clients = [Client(server.endpoint(max_concurrent=3, cache=str(tmp_path), total_timeout=2.0)) for _ in range(2)]
+    clients = [Client(server.endpoint(max_concurrent=3, cache=str(tmp_path), total_timeout=1.5)) for _ in range(2)]
     with ThreadPoolExecutor(12) as threads:  # the limit holds for all clients of an endpoint
         answers = list(threads.map(lambda i: clients[i % 2].complete([], seed=i).text, range(24)))
     assert answers == ["sleep"] * 24 and server.most_in_flight == 3, "waiting for a slot does not use up the timeout"
@@ -230,7 +233,23 @@ def test_judge_grades_problems_by_the_summary_only(with_judge):
     assert grade(problem, "<think>hm").status == "unparseable" and services.take_usage()["requests"] == 1
 
 
+def test_judge_of_the_settings_grades_in_worker_processes(server):
+    problem = Problem("p", "Capital of France?", "Paris", "judge")
+    server.script = [500, "Verdict: correct", "Verdict: incorrect"]
+    with RewardPool(1, settings=Settings(judge=server.endpoint(prompt_price=1.0))) as pool:
+        scores = pool.score_many([ScoreRequest(problem, text, {"accuracy": 1.0}) for text in ("It is Paris.", "Rome.")])
+        report = pool.take_report()
+    assert [score.total for score in scores] == [1.0, 0.0]
+    assert report["time/judge/requests"] == 3 and report["time/judge/retries"] == 1
+    assert report["time/judge/cost"] == pytest.approx(0.002) and report["grading/judge/right"] == 1
+
+
+def test_no_http_library_is_imported_without_a_judge():
+    code = "import sys, r1kit.rewards.grade_file, r1kit.rewards.workers.pool; print('httpx' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
 def test_missing_judge_names_the_recipe_key():
     services.configure(Settings())
     with pytest.raises(RewardError, match=r"set judge = \{ base_url = .* recipe, or give --judge-url"):
-        grade(Problem("p", "Capital of France?", "Paris", "judge"), "Paris", free=True)
+        grade(Problem("p", "Capital of France?", "Paris", "judge"), "Paris", free_form=True)

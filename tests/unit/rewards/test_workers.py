@@ -98,6 +98,7 @@ def test_score_many_collects_what_begin_started(folder):
         )
 
 
+@pytest.mark.slow
 def test_requests_that_die_twice_or_hang_are_masked(folder):
     with RewardPool(2, settings=replace(folder, timeout=4.0)) as pool:
         assert totals(pool.score_many(requests("slow", ["a", "hang", "b", "c"]))) == [1.0, None, 1.0, 1.0]

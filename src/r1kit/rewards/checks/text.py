@@ -70,7 +70,7 @@ def _judge_fuzzy(golds: Sequence[str], reply: Reply) -> Verdict:
     if not reply.answers:
         return reply.no_answer()
     f1 = max(0.0, min(word_f1(golds, answer) for answer in reply.answers))
-    reason = f"word F1 {f1:.2f}; right from {FUZZY_RIGHT}"
+    reason = f"word F1 {f1:.2f}; at least {FUZZY_RIGHT} is required"
     return Verdict(f1, reply.answers[-1], reason, "right" if f1 >= FUZZY_RIGHT else "wrong")
 
 

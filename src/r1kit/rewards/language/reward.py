@@ -12,10 +12,10 @@ from r1kit.types import Problem
 def _judge(request: ScoreRequest) -> Verdict:
     thinking = Reply(request.text, request.think_open).thinking
     if not thinking.strip():
-        return Verdict(0.0, None, "there is no text whose language could be identified", "unparseable")
+        return Verdict(0.0, None, "there is no text to identify the language of", "unparseable")
     language = request.problem.language
     share = consistency(thinking, language, request.problem.extra.get("languages", ()))
-    reason = f"{share:.1%} of the words are {language}; a text counts as {language} from {ONE_LANGUAGE:.0%}"
+    reason = f"{share:.1%} of the words are {language}; at least {ONE_LANGUAGE:.0%} are required"
     return Verdict(share, language, reason, "right" if share >= ONE_LANGUAGE else "wrong")
 
 
