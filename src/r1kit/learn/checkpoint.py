@@ -27,7 +27,7 @@ from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 
 from r1kit.console import say
-from r1kit.files import damage, fsync, publish, read_json, seal, write_bytes
+from r1kit.files import find_damage, fsync, publish, read_json, write_bytes, write_manifest
 
 KEEP = 2  # the newest, and one to fall back on
 PROGRESS = "progress.json"
@@ -122,10 +122,10 @@ class Checkpoints:
             for log in self.logs:
                 if log.exists():
                     fsync(log)  # the checkpoint relies on the lines written so far
-            seal(temporary)
+            write_manifest(temporary)
             publish(temporary, final)
             fsync(self.directory.parent)  # the first checkpoint creates `checkpoints` itself
-            if faults := damage(final):
+            if faults := find_damage(final):
                 raise OSError(f"read back differently from what was written: {', '.join(faults)}")
         except OSError as error:
             for unusable in (temporary, final):
@@ -144,7 +144,7 @@ class Checkpoints:
 
     def _newest_undamaged(self) -> Path | None:
         while (path := self.newest()) is not None:
-            if not (faults := damage(path)):
+            if not (faults := find_damage(path)):
                 return path
             renamed = path.with_name(f"damaged_{path.name}")
             shutil.rmtree(renamed, ignore_errors=True)
