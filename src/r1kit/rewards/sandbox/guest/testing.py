@@ -62,7 +62,7 @@ class Unknown(BaseException):
 
 
 class ProgramError(Exception):
-    """The program failed with something else than one of Python's own exceptions."""
+    """The program failed with an error that is not one of Python's built-in exceptions."""
 
 
 class Remote:
