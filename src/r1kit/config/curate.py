@@ -56,7 +56,7 @@ class Curate(StageConfig, Sampling):
                     f'makes = "{self.makes}" needs a judge: "oracle:sprout", or base_url and model of an endpoint'
                 )
             if self.rewriter or self.data:
-                raise ValueError(f'`rewriter` and `data` need makes = "records", not "{self.makes}": remove them')
+                raise ValueError(f'makes = "{self.makes}": rewriter and data are for records only; remove them')
         if self.makes == "pairs" and self.samples < 2:
             raise ValueError(f'samples = {self.samples}: must be at least 2 for makes = "pairs"')
         return self

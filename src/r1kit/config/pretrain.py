@@ -54,9 +54,9 @@ class Pretrain(StageConfig, Optimizer):
     @model_validator(mode="after")
     def _new_or_existing(self) -> Pretrain:
         if self.model is None and (self.architecture is None or self.vocab_size is None):
-            raise ValueError("give `model` to continue with a model, or `architecture` and `vocab_size` for a new one")
+            raise ValueError("give either model (to continue with it) or architecture and vocab_size (of a new one)")
         if self.model is not None and (self.architecture or self.vocab_size):
-            raise ValueError("`model` already has an architecture and a vocabulary: remove the keys or `model`")
+            raise ValueError("model has its own architecture and vocab_size: remove these keys or model")
         return self
 
     @override

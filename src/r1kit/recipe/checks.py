@@ -100,7 +100,7 @@ class _Check:
             models = {n for n in rewards if n in self.earlier and self.earlier[n].output == "reward model"}
             if models and at == ("rewards",):
                 text = (
-                    f"{', '.join(sorted(models))}: a reward model can only grade prompts under `general` (paper eq. 9)"
+                    f"{', '.join(sorted(models))}: a reward model can only grade prompts under general (paper eq. 9)"
                 )
                 yield Mistake((*self.at, *at), text)
             try:

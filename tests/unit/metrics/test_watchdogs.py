@@ -53,8 +53,8 @@ def test_severities_can_be_set_by_name() -> None:
     assert [alert.watchdog.severity for alert in check(History(rows), {"high_kl": "stop"})] == ["stop"]
     assert names(rows, high_kl="off") == set()
     stage = RL(kind="rl", model="sprout-base", prompts=["world:logic"], watchdogs={"hi_kl": "off"})
-    [(at, message)] = cross_checks(Recipe(name="r", stage={"zero": stage}))
-    assert at == ("stage", "zero", "watchdogs", "hi_kl") and "high_kl" in message
+    [mistake] = cross_checks(Recipe(name="r", stage={"zero": stage}))
+    assert mistake.location == ("stage", "zero", "watchdogs", "hi_kl") and "high_kl" in mistake.text
 
 
 def test_sampling_gap_limit_depends_on_the_dtype() -> None:

@@ -133,9 +133,9 @@ data = ["cold", "world:safety"]
 @pytest.mark.parametrize(
     ("change", "mistake"),
     [
-        ('stage.cold.makes="pairs"', 'stage.cold: pairs need a judge: "oracle:sprout"'),
-        ('stage.cold.data=["world:logic"]', "stage.cold.data[0]: 'logic': no world that has records; allowed: talk"),
-        ('stage.cold.prompts=["world:tallk"]', "stage.cold.prompts[0]: 'tallk': no such world; did you mean talk?"),
+        ('stage.cold.makes="pairs"', 'stage.cold: makes = "pairs" needs a judge: "oracle:sprout"'),
+        ('stage.cold.data=["world:logic"]', 'stage.cold.data[0] = "world:logic": unknown world of records; allowed: talk'),
+        ('stage.cold.prompts=["world:tallk"]', 'stage.cold.prompts[0] = "world:tallk": unknown world; did you mean talk?'),
         ("stage.cold.ngrams=3", "stage.cold.ngrams: unknown key; did you mean ngram?"),
     ],
 )

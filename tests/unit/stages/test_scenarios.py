@@ -12,7 +12,7 @@ from r1kit.config import RL
 from r1kit.engine.base import SamplingParams
 from r1kit.engine.scripted import ScriptedEngine
 from r1kit.evals.runner import evaluate
-from r1kit.recipe import RecipeError, load_recipe, models_of
+from r1kit.recipe import RecipeError, load_recipe
 from r1kit.rewards.score import RewardError
 from r1kit.rewards.services import Settings
 from r1kit.rollout.ask import ask
@@ -119,10 +119,10 @@ def test_a_reward_may_be_an_earlier_stage(tmp_path: Path) -> None:
     path = tmp_path / "g.toml"
     path.write_text(RECIPE)
     recipe = load_recipe(str(path))
-    assert models_of(recipe.stage["r1"], recipe.stage) == ["sprout-base", "helpful"]
+    assert recipe.stage["r1"].models_read(recipe.stage) == ["sprout-base", "helpful"]
     assert recipe.stage["r1"].general_steps == 400  # paper: of 1,700
     for change, mistake in (
-        ("stage.r1.rewards={accuracy=1, helpful=1}", "stage.r1.rewards: helpful: a reward model is for prompts under"),
+        ("stage.r1.rewards={accuracy=1, helpful=1}", "stage.r1.rewards: helpful: a reward model can only grade prompts under"),
         (
             'stage.r1.general=[{prompts=["world:talk"], rewards={helpfull=1.0}}]',
             "stage.r1.general[0].rewards: unknown reward 'helpfull'",
