@@ -4,7 +4,7 @@
     result = run(load_recipe("sprout-zero"))
     print(result.evals)
 
-Names are imported when first used, so `import r1kit` loads neither torch nor pydantic.
+The public names are imported on first use, so `import r1kit` loads neither torch nor pydantic.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_HOME = {
+_MODULES = {  # public name -> module that defines it
     "load_recipe": "recipe",
     "dump_toml": "recipe",
     "run": "run.pipeline",
@@ -28,13 +28,13 @@ _HOME = {
     "Score": "types",
     "UserError": "errors",
 }
-__all__ = [*_HOME, "__version__"]
+__all__ = [*_MODULES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module 'r1kit' has no attribute {name!r}; public names: {', '.join(__all__)}")
-    return getattr(import_module(f"r1kit.{_HOME[name]}"), name)
+    return getattr(import_module(f"r1kit.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""`python -m r1kit` is the command `r1kit`."""
+"""`python -m r1kit` runs the command line."""
 
 from __future__ import annotations
 

@@ -1,28 +1,31 @@
-"""Progress bars and messages for the person at the terminal. Everything here goes to stderr."""
+"""Messages and progress bars for the person at the terminal, on stderr."""
 
 from __future__ import annotations
 
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-
 LINE_SECONDS = 5.0  # between progress lines when stderr is not a terminal
 
-_bars: RichProgress | None = None  # the live bars, when there are any: rich allows one display at a time
+_bars: RichProgress | None = None  # the live display, if any: rich allows one at a time
 
 
-# -- progress -----------------------------------------------------------------------------------------------------
+class ProgressBar(Protocol):
+    """A progress display of `progress`."""
+
+    def advance(self, n: int = 1, /, **shown: Any) -> None:
+        """Count `n` more units as done and show the values."""
 
 
 def say(text: str) -> None:
-    """One line for the person at the keyboard, on stderr, above the progress bar if there is one."""
+    """Print a message on stderr, above the progress bars."""
     if _bars is not None:
         _bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
     else:
@@ -30,25 +33,25 @@ def say(text: str) -> None:
 
 
 def duration(seconds: float) -> str:
-    """0:07, 12:30 or 1:02:03."""
+    """Format seconds as 0:07, 12:30 or 1:02:03."""
     minutes, second = divmod(int(seconds), 60)
     hour, minute = divmod(minutes, 60)
     return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
 
 
-def _show(values: dict[str, Any]) -> str:
+def _format(values: Mapping[str, Any]) -> str:
     return "  ".join(f"{name} {f'{v:.4g}' if isinstance(v, float) else v}" for name, v in values.items())
 
 
 class _Lines:
-    """Progress as one plain line every few seconds, for logs."""
+    """Progress for log files: one plain line every few seconds."""
 
     def __init__(self, description: str, total: int) -> None:
         self.description, self.total, self.done = description, total, 0
         self.start = self.last = time.monotonic()
         self.shown: dict[str, Any] = {}
 
-    def advance(self, n: int = 1, **shown: Any) -> None:
+    def advance(self, n: int = 1, /, **shown: Any) -> None:
         self.done += n
         self.shown.update(shown)
         if time.monotonic() - self.last >= LINE_SECONDS:
@@ -61,24 +64,25 @@ class _Lines:
         times = f"{duration(elapsed)} elapsed"
         if 0 < left < math.inf:
             times += f", {duration(left)} left"
-        say(f"{self.description} {self.done}/{self.total}  {times}  {_show(self.shown)}".rstrip())
+        say(f"{self.description} {self.done}/{self.total}  {times}  {_format(self.shown)}".rstrip())
 
 
 class _Bar:
-    """Progress as a bar with the time left, for people."""
+    """Progress for a terminal: a bar with the remaining time."""
 
     def __init__(self, bars: RichProgress, description: str, total: int) -> None:
-        self.bars, self.shown = bars, {}
+        self.bars = bars
+        self.shown: dict[str, Any] = {}
         self.task = bars.add_task(description, total=total, shown="")
 
-    def advance(self, n: int = 1, **shown: Any) -> None:
+    def advance(self, n: int = 1, /, **shown: Any) -> None:
         self.shown.update(shown)
-        self.bars.update(self.task, advance=n, shown=_show(self.shown))
+        self.bars.update(self.task, advance=n, shown=_format(self.shown))
 
 
 @contextmanager
-def progress(description: str, total: int) -> Iterator[_Lines | _Bar]:
-    """Count `total` pieces of work; call `.advance(n, name=value, ...)` on what this gives. May be nested."""
+def progress(description: str, total: int) -> Iterator[ProgressBar]:
+    """Show progress towards `total` units: call `.advance(n, name=value, ...)` on the yielded bar. May be nested."""
     global _bars
     if not sys.stderr.isatty():
         lines = _Lines(description, total)

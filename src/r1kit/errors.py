@@ -1,20 +1,36 @@
-"""Errors that people can act on, and suggestions for misspelt names. No torch."""
+"""Errors that users can fix, suggestions for misspelt names, and imports of optional packages."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from importlib import import_module
+from types import ModuleType
 
 
 class UserError(ValueError):
-    """Something the person who typed the command can fix. Shown as one message, without a traceback."""
+    """A mistake that the user can fix. The command line prints the message without a traceback."""
 
 
 class Interrupted(Exception):
-    """Stopped by ^C or SIGTERM, not by a fault; the message says how to go on."""
+    """The run was stopped by ^C or SIGTERM. The message says how to continue it."""
 
 
 def nearest(given: str, allowed: Iterable[str]) -> str | None:
-    """The allowed name that `given` most likely meant."""
+    """Return the allowed name most similar to `given`, or None if no name is similar."""
     matches = difflib.get_close_matches(given, list(allowed), n=1)
     return matches[0] if matches else None
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import a module of an optional dependency.
+
+    Raises:
+        UserError: The module is not installed. The message names the command that installs it.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]:  # the module is there, but one that it imports is missing
+            raise
+        raise UserError(f"{error.name} is not installed: run pip install 'r1kit[{extra}]'") from None

@@ -1,4 +1,4 @@
-"""Durable, atomic writes: write aside, fsync, rename, fsync the parent. No torch."""
+"""Durable, atomic writes: write to a temporary name, fsync, rename, fsync the parent directory."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from r1kit.errors import UserError
-from r1kit.hashing import _canonical, file_sha256
+from r1kit.hashing import canonical_json, file_sha256
 
-SEAL = "manifest.json"  # what `seal` writes beside the files it vouches for
+MANIFEST = "manifest.json"  # written by `write_manifest` into the directory that it describes
+
+
+class FileRecord(TypedDict):
+    """The manifest's entry for one file."""
+
+    bytes: int
+    sha256: str
 
 
 def fsync(path: Path) -> None:
-    """Make a file's content, or a directory's list of names, survive a power loss."""
+    """Make a file's content, or a directory's list of names, survive a power failure."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -26,23 +33,23 @@ def fsync(path: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace a file so that after a crash it holds the old content or the new, never part of either."""
+    """Replace a file atomically: after a crash it holds the old content or the new content."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(aside, "wb") as handle:
+        with open(temporary, "wb") as handle:
             handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())
-    except OSError:  # a full disk: give back what there is of it
-        aside.unlink(missing_ok=True)
+    except OSError:  # on a full disk the partial file would take the last space
+        temporary.unlink(missing_ok=True)
         raise
-    os.replace(aside, path)
+    os.replace(temporary, path)
     fsync(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Strict JSON, atomically: NaN and infinity are refused with ValueError."""
+    """Replace a file with JSON atomically. ValueError for NaN and infinity."""
     write_bytes(path, _json_file(value))
 
 
@@ -51,7 +58,7 @@ def _json_file(value: Any) -> bytes:
 
 
 def read_json(path: Path) -> Any:
-    """Parsed content; UserError names the file when it is absent or broken."""
+    """Parse a JSON file. UserError names the file if it is missing or invalid."""
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -61,15 +68,15 @@ def read_json(path: Path) -> Any:
 
 
 def sync_tree(root: Path) -> None:
-    """Make everything under an existing directory durable."""
+    """Make every file and directory under an existing directory durable."""
     for path in (*root.rglob("*"), root):
         fsync(path)
 
 
 def publish(tmp: Path, final: Path) -> None:
-    """Make the finished directory `tmp` appear as `final`, all at once and durably.
+    """Rename the finished directory `tmp` to `final` durably.
 
-    An existing `final` is moved aside first, so it exists whole or not at all at every instant.
+    An existing `final` is renamed first: at every instant `final` is complete or absent.
     """
     sync_tree(tmp)
     old = final.with_name(f".{final.name}.old")
@@ -83,36 +90,36 @@ def publish(tmp: Path, final: Path) -> None:
         shutil.rmtree(old)
 
 
-def seal(root: Path) -> None:
-    """Write down size and SHA-256 of every file under `root`, and a checksum of that list itself."""
-    paths = sorted(path for path in root.rglob("*") if path.is_file() and path.name != SEAL)
-    files = {p.relative_to(root).as_posix(): {"bytes": p.stat().st_size, "sha256": file_sha256(p)} for p in paths}
-    write_bytes(root / SEAL, _seal_of(files))
+def write_manifest(root: Path) -> None:
+    """Record the size and SHA-256 of every file under `root`, and a checksum of the record itself."""
+    paths = sorted(path for path in root.rglob("*") if path.is_file() and path.name != MANIFEST)
+    records = {p.relative_to(root).as_posix(): FileRecord(bytes=p.stat().st_size, sha256=file_sha256(p)) for p in paths}
+    write_bytes(root / MANIFEST, _manifest_file(records))
 
 
-def _seal_of(files: Mapping[str, Any]) -> bytes:
-    return _json_file({"files": files, "sha256": hashlib.sha256(_canonical(files)).hexdigest()})
+def _manifest_file(records: Mapping[str, FileRecord]) -> bytes:
+    return _json_file({"files": records, "sha256": hashlib.sha256(canonical_json(records)).hexdigest()})
 
 
-def damage(root: Path) -> list[str]:
-    """What in a sealed directory is not as it was written, one phrase a file; empty when it is whole."""
+def find_damage(root: Path) -> list[str]:
+    """Compare a directory with its manifest. Return one phrase for each damaged file."""
     try:
-        files: dict[str, Any] = read_json(root / SEAL)["files"]
-        intact = (root / SEAL).read_bytes() == _seal_of(files)
+        records: dict[str, FileRecord] = read_json(root / MANIFEST)["files"]
+        is_intact = (root / MANIFEST).read_bytes() == _manifest_file(records)
     except (UserError, OSError, KeyError, TypeError, ValueError):
-        intact = False
-    if not intact:
-        return [f"{SEAL} is {'changed' if (root / SEAL).exists() else 'missing'}"]
-    found = ((name, _difference(root / name, **known)) for name, known in files.items())
-    return [f"{name} is {difference}" for name, difference in found if difference]
+        is_intact = False
+    if not is_intact:
+        return [f"{MANIFEST} is {'changed' if (root / MANIFEST).exists() else 'missing'}"]
+    differences = ((name, _difference(root / name, record)) for name, record in records.items())
+    return [f"{name} is {difference}" for name, difference in differences if difference]
 
 
-def _difference(path: Path, *, bytes: int, sha256: str) -> str | None:
+def _difference(path: Path, record: FileRecord) -> str | None:
     if not path.is_file():
         return "missing"
     try:
-        if (size := path.stat().st_size) != bytes:
-            return f"{size} bytes long instead of {bytes}"
-        return None if file_sha256(path) == sha256 else "changed"
-    except OSError as error:  # a bad sector
+        if (size := path.stat().st_size) != record["bytes"]:
+            return f"{size} bytes long instead of {record['bytes']}"
+        return None if file_sha256(path) == record["sha256"] else "changed"
+    except OSError as error:  # such as a bad sector
         return f"unreadable ({error.strerror})"

@@ -1,4 +1,4 @@
-"""Identities, hashes and seeds: everything that turns content into a number. No torch."""
+"""Identities, file hashes and seeds."""
 
 from __future__ import annotations
 
@@ -8,43 +8,45 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-SAMPLED_ABOVE = 16 << 20  # bytes; `fingerprint` reads larger files in samples
+SAMPLED_ABOVE = 16 << 20  # bytes; `fingerprint` samples larger files
 CHUNKS, CHUNK = 64, 64 << 10
 
 
-def _canonical(value: Any) -> bytes:
+def canonical_json(value: Any) -> bytes:
+    """Return JSON with sorted keys and no spaces. ValueError for NaN and infinity."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def identity(kind: str, config: Mapping[str, Any], parents: Mapping[str, str], version: str) -> str:
-    """SHA-256 of all that decides an artifact's content. Equal inputs give equal identities on any machine."""
-    return hashlib.sha256(_canonical([kind, config, parents, version])).hexdigest()
+    """Return the SHA-256 of everything that determines an artifact. It is the same on every machine."""
+    return hashlib.sha256(canonical_json([kind, config, parents, version])).hexdigest()
 
 
 def derive_seed(*parts: str | int) -> int:
-    """A 63-bit seed from names and numbers: the one way randomness is derived. `1` and `"1"` differ."""
-    return int.from_bytes(hashlib.sha256(_canonical(parts)).digest()[:8], "big") >> 1
+    """Return a 63-bit seed from names and numbers. All randomness is derived this way. `1` and `"1"` differ."""
+    return int.from_bytes(hashlib.sha256(canonical_json(parts)).digest()[:8], "big") >> 1
 
 
 def _files(root: Path) -> list[Path]:
-    """Regular files under `root` in a fixed order; names that start with a dot are not content."""
-    found = (path for path in root.rglob("*") if path.is_file())
-    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(root).parts))
+    """Return the regular files under `root` in a fixed order, without hidden files and directories."""
+    paths = (path for path in root.rglob("*") if path.is_file())
+    return sorted(p for p in paths if not any(part.startswith(".") for part in p.relative_to(root).parts))
 
 
 def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content in hexadecimal."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def manifest(root: Path, suffix: str = "") -> dict[str, str]:
-    """Relative path -> SHA-256 of every file under `root` whose name ends in `suffix`."""
+    """Map the relative path of every file under `root` whose name ends in `suffix` to its SHA-256."""
     return {p.relative_to(root).as_posix(): file_sha256(p) for p in _files(root) if p.name.endswith(suffix)}
 
 
 def hash_tree(root: Path, suffix: str = "") -> str:
-    """One SHA-256 over names and contents of a directory."""
-    return hashlib.sha256(_canonical(manifest(root, suffix))).hexdigest()
+    """Return one SHA-256 over the names and contents of the files in a directory."""
+    return hashlib.sha256(canonical_json(manifest(root, suffix))).hexdigest()
 
 
 def _sampled_sha256(path: Path) -> str:
@@ -58,16 +60,16 @@ def _sampled_sha256(path: Path) -> str:
 
 
 def fingerprint(path: Path) -> str:
-    """Tells one model or data set from another in milliseconds.
+    """Return a hash that distinguishes models and data sets, in milliseconds.
 
-    Files up to 16 MiB count whole, larger ones by size and 64 evenly spaced blocks of 64 KiB: two fine-tunes of one
-    base differ in that, though a single changed byte may not show.
+    Files up to 16 MiB are hashed completely, larger ones by size and 64 evenly spaced blocks of 64 KiB. This
+    distinguishes two fine-tunes of one base model, but may miss a single changed byte.
     """
     root, files = (path.parent, [path]) if path.is_file() else (path, _files(path))
-    seen = {
+    hashes = {
         file.relative_to(root).as_posix(): _sampled_sha256(file)
         if file.stat().st_size > SAMPLED_ABOVE
         else file_sha256(file)
         for file in files
     }
-    return hashlib.sha256(_canonical(seen)).hexdigest()
+    return hashlib.sha256(canonical_json(hashes)).hexdigest()

@@ -1,6 +1,6 @@
-"""^C and SIGTERM, heeded when it suits: at once, or when the training step under way is done and saved.
+"""Handling of ^C and SIGTERM: at once, or at the end of the current training step.
 
-Signals belong to the process, so what is known of them does too.
+The state is global because signal handlers belong to the process.
 """
 
 from __future__ import annotations
@@ -11,45 +11,49 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-NOTICE = b"\nstopping after this step; the same signal again stops at once\n"
+NOTICE = b"\nstopping after this step; send the signal again to stop now\n"
 
-_step_under_way = False
-_asked = False  # to stop, during a step that may be finished first
+_in_step = False
+_stop_requested = False
 
 
-def _heed(signum: int, frame: object) -> None:
-    global _asked
-    if not _step_under_way or _asked:
+def _handle(signum: int, frame: object) -> None:
+    global _stop_requested
+    if not _in_step or _stop_requested:
         raise KeyboardInterrupt
-    _asked = True
-    os.write(2, NOTICE)  # print may be what was interrupted
+    _stop_requested = True
+    os.write(2, NOTICE)  # the signal may have interrupted print(), which is not reentrant
 
 
 @contextmanager
-def heeded() -> Iterator[None]:
-    """While inside, ^C and SIGTERM (a scheduler's notice) raise KeyboardInterrupt, but wait for `finishing_steps`."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
+def signal_handlers() -> Iterator[None]:
+    """Raise KeyboardInterrupt on ^C and SIGTERM; inside `defer_signals`, at the end of the step.
+
+    Does nothing outside the main thread, the only one that receives signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, _heed) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, _handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 @contextmanager
-def finishing_steps() -> Iterator[Callable[[], bool]]:
-    """Training that is not cut off within a step: asks what this gives after each, and if True saves and ends its loop.
+def defer_signals() -> Iterator[Callable[[], bool]]:
+    """Defer signals to the end of the training step; yields `should_stop()`.
 
-    KeyboardInterrupt follows then; it comes at once when somebody asks twice.
+    The training loop calls `should_stop()` after each step. When it returns True, the loop saves a checkpoint and
+    ends, and KeyboardInterrupt follows on exit. A second signal raises KeyboardInterrupt at once.
     """
-    global _step_under_way, _asked
-    _step_under_way, _asked = True, False
+    global _in_step, _stop_requested
+    _in_step, _stop_requested = True, False
     try:
-        yield lambda: _asked
+        yield lambda: _stop_requested
     finally:
-        _step_under_way = False
-    if _asked:
+        _in_step = False
+    if _stop_requested:
         raise KeyboardInterrupt

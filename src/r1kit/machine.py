@@ -1,4 +1,4 @@
-"""What this machine is, and the choices r1kit makes on it. Imports no torch until a question needs it."""
+"""What this machine offers, and the device and dtype that r1kit chooses on it. Imports torch only when needed."""
 
 from __future__ import annotations
 
@@ -8,25 +8,105 @@ import platform
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 import r1kit
 from r1kit import errors
 
+Device = Literal["cpu", "cuda"]
 Dtype = Literal["float32", "bfloat16"]
-NO_SANDBOX = "no sandbox works here: rewards for code, and those for maths that need algebra, cannot be given"
-BFLOAT16_INSTRUCTIONS = frozenset({"amx_bf16", "avx512_bf16"})  # products twice as fast as float32's, or more
+DeviceSetting = Literal["auto", "cpu", "cuda"]
+DtypeSetting = Literal["auto", "float32", "bfloat16"]
+NO_SANDBOX = "no sandbox works here: code, and maths that needs algebra, cannot be graded"
+BFLOAT16_INSTRUCTIONS = frozenset({"amx_bf16", "avx512_bf16"})  # matrix products at least twice as fast as in float32
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # glibc's <malloc.h>
 
 
-def tune_allocator() -> bool:
-    """Make glibc keep freed memory instead of returning it; True if it was done.
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Where a model runs and in which dtype it computes."""
 
-    By default every tensor above 32 MiB at most is a fresh mapping whose pages the kernel zeroes on first touch, and
-    freed memory goes back at once: on a CPU, training spends more time in page faults than in arithmetic. Call before
-    torch is imported; other C libraries are left alone.
+    device: Device
+    dtype: Dtype
+
+
+class GPU(TypedDict):
+    """A GPU with its memory in bytes."""
+
+    name: str
+    memory: int
+
+
+class SandboxTierReport(TypedDict):
+    """Whether a sandbox tier works here, and the reason."""
+
+    tier: str
+    works: bool
+    why: str
+
+
+class MachineReport(TypedDict):
+    """The result of `examine`; sizes in bytes."""
+
+    python: str
+    platform: str
+    cores: int
+    threads: int
+    memory: int
+    disk_free: int
+    versions: dict[str, str]
+    gpus: list[GPU]
+    device: str
+    dtype: str
+    allocator_tuned: bool
+    models: list[str]
+    sandboxes: list[SandboxTierReport]
+    warnings: list[str]
+
+
+def choose_compute(device: DeviceSetting = "auto", dtype: DtypeSetting = "auto") -> Compute:
+    """Return the device and dtype for a recipe's settings.
+
+    `auto` is the GPU if torch finds one, and bfloat16 where it is fast: on a GPU (as R1 was trained) and on CPUs with
+    instructions for it. Imports torch unless the device is "cpu".
+
+    Raises:
+        UserError: The device is "cuda" and torch finds no GPU.
+    """
+    chosen = _choose_device(device)
+    return Compute(chosen, choose_dtype(chosen, dtype))
+
+
+def _choose_device(device: DeviceSetting) -> Device:
+    if device == "cpu":
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise errors.UserError(
+            f"device = cuda: torch {torch.__version__} finds no GPU; set device = auto or cpu, or install a CUDA build"
+        )
+    return "cpu"
+
+
+def choose_dtype(device: Device, dtype: DtypeSetting = "auto") -> Dtype:
+    """Return the dtype for a known device. Imports no torch."""
+    if dtype != "auto":
+        return dtype
+    return "bfloat16" if device == "cuda" or BFLOAT16_INSTRUCTIONS & _cpu_flags() else "float32"
+
+
+def tune_allocator() -> bool:
+    """Make glibc keep freed memory instead of returning it to the system; return whether that was done.
+
+    By default the kernel zeroes the pages of every large tensor (above 32 MiB at most) on first touch, and freed
+    memory is returned at once. Training on a CPU then spends more time in page faults than in arithmetic. Call this
+    before torch is imported. It has no effect with other C libraries.
     """
     if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
         return False
@@ -34,28 +114,8 @@ def tune_allocator() -> bool:
     return bool(mapped and libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1) and libc.mallopt(M_TOP_PAD, 64 << 20))
 
 
-def choose_device(wanted: str = "auto") -> Literal["cpu", "cuda"]:
-    """The device to work on; UserError when a GPU was asked for and there is none."""
-    if wanted == "cpu":
-        return "cpu"
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    if wanted == "cuda":
-        raise errors.UserError(
-            f"device cuda: torch {torch.__version__} sees no GPU; use device = auto or cpu, or install a CUDA build"
-        )
-    return "cpu"
-
-
-def choose_dtype(device: str) -> Dtype:
-    """bfloat16 on a GPU, as R1 was trained, and on a CPU with instructions for it; float32 on others."""
-    return "bfloat16" if device == "cuda" or BFLOAT16_INSTRUCTIONS & _cpu_flags() else "float32"
-
-
 def memory_bytes() -> int:
-    """Physical memory, or the container's limit where that is smaller. 0 when the system does not say."""
+    """Return the physical memory, or the container's limit if it is lower; 0 if the system does not report it."""
     if not hasattr(os, "sysconf"):
         return 0
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -70,13 +130,13 @@ def _cores() -> int:
 
 
 def threads() -> int:
-    """Threads a computation is split over, unless the program says otherwise: it decides how sums are rounded."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() else _cores()
+    """Return the number of threads that torch uses by default. It affects how sums are rounded."""
+    value = os.environ.get("OMP_NUM_THREADS", "")
+    return int(value) if value.isdigit() else _cores()
 
 
 def cpu_name() -> str:
-    """The processor's model: its instructions decide how sums are rounded."""
+    """Return the model of the CPU. Its instructions affect how sums are rounded."""
     return _cpu_info("model name") or platform.processor() or platform.machine()
 
 
@@ -85,14 +145,14 @@ def _cpu_flags() -> set[str]:
 
 
 def _cpu_info(key: str) -> str:
-    """What Linux says of the first processor; "" where it says nothing."""
+    """Return a field of the first processor in Linux's /proc/cpuinfo, or ""."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Installed versions by package name, without importing anything; "" for what is not there."""
+    """Map package names to installed versions without importing them; "" if a package is not installed."""
     installed = {}
     for name in packages:
         try:
@@ -102,14 +162,16 @@ def versions(*packages: str) -> dict[str, str]:
     return installed
 
 
-def examine(sandboxes: Sequence[tuple[str, bool, str]], models: Sequence[str]) -> dict[str, Any]:
-    """Everything `r1kit doctor` shows, as plain values; sizes in bytes.
+def examine(sandboxes: Sequence[tuple[str, bool, str]], models: Sequence[str]) -> MachineReport:
+    """Collect what `r1kit doctor` shows.
 
-    sandboxes: (tier, whether it works here, why or why not), strongest first. models: the bundled ones.
+    Args:
+        sandboxes: (tier, whether it works here, the reason), strongest first.
+        models: Names of the bundled models.
     """
     import torch
 
-    device = choose_device()
+    compute = choose_compute()
     properties = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     return {
         "python": platform.python_version(),
@@ -120,8 +182,8 @@ def examine(sandboxes: Sequence[tuple[str, bool, str]], models: Sequence[str]) -
         "disk_free": shutil.disk_usage(".").free,
         "versions": {"r1kit": r1kit.__version__, **versions("torch", "transformers", "datasets")},
         "gpus": [{"name": gpu.name, "memory": gpu.total_memory} for gpu in properties],
-        "device": device,
-        "dtype": choose_dtype(device),
+        "device": compute.device,
+        "dtype": compute.dtype,
         "allocator_tuned": tune_allocator(),
         "models": list(models),
         "sandboxes": [{"tier": tier, "works": works, "why": why} for tier, works, why in sandboxes],
@@ -130,33 +192,33 @@ def examine(sandboxes: Sequence[tuple[str, bool, str]], models: Sequence[str]) -
 
 
 def _warnings(models: Sequence[str]) -> list[str]:
-    found = []
+    warnings = []
     if 0 < memory_bytes() < 4e9:
-        found.append("less than 4 GB of memory: the CPU recipes want about 2 GB free")
+        warnings.append("less than 4 GB of memory: the CPU recipes need about 2 GB free")
     if shutil.disk_usage(".").free < 2e9:
-        found.append("less than 2 GB of free disk here: checkpoints may not fit")
+        warnings.append("less than 2 GB of free disk space here: checkpoints may not fit")
     if "sprout-base" not in models:
-        found.append("the bundled model sprout-base is missing; `make sprout-base` trains it again")
-    return found
+        warnings.append("the bundled model sprout-base is missing: train it with `make sprout-base`")
+    return warnings
 
 
-def render(found: dict[str, Any]) -> str:
-    """The examination as text."""
-    why = {"bfloat16": "multiplied fast here", "float32": "this CPU has no instructions for bfloat16"}[found["dtype"]]
-    gpus = ", ".join(f"{gpu['name']} ({gpu['memory'] / 1e9:.0f} GB)" for gpu in found["gpus"]) or "none"
+def render(report: MachineReport) -> str:
+    """Format the result of `examine` for `r1kit doctor`."""
+    why = {"bfloat16": "fast on this device", "float32": "this CPU has no bfloat16 instructions"}[report["dtype"]]
+    gpus = ", ".join(f"{gpu['name']} ({gpu['memory'] / 1e9:.0f} GB)" for gpu in report["gpus"]) or "none"
     rows = {
-        "python": f"{found['python']} on {found['platform']}",
-        "versions": ", ".join(f"{name} {version or 'missing'}" for name, version in found["versions"].items()),
-        "cpu": f"{found['cores']} cores, {found['threads']} torch threads",
-        "memory": f"{found['memory'] / 1e9:.1f} GB",
-        "disk": f"{found['disk_free'] / 1e9:.0f} GB free here",
+        "python": f"{report['python']} on {report['platform']}",
+        "versions": ", ".join(f"{name} {version or 'not installed'}" for name, version in report["versions"].items()),
+        "cpu": f"{report['cores']} cores, {report['threads']} torch threads",
+        "memory": f"{report['memory'] / 1e9:.1f} GB",
+        "disk": f"{report['disk_free'] / 1e9:.0f} GB free here",
         "gpu": gpus,
-        "device": found["device"],
-        "dtype": f"{found['dtype']} ({why})",
-        "allocator": "glibc malloc keeps freed memory" if found["allocator_tuned"] else "left as it is (not glibc)",
-        "models": ", ".join(found["models"]) or "none",
+        "device": report["device"],
+        "dtype": f"{report['dtype']} ({why})",
+        "allocator": "glibc malloc keeps freed memory" if report["allocator_tuned"] else "unchanged (not glibc)",
+        "models": ", ".join(report["models"]) or "none",
     }
     lines = [f"{name:<10} {value}" for name, value in rows.items()]
-    for tier in found["sandboxes"]:
+    for tier in report["sandboxes"]:
         lines.append(f"{'sandbox':<10} {tier['tier']}: {'yes' if tier['works'] else 'no'}, {tier['why']}")
-    return "\n".join(lines + [f"warning    {text}" for text in found["warnings"]])
+    return "\n".join(lines + [f"warning    {text}" for text in report["warnings"]])

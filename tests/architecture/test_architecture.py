@@ -21,7 +21,7 @@ FILE_LINES, FUNCTION_LINES, KNOBS = 350, 60, 120
 
 # Imports point to a strictly lower level, so modules of one level never import each other. A package is one module.
 LEVELS = {
-    **dict.fromkeys(("config", "types", "errors", "hashing", "interrupt", "console"), 0),
+    **dict.fromkeys(("config", "types", "errors", "hashing", "interrupt", "console", "run_dir"), 0),
     **dict.fromkeys(("files", "machine", "metrics"), 1),
     **dict.fromkeys(("model", "data"), 2),
     **dict.fromkeys(("rewards", "engine", "learn"), 3),

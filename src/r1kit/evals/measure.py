@@ -1,18 +1,19 @@
-"""One model outside any pipeline: measure it, or ask it something."""
+"""Evaluate or sample from one model outside a run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from pydantic import ValidationError
 
 from r1kit import errors, machine
 from r1kit.config import Evaluate, PromptSource, Sampling, Template
+from r1kit.machine import DeviceSetting
 from r1kit.model.reference import resolve_model
 
-MAX_CONCURRENT = 512  # a recipe's default
+MAX_CONCURRENT = 512  # the default of recipes
 
 
 def evaluate(
@@ -20,13 +21,22 @@ def evaluate(
     benchmarks: Mapping[str, Sequence[PromptSource | str | dict[str, Any]]] | None = None,
     *,
     seed: int = 0,
-    device: str = "auto",
+    device: DeviceSetting = "auto",
     max_concurrent: int = MAX_CONCURRENT,
     **settings: Any,
 ) -> dict[str, Any]:
-    """{"model", "benchmarks": {name: summary}} of a bundled model, directory, run's stage or hub id.
+    """Evaluate a model on benchmarks. Returns {"model": name, "benchmarks": {name: summary}}.
 
-    `benchmarks` defaults to the held-out problems of every world; `settings` are the keys of an evaluate stage.
+    Args:
+        model: A bundled model, a directory, a stage of a run or a hub id.
+        benchmarks: Name -> prompt sources; by default the held-out problems of every world.
+        seed: The seed of sampling.
+        device: "auto", "cpu" or "cuda".
+        max_concurrent: Sequences generated at the same time.
+        settings: Keys of an evaluate stage.
+
+    Raises:
+        UserError: A setting is invalid, or the model does not exist.
     """
     benchmarks = benchmarks or benchmarks_from(world_sources())
     try:
@@ -34,11 +44,11 @@ def evaluate(
     except ValidationError as error:
         raise errors.UserError(_lines(error)) from None
     directory = resolve_model(model)
-    where = machine.choose_device(device)
+    compute = machine.choose_compute(device)
     from r1kit.evals.runner import evaluate_model
 
-    found = evaluate_model(directory, config, seed, where, machine.choose_dtype(where), max_concurrent)
-    return {"model": model, "benchmarks": found.benchmarks}
+    evaluation = evaluate_model(directory, config, seed, compute.device, compute.dtype, max_concurrent)
+    return {"model": model, "benchmarks": evaluation.benchmarks}
 
 
 def sample(
@@ -52,23 +62,29 @@ def sample(
     max_completion_length: int = 512,
     seed: int = 0,
 ) -> Iterator[str]:
-    """The answers to one question, piece by piece as they are written."""
+    """Yield `n` completions of one question piece by piece, as they are generated.
+
+    Raises:
+        UserError: A setting is invalid, or the model does not exist.
+    """
     if template not in get_args(Template):
-        raise errors.UserError(f"template {template!r}: choose one of {', '.join(get_args(Template))}")
+        raise errors.UserError(f"template = {template!r}: must be one of {', '.join(get_args(Template))}")
     try:
         sampling = Sampling(temperature=temperature, top_p=top_p)
     except ValidationError as error:
         raise errors.UserError(_lines(error)) from None
     directory = resolve_model(model)
-    device = machine.choose_device()
+    compute = machine.choose_compute()
     from r1kit.rollout.ask import stream_samples
 
-    dtype = machine.choose_dtype(device)
-    return stream_samples(directory, question, template, sampling, n, max_completion_length, seed, device, dtype)
+    name = cast(Template, template)
+    return stream_samples(
+        directory, question, name, sampling, n, max_completion_length, seed, compute.device, compute.dtype
+    )
 
 
 def world_sources() -> list[str]:
-    """Every world there is, as prompt sources."""
+    """Return every world as a prompt source."""
     from r1kit.data.worlds import FAMILIES
 
     return [f"world:{name}" for name in FAMILIES]
@@ -77,15 +93,21 @@ def world_sources() -> list[str]:
 def benchmarks_from(
     sources: Sequence[str], split: str | None = None, limit: int | None = None
 ) -> dict[str, list[PromptSource]]:
-    """One benchmark a source, named after it. Without `split`, what the source holds out."""
-    found: dict[str, list[PromptSource]] = {}
+    """Return one benchmark for each source, named after it.
+
+    Args:
+        sources: Prompt sources.
+        split: The split to use; "held_out" for worlds and "test" for other sources by default.
+        limit: Problems per source; all by default.
+    """
+    benchmarks: dict[str, list[PromptSource]] = {}
     for source in sources:
         is_world = source.startswith(("world:", "reasoning_gym:"))
         name = source.partition(":")[2] if is_world else Path(source.partition(":")[0]).stem
-        part = split or ("held_out" if is_world else "test")
-        found.setdefault(name, []).append(PromptSource(source=source, split=part, limit=limit))
-    return found
+        chosen = split or ("held_out" if is_world else "test")
+        benchmarks.setdefault(name, []).append(PromptSource(source=source, split=chosen, limit=limit))
+    return benchmarks
 
 
 def _lines(error: ValidationError) -> str:
-    return "\n".join(f"{'.'.join(map(str, e['loc']))}: {e['input']!r} given; {e['msg']}" for e in error.errors())
+    return "\n".join(f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors())

@@ -1,0 +1,1 @@
+"""Running a recipe: resolve its stages, reuse finished ones, resume or run the rest, record where results came from."""

@@ -1,46 +1,57 @@
-"""How long what is left of a run may take, judged by its own finished stages of the same kind."""
+"""Estimate how long the unfinished stages of a run take from its finished stages of the same kind."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from r1kit import files
 from r1kit.console import duration
 from r1kit.plan import Plan, StagePlan
+from r1kit.run_dir import RunDir
 
-AMOUNTS = ("tokens_per_step", "steps", "epochs", "completions", "samples_per_problem")  # counts that make the work
+WORK_COUNTS = ("tokens_per_step", "steps", "epochs", "completions", "samples_per_problem")
 
 
-def amount(stage: StagePlan) -> float:
-    """What a stage has to do, in a unit that only stages of its kind share: samples, steps or epochs times parameters.
+def work(stage: StagePlan) -> float:
+    """Return the amount of work of a stage, comparable between stages of one kind only.
 
-    How many problems and records there are is not known before they are read, so they are taken to be alike.
+    It is completions, or else steps, epochs or samples per problem, times parameters. The number of problems and
+    records is not known before they are read, so it is assumed to be equal.
     """
     counts = stage.counts
-    work = float(stage.parameters or 1)
-    for name in ("completions",) if "completions" in counts else AMOUNTS:
-        work *= counts.get(name, 1)
-    return work
+    amount = float(stage.parameters or 1)
+    for name in ("completions",) if "completions" in counts else WORK_COUNTS:
+        amount *= counts.get(name, 1)
+    return amount
 
 
-def forecast(planned: Plan, finished: Mapping[str, float]) -> dict[str, float | None]:
-    """Seconds that every stage not yet finished may take; None where none of its kind has finished.
+def finished_seconds(run: RunDir, names: Iterable[str]) -> dict[str, float]:
+    """Map the finished ones of these stages to the seconds they took."""
+    artifacts = {name: run.stage(name).artifact for name in names if run.stage(name).is_finished}
+    return {name: float(files.read_json(path).get("seconds", 0)) for name, path in artifacts.items()}
 
-    `finished`: the seconds that stages took.
+
+def forecast(plan: Plan, finished: Mapping[str, float]) -> dict[str, float | None]:
+    """Estimate the seconds of every unfinished stage; None if no stage of its kind has finished.
+
+    `finished` maps finished stages to the seconds they took.
     """
-    found: dict[str, float | None] = {}
-    for stage in planned.stages:
-        alike = [other for other in planned.stages if other.kind == stage.kind and other.name in finished]
-        if stage.name not in finished:
-            rate = sum(finished[o.name] for o in alike) / sum(map(amount, alike)) if alike else None
-            found[stage.name] = None if rate is None else rate * amount(stage)
-    return found
+    estimates: dict[str, float | None] = {}
+    for stage in plan.stages:
+        if stage.name in finished:
+            continue
+        same_kind = [other for other in plan.stages if other.kind == stage.kind and other.name in finished]
+        total = sum(map(work, same_kind))
+        rate = sum(finished[other.name] for other in same_kind) / total if same_kind else None
+        estimates[stage.name] = None if rate is None else rate * work(stage)
+    return estimates
 
 
-def told(left: Mapping[str, float | None]) -> str:
-    """The sum for people: "about 12:30", or how many stages nothing is known about."""
-    known = [seconds for seconds in left.values() if seconds is not None]
-    unknown = len(left) - len(known)
-    rest = f"{unknown} stage{'s' * (unknown > 1)} of a kind not timed yet"
+def format_remaining(remaining: Mapping[str, float | None]) -> str:
+    """Format the sum of the estimates, and the number of stages without one."""
+    known = [seconds for seconds in remaining.values() if seconds is not None]
+    unknown = len(remaining) - len(known)
+    rest = f"{unknown} stage{'s' * (unknown > 1)} without an estimate"
     if not known:
         return rest if unknown else "0:00"
     return f"about {duration(sum(known))}" + (f" and {rest}" if unknown else "")

@@ -1,4 +1,4 @@
-"""What every stage is given besides its config."""
+"""The arguments of a stage besides its config."""
 
 from __future__ import annotations
 
@@ -7,18 +7,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from r1kit.run_dir import StageDir
+
 
 @dataclass(frozen=True, slots=True)
 class StageContext:
-    """What a stage is given besides its config. It may be called again on a half-done `dir` to resume."""
+    """The arguments of a stage besides its config. Running a stage again on an unfinished `dir` resumes it."""
 
     name: str
-    dir: Path  # the stage's own directory: everything it writes goes here
+    dir: Path  # the stage's own directory: it writes nowhere else
     seed: int
     dtype: str  # "float32" or "bfloat16"
     device: str  # "cpu" or "cuda"
-    max_concurrent: int  # sequences generated at once
-    models: Mapping[str, Path]  # a reference as the recipe writes it -> a Hugging Face checkpoint directory
-    data: Mapping[str, Path] = field(default_factory=dict)  # the name of an earlier stage -> the records it made
-    reward_workers: int = 1  # processes that grade what is not a plain rule
-    grading: Mapping[str, Any] = field(default_factory=dict)  # rewards.services.Settings, as plain values
+    max_concurrent: int  # sequences generated at the same time
+    models: Mapping[str, Path]  # model reference in the recipe -> Hugging Face checkpoint directory
+    data: Mapping[str, Path] = field(default_factory=dict)  # name of an earlier stage -> the records it published
+    reward_workers: int = 1  # worker processes for rewards that are not plain rules
+    grading: Mapping[str, Any] = field(default_factory=dict)  # rewards.services.Settings as a dict
+
+    @property
+    def files(self) -> StageDir:
+        """The paths of the stage's files."""
+        return StageDir(self.dir)

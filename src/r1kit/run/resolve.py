@@ -1,0 +1,89 @@
+"""Resolve a recipe to stages with identities, before anything runs.
+
+A stage's identity is the hash of its kind, resolved config, seed, dtype, parents' identities and this package's
+version. What else may change the bits (other libraries, another machine) is recorded in lineage.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import r1kit
+from r1kit import hashing
+from r1kit.config import Recipe, StageConfig
+from r1kit.errors import UserError
+from r1kit.hashing import derive_seed
+from r1kit.model.reference import local_model
+from r1kit.run.records import StageInputs
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedStage:
+    """A stage with everything that determines its result."""
+
+    name: str
+    config: StageConfig
+    seed: int
+    dtype: str
+    parents: Mapping[str, str]  # what the stage reads -> identity
+    identity: str
+
+    def inputs(self) -> StageInputs:
+        """Return what lineage.json and artifact.json record of it."""
+        return {
+            "kind": self.config.kind,
+            "identity": self.identity,
+            "parents": dict(self.parents),
+            "seed": self.seed,
+            "dtype": self.dtype,
+            "r1kit": r1kit.__version__,
+            "config": self.config.model_dump(mode="json"),
+        }
+
+
+def resolve_stages(recipe: Recipe, dtype: str) -> list[ResolvedStage]:
+    """Return all stages in order. Reads local models and data to fingerprint them."""
+    stages: dict[str, ResolvedStage] = {}
+    for name, config in recipe.stage.items():
+        seed = config.seed if config.seed is not None else derive_seed(recipe.seed, name)
+        parents = _parents(recipe, config, stages)
+        # Watchdogs decide whether a stage continues, but not its result.
+        settings = {**config.model_dump(mode="json", exclude={"watchdogs"}), "seed": seed, "dtype": dtype}
+        identity = hashing.identity(config.kind, settings, parents, r1kit.__version__)
+        stages[name] = ResolvedStage(name, config, seed, dtype, parents, identity)
+    return list(stages.values())
+
+
+def _parents(recipe: Recipe, config: StageConfig, earlier: Mapping[str, ResolvedStage]) -> dict[str, str]:
+    parents: dict[str, str] = {}
+    for model in config.models_read(earlier):
+        directory = None if model in earlier else local_model(model)
+        parents[model] = _identity_of(model, directory, earlier)
+    for source in config.data_read():
+        parents[source] = _identity_of(source, Path(source).expanduser(), earlier)
+    for _, prompts in config.sources():
+        if (path := Path(prompts.source).expanduser()).exists():
+            parents[prompts.source] = hashing.fingerprint(path)
+    if recipe.judge is not None and config.sources():  # it may grade any problem; its address does not matter
+        parents[f"judge:{recipe.judge.model}"] = f"judge:{recipe.judge.model}"
+    return parents
+
+
+def _identity_of(reference: str, path: Path | None, earlier: Mapping[str, ResolvedStage]) -> str:
+    """Return the identity of an earlier stage, of the files at a path, or else of a repository on the hub."""
+    if reference in earlier:
+        return earlier[reference].identity
+    return hashing.fingerprint(path) if path is not None and path.exists() else f"hub:{reference}"
+
+
+def require_stage(option: str, name: str, names: Collection[str]) -> None:
+    """Raise UserError if a command-line option names a stage that the recipe does not have."""
+    if name not in names:
+        raise UserError(f"--{option} {name}: no such stage; stages: {', '.join(names)}")
+
+
+def names_until(names: Sequence[str], until: str | None) -> Sequence[str]:
+    """Return the names up to and including `until`; all if it is None."""
+    return names if until is None else names[: names.index(until) + 1]

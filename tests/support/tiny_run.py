@@ -1,0 +1,105 @@
+"""A recipe of tiny stages that take milliseconds, and helpers to run it in this process or in another."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import r1kit
+
+# Like the real stages in everything that concerns the pipeline: it trains step by step, checkpoints, logs, resumes
+# from its last checkpoint, and publishes. Its model depends on its seed, its config and the model it reads.
+TINY_STAGE = """
+import json, os, time
+from r1kit import files, hashing
+from r1kit.metrics import log
+
+def run(config, context):
+    base = files.read_json(context.models[config.model] / "config.json")["value"]
+    if config.kind == "evaluate":
+        benchmarks = {name: {"pass@1": base / 2**63} for name in config.benchmarks}
+        files.write_json(context.files.results, {"model": config.model, "benchmarks": benchmarks})
+        return {}
+    metrics = log.MetricsLog(context.files.metrics)
+    saved = context.files.checkpoints / "last.json"
+    state = files.read_json(saved) if saved.exists() else {"step": 0, "value": base, "logged": 0}
+    if metrics.path.exists():
+        os.truncate(metrics.path, state["logged"])
+    if config.template == "none":
+        raise RuntimeError("at the start")
+    for step in range(state["step"] + 1, config.steps + 1):
+        time.sleep(config.learning_rate)
+        value = hashing.derive_seed(context.seed, state["value"], step)
+        metrics.append({"step": step, "value": value})
+        state = {"step": step, "value": value, "logged": metrics.path.stat().st_size}
+        if step % config.save_every == 0:
+            files.write_json(saved, state)
+            if config.template == "chat":
+                raise RuntimeError("after a checkpoint")
+    tmp = context.dir / "model.tmp"
+    tmp.mkdir(exist_ok=True)
+    (tmp / "config.json").write_text(json.dumps({"value": state["value"]}))
+    files.publish(tmp, context.files.model)
+    return {"last": state["value"], "judge": context.grading["judge"]}
+"""
+RECIPE = """
+name = "tiny"
+device = "cpu"
+[stage.zero]
+kind = "rl"
+model = "base"
+prompts = ["problems.jsonl"]
+steps = 12
+save_every = 2
+learning_rate = 0.00001
+[stage.more]
+kind = "rl"
+model = "zero"
+prompts = ["world:arithmetic"]
+steps = 4
+[stage.eval]
+kind = "evaluate"
+model = "more"
+benchmarks = { sums = ["world:arithmetic"] }
+"""
+COMMAND = """
+import sys
+from r1kit import cli
+from r1kit.config import RL, Evaluate
+RL.module = Evaluate.module = "tiny_stage"
+if "--no-report" in sys.argv:
+    cli._write_report = cli._print_table = lambda run_dir: None
+    sys.argv.remove("--no-report")
+sys.argv[1:1] = ["run", "tiny.toml", "--run-dir"]
+cli.main()
+"""
+FILES = {
+    "tiny_stage.py": TINY_STAGE,
+    "tiny.toml": RECIPE,
+    "command.py": COMMAND,
+    "problems.jsonl": "{}\n",
+    "base/config.json": '{"value": 1}',
+}
+
+
+def write_tiny_recipe(directory: Path) -> None:
+    """Write tiny.toml, its base model, its problems, its stage module and command.py, which runs it."""
+    for name, text in FILES.items():
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_text(text)
+
+
+def start_command(run_dir: str, *args: str) -> subprocess.Popen[str]:
+    """Start `r1kit run tiny.toml --run-dir RUN_DIR ARGS` in the working directory."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(r1kit.__file__).parents[1]), "."])}
+    command = [sys.executable, "command.py", run_dir, *args]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def contents(run_dir: str | Path) -> dict[str, bytes]:
+    """Return the files of a run that must not depend on how often it was interrupted."""
+    names = ("metrics.jsonl", "config.json", "results.json", "last.json", "recipe.toml")
+    root = Path(run_dir)
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.name in names}
