@@ -1,6 +1,6 @@
-"""Saving on a disk that is full, for test_disk_full.py: run with a small file system mounted at the given directory.
+"""Save checkpoints on a full disk, for test_disk_full.py. The argument is a directory on a small file system.
 
-Prints one JSON object. A ballast file leaves every number of pages free that a save may need, from none to enough.
+Prints one JSON object. A ballast file leaves 0, 1, 2, ... pages free, up to as many as a checkpoint needs.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import io
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from tiny_learner import all_equal, all_tensors, restore, save, tiny_learner, train
@@ -23,8 +24,8 @@ def free_pages(disk: Path) -> int:
 
 
 @contextlib.contextmanager
-def leaving(pages: int, disk: Path):
-    """With so many pages free."""
+def free_pages_left(pages: int, disk: Path) -> Iterator[None]:
+    """Leave exactly `pages` pages free."""
     ballast = disk / "ballast"
     ballast.write_bytes(bytes((free_pages(disk) - pages) * os.statvfs(disk).f_bsize))
     assert free_pages(disk) == pages, (free_pages(disk), pages)
@@ -33,23 +34,23 @@ def leaving(pages: int, disk: Path):
 
 
 def main(disk: Path) -> None:
-    learner, undisturbed, found = tiny_learner(), tiny_learner(), []
+    learner, undisturbed, saves = tiny_learner(), tiny_learner(), []
     directory, before = disk / "checkpoints", free_pages(disk)
     train(learner, range(1))
     save(learner, {"step": 1}, directory)
-    needed = before - free_pages(disk) + 4  # and some for what is renamed or removed on the way
+    needed = before - free_pages(disk) + 4  # and some for temporary names
     for pages in range(needed + 1):
         step = 2 + pages
         train(learner, range(step - 1, step))
-        said = io.StringIO()
-        with leaving(pages, disk), contextlib.redirect_stderr(said):
+        output = io.StringIO()
+        with free_pages_left(pages, disk), contextlib.redirect_stderr(output):
             save(learner, {"step": step}, directory)
         kept = checkpoints(directory)
-        left_behind = [path.name for path in directory.iterdir() if path not in kept]
-        assert not any(find_damage(path) for path in kept) and not left_behind, (pages, left_behind)
+        leftovers = [path.name for path in directory.iterdir() if path not in kept]
+        assert not any(find_damage(path) for path in kept) and not leftovers, (pages, leftovers)
         saved = kept[-1].name == f"step_{step:08d}"
-        assert saved == (said.getvalue() == ""), said.getvalue()
-        found.append({"pages": pages, "saved": saved, "said": said.getvalue().splitlines()})
+        assert saved == (output.getvalue() == ""), output.getvalue()
+        saves.append({"pages": pages, "saved": saved, "output": output.getvalue().splitlines()})
         if not saved:
             last = kept[-1].name
     train(undisturbed, range(needed + 2))
@@ -59,7 +60,7 @@ def main(disk: Path) -> None:
     print(
         json.dumps(
             {
-                "saves": found,
+                "saves": saves,
                 "last_good_while_full": last,
                 "went_on_identical": all_equal(all_tensors(learner), all_tensors(undisturbed)),
                 "resumed_identical": all_equal(all_tensors(resumed), all_tensors(undisturbed)),

@@ -1,11 +1,11 @@
-"""Kills `r1kit run` at random instants, runs it again, and compares all it leaves with what an undisturbed run leaves.
+"""Kill `r1kit run` at random times, run it again, and compare its files with those of an undisturbed run.
 
     make crashtest N=100
 
-Kills are spread over the phases of a run, and within each over its occurrences and its duration; the seed decides. In a
-third of the trials the second attempt is killed too. --by stop and --by fill do the same with SIGTERM and with a disk
-that is full. Children are forked from one process that has everything imported but has not computed anything, so that a
-run takes seconds. A kind of stage joins by being put into crash.toml.
+Kills are spread over the phases of a run, and within a phase over its calls and their duration; the seed decides. In a
+third of the trials the second attempt is killed too. `--by stop` sends SIGTERM instead, `--by fill` fills the disk.
+Children are forked from one process that has imported everything and computed nothing, so that a run takes seconds.
+To test a new stage kind, add a stage to crash.toml.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ REWARDS = """
 def vowels(problem, text):
     return float(sum(c in "aeiou0123456789" for c in text))
 """
-PHASES = {  # what a run is doing while it is in one of these functions
+PHASES = {  # phase -> the functions that a run is in during the phase
     "rollout": ("r1kit.stages.rollout:ask",),
     "grading": ("r1kit.stages.rollout:_grade",),
     "update": ("r1kit.learn.learner:Learner.step", "r1kit.stages.loop:_backward"),
@@ -44,18 +44,18 @@ PHASES = {  # what a run is doing while it is in one of these functions
     "publish": ("r1kit.model.hf:publish_model",),
     "evaluation": ("r1kit.evals.runner:evaluate",),
     "curation": ("r1kit.stages.curate:run",),
-    "between stages": ("r1kit.run.pipeline:_finish",),
+    "between stages": ("r1kit.run.execute:publish_artifact",),
 }
 MARKS = {phase: chr(ord("A") + i).encode() for i, phase in enumerate(PHASES)}
-# The clock decides these, and torch's index of a checkpoint (.metadata, so its manifest too) holds a random number.
-APART = {"timings.jsonl", "lineage.json", "report.html", "manifest.json"}
-TIMES = {"artifact.json": ("started", "finished", "seconds"), "progress.json": ("logs",)}
+# These contain times. DCP's index of a checkpoint (.metadata, so its manifest too) contains a random number.
+NOT_COMPARED = {"timings.jsonl", "lineage.json", "report.html", "manifest.json"}
+TIME_KEYS = {"artifact.json": ("started", "finished", "seconds"), "progress.json": ("logs",)}
 
-_events = -1  # where a child reports the phases it enters and leaves
+_events = -1  # file descriptor to which a child reports the phases it enters and leaves
 
 
 def prepare(world: Path) -> None:
-    """What the recipe reads, and everything imported."""
+    """Write what the recipe reads, import everything, and instrument the phases."""
     shutil.copy(Path(__file__).with_name("crash.toml"), world / "recipe.toml")
     (world / "crash_rewards.py").write_text(REWARDS)
     words = "one two three four five six seven eight nine ten".split()
@@ -68,21 +68,22 @@ def prepare(world: Path) -> None:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast  # noqa: F401
 
     from r1kit import cli
-    from r1kit.run import pipeline
+    from r1kit.config import STAGE_KINDS
+    from r1kit.run import pipeline  # noqa: F401 - imported before the fork
     from r1kit.stages import curate, pretrain
 
-    for module in pipeline.STAGES.values():
+    for module in sorted({kind.module for kind in STAGE_KINDS.values()}):
         importlib.import_module(module)
     curate.BLOCK = 4
     pretrain.TOKENIZER_DOCUMENTS, pretrain.LOG_EVERY, pretrain.SAVE_EVERY = 200, 1, 2
-    cli._write_report = cli._print_table = lambda run_dir: None  # reads the run only
+    cli._write_report = cli._print_table = lambda run_dir: None  # they only read the run
     for phase, functions in PHASES.items():
         for name in functions:
             _report_phase(name, MARKS[phase])
 
 
 def _report_phase(name: str, mark: bytes) -> None:
-    """Have a function tell when it is entered (a capital) and left."""
+    """Make a function report when it is entered (upper-case mark) and left (lower-case mark)."""
     module, _, path = name.partition(":")
     *owners, attribute = path.split(".")
     owner = functools.reduce(getattr, owners, importlib.import_module(module))
@@ -98,12 +99,12 @@ def _report_phase(name: str, mark: bytes) -> None:
 
     setattr(owner, attribute, reporting)
     for other in [m for n, m in sys.modules.items() if n.startswith("r1kit.") and vars(m).get(attribute) is function]:
-        setattr(other, attribute, reporting)  # who imported it by name
+        setattr(other, attribute, reporting)  # modules that imported it by name
 
 
 @dataclass
 class Attempt:
-    """A child that runs the recipe in `run_dir`."""
+    """A child process that runs the recipe in `run_dir`."""
 
     pid: int
     events: int
@@ -130,7 +131,7 @@ class Attempt:
         os.kill(self.pid, number)
 
     def end(self) -> tuple[int, list[bytes]]:
-        """Exit code, negative for a signal, and what had not been read of its marks."""
+        """Wait for the child. Return its exit code, negative for a signal, and the marks not yet read."""
         rest = list(self.marks())
         os.close(self.events)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]), rest
@@ -161,28 +162,32 @@ def log_of(world: Path, run_dir: Path) -> Path:
 
 
 def fingerprint(run_dir: Path) -> dict[str, str]:
-    """File -> SHA-256 of everything that must not depend on how often the run was killed."""
-    found = {}
+    """Return the SHA-256 of every file that must not depend on how often the run was killed."""
+    hashes = {}
     for path in sorted(run_dir.rglob("*")):
         name = path.relative_to(run_dir).as_posix()
-        if path.is_file() and path.name not in APART and not any(part.startswith(".") for part in name.split("/")):
+        if (
+            path.is_file()
+            and path.name not in NOT_COMPARED
+            and not any(part.startswith(".") for part in name.split("/"))
+        ):
             data = path.read_bytes()
-            if path.name in TIMES:
-                kept = {key: value for key, value in json.loads(data).items() if key not in TIMES[path.name]}
+            if path.name in TIME_KEYS:
+                kept = {key: value for key, value in json.loads(data).items() if key not in TIME_KEYS[path.name]}
                 data = json.dumps(kept, sort_keys=True).encode()
-            found[name] = hashlib.sha256(data).hexdigest()
-    return found
+            hashes[name] = hashlib.sha256(data).hexdigest()
+    return hashes
 
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What a run leaves that nobody disturbs, and how its time goes."""
+    """Files and timing of a run without disturbance."""
 
     files: dict[str, str]
     seconds: float
-    pages: int  # of 4096 bytes, all of it
-    entries: dict[str, int]  # phase -> how often it is entered
-    lasting: dict[str, float]  # phase -> seconds, mean
+    pages: int  # size on disk, in pages of 4096 bytes
+    entries: dict[str, int]  # phase -> calls
+    durations: dict[str, float]  # phase -> mean seconds per call
 
     @classmethod
     def run(cls, world: Path) -> Undisturbed:
@@ -197,71 +202,72 @@ class Undisturbed:
         check_that_it_learns(run_dir)
         at = {p: ([t for x, t in marks if x == m], [t for x, t in marks if x == m.lower()]) for p, m in MARKS.items()}
         entries = {phase: len(entered) for phase, (entered, _) in at.items()}
-        lasting = {p: fmean(b - a for a, b in zip(*times, strict=True)) for p, times in at.items()}
+        durations = {p: fmean(b - a for a, b in zip(*times, strict=True)) for p, times in at.items()}
         pages = sum(1 + path.stat().st_size // 4096 for path in run_dir.rglob("*"))
-        return cls(fingerprint(run_dir), seconds, pages, entries, lasting)
+        return cls(fingerprint(run_dir), seconds, pages, entries, durations)
 
 
 def check_that_it_learns(run_dir: Path) -> None:
-    """A run in which nothing happens is easily repeated."""
+    """Exit unless every training stage has gradients: without learning, the comparison would prove nothing."""
     for path in run_dir.glob("stages/*/metrics.jsonl"):
         rows = [json.loads(line) for line in path.read_text().splitlines()]
-        assert rows and all(row["grad_norm"] > 0 for row in rows), f"{path}: nothing is learnt"
+        assert rows and all(row["grad_norm"] > 0 for row in rows), f"{path}: no gradient in some step"
 
 
 @dataclass
 class Trial:
-    """One disturbed run. Each kind of disturbance says where it struck, and adds to `wrong` what it should not see."""
+    """One disturbed run. Each kind of disturbance returns where it struck, and appends faults to `faults`."""
 
     world: Path
     run_dir: Path
     number: int
-    whole: Undisturbed
+    undisturbed: Undisturbed
     rng: random.Random
-    wrong: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
 
     def start(self) -> Attempt:
         return Attempt.start(self.world, self.run_dir)
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return log_of(self.world, self.run_dir).read_text()
 
     def kill(self) -> str:
-        """SIGKILL at an instant of a phase; in a third of the trials again while it resumes."""
+        """Send SIGKILL during a phase, and in a third of the trials again while the run resumes."""
         where, _ = self._signal_in_phase(signal.SIGKILL)
         if (again := self.rng.random() * 3) < 1:
             attempt = self.start()
-            time.sleep(again * self.whole.seconds / 2)
+            time.sleep(again * self.undisturbed.seconds / 2)
             attempt.send(signal.SIGKILL)
             attempt.end()
         return where
 
     def stop(self) -> str:
-        """SIGTERM: the step is finished and saved, and the last line says how to go on."""
+        """Send SIGTERM: the run finishes the step, saves, and its last line says how to continue."""
         where, code = self._signal_in_phase(signal.SIGTERM)
-        last = self.said.splitlines()[-1]
+        last = self.output.splitlines()[-1]
         if code != 130 or "run the same command again to continue" not in last:
-            self.wrong.append(f"exit code {code} and last line {last!r} after SIGTERM")
+            self.faults.append(f"exit code {code} and last line {last!r} after SIGTERM")
         return where
 
     def fill(self) -> str:
-        """A disk that becomes full at some byte of what a run writes: one message, no traceback."""
+        """Leave room for a part of the run on the disk: it must fail with one message and no traceback."""
         disk = os.statvfs(self.run_dir.parent)
-        room = self.rng.randrange(self.whole.pages) * 4096
+        room = self.rng.randrange(self.undisturbed.pages) * 4096
         ballast = self.run_dir.with_name("ballast")
         ballast.write_bytes(bytes(disk.f_bavail * disk.f_bsize - room))
         code, _ = self.start().end()
         ballast.unlink()
-        errors = [line for line in self.said.splitlines() if line.startswith("error:")]
-        if code not in (0, 2) or len(errors) != bool(code) or "Traceback" in self.said:
-            self.wrong.append(f"exit code {code} and errors {errors} on a full disk")
+        errors = [line for line in self.output.splitlines() if line.startswith("error:")]
+        if code not in (0, 2) or len(errors) != bool(code) or "Traceback" in self.output:
+            self.faults.append(f"exit code {code} and errors {errors} on a full disk")
         return f"{room // 1024} KiB left, exit code {code}"
 
     def _signal_in_phase(self, number: signal.Signals) -> tuple[str, int]:
-        """Where it struck, and the exit code. A run that was over before is tried again, struck sooner."""
+        """Return where the signal struck and the exit code. If the run ended first, retry with half the delay."""
         phase = list(PHASES)[self.number % len(PHASES)]
-        entry, delay = self.rng.randint(1, self.whole.entries[phase]), self.rng.random() * self.whole.lasting[phase]
+        entry = self.rng.randint(1, self.undisturbed.entries[phase])
+        delay = self.rng.random() * self.undisturbed.durations[phase]
         while True:
             attempt = self.start()
             attempt.wait_for(MARKS[phase], entry)
@@ -274,15 +280,15 @@ class Trial:
             delay /= 2
 
     def finish(self, compared: Callable[[str], bool]) -> None:
-        """Run it to its end, and compare."""
+        """Run to the end and compare the files."""
         code, _ = self.start().end()
         if code:
-            self.wrong.append(f"exit code {code} when it went on, see {log_of(self.world, self.run_dir)}")
+            self.faults.append(f"exit code {code} when resumed, see {log_of(self.world, self.run_dir)}")
             return
-        expected, found = self.whole.files, fingerprint(self.run_dir)
-        names = filter(compared, sorted(expected.keys() | found))
-        self.wrong += [name for name in names if expected.get(name) != found.get(name)]
-        if not self.wrong:
+        expected, actual = self.undisturbed.files, fingerprint(self.run_dir)
+        names = filter(compared, sorted(expected.keys() | actual))
+        self.faults += [name for name in names if expected.get(name) != actual.get(name)]
+        if not self.faults:
             shutil.rmtree(self.run_dir)
 
 
@@ -293,26 +299,29 @@ def main() -> None:
     parser.add_argument(
         "--by", choices=("kill", "stop", "fill"), default="kill", help="SIGKILL, SIGTERM or a full disk"
     )
-    parser.add_argument("--world", type=Path, help="an empty directory to work in; what failed stays there")
+    parser.add_argument("--world", type=Path, help="an empty directory to work in; failed trials stay there")
     parser.add_argument("--runs", type=Path, help="a directory for the runs, on a small disk for --by fill")
     arguments = parser.parse_args()
     world = Path(arguments.world or tempfile.mkdtemp(prefix="crashtest-")).resolve()
     world.mkdir(parents=True, exist_ok=True)
     runs = (arguments.runs or world).resolve()
     prepare(world)
-    whole = Undisturbed.run(world)
-    print(f"undisturbed: {whole.seconds:.1f} s, {len(whole.files)} files; entries: {whole.entries}", flush=True)
+    undisturbed = Undisturbed.run(world)
+    print(
+        f"undisturbed: {undisturbed.seconds:.1f} s, {len(undisturbed.files)} files; entries: {undisturbed.entries}",
+        flush=True,
+    )
     struck, failed = Counter[str](), 0
     for number in range(arguments.n):
         rng = random.Random(f"{arguments.seed}/{number}")
-        trial = Trial(world, runs / f"trial-{number}", number, whole, rng)
+        trial = Trial(world, runs / f"trial-{number}", number, undisturbed, rng)
         where = getattr(trial, arguments.by)()
-        # A stop saves where no other run does, and a full disk may keep one from saving.
+        # A stop adds a checkpoint, and a full disk may prevent one.
         trial.finish(lambda name: arguments.by == "kill" or "/checkpoints/" not in name)
         struck[where] += 1
-        failed += bool(trial.wrong)
-        if trial.wrong:
-            print(f"trial {number}, struck in {where}: {', '.join(trial.wrong)}", flush=True)
+        failed += bool(trial.faults)
+        if trial.faults:
+            print(f"trial {number}, struck in {where}: {', '.join(trial.faults)}", flush=True)
     print("struck in " + ", ".join(f"{where}: {n}" for where, n in struck.most_common()))
     if not failed and arguments.world is None:
         shutil.rmtree(world)

@@ -1,4 +1,4 @@
-"""After a power loss only what was synced is sure to be there: nothing may be visible under its name before it is."""
+"""Order of writes, syncs and renames: no checkpoint may get its name before its content is on disk."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from r1kit.learn.checkpoint import Checkpoints
 from r1kit.metrics.log import MetricsLog
 root, learner = Path(sys.argv[1]), tiny_learner()
 log = MetricsLog(root / "metrics.jsonl")
-with Checkpoints(root / "checkpoints", log.files) as kept:
+with Checkpoints(root / "checkpoints", log.files) as store:
     for step in (1, 2, 3):
         train(learner, range(step - 1, step))
         log.append({"step": step, "time/step": 0.1})
-        kept.save(learner, {"step": step})
-        kept.wait()
+        store.save(learner, {"step": step})
+        store.wait()
 """
 CALL = re.compile(
     r'^\d+ +(?P<call>\w+)\((?:AT_FDCWD(?:<[^>]*>)?, )?(?:\d+<(?P<open>[^>]*)>|"(?P<path>[^"]*)")?(?P<rest>.*)'
@@ -34,33 +34,20 @@ CALL = re.compile(
 
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[str, Path, str]]]:
-    """(root, [(system call, the file it is about, the rest of the line)]) of three saves."""
+    """(root, [(system call, file, rest of the line)]) of three saves."""
     if shutil.which("strace") is None or subprocess.run(["strace", "-o", "/dev/null", "true"]).returncode:
-        pytest.skip("no strace here: the order of system calls cannot be seen")
+        pytest.skip("needs strace, to see the order of system calls")
     root, trace = tmp_path_factory.mktemp("saves"), tmp_path_factory.mktemp("trace") / "calls"
     watched = "trace=write,pwrite64,fsync,rename,renameat,renameat2,unlink,unlinkat,rmdir"
     paths = os.pathsep.join([str(ROOT / "tests/support"), *sys.path])
-    command = [
-        "strace",
-        "-f",
-        "-y",
-        "-e",
-        watched,
-        "-o",
-        str(trace),
-        sys.executable,
-        "-W",
-        "ignore",
-        "-c",
-        SAVE,
-        str(root),
-    ]
+    command = ["strace", "-f", "-y", "-e", watched, "-o", str(trace)]
+    command += [sys.executable, "-W", "ignore", "-c", SAVE, str(root)]
     subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}, timeout=500)
-    found = [match for line in trace.read_text().splitlines() if str(root) in line and (match := CALL.match(line))]
-    return root, [(m["call"], Path(m["open"] or m["path"]), m["rest"]) for m in found]
+    matches = [match for line in trace.read_text().splitlines() if str(root) in line and (match := CALL.match(line))]
+    return root, [(m["call"], Path(m["open"] or m["path"]), m["rest"]) for m in matches]
 
 
-def test_a_checkpoint_has_its_name_only_when_it_and_its_logs_are_durable(calls) -> None:
+def test_checkpoint_and_logs_are_synced_before_the_rename(calls) -> None:
     root, done = calls
     published = []
     for at, (call, path, rest) in enumerate(done):
@@ -75,22 +62,22 @@ def test_a_checkpoint_has_its_name_only_when_it_and_its_logs_are_durable(calls) 
             last = max(i for i, (c, p, _) in enumerate(before) if p == file and "write" in c)
             named = renamed(file, before)
             assert any(c == "fsync" and p in (file, named) for c, p, _ in before[last:]), f"{file} is not synced"
-        assert ("fsync", path) in [(c, p) for c, p, _ in before], "the directory's own names are not synced"
+        assert ("fsync", path) in [(c, p) for c, p, _ in before], "the directory is not synced"
         after = [(c, p) for c, p, _ in done[at + 1 :]]
-        assert after[0] == ("fsync", root / "checkpoints"), "its name is not durable"
+        assert after[0] == ("fsync", root / "checkpoints"), "the rename is not synced"
     assert len(published) == 3
-    assert ("fsync", root) in [(call, path) for call, path, _ in done], "the folder of checkpoints is not durable"
+    assert ("fsync", root) in [(call, path) for call, path, _ in done], "the folder of checkpoints is not synced"
 
 
 def renamed(file: Path, calls: list[tuple[str, Path, str]]) -> Path:
-    """The name that a file written aside was given."""
+    """The final name of a file that was written under a temporary one."""
     for call, path, rest in calls:
         if call.startswith("rename") and path == file:
             return Path(re.findall(r'"([^"]*)"', rest)[-1])
     return file
 
 
-def test_the_old_goes_after_the_new_is_durable(calls) -> None:
+def test_old_checkpoint_is_deleted_after_the_new_one_is_synced(calls) -> None:
     _, done = calls
     removed = next(
         i for i, (c, p, _) in enumerate(done) if c in ("unlink", "unlinkat", "rmdir") and "step_00000001" in str(p)

@@ -1,4 +1,4 @@
-"""A small sweep; `make crashtest N=100` is the large one. In a process of its own: it forks, and has one thread."""
+"""A small sweep; `make crashtest N=100` runs a large one. It forks, so it needs a process with one thread."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SWEEP = Path(__file__).with_name("sweep.py")
 
 
 @pytest.mark.parametrize(("by", "n"), [("kill", 7), ("stop", 3)])
-def test_disturbed_runs_end_as_if_nothing_had_happened(tmp_path: Path, by: str, n: int) -> None:
+def test_disturbed_runs_are_identical_to_undisturbed_ones(tmp_path: Path, by: str, n: int) -> None:
     command = [sys.executable, SWEEP, "-n", str(n), "--by", by, "--world", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
