@@ -1,7 +1,7 @@
 """RUN/report.html: one self-contained page about a run, which opens from disk without network.
 
-Sections are plain values (header.py, sections.py, graph.py); the templates in templates/ turn them into HTML. Jinja
-escapes all of them. The completions are embedded as JSON, and static/page.js inserts them as text. The page's content
+Sections are plain values (header.py, results.py, sections.py, graph.py), which templates/*.html turn into HTML; Jinja
+escapes all of them. Completions are embedded as JSON, and static/page.js inserts them as text. The page's content
 security policy blocks all loading, and all scripts but page.js.
 """
 
@@ -25,7 +25,8 @@ from r1kit.report.excerpts import fit_questions, fit_rollouts, shared_questions,
 from r1kit.report.graph import lineage_graph
 from r1kit.report.header import header
 from r1kit.report.plots import LEFT, MAX_POINTS, RIGHT
-from r1kit.report.sections import curves, notes, results, sources, warnings
+from r1kit.report.results import results
+from r1kit.report.sections import curves, notes, sources, warnings
 
 PAGE_BYTES = 2_800_000  # completions fill the page up to this size
 QUESTION_SHARE = 0.4  # largest share of the completions' space for the answers of the evaluations

@@ -1,4 +1,4 @@
-"""The sections of the page that need no script, as plain values for the templates."""
+"""Warnings, curves, sources and notes of the page, as plain values for the templates."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from markupsafe import Markup
 from r1kit.metrics.glossary import explain
 from r1kit.metrics.watchdogs import WATCHDOGS
 from r1kit.report.collect import Row, Run, Stage
-from r1kit.report.comparison import Cell, ComparisonRow, comparison_rows, format_cell, metric_label, row_label
 from r1kit.report.plots import Chart, charts
-from r1kit.report.stage_table import shows_several_models, stage_table
-from r1kit.report.stage_views import FINDING_HEADINGS, FindingLine, Line, finding_lines, table_lines
 
 MAX_NOTES, MAX_TEXT = 20, 20_000  # reading problems listed, and characters of a file shown
 
@@ -55,93 +52,6 @@ def _warning(stage: str, name: str, alerts: list[tuple[float, str]]) -> AlertSum
     (first, text), last = alerts[0], alerts[-1][0]
     steps = f"step {first}" if first == last else f"{len(alerts)} times from step {first} to step {last}"
     return AlertSummary(name, stage, steps, text, f"{WATCHDOGS[name].remedy}." if name in WATCHDOGS else "")
-
-
-# --- results ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """A number with its interval; shares also have a bar. Positions are percentages of the bar's width."""
-
-    text: str
-    interval: str
-    bar: float | None = None
-    whisker: tuple[float, float] | None = None  # left end and width of the interval
-
-
-@dataclass(frozen=True, slots=True)
-class TableRow:
-    """One line of a benchmark's table."""
-
-    section: str
-    label: str
-    numbers: tuple[Number, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class BenchmarkTable:
-    """The results of all evaluate stages on one benchmark."""
-
-    benchmark: str
-    size: str
-    rows: tuple[TableRow, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StagesTable:
-    """The results of all models, and the paper's findings."""
-
-    titles: tuple[str, ...]
-    lines: tuple[Line, ...]
-    finding_headings: tuple[str, ...]
-    findings: tuple[FindingLine, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Results:
-    """What the template results.html shows."""
-
-    stages: tuple[str, ...]
-    all_models: StagesTable | None
-    tables: tuple[BenchmarkTable, ...]
-    meanings: tuple[tuple[str, str], ...]  # (metric, explanation)
-
-
-def results(run: Run) -> Results:
-    """Return the tables of the run's evaluate stages."""
-    rows = comparison_rows(run.evals)
-    benchmarks = dict.fromkeys(row.benchmark for row in rows)
-    tables = [_benchmark_table(run, [row for row in rows if row.benchmark == name]) for name in benchmarks]
-    metrics = dict.fromkeys(row.metric for row in rows)
-    all_models = None
-    table = stage_table(run)
-    if shows_several_models(table):
-        titles = tuple(column.title for column in table.columns)
-        lines = tuple(table_lines(table.rows, table.columns))
-        all_models = StagesTable(titles, lines, FINDING_HEADINGS, tuple(finding_lines(table)))
-        metrics |= dict.fromkeys(row.metric for row in table.rows)
-    meanings = tuple((metric_label(metric), explain(metric)) for metric in metrics)
-    return Results(tuple(run.evals), all_models, tuple(tables), meanings)
-
-
-def _benchmark_table(run: Run, rows: list[ComparisonRow]) -> BenchmarkTable:
-    benchmark = rows[0].benchmark
-    summaries = [results["benchmarks"].get(benchmark) for results in run.evals.values()]
-    sizes = {f"{s.get('problems')} problems, {s.get('samples')} samples each" for s in summaries if isinstance(s, dict)}
-    lines = [TableRow(r.section, row_label(r), tuple(_number(r.metric, cell) for cell in r.cells)) for r in rows]
-    return BenchmarkTable(benchmark, "; ".join(sorted(sizes)), tuple(lines))
-
-
-def _number(metric: str, cell: Cell) -> Number:
-    text, interval = format_cell(metric, cell)
-    if cell.value is None or metric == "mean_tokens":
-        return Number(text, interval)
-    whisker = None
-    if cell.interval is not None:
-        low, high = cell.interval
-        whisker = (100 * low, 100 * (high - low))
-    return Number(text, interval, 100 * min(1, max(0, cell.value)), whisker)
 
 
 # --- curves ----------------------------------------------------------------------------------------------------------

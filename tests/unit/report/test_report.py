@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from rich.console import Console
 from run_factory import HOSTILE, make_run, write_json, write_lines
 
 from r1kit.metrics.glossary import EXPLANATIONS, explain
+from r1kit.report import render
 from r1kit.report.collect import TEXT_HEAD, TEXT_TAIL, Stage, collect
 from r1kit.report.comparison import comparison_rows
 from r1kit.report.excerpts import fit_rollouts, shared_questions, to_json
@@ -90,6 +92,13 @@ def test_hostile_names_are_escaped(tmp_path):
     assert page.tags.count("script") == 2
     assert page.data["rollouts"]["a&b"]["1"][1]["completions"][0]["completion"] == "?"
     assert page.text.count(evil) >= 5
+
+
+def test_templates_never_switch_escaping_off():
+    templates = list(Path(render.__file__).parent.glob("templates/*.html"))
+    assert len(templates) > 5
+    for path in templates:
+        assert not re.search(r"\|\s*safe\b|autoescape", path.read_text(encoding="utf-8")), path
 
 
 @given(
