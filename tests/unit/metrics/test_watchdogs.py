@@ -101,7 +101,7 @@ def test_report_lists_alerts_with_remedies(tmp_path: Path) -> None:
         log.append(row(step, kl=3.0 if step > 2 else 0.1))
     (warning,) = warnings(collect(tmp_path).stages)
     assert (warning.watchdog, warning.stage) == ("high_kl", "zero")
-    assert warning.steps == "2 times from step 3 to step 4" and "raise beta" in warning.remedy
+    assert warning.steps == "2 times from step 3 to step 4; the first time" and "raise beta" in warning.remedy
     assert warnings([]) == []
 
 
