@@ -23,7 +23,7 @@ from r1kit.engine.base import Engine
 from r1kit.engine.factory import make_engine
 from r1kit.evals.runner import evaluate, load_benchmarks
 from r1kit.hashing import derive_seed
-from r1kit.interrupt import finishing_steps
+from r1kit.interrupt import defer_signals
 from r1kit.learn.advantage import group_advantages
 from r1kit.learn.batch import make_batch
 from r1kit.learn.checkpoint import Checkpoints
@@ -48,7 +48,7 @@ def run(config: RL, context: StageContext) -> dict[str, Any]:
         trainer.scenarios,
         trainer.checkpoints,
         progress(context.name, config.steps) as bar,
-        finishing_steps() as stop_asked,
+        defer_signals() as stop_asked,
     ):
         bar.advance(trainer.step)
         stopping = False
