@@ -9,7 +9,7 @@ import pytest
 from r1kit import plan
 from r1kit.model.known_shapes import KNOWN_SHAPES
 from r1kit.recipe import RecipeError, load_recipe
-from r1kit.run import pipeline
+from r1kit.run.resolve import resolve_stages
 
 RECIPE = """
 name = "p"
@@ -77,12 +77,12 @@ def test_a_reward_model_is_no_policy(recipe: Path) -> None:
 
 
 def test_an_absent_file_is_warned_of_and_a_changed_one_is_another_stage(recipe: Path) -> None:
-    steps = pipeline.plan_steps(load_recipe(str(recipe)), "float32")
+    steps = resolve_stages(load_recipe(str(recipe)), "float32")
     records = recipe.with_name("records.jsonl")
     assert set(steps[0].parents) == {"Qwen/Qwen2.5-1.5B", str(records), "org/name:all"}
     assert steps[0].parents["org/name:all"] == "hub:org/name:all"
     records.write_text('{"prompt": "a", "response": "c"}\n')
-    changed = pipeline.plan_steps(load_recipe(str(recipe)), "float32")
+    changed = resolve_stages(load_recipe(str(recipe)), "float32")
     assert all(a.identity != b.identity for a, b in zip(steps, changed, strict=True))
     records.unlink()
     (warning,) = plan.plan(load_recipe(str(recipe))).warnings
