@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from r1kit.data.response import find_boxes, split_response
+from r1kit.data.response import Response, find_boxes, split_response
 from r1kit.rewards.verdict import Ruling
 
 # Phrases before an answer that extends to the end of the line or sentence. GSM8K's published solutions end in "A:".
@@ -28,8 +28,12 @@ def find_answers(text: str, think_open: bool = False, truncated: bool = False) -
         think_open: Whether the prompt ended in `<think>`.
         truncated: Whether the length cap cut the completion off. Then only closed forms count (tags and boxes).
     """
-    response = split_response(text, think_open)
-    if "<think>" in response.summary or (think_open and "</think>" not in text):
+    return answers_of(split_response(text, think_open), truncated)
+
+
+def answers_of(response: Response, truncated: bool = False) -> list[str]:
+    """Return the answers of a response that is already split; see `find_answers`."""
+    if response.unfinished:
         return []
     place = response.summary if response.answer is None else response.answer
     if re.search(r"\\(?:boxed|fbox)\b", place):

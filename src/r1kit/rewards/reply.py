@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from r1kit.data.response import Response, find_boxes, split_response
-from r1kit.rewards.extract import find_answers
+from r1kit.rewards.extract import answers_of
 from r1kit.rewards.verdict import Verdict
 
 _ONE_FENCE = re.compile(r"```[^\n`]*\n(.*?)\n?```", re.DOTALL)
@@ -38,8 +38,7 @@ class Reply:
 
         None if the thinking is unfinished, or the completion was cut off outside answer tags.
         """
-        unfinished = "<think>" in self.parts.summary or (self.think_open and "</think>" not in self.text)
-        if unfinished or (self.truncated and self.parts.answer is None):
+        if self.parts.unfinished or (self.truncated and self.parts.answer is None):
             return None
         body = self.parts.summary if self.parts.answer is None else self.parts.answer
         fenced = _ONE_FENCE.fullmatch(body) if self.free_form else None
@@ -53,7 +52,7 @@ class Reply:
     @property
     def answers(self) -> list[str]:
         """The answers that the completion states; more than one only if it contains several boxes."""
-        answers = find_answers(self.text, self.think_open, self.truncated)
+        answers = answers_of(self.parts, self.truncated)
         return answers or ([self.body] if self.free_form and self.body and "\\boxed" not in self.body else [])
 
     def no_answer(self) -> Verdict:

@@ -13,7 +13,7 @@ from typing import Any, Literal, NoReturn
 
 from r1kit.data.response import split_response
 from r1kit.rewards.code.compare import shown
-from r1kit.rewards.extract import find_answers
+from r1kit.rewards.extract import answers_of
 from r1kit.rewards.sandbox import codec
 from r1kit.rewards.sandbox.base import Limits, Sandbox, Task
 from r1kit.rewards.sandbox.guest.remote import pack
@@ -87,10 +87,11 @@ def extract(response: str, think_open: bool = False) -> str | None:
     After the last `</think>`, the first of these forms counts: [ANSWER] tags, the forms of `find_answers`, the last
     fenced block, the complete text.
     """
-    summary = split_response(response, think_open).summary
-    if "<think>" in summary or (think_open and "</think>" not in response):
+    parts = split_response(response, think_open)
+    if parts.unfinished:
         return None
-    texts = _TAGGED.findall(summary) or find_answers(response, think_open) or _BLOCK.findall(summary)[-1:] or [summary]
+    summary = parts.summary
+    texts = _TAGGED.findall(summary) or answers_of(parts) or _BLOCK.findall(summary)[-1:] or [summary]
     answers = {text.strip().strip("`$").strip() for text in texts}
     return answers.pop() or None if len(answers) == 1 else None
 

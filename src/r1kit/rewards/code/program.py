@@ -46,7 +46,7 @@ def language_of(response: str, think_open: bool = False) -> Language:
 def _visible_text(response: str, think_open: bool) -> str | None:
     """Return the answer, else all text after the thinking; None if the thinking is unfinished."""
     parts = split_response(response, think_open)
-    if "<think>" in parts.summary or (think_open and "</think>" not in response):
+    if parts.unfinished:
         return None
     return parts.summary if parts.answer is None else parts.answer
 
