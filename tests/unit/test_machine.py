@@ -1,0 +1,53 @@
+"""The choice of device and dtype, and the tuned allocator."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from r1kit import machine
+from r1kit.machine import Compute, choose_compute, choose_dtype
+
+
+@pytest.mark.parametrize(("flags", "dtype"), [({"avx2"}, "float32"), ({"amx_bf16"}, "bfloat16")])
+def test_auto_dtype_on_a_cpu_follows_its_instructions(
+    monkeypatch: pytest.MonkeyPatch, flags: set[str], dtype: str
+) -> None:
+    monkeypatch.setattr(machine, "_cpu_flags", lambda: flags)
+    assert choose_compute("cpu") == Compute("cpu", dtype)
+    assert choose_dtype("cuda") == "bfloat16"
+
+
+def test_explicit_dtype_is_kept() -> None:
+    assert choose_compute("cpu", "float32").dtype == "float32" and choose_compute("cpu", "bfloat16").dtype == "bfloat16"
+
+
+def test_render_lists_sandboxes_and_warnings() -> None:
+    report = machine.examine([("wasm", True, "contained all canaries"), ("none", False, "not asked for")], [])
+    text = machine.render(report)
+    assert "sandbox    wasm: yes, contained all canaries" in text
+    assert "warning    the bundled model sprout-base is missing" in text
+    assert machine.NO_SANDBOX in machine.examine([("wasm", False, "no")], [])["warnings"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_tuned_allocator_avoids_page_faults() -> None:
+    code = (
+        "import sys, resource\nfrom r1kit.machine import tune_allocator\n"
+        "if sys.argv[1] == 'tuned': assert tune_allocator()\n"
+        "import torch\nx = torch.ones(12_000_000)\n"
+        "for _ in range(9): (x * 2).exp().sum()\n"  # until the heap has its final size
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(5): (x * 2).exp().sum()\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
+    )
+    plain, tuned = (
+        int(subprocess.run([sys.executable, "-c", code, mode], capture_output=True, text=True, check=True).stdout)
+        for mode in ("plain", "tuned")
+    )
+    if plain < 10_000:
+        pytest.skip("this allocator causes few page faults by default")
+    assert tuned < plain / 3
