@@ -109,7 +109,7 @@ def grade_row(row: Row) -> Verdict:
     except (KeyError, TypeError, ValueError) as error:
         fault = f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
         raise Ungradable(f"kind {kind}: {fault}") from error
-    return grade(problem, response, free=True)
+    return grade(problem, response, free_form=True)
 
 
 KINDS: dict[str, Verifier[Any] | Reward] = {**VERIFIERS, **BUILT_IN}

@@ -40,7 +40,7 @@ BUILT_IN: dict[str, Reward] = {
 
 
 def grade(
-    problem: Problem, text: str, *, think_open: bool = False, truncated: bool = False, free: bool = False
+    problem: Problem, text: str, *, think_open: bool = False, truncated: bool = False, free_form: bool = False
 ) -> Verdict:
     """Return the accuracy verdict: value 1 for the right answer and no other, a share for problems with parts.
 
@@ -49,7 +49,7 @@ def grade(
         text: The completion.
         think_open: The prompt ended in `<think>`.
         truncated: The length cap cut the completion off, so only a closed answer counts.
-        free: The prompt asked for no format, so a bare answer counts too.
+        free_form: The prompt asked for no format, so a bare answer counts too.
 
     Raises:
         RewardError: The verifier does not exist, or failed.
@@ -65,7 +65,7 @@ def grade(
         reason = f"verifier {problem.verifier!r} cannot grade the problem: {fault}"
         return Verdict(0.0, None, reason, "infra_error")
     try:
-        return verifier.judge(gold, Reply(text, think_open, truncated, free))
+        return verifier.judge(gold, Reply(text, think_open, truncated, free_form))
     except UserError as error:  # no sandbox or no judge
         raise RewardError(f"problem {problem.id}: {error}") from error
     except Exception as error:

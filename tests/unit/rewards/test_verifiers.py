@@ -242,10 +242,10 @@ PIECES = st.sampled_from(["\\boxed{", "}", "<answer>", "</answer>", "</think>", 
 
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.verifier)
-@given(pieces=st.lists(PIECES | st.text(max_size=20), max_size=12), free=st.booleans(), truncated=st.booleans())
+@given(pieces=st.lists(PIECES | st.text(max_size=20), max_size=12), free_form=st.booleans(), truncated=st.booleans())
 @settings(max_examples=60, deadline=None)
-def test_random_text_never_breaks_a_verifier(problem, pieces, free, truncated):
-    verdict = grade(problem, "".join(pieces), free=free, truncated=truncated)
+def test_random_text_never_breaks_a_verifier(problem, pieces, free_form, truncated):
+    verdict = grade(problem, "".join(pieces), free_form=free_form, truncated=truncated)
     assert 0 <= verdict.value <= 1 and (verdict.value == 1) >= (verdict.status == "right") and not verdict.masked
 
 
@@ -256,7 +256,7 @@ def test_random_text_never_breaks_a_verifier(problem, pieces, free, truncated):
 )
 def test_long_text_is_judged_fast(problem, unit):
     started = time.process_time()
-    grade(problem, unit * (60_000 // len(unit)), free=True)
+    grade(problem, unit * (60_000 // len(unit)), free_form=True)
     assert time.process_time() - started < 1
 
 

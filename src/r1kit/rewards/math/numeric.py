@@ -40,7 +40,9 @@ def agree(a: Formula, b: Formula) -> bool | None:
         try:
             difference = abs(left.value(a) - right.value(b))
         except (ArithmeticError, ValueError, TypeError, Unreadable):
-            continue  # one of them has no value at this point
+            difference = None  # one of them has no value at this point
+        if difference is None:
+            continue
         if not difference <= TOLERANCE * max(left.largest, right.largest):
             return False
         compared = True

@@ -24,7 +24,7 @@ def _read(problem: Problem) -> str:
 
 
 def _judge(gold: str, reply: Reply) -> Verdict:
-    if not reply.free:
+    if not reply.free_form:
         return _judge_stated(gold, reply)
     if reply.body is None:
         return reply.no_answer()
