@@ -43,7 +43,7 @@ def write(shape: ModelConfig, directory: Path, *, bfloat16: bool = False) -> Pat
     tokenizer = load_tokenizer(resolve_model("sprout-base"))
     tokenizer.add_special_tokens({"eos_token": "<|never|>"})
     model = Decoder(shape)
-    model.initialise(0)
+    model.init_weights(0)
     save_model(model.bfloat16() if bfloat16 else model, tokenizer, directory)
     return directory
 

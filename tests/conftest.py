@@ -29,7 +29,7 @@ def tokenizer():
 
 @pytest.fixture(scope="session")
 def make_decoder(tokenizer):
-    """make_decoder(seed, **changes): a random decoder with grouped-query attention and opinions of its own."""
+    """Make random decoders, called with (seed, **changes to the config). Their logits vary strongly."""
     import torch
 
     from r1kit.model.config import ModelConfig
@@ -39,8 +39,8 @@ def make_decoder(tokenizer):
         shape = dict(model_type="qwen2", vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48)
         shape |= dict(num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8)
         model = Decoder(ModelConfig(**{**shape, "eos_token_ids": (tokenizer.eos_token_id,), **changes}))
-        model.initialise(seed)
-        with torch.no_grad():  # as initialised it hardly looks at its input: all tokens are nearly as likely
+        model.init_weights(seed)
+        with torch.no_grad():  # small initial weights would make all tokens nearly equally likely
             for weight in (w for w in model.parameters() if w.ndim == 2):
                 weight.mul_(6)
         return model

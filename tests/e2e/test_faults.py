@@ -117,7 +117,7 @@ shape |= dict(num_attention_heads=4, num_key_value_heads=2, head_dim=8, eos_toke
 
 def learner(tokens):
     model = Decoder(ModelConfig(**shape))
-    model.initialise(0)
+    model.init_weights(0)
     config = RL(kind="rl", model="m", prompts=["world:arithmetic"], micro_batch_tokens=tokens, beta=0.0, steps=9)
     return Learner(model, config)
 

@@ -63,7 +63,7 @@ def _randomize(model: torch.nn.Module, seed: int) -> None:
 
 def _ours(config: PretrainedConfig, seed: int = 1) -> Decoder:
     model = Decoder(config_from_hf(config.to_dict()))
-    model.initialise(seed)
+    model.init_weights(seed)
     _randomize(model, seed)
     return model
 

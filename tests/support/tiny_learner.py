@@ -23,7 +23,7 @@ def tiny_learner(seed: int = 0, beta: float = 0.02, dtype: torch.dtype = torch.f
     shape = dict(model_type="qwen2", vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48)
     shape |= dict(num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8, eos_token_ids=(0,))
     model = Decoder(ModelConfig(**shape))
-    model.initialise(seed)
+    model.init_weights(seed)
     schedule = dict(learning_rate=3e-3, lr_scheduler_type="linear", warmup_steps=2, weight_decay=0.1, steps=120)
     rl = dict(model="m", prompts=["world:arithmetic"], max_completion_length=8, ref_refresh_steps=3, beta=beta)
     return Learner(model.to(dtype), RL(kind="rl", **schedule, **rl))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A tokenized prompt and the number of completions to sample."""
+    """A tokenised prompt and the number of completions to sample."""
 
     prompt_id: str  # part of every sample's random key
     token_ids: tuple[int, ...]

@@ -97,7 +97,7 @@ def _first_above(cumulative_RX: Tensor, target_R1: Tensor) -> Tensor:
 def truncate(weights_NV: Tensor, top_p: float, top_k: int) -> Tensor:
     """Zero all weights outside the top_k largest, and of those outside the smallest set with top_p of their sum.
 
-    Weights are unnormalized probabilities.
+    Weights are unnormalised probabilities.
     """
     if top_p >= 1 and top_k <= 0:
         return weights_NV

@@ -29,7 +29,7 @@ def make_batch(
     """Pad prompts and completions on the right.
 
     `mask_truncated` excludes truncated completions from the loss. Completions with `graded_PG` False (none by default)
-    are excluded from the loss and from its normalizer.
+    are excluded from the loss and from its normaliser.
     """
     completions = [completion for group in groups for completion in group]
     completion_BT, completion_mask_BT = _pad([c.token_ids for c in completions], torch.long)

@@ -1,4 +1,4 @@
-"""Recognize that memory has run out, and release what is cached."""
+"""Recognise that memory has run out, and release what is cached."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from r1kit.model.packed import PackedAttention
 
 
 def answer_loss(model: Decoder, row: PackedRow) -> Tensor:
-    """Return the summed negative log-probability of the row's answer tokens, in nats. The caller normalizes.
+    """Return the summed negative log-probability of the row's answer tokens, in nats. The caller normalises.
 
     Packing changes nothing: the loss of a row is the sum of its documents' losses.
     """

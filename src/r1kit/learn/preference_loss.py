@@ -1,4 +1,4 @@
-"""Losses of reward models. Pure functions of scores; they return sums, and the caller normalizes.
+"""Losses of reward models. Pure functions of scores; they return sums, and the caller normalises.
 
 Shapes: N documents of a row, P pairs of them (N = 2 P: chosen, rejected, chosen, rejected, ...).
 """

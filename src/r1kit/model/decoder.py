@@ -47,7 +47,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP, each applied to a normalized copy of the residual stream."""
+    """Attention and MLP, each applied to a normalised copy of the residual stream."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
@@ -116,8 +116,8 @@ class Decoder(nn.Module):
         return {}
 
     @torch.no_grad()
-    def initialise(self, seed: int) -> None:
-        """Initialize as GPT-2 does.
+    def init_weights(self, seed: int) -> None:
+        """Draw new weights as GPT-2 does.
 
         Matrices are Normal(0, 0.02), those that write into the residual stream divided by sqrt(2 * layers); biases
         are zero.

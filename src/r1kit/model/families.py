@@ -37,7 +37,7 @@ class Family:
     qkv_bias: bool = False
     """Whether the query, key and value projections have biases."""
     qk_norm: bool = False
-    """Whether every query and key head is RMS-normalized before its rotation."""
+    """Whether every query and key head is RMS-normalised before its rotation."""
     default_head_dim: int | None = None
     """Head width where config.json has no head_dim; None: hidden_size / num_attention_heads."""
     default_max_positions: int = 32_768

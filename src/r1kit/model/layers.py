@@ -1,4 +1,4 @@
-"""Normalization, rotary positions and the gated MLP of Qwen and Llama decoders.
+"""Normalisation, rotary positions and the gated MLP of Qwen and Llama decoders.
 
 Gradients are written by hand. Without gradients the plain functions are called: for the few rows of a decode step,
 autograd's bookkeeping takes longer than the arithmetic.
@@ -21,7 +21,7 @@ from r1kit.model.config import ModelConfig, RopeScaling
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square normalization with a learned gain (Zhang and Sennrich 2019)."""
+    """Root-mean-square normalisation with a learned gain (Zhang and Sennrich 2019)."""
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize the last dimension."""
+        """Normalise the last dimension."""
         if not torch.is_grad_enabled():
             return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
         return apply(_RMSNorm, x, self.weight, self.eps)

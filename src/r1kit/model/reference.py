@@ -12,17 +12,17 @@ HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 
 
 def bundled_models() -> list[str]:
-    """Names of the models that ship with the package."""
+    """Return the names of the models that ship with the package."""
     return sorted(path.parent.name for path in ASSETS.glob("*/config.json"))
 
 
 def is_hub_id(reference: str) -> bool:
-    """Whether a reference has the form org/name."""
+    """Return whether a reference has the form org/name."""
     return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", reference) is not None
 
 
 def local_model(reference: str) -> Path | None:
-    """The checkpoint directory of a bundled model or a path (a run's stage directory too); None for anything else."""
+    """Return the checkpoint directory of a bundled model, a checkpoint or a stage of a run; None for anything else."""
     if reference in bundled_models():
         return ASSETS / reference
     path = Path(reference).expanduser()
@@ -32,12 +32,12 @@ def local_model(reference: str) -> Path | None:
         if (candidate / "config.json").is_file():
             return candidate
     stages = sorted(str(p.parent.parent) for p in path.glob("stages/*/model/config.json"))
-    advice = f"; did you mean {' or '.join(stages)}?" if stages else ", so it is no Hugging Face checkpoint"
+    advice = f"; did you mean {' or '.join(stages)}?" if stages else ": give the directory of a Hugging Face checkpoint"
     raise UserError(f"{reference}: this directory has no config.json{advice}")
 
 
 def resolve_model(reference: str) -> Path:
-    """The checkpoint directory a model reference stands for; hub ids are downloaded into the Hugging Face cache."""
+    """Return the checkpoint directory of a model reference, downloading hub ids to the Hugging Face cache."""
     if (path := local_model(reference)) is not None:
         return path
     if not is_hub_id(reference):
@@ -55,4 +55,4 @@ def resolve_model(reference: str) -> Path:
             f"Connect, or download it elsewhere (hf download {reference}) and give the directory instead"
         ) from None
     except OSError as error:  # a missing or gated repository, a full disk
-        raise UserError(f"{reference}: the hub did not deliver this model: {error}") from error
+        raise UserError(f"{reference}: cannot be downloaded from the hub: {error}") from error

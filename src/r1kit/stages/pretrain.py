@@ -65,7 +65,7 @@ def _beginning(config: Pretrain, context: StageContext) -> tuple[Decoder, PreTra
     shape = ModelConfig.from_architecture(config.architecture, len(tokenizer), config.context_length)
     shape = replace(shape, eos_token_ids=(tokenizer.eos_token_id,), pad_token_id=tokenizer.pad_token_id)
     model = Decoder(shape).to(context.device)
-    model.initialise(derive_seed(context.seed, "weights"))
+    model.init_weights(derive_seed(context.seed, "weights"))
     return model, tokenizer
 
 

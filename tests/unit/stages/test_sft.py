@@ -23,7 +23,7 @@ KEYS = "red blue green black white gold".split()
 def base(tmp_path_factory: pytest.TempPathFactory, make_decoder, tokenizer) -> Path:
     directory = tmp_path_factory.mktemp("base")
     model = make_decoder(num_hidden_layers=1, hidden_size=64, intermediate_size=128, head_dim=16)
-    model.initialise(0)
+    model.init_weights(0)
     save_model(model, tokenizer, directory)
     return directory
 
