@@ -20,7 +20,7 @@ from r1kit.metrics.watchdogs import WATCHDOGS, check
 from r1kit.recipe import cross_checks
 from r1kit.report.collect import collect
 from r1kit.report.sections import warnings
-from r1kit.stages.loop import Waited
+from r1kit.stages.train_loop import Waited
 
 
 def row(step: int, **changes: float) -> dict:
