@@ -14,6 +14,7 @@ from r1kit.config import PromptSource
 from r1kit.console import say
 from r1kit.data.response import find_boxes
 from r1kit.data.store import READERS, DataError, read_rows
+from r1kit.errors import require
 from r1kit.hashing import derive_seed
 from r1kit.types import Problem
 
@@ -105,7 +106,8 @@ def _load(source: PromptSource, answered: bool) -> list[Problem]:
 
 def hub_rows(source: PromptSource) -> Iterable[Mapping[str, Any]]:
     """`org/name`, or `org/name:config` where the dataset has several."""
-    from datasets import load_dataset
+    require("datasets", extra="hub")
+    from datasets import load_dataset  # type: ignore[import-untyped]  # ships no type stubs
 
     name, _, config = source.source.partition(":")
     try:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from r1kit.errors import require
 from r1kit.rewards.checks.base import Row, Verifier
 from r1kit.rewards.reply import Reply
 from r1kit.rewards.verdict import Verdict
@@ -79,6 +80,7 @@ def same(wanted: Any, value: Any) -> bool:
 
 @lru_cache(maxsize=256)
 def _validator(schema: str) -> Validator:
+    require("jsonschema_rs", extra="schema")
     import jsonschema_rs
 
     patterns = jsonschema_rs.RegexOptions()
