@@ -34,7 +34,7 @@ class Server(ThreadingHTTPServer):
         self.script, self.seen, self.times = ["Verdict: correct"], [], []
         self.retry_after = "0"
         self.lock, self.in_flight, self.most_in_flight = threading.Lock(), 0, 0
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     def endpoint(self, **changes):
         return Endpoint(f"http://127.0.0.1:{self.server_port}/v1/", "a-model", **{"total_timeout": 3.0, **changes})
@@ -69,6 +69,18 @@ class Handler(BaseHTTPRequestHandler):
             for _ in range(100):
                 self.wfile.write(b" ")
                 time.sleep(0.1)
+        if step == "drip headers":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+            for number in range(100):
+                self.wfile.write(b"X-%d: 1\r\n" % number)
+                time.sleep(0.1)
+        if step == "stall":
+            self.send_response(200)
+            self.end_headers()
+            time.sleep(0.7)
+            self.wfile.write(b" ")
+            time.sleep(3)
+            return
         if step == "flood":
             self.send_response(200)
             self.end_headers()
@@ -145,11 +157,11 @@ def test_permanent_errors_and_redirects_are_not_retried(server, status, monkeypa
     assert len(server.seen) == 1 and f"1 try: HTTP {status}" in verdict.reason and "secret" not in verdict.reason
 
 
-@pytest.mark.parametrize("script", ["drip", 503, ["drip", 503]])
+@pytest.mark.parametrize("script", ["drip", "drip headers", "stall", 503, ["hang up", "drip"]])
 def test_all_tries_together_take_at_most_the_total_timeout(server, script):
     started = time.monotonic()
     assert ask(server, script, total_timeout=1.0, tries=1000).masked
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 1.6
 
 
 @pytest.mark.parametrize("as_date", [False, True])
@@ -174,7 +186,7 @@ def test_size_of_an_answer_is_bounded(server, monkeypatch):
 def test_unreachable_server_raises(server):
     endpoint = server.endpoint(tries=2)
     server.server_close()
-    with pytest.raises(EndpointError, match=r"gave no answer after 2 tries: .*refused"):
+    with pytest.raises(EndpointError, match=r"gave no answer after 2 tries: ConnectError.*Connect call failed"):
         Client(endpoint).complete([])
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
 import threading
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import tenacity
@@ -24,6 +24,8 @@ from r1kit.rewards.judge.endpoint import Endpoint, EndpointError
 RETRIED_STATUSES = {408, 409, 425, 429, 500, 502, 503, 504}
 FIRST_PAUSE, MAX_PAUSE = 0.5, 30.0  # seconds; doubled after each try
 MAX_ANSWER_BYTES = 8 << 20
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ class Client:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         # No redirects: they would carry the key to another host. No compression: a small body could become a huge one.
-        self._http = httpx.Client(follow_redirects=False, headers={"Accept-Encoding": "identity"})
-        self._slots = _slots(endpoint.base_url, endpoint.max_concurrent)
+        # No timeout of a single read: _request bounds the complete request, which also stops a slowly dripping server.
+        self._http = httpx.AsyncClient(follow_redirects=False, headers={"Accept-Encoding": "identity"}, timeout=None)
         self._usage: dict[str, float] = {}
         self._usage_lock = threading.Lock()
 
@@ -70,8 +72,7 @@ class Client:
         if (cached := _read_cached(path)) is not None:
             self._count(cached=1)
             return cached
-        with self._slots:
-            raw, answer = self._request(body)
+        raw, answer = _run(self._request(body))
         cost = answer.prompt_tokens * self.endpoint.prompt_price
         cost += answer.completion_tokens * self.endpoint.completion_price
         self._count(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens, cost=cost / 1e6)
@@ -87,48 +88,51 @@ class Client:
 
     def close(self) -> None:
         """Close idle connections."""
-        self._http.close()
+        _run(self._http.aclose())
 
-    def _request(self, body: bytes) -> tuple[bytes, Answer]:
+    async def _request(self, body: bytes) -> tuple[bytes, Answer]:
         """Send a request until a try succeeds; return the raw and the parsed answer."""
-        deadline = time.monotonic() + self.endpoint.total_timeout
-        tries = tenacity.Retrying(
+        endpoint = self.endpoint
+        tries = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(lambda error: isinstance(error, _FailedTry) and error.retried),
-            stop=tenacity.stop_after_attempt(self.endpoint.tries)
-            | tenacity.stop_before_delay(self.endpoint.total_timeout),
+            stop=tenacity.stop_after_attempt(endpoint.tries) | tenacity.stop_before_delay(endpoint.total_timeout),
             wait=_pause,
             before=lambda state: self._count(requests=1, retries=min(1, state.attempt_number - 1)),
             reraise=True,
         )
-        try:
-            return tries(self._try, body, deadline)
-        except _FailedTry as error:
-            count = tries.statistics["attempt_number"]
-            raise EndpointError(
-                f"{self.endpoint.base_url} (model {self.endpoint.model}) gave no answer after {count} "
-                f"{'try' if count == 1 else 'tries'}: {error}"
-            ) from error
+        async with _slots_of(endpoint):
+            try:
+                async with asyncio.timeout(endpoint.total_timeout):
+                    return await tries(self._try, body)
+            except TimeoutError:
+                reason = f"no complete answer within {endpoint.total_timeout:g} seconds"
+            except _FailedTry as error:
+                reason = str(error)
+        count = tries.statistics["attempt_number"]
+        raise EndpointError(
+            f"{endpoint.base_url} (model {endpoint.model}) gave no answer after {count} "
+            f"{'try' if count == 1 else 'tries'}: {reason}"
+        )
 
-    def _try(self, body: bytes, deadline: float) -> tuple[bytes, Answer]:
+    async def _try(self, body: bytes) -> tuple[bytes, Answer]:
         try:
-            raw = self._post(body, deadline)
+            raw = await self._post(body)
             return raw, _parse(raw)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            raise _FailedTry(f"{type(error).__name__}: {error}") from error
+            raise _FailedTry(_reason(error)) from error
 
-    def _post(self, body: bytes, deadline: float) -> bytes:
+    async def _post(self, body: bytes) -> bytes:
         url = self.endpoint.base_url.rstrip("/") + "/chat/completions"
         headers = {"Content-Type": "application/json", **self._authorization()}
-        timeout = max(0.01, deadline - time.monotonic())
-        with self._http.stream("POST", url, content=body, headers=headers, timeout=timeout) as response:
+        async with self._http.stream("POST", url, content=body, headers=headers) as response:
             if not response.is_success:
-                reason = _read(response, 300, deadline)[:300].decode(errors="replace")
+                reason = (await _read(response, 300))[:300].decode(errors="replace")
                 raise _FailedTry(
                     f"HTTP {response.status_code}: {reason}",
                     retried=response.status_code in RETRIED_STATUSES,
                     retry_after=_seconds(response.headers.get("Retry-After")),
                 )
-            raw = _read(response, MAX_ANSWER_BYTES, deadline)
+            raw = await _read(response, MAX_ANSWER_BYTES)
         if len(raw) > MAX_ANSWER_BYTES:
             raise ValueError(f"the answer has more than {MAX_ANSWER_BYTES} bytes")
         return raw
@@ -152,14 +156,30 @@ class Client:
                 self._usage[name] = self._usage.get(name, 0) + amount
 
 
-_all_slots: dict[tuple[str, int], threading.BoundedSemaphore] = {}
-_all_slots_lock = threading.Lock()
+_loop: asyncio.AbstractEventLoop | None = None
+_loop_lock = threading.Lock()
+_slots: dict[tuple[str, int], asyncio.Semaphore] = {}  # (base_url, limit) -> slots; used in the loop's thread only
 
 
-def _slots(base_url: str, limit: int) -> threading.BoundedSemaphore:
+def _run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in the event loop that all clients share, in a background thread, and wait for its result."""
+    global _loop
+    with _loop_lock:
+        if _loop is None:
+            _loop = asyncio.new_event_loop()
+            threading.Thread(target=_loop.run_forever, name="judge", daemon=True).start()
+    future = asyncio.run_coroutine_threadsafe(coroutine, _loop)
+    try:
+        return future.result()
+    except BaseException:  # ^C must not leave the request running
+        future.cancel()
+        raise
+
+
+def _slots_of(endpoint: Endpoint) -> asyncio.Semaphore:
     """Return the semaphore that all clients of one base_url share in this process."""
-    with _all_slots_lock:
-        return _all_slots.setdefault((base_url, limit), threading.BoundedSemaphore(limit))
+    key = endpoint.base_url, endpoint.max_concurrent
+    return _slots.setdefault(key, asyncio.Semaphore(endpoint.max_concurrent))
 
 
 def _pause(state: tenacity.RetryCallState) -> float:
@@ -170,15 +190,21 @@ def _pause(state: tenacity.RetryCallState) -> float:
     return min(FIRST_PAUSE * 2.0 ** (state.attempt_number - 1), MAX_PAUSE)
 
 
-def _read(response: httpx.Response, limit: int, deadline: float) -> bytes:
-    """Read a body until its end, or just past `limit` bytes. httpx.ReadTimeout after the deadline."""
+def _reason(error: Exception) -> str:
+    """Return the error's message and that of its root cause: httpx says "All connection attempts failed" only."""
+    root: BaseException = error
+    while cause := root.exceptions[0] if isinstance(root, ExceptionGroup) else root.__cause__ or root.__context__:
+        root = cause
+    return f"{type(error).__name__}: {error}" + ("" if str(root) in str(error) else f" ({root})")
+
+
+async def _read(response: httpx.Response, limit: int) -> bytes:
+    """Read a body until its end, or just past `limit` bytes."""
     raw = bytearray()
-    for chunk in response.iter_raw():
+    async for chunk in response.aiter_raw():
         raw += chunk
         if len(raw) > limit:
             break
-        if time.monotonic() > deadline:  # httpx's own timeout restarts with every chunk
-            raise httpx.ReadTimeout("the answer was incomplete at the end of total_timeout")
     return bytes(raw)
 
 
