@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 
+pytestmark = pytest.mark.slow
 SAVE = """
 import sys
 from pathlib import Path

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
 SWEEP = Path(__file__).with_name("sweep.py")
 
 
