@@ -1,4 +1,4 @@
-"""The plan counts as the paper does, and its parameter counts are transformers'."""
+"""The plan: batch sizes as in the paper, parameter counts as in transformers, memory by its formula."""
 
 from __future__ import annotations
 
@@ -22,33 +22,29 @@ prompts = ["world:arithmetic"]
 """
 
 
-def planned(tmp_path: Path, *overrides: str, model: str = "Qwen/Qwen2.5-0.5B") -> plan.Plan:
+def plan_of(tmp_path: Path, *overrides: str, model: str = "Qwen/Qwen2.5-0.5B") -> plan.Plan:
     (tmp_path / "p.toml").write_text(RECIPE.format(model=model))
     return plan.plan(load_recipe(str(tmp_path / "p.toml"), overrides))
 
 
-def test_the_defaults_are_the_papers_batches(tmp_path: Path) -> None:
-    counts = planned(tmp_path).stages[0].counts
+def test_default_batch_sizes_are_the_papers(tmp_path: Path) -> None:
+    counts = plan_of(tmp_path).stages[0].counts
     assert counts["completions_per_step"] == 512 and counts["completions_per_rollout"] == 8192
     assert (counts["rollouts"], counts["reference_windows"], counts["completions"]) == (650, 26, 5_324_800)
 
 
 @pytest.mark.parametrize("name", KNOWN_SHAPES)
-def test_known_shapes_have_the_parameters_transformers_would_build(name: str) -> None:
+def test_known_shapes_have_as_many_parameters_as_in_transformers(name: str) -> None:
     shape = KNOWN_SHAPES[name]
     keys = (
-        "vocab_size",
-        "hidden_size",
-        "intermediate_size",
-        "num_hidden_layers",
-        "num_attention_heads",
+        "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
         "num_key_value_heads",
-    )
+    )  # fmt: skip
     rest = {"head_dim": shape.head_dim, "tie_word_embeddings": shape.tie_word_embeddings}
     config = transformers.AutoConfig.for_model(shape.model_type, **{key: getattr(shape, key) for key in keys}, **rest)
     with torch.device("meta"):
         model = transformers.AutoModelForCausalLM.from_config(config)
-    assert sum(p.numel() for p in model.parameters()) == shape.parameter_count()  # shared weights come once
+    assert sum(p.numel() for p in model.parameters()) == shape.parameter_count()  # tied weights count once
 
 
 @pytest.mark.parametrize(
@@ -57,46 +53,50 @@ def test_known_shapes_have_the_parameters_transformers_would_build(name: str) ->
      ("meta-llama/Llama-3.1-8B", 8.03), ("Qwen/Qwen3-0.6B-Base", 0.596), ("Qwen/Qwen3-4B-Base", 4.02),
      ("Qwen/Qwen3-8B-Base", 8.19)],
 )  # fmt: skip
-def test_known_shapes_have_the_parameters_their_cards_print(name: str, billions: float) -> None:
+def test_known_shapes_have_as_many_parameters_as_their_model_cards_say(name: str, billions: float) -> None:
     assert KNOWN_SHAPES[name].parameter_count() / 1e9 == pytest.approx(billions, rel=0.005)
 
 
-def test_a_local_checkpoint_is_read_and_an_unknown_architecture_said_to_be(tmp_path: Path) -> None:
+def test_local_checkpoint_is_read(tmp_path: Path) -> None:
     config = transformers.Qwen3Config(
         vocab_size=300, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
         num_key_value_heads=1, head_dim=8, tie_word_embeddings=True, max_position_embeddings=64,
     )  # fmt: skip
     transformers.Qwen3ForCausalLM(config).save_pretrained(tmp_path / "m")
     expected = transformers.Qwen3ForCausalLM(config).num_parameters()
-    found = planned(tmp_path, "stage.zero.max_completion_length=65", model=str(tmp_path / "m"))
-    assert found.stages[0].parameters == expected
-    assert "stage.zero: max_completion_length = 65 is beyond the model's 64 positions" in found.warnings
+    planned = plan_of(tmp_path, "stage.zero.max_completion_length=65", model=str(tmp_path / "m"))
+    assert planned.stages[0].parameters == expected
+    assert "stage.zero: max_completion_length = 65 is more than the model's 64 positions" in planned.warnings
+
+
+def test_unknown_architecture_has_no_memory_estimate(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
     (tmp_path / "m" / "config.json").write_text(json.dumps({"model_type": "mamba"}))
-    found = planned(tmp_path, model=str(tmp_path / "m"))
-    assert found.stages[0].parameters is None and found.stages[0].memory == {}
-    assert any("is not known here" in warning for warning in found.warnings)
+    planned = plan_of(tmp_path, model=str(tmp_path / "m"))
+    assert planned.stages[0].parameters is None and planned.stages[0].memory == {}
+    assert any(warning.endswith("is unknown, so memory is not estimated") for warning in planned.warnings)
 
 
 def test_memory_follows_its_formula(tmp_path: Path) -> None:
     shape = KNOWN_SHAPES["Qwen/Qwen2.5-0.5B"]
     n = shape.parameter_count()
-    memory = planned(tmp_path, "stage.zero.max_completion_length=1024").stages[0].memory
+    memory = plan_of(tmp_path, "stage.zero.max_completion_length=1024").stages[0].memory
     assert memory["weights"] == 6 * n and memory["gradients"] == 4 * n and memory["optimizer"] == 8 * n
     assert memory["reference"] == 2 * n
     assert memory["kv_cache"] == 2 * 24 * 2 * 64 * 2 * 512 * (1024 + plan.PROMPT_TOKENS)
     fixed = memory["weights"] + memory["optimizer"] + memory["reference"]
     training = memory["gradients"] + memory["activations"] + memory["logits"]
     assert memory["peak"] == fixed + max(training, memory["kv_cache"])
-    assert planned(tmp_path, "stage.zero.beta=0").stages[0].memory["reference"] == 0
-    fp32 = planned(tmp_path, "dtype=float32").stages[0].memory
+    assert plan_of(tmp_path, "stage.zero.beta=0").stages[0].memory["reference"] == 0
+    fp32 = plan_of(tmp_path, "dtype=float32").stages[0].memory
     assert fp32["weights"] == 4 * n and fp32["reference"] == 4 * n
-    half = planned(tmp_path, "max_concurrent=256", "stage.zero.max_completion_length=1024").stages[0].memory
+    half = plan_of(tmp_path, "max_concurrent=256", "stage.zero.max_completion_length=1024").stages[0].memory
     assert 2 * half["kv_cache"] == memory["kv_cache"]
 
 
-def test_only_caps_that_are_reached_count(tmp_path: Path) -> None:
+def test_length_limits_after_the_last_step_do_not_count(tmp_path: Path) -> None:
     caps = "stage.zero.max_completion_length={0=100, 50=200}"
-    short, long = (planned(tmp_path, caps, f"stage.zero.steps={n}").stages[0].memory["kv_cache"] for n in (50, 51))
+    short, long = (plan_of(tmp_path, caps, f"stage.zero.steps={n}").stages[0].memory["kv_cache"] for n in (50, 51))
     assert long - short == 100 * 512 * 2 * 24 * 2 * 64 * 2
 
 
@@ -109,25 +109,32 @@ def test_only_caps_that_are_reached_count(tmp_path: Path) -> None:
         ),
         ("stage.zero.ref_refresh_steps=100", "ref_refresh_steps = 100 is not a multiple"),
         ("stage.zero.warmup_steps=20000", "warmup_steps = 20000 never ends"),
-        ("stage.zero.eval_every=5", "eval_every is given but there are no benchmarks"),
-        ('stage.zero.benchmarks={x=["world:arithmetic"]}', "eval_every is 0: they never run"),
+        ("stage.zero.eval_every=5", "eval_every has no effect: there are no benchmarks"),
+        ('stage.zero.benchmarks={x=["world:arithmetic"]}', "benchmarks never run: eval_every is 0"),
         ('stage.zero.prompts=["absent.jsonl"]', "absent.jsonl: no such file"),
         ("stage.zero.micro_batch_tokens=100", "micro_batch_tokens = 100 is less than one completion"),
     ],
 )
 def test_warnings(tmp_path: Path, override: str, warning: str) -> None:
     quiet = ["stage.zero.max_completion_length=512"]
-    assert planned(tmp_path, *quiet).warnings == ()
-    (found,) = planned(tmp_path, *quiet, override).warnings
-    assert found.startswith("stage.zero: ") and warning in found
+    assert plan_of(tmp_path, *quiet).warnings == ()
+    (text,) = plan_of(tmp_path, *quiet, override).warnings
+    assert text.startswith("stage.zero: ") and warning in text
 
 
-def test_text_and_json_say_the_same(tmp_path: Path) -> None:
-    found = planned(tmp_path, "stage.zero.steps=33")
-    text, data = plan.render(found), json.loads(json.dumps(found.to_json()))
+def test_missing_file_of_general_prompts_is_a_warning(tmp_path: Path) -> None:
+    general = 'stage.zero.general=[{prompts=["absent.jsonl"], rewards={format=1.0}}]'
+    assert plan_of(tmp_path, "stage.zero.max_completion_length=512", general).warnings == (
+        "stage.zero: absent.jsonl: no such file",
+    )
+
+
+def test_text_and_json_agree(tmp_path: Path) -> None:
+    planned = plan_of(tmp_path, "stage.zero.steps=33")
+    text, data = plan.render(planned), json.loads(json.dumps(planned.to_json()))
     assert "33 steps of 32 prompts x 16 generations = 512 completions" in text and "494M parameters" in text
     assert data["stages"][0]["counts"]["completions"] == 33 * 512 and data["warnings"][0] in text
 
 
-def test_sizes() -> None:
+def test_sizes_have_decimal_units() -> None:
     assert [plan.size(n) for n in (7, 860_000, 1_543_714_304, 14 * 10**12)] == ["7", "860K", "1.54B", "14T"]

@@ -6,7 +6,7 @@ from r1kit.config.evaluate import Evaluate
 from r1kit.config.preference import Preference
 from r1kit.config.pretrain import Architecture, Pretrain
 from r1kit.config.recipe import STAGE_KINDS, Recipe, Stage
-from r1kit.config.rl import RL, General, Objective
+from r1kit.config.rl import RL, GeneralPrompts, Objective
 from r1kit.config.sft import SFT
 from r1kit.config.stage import MemoryUse, StageConfig
 from r1kit.config.supervised import Supervised
@@ -18,7 +18,7 @@ __all__ = [
     "Architecture",
     "Curate",
     "Evaluate",
-    "General",
+    "GeneralPrompts",
     "Location",
     "MemoryUse",
     "Objective",

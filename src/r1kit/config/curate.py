@@ -38,13 +38,14 @@ class Curate(StageConfig, Sampling):
     rewriter: Literal["oracle:sprout"] | Service | None = None
     """Model that rewrites records into the readable format. Paper: DeepSeek-V3."""
     judge: Literal["oracle:sprout"] | Service | None = None
-    """Model that compares, labels and grades what no rule can; the recipe's `judge` by default. Paper: DeepSeek-V3."""
+    """Model that compares responses (`pairs`), labels them (`labels`) or grades problems with the verifier `judge`. The
+    recipe's `judge` is the default for grading only. Paper: DeepSeek-V3."""
     data: list[str] = Field([])
-    """Other records to mix in: `world:talk`, earlier stages, files or datasets on the Hugging Face hub."""
+    """Other records to mix in: `world:NAME`, earlier stages, files or datasets on the Hugging Face hub."""
     data_share: float = Field(0.25, gt=0, lt=1)
     """Share of `data` among all records. Paper: 0.25 (200k of 800k)."""
     benchmarks: dict[str, list[PromptSource]] = Field({})
-    """Benchmarks that no record may overlap with: name -> sources."""
+    """Problems that no record may overlap with: the sources of each benchmark."""
     ngram: int = Field(10, gt=0)
     """Consecutive words in common that count as an overlap. Paper: 10."""
 

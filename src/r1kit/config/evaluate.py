@@ -20,7 +20,7 @@ class Evaluate(StageConfig, Sampling):
     kind: Literal["evaluate"]
     model: str
     benchmarks: dict[str, list[PromptSource]] = Field(min_length=1)
-    """Name of a benchmark -> sources of its problems."""
+    """Problems: the sources of each benchmark."""
     template: Template = "r1-zero"
     """Prompt template."""
     samples: int = Field(16, gt=0)

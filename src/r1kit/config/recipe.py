@@ -61,7 +61,7 @@ class Recipe(Strict):
     reward_timeout: float = Field(300.0, gt=0)
     """Seconds to grade one completion in a worker process; a completion that takes longer is masked."""
     stage: dict[str, Stage] = Field(min_length=1)
-    """Name -> stage."""
+    """Stages by name."""
 
     _folder: Path | None = PrivateAttr(None)
 

@@ -30,13 +30,13 @@ from r1kit.config.stage import (
 Objective = Literal["grpo", "grpo_sequence", "dr_grpo", "dapo", "gspo", "cispo"]
 
 
-class General(Strict):
+class GeneralPrompts(Strict):
     """Prompts that no rule can check, with rewards of their own (paper eq. 10)."""
 
     prompts: list[PromptSource] = Field(min_length=1)
     """Sources of the prompts."""
     rewards: dict[str, float]
-    """Reward -> weight, as in the stage. The name of an earlier preference stage is a reward as well."""
+    """Weight of each reward. The name of an earlier preference stage is a reward as well."""
 
 
 class RL(StageConfig, Optimizer, Sampling):
@@ -53,8 +53,8 @@ class RL(StageConfig, Optimizer, Sampling):
     template: Template = "r1-zero"
     """Prompt template."""
     rewards: dict[str, float] = Field({"accuracy": 1.0, "format": 1.0})
-    """Reward -> weight. Paper: accuracy and format with the same weight (eq. 4)."""
-    general: list[General] = Field([])
+    """Weight of each reward. Paper: accuracy and format with the same weight (eq. 4)."""
+    general: list[GeneralPrompts] = Field([])
     """Prompts that no rule can check, for the last `general_steps` steps. Paper: helpful and harmless prompts, in the
     last RL stage only."""
     general_steps: int = Field(400, gt=0)
@@ -74,7 +74,7 @@ class RL(StageConfig, Optimizer, Sampling):
     beta: float = Field(0.001, ge=0)
     """Coefficient of the KL penalty; 0 needs no reference model. Paper: 0.001."""
     epsilon: float = Field(0.2, gt=0)
-    """Clip range of the probability ratio. Paper: 10 (first RL stage of R1), undisclosed for R1-Zero."""
+    """Clip range of the probability ratio. Paper: 10 (first RL stage of R1; undisclosed for R1-Zero)."""
     epsilon_high: float | None = Field(None, gt=0)
     """Upper clip range; `epsilon` by default, 0.28 in DAPO."""
     ref_refresh_steps: int = Field(400, ge=0)
@@ -84,16 +84,16 @@ class RL(StageConfig, Optimizer, Sampling):
     skip_zero_variance: bool = False
     """Whether to leave groups with zero variance out of the update; only the KL penalty would train them."""
     overlong_buffer: int = Field(0, ge=0)
-    """Tokens before the length limit over which a penalty grows to 1 (DAPO); 0 for no penalty."""
+    """Tokens before the length limit over which a penalty on the reward grows from 0 to 1 (DAPO); 0 for none."""
     mask_truncated_completions: bool = False
     """Whether to leave truncated completions out of the loss."""
     max_completion_length: dict[int, int] = Field({0: 32_768, 8_200: 65_536})
-    """Longest completion in tokens: a number, or a table of first step -> number. Paper: 32,768, then 65,536 from step
-    8,200 (R1-Zero)."""
+    """Longest completion in tokens, by the first step it applies to; a plain number applies to all steps. Paper:
+    32,768, then 65,536 from step 8,200 (R1-Zero)."""
     micro_batch_tokens: int = Field(4_096, gt=0)
     """Tokens per micro-batch. It decides the memory and never changes the gradient."""
     benchmarks: dict[str, list[PromptSource]] = Field({})
-    """Held-out problems to evaluate during training: name -> sources."""
+    """Held-out problems to evaluate during training: the sources of each benchmark."""
     eval_every: int = Field(0, ge=0)
     """Steps between these evaluations; 0 for none."""
     eval_samples: int = Field(4, gt=0)
@@ -103,7 +103,7 @@ class RL(StageConfig, Optimizer, Sampling):
     log_rollouts_every: int = Field(10, gt=0)
     """Steps between rollouts whose completions are written to `rollouts/`."""
     watchdogs: dict[str, Literal["off", "warn", "stop"]] = Field({})
-    """Watchdog -> severity, where it differs from the one in `r1kit/metrics/watchdogs.py`."""
+    """Severity of each watchdog that should differ from `r1kit/metrics/watchdogs.py`."""
 
     @field_validator("max_completion_length", mode="before")
     @classmethod

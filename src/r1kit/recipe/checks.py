@@ -99,9 +99,7 @@ class _Check:
         for at, rewards in self.stage.reward_tables():
             models = {n for n in rewards if n in self.earlier and self.earlier[n].output == "reward model"}
             if models and at == ("rewards",):
-                text = (
-                    f"{', '.join(sorted(models))}: a reward model can only grade prompts under general (paper eq. 9)"
-                )
+                text = f"{', '.join(sorted(models))}: a reward model can only grade prompts under general (paper eq. 9)"
                 yield Mistake((*self.at, *at), text)
             try:
                 check_reward_names({n: weight for n, weight in rewards.items() if n not in models}, self.folder)

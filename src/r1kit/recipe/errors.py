@@ -55,14 +55,16 @@ def unknown(what: str, given: str, allowed: Iterable[str]) -> str:
 
 
 def explain(found: Sequence[ErrorDetails]) -> list[Mistake]:
-    """Translate pydantic's errors. Errors of several branches of a union become one mistake."""
-    texts: dict[tuple[Location, str | None], list[str]] = {}
-    for error in found:
-        mistake = _explain(error)
-        known = texts.setdefault((mistake.location, mistake.given), [])
-        if mistake.text not in known:
-            known.append(mistake.text)
-    return [Mistake(location, ", or ".join(several), given) for (location, given), several in texts.items()]
+    """Translate pydantic's errors. Errors of branches of a union that were not meant are left out."""
+    return [_explain(error) for error in found if not _is_other_branch(error)]
+
+
+def _is_other_branch(error: ErrorDetails) -> bool:
+    """Whether a union of a literal and a table reports the branch that the value does not resemble."""
+    branch = str(error["loc"][-1]) if error["loc"] else ""
+    if isinstance(error["input"], dict):
+        return branch.startswith("literal[")
+    return error["type"] == "model_type" and branch == error["ctx"]["class_name"]
 
 
 def _explain(error: ErrorDetails) -> Mistake:
@@ -125,8 +127,8 @@ def _branch(branches: Sequence[Any], tag: str) -> Any:
     """Return the branch of a union that pydantic calls `tag`: a kind of stage, a class or a literal."""
     if tag in STAGE_KINDS:
         return STAGE_KINDS[tag]
-    names = {getattr(branch, "__name__", "literal"): branch for branch in branches}
-    return names.get(tag.partition("[")[0])
+    names = {getattr(branch, "__name__", "").lower(): branch for branch in branches}
+    return names.get(tag.partition("[")[0].lower())
 
 
 def _fields(model: Any) -> Mapping[str, Any]:

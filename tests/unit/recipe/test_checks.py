@@ -1,0 +1,60 @@
+"""Checks between stages, and against the models, worlds, rewards and watchdogs that exist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from good_recipe import GOOD, mistakes
+
+from r1kit.model.families import FAMILIES
+from r1kit.recipe import load_recipe
+
+EVALUATE = '[stage.last]\nkind = "evaluate"\nmodel = "eval"\nbenchmarks = { x = ["world:logic"] }\n'
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stage.base.architecture.model_type=gpt", 'model_type = "gpt": unknown value; allowed: qwen2, qwen3, llama'),
+        (
+            'stage.zero.prompts=["world:arithmetc"]',
+            'prompts[0] = "world:arithmetc": unknown world; did you mean arithmetic?',
+        ),
+        (
+            'stage.eval.benchmarks.x=[{source="world:logic", split="test"}]',
+            'x[0] = "test": unknown split of a world; allowed: train, held_out',
+        ),
+        ("stage.zero.rewards={acuracy=1}", "stage.zero.rewards: "),
+        ("stage.zero.model=bsae", 'model = "bsae": unknown model (not an earlier stage, directory or hub id org/name); '
+                                  "did you mean base?"),
+        ("stage.zero.watchdogs={hi_kl='off'}", "stage.zero.watchdogs.hi_kl: unknown watchdog; did you mean high_kl?"),
+    ],
+)  # fmt: skip
+def test_unknown_names(good: Path, override: str, message: str) -> None:
+    assert message in mistakes(override)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('model = "base"', 'model = "eval"', "stage eval does not come earlier"),
+        ('model = "base"', 'model = "zero"', "stage zero does not come earlier; stages run as written (a directory"),
+        ('model = "zero"', 'model = "."', 'stage.eval.model = ".": .: this directory has no config.json'),
+        ("[stage.zero]", '[stage."../zero"]', "stage.../zero: the name of a stage is also its directory"),
+    ],
+)
+def test_names_and_order_of_stages(good: Path, old: str, new: str, message: str) -> None:
+    assert old in GOOD
+    good.write_text(GOOD.replace(old, new))
+    assert message in mistakes()
+
+
+def test_evaluate_stage_makes_no_model(good: Path) -> None:
+    good.write_text(GOOD + EVALUATE)
+    assert 'stage.last.model = "eval": eval is a stage of kind evaluate, which makes results, not a model' in mistakes()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_model_family_can_be_pretrained(good: Path, family: str) -> None:
+    assert load_recipe("good.toml", [f"stage.base.architecture.model_type={family}"])
