@@ -48,7 +48,7 @@ def parse(text: str) -> Any:
         raise NotJson(f"nests deeper than {MAX_DEPTH} brackets")
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # half a surrogate pair, 1e999
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # a lone surrogate, 1e999
     except (ValueError, RecursionError) as error:
         raise NotJson(f"not valid JSON: {error}") from None
     return value

@@ -46,12 +46,12 @@ def refute(solution: Mapping[str, bool], reply: str) -> str | None:
     """
     if len(reply) > MAX_CHARACTERS:
         return f"the answer has {len(reply)} characters: at most {MAX_CHARACTERS} are allowed"
-    said = statements(list(solution), reply)
-    if both := [name for name, kinds in said.items() if len(kinds) > 1]:
+    stated = statements(list(solution), reply)
+    if both := [name for name, kinds in stated.items() if len(kinds) > 1]:
         return f"calls {', '.join(both)} both a knight and a knave"
-    if missing := [name for name in solution if not said.get(name)]:
+    if missing := [name for name in solution if not stated.get(name)]:
         return f"does not say what {', '.join(missing)} {'is' if len(missing) == 1 else 'are'}"
-    wrong = [name for name, knight in solution.items() if said[name] != {knight}]
+    wrong = [name for name, knight in solution.items() if stated[name] != {knight}]
     return f"wrong about {', '.join(wrong)}" if wrong else None
 
 
@@ -67,11 +67,11 @@ def statements(names: Sequence[str], reply: str) -> dict[str, set[bool]]:
         flags=re.ASCII,
     )
     text = _SUPPOSED.sub("", text)
-    said: dict[str, set[bool]] = {name: set() for name in names}
+    stated: dict[str, set[bool]] = {name: set() for name in names}
     for match in (*_SENTENCE.finditer(text), *_GROUP.finditer(text)):
         for number in re.findall(r"\d+", match["people"]):
-            said[names[int(number)]].add(KINDS[match["kind"].casefold()] != bool(match.groupdict().get("negated")))
-    return said
+            stated[names[int(number)]].add(KINDS[match["kind"].casefold()] != bool(match.groupdict().get("negated")))
+    return stated
 
 
 def _name_pattern(name: str) -> str:
@@ -94,8 +94,8 @@ def solution_of(gold: object, names: Sequence[str] = ()) -> dict[str, bool]:
         pairs = [(str(name), KINDS.get(str(kind).casefold(), kind)) for name, kind in gold.items()]
     elif isinstance(gold, str):
         people = names or re.findall(r"([^\s,.:;()]+)\s*(?:is an?\b|:|是)", gold)
-        said = statements(people, gold) if people else {}
-        pairs = [(name, next(iter(kinds)) if len(kinds) == 1 else None) for name, kinds in said.items()]
+        stated = statements(people, gold) if people else {}
+        pairs = [(name, next(iter(kinds)) if len(kinds) == 1 else None) for name, kinds in stated.items()]
     elif isinstance(gold, Sequence) and len(gold) == len(names):
         pairs = list(zip(names, gold, strict=True))
     if not pairs or not all(name.strip() and isinstance(kind, bool) for name, kind in pairs):
