@@ -49,11 +49,11 @@ class Engine(Protocol):
     """A rollout engine; see `engine.factory` for the ones there are."""
 
     def generate(
-        self, requests: Sequence[Request], params: SamplingParams, finished: Finished | None = None
+        self, requests: Sequence[Request], params: SamplingParams, on_finished: Finished | None = None
     ) -> list[Completion]:
         """Return all completions, ordered by request and then by sample.
 
-        `finished` is called with each completion while others are still being sampled, in any order.
+        `on_finished` is called with each completion while others are still being sampled, in any order.
         Log-probabilities are under the tempered distribution before top-p and top-k, as the learner computes them.
         """
         ...

@@ -59,7 +59,7 @@ class NativeEngine:
         self.model, self.version = model, version
 
     def generate(
-        self, requests: Sequence[Request], params: SamplingParams, finished: Finished | None = None
+        self, requests: Sequence[Request], params: SamplingParams, on_finished: Finished | None = None
     ) -> list[Completion]:
         """See `Engine.generate`."""
         completions: dict[tuple[int, int], Completion] = {}  # (request, sample) -> completion
@@ -68,8 +68,8 @@ class NativeEngine:
                 if len(partial.token_ids) < params.max_tokens and not self._stopped(partial):
                     continue
                 completions[partial.request, partial.sample] = completion = self._completion(partial)
-                if finished is not None:
-                    finished(completion)
+                if on_finished is not None:
+                    on_finished(completion)
         return [completions[place] for place in sorted(completions)]
 
     def stream(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Delta]:

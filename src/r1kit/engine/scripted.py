@@ -21,15 +21,15 @@ class ScriptedEngine:
         self.version = version
 
     def generate(
-        self, requests: Sequence[Request], params: SamplingParams, finished: Finished | None = None
+        self, requests: Sequence[Request], params: SamplingParams, on_finished: Finished | None = None
     ) -> list[Completion]:
         """See `Engine.generate`. Completions longer than max_tokens are truncated."""
         completions = []
         for request in requests:
             for sample in range(request.first_sample, request.first_sample + request.samples):
                 completions.append(self._completion(request.prompt_id, sample, params.max_tokens))
-                if finished is not None:
-                    finished(completions[-1])
+                if on_finished is not None:
+                    on_finished(completions[-1])
         return completions
 
     def _completion(self, prompt_id: str, sample: int, max_tokens: int) -> Completion:

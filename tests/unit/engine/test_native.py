@@ -99,7 +99,7 @@ def test_max_concurrent_does_not_change_completions(model, tokenizer, requests, 
     assert_same(engine.generate(requests, PARAMS), expected)
 
 
-def test_finished_is_called_once_per_completion(model, tokenizer, requests, expected):
+def test_on_finished_is_called_once_per_completion(model, tokenizer, requests, expected):
     finished: list[Completion] = []
     completions = NativeEngine(model, tokenizer, 10).generate(requests, PARAMS, finished.append)
     assert_same(completions, expected)
