@@ -238,6 +238,15 @@ def test_threads_share_a_client_and_never_exceed_max_concurrent(server, tmp_path
     assert sum(usage["requests"] for usage in usages) == 24 and usages[0]["prompt_tokens"] == 12_000
 
 
+def test_equal_requests_of_several_threads_share_a_cache_entry(server, tmp_path):
+    server.script = ["sleep"]
+    client = Client(server.endpoint(cache=str(tmp_path)))
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: client.complete([], seed=1).text, range(32)))
+    assert answers == ["sleep"] * 32 and len(list(tmp_path.rglob("*"))) == 2, "one directory with one file"
+    assert len(server.seen) <= 8
+
+
 def test_judge_grades_problems_by_the_summary_only(with_judge):
     problem = Problem("p", "Capital of France?", "Paris", "judge")
     assert grade(problem, "<think>hm</think> It is Paris.").status == "right"

@@ -77,7 +77,8 @@ class Client:
         cost += answer.completion_tokens * self.endpoint.completion_price
         self._count(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens, cost=cost / 1e6)
         if path is not None:
-            write_bytes(path, raw)
+            with _cache_lock:  # threads of a process share the name of write_bytes' temporary file
+                write_bytes(path, raw)
         return answer
 
     def take_usage(self) -> dict[str, float]:
@@ -158,6 +159,7 @@ class Client:
 
 _loop: asyncio.AbstractEventLoop | None = None
 _loop_lock = threading.Lock()
+_cache_lock = threading.Lock()
 _slots: dict[tuple[str, int], asyncio.Semaphore] = {}  # (base_url, limit) -> slots; used in the loop's thread only
 
 
