@@ -20,7 +20,7 @@ from r1kit.metrics.watchdogs import WATCHDOGS, check
 from r1kit.recipe import cross_checks
 from r1kit.report.collect import collect
 from r1kit.report.sections import warnings
-from r1kit.stages.train_loop import Waited
+from r1kit.stages.train_loop import TimedIterator
 
 
 def row(step: int, **changes: float) -> dict:
@@ -106,7 +106,7 @@ def test_report_lists_alerts_with_remedies(tmp_path: Path) -> None:
 
 
 def test_waiting_for_data_is_measured() -> None:
-    steps = Waited(iter([1, 2]))
+    steps = TimedIterator(iter([1, 2]))
     assert list(steps) == [1, 2] and set(steps.take_times()) == {"time/data", "time/step"}
 
 
