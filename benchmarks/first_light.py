@@ -1,4 +1,4 @@
-"""Does `r1kit run sprout-zero` lift a base model as it says? Several seeds, one table, in docs/results/.
+"""Run sprout-zero with several seeds and write a table of its accuracy before and after RL to docs/results/.
 
 python benchmarks/first_light.py --seeds 0 1 2
 """
@@ -23,7 +23,7 @@ METRICS = {"pass@1": "pass@1", "cons@16": "cons@16", "format_rate": "format rate
 
 
 def run_seed(recipe: str, seed: int, runs: Path) -> dict[str, Any]:
-    """One run in a process of its own, continued if it was begun: its JSON line, with the time its stages took."""
+    """Run or continue one seed in its own process; return its JSON line and the duration of its stages."""
     directory = runs / f"{recipe}-{seed}"
     command = [sys.executable, "-m", "r1kit", "run", recipe, "--seed", str(seed), "--run-dir", str(directory), "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -32,7 +32,7 @@ def run_seed(recipe: str, seed: int, runs: Path) -> dict[str, Any]:
 
 
 def table(results: list[dict[str, Any]], before: str, after: str, benchmark: str) -> str:
-    """Markdown: one row a seed, and their mean."""
+    """Return a Markdown table with one row per seed and their mean."""
     head = ["seed", "minutes", *(f"{name} {when}" for name in METRICS.values() for when in ("before", "after"))]
     rows = []
     for result in results:
@@ -46,26 +46,28 @@ def table(results: list[dict[str, Any]], before: str, after: str, benchmark: str
 
 
 def by_level(results: list[dict[str, Any]], stages: tuple[str, str], benchmark: str) -> str:
-    """Markdown: pass@1 by level, mean over seeds."""
+    """Return a Markdown table of pass@1 by level, as means over seeds."""
     lines = ["| level | before | after |", "| --- | --- | --- |"]
     for level in results[0]["evals"][stages[0]]["benchmarks"][benchmark]["by_level"]:
-        found = [[r["evals"][stage]["benchmarks"][benchmark]["by_level"][level] for r in results] for stage in stages]
-        means = [fmean(cell["pass@1"] for cell in cells) for cells in found]
+        by_stage = [
+            [result["evals"][stage]["benchmarks"][benchmark]["by_level"][level] for result in results]
+            for stage in stages
+        ]
+        means = [fmean(cell["pass@1"] for cell in cells) for cells in by_stage]
         lines.append(f"| {level} | " + " | ".join(f"{100 * mean:.1f} %" for mean in means) + " |")
     return "\n".join(lines)
 
 
 def phases(results: list[dict[str, Any]], runs: Path) -> str:
-    """Markdown: where a step's time goes, mean over all steps of all seeds."""
+    """Return a Markdown table of the seconds per phase of a step, as means over all steps and seeds."""
     logs = [runs / result["run"] / "stages/zero/metrics.jsonl" for result in results]
     rows = [row for log in logs for row in read_metrics(log)]
     names = ("time/step", "time/rollout", "time/grade", "time/update", "time/eval", "time/save")
     cells = [f"{sum(row.get(name, 0) for row in rows) / len(rows):.2f}" for name in names]
     gap = max(row["sampling/logp_difference_max"] for row in rows)
     head = "| " + " | ".join(name.removeprefix("time/") for name in names) + " |\n" + "| --- " * len(names) + "|"
-    return (
-        f"{head}\n| {' | '.join(cells)} |\n\nLargest rollout/learner log-probability difference of any token: {gap:.1e}"
-    )
+    difference = f"Largest difference between engine and learner log-probabilities of a token: {gap:.1e}"
+    return f"{head}\n| {' | '.join(cells)} |\n\n{difference}"
 
 
 def main() -> None:
@@ -73,15 +75,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "first-light")
     arguments = parser.parse_args()
+    seeds = " ".join(map(str, arguments.seeds))
     results = [run_seed("sprout-zero", seed, arguments.runs) for seed in arguments.seeds]
     stages = ("base", "zero_eval")
     page = f"""# First light: R1-Zero on two CPU cores
 
-Command: `python benchmarks/first_light.py --seeds {" ".join(map(str, arguments.seeds))}`; each seed is `r1kit run sprout-zero --seed N`
+Command: `python benchmarks/first_light.py --seeds {seeds}`; each seed is `r1kit run sprout-zero --seed N`
 Machine: {describe()}
 Date: {today()}
 
-Held-out problems in the R1-Zero template, 16 samples each at temperature 0.6, top-p 0.95.
+Held-out problems in the R1-Zero template, 16 samples each, temperature 0.6, top-p 0.95.
 
 {table(results, *stages, "sprout")}
 
@@ -89,7 +92,7 @@ pass@1 by level, mean over seeds:
 
 {by_level(results, stages, "sprout")}
 
-Seconds a training step, mean over all steps:
+Seconds per training step, mean over all steps:
 
 {phases(results, arguments.runs)}
 """

@@ -1,9 +1,9 @@
-"""How do the phases of a GRPO step grow with answers, length, depth and vocabulary: a straight line, or why not.
+"""Measure how the phases of a GRPO step scale with completions, length, layers and vocabulary.
 
 make bench NAME=growth
 
-One thing grows at a time, from a small base: 128 answers of 64 tokens, 4 layers, 768 tokens of vocabulary, in the
-dtype that `r1kit doctor` chooses. A line is fitted by least squares. The plot goes to docs/growth.svg.
+One size varies at a time, starting from 128 completions of 64 tokens, 4 layers and a vocabulary of 768, in the dtype
+that `r1kit doctor` chooses. A line is fitted by least squares. The plot is written to docs/growth.svg.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from r1kit.machine import choose_dtype
 
 PHASES = ("rollout", "update")
 AXES = {
-    "answers": [64, 128, 256, 512, 1024],
-    "tokens an answer": [32, 64, 128, 256, 512],
+    "completions": [64, 128, 256, 512, 1024],
+    "tokens per completion": [32, 64, 128, 256, 512],
     "layers": [2, 4, 8, 16],
     "vocabulary": [768, 4096, 16_384, 65_536],
 }
-QUICK = {"answers": [16, 32], "layers": [1, 2]}
+QUICK = {"completions": [16, 32], "layers": [1, 2]}
 
 
 @dataclass(frozen=True)
 class Point:
-    """What is measured; one field differs from the base."""
+    """The sizes of one measurement."""
 
     answers: int = 128
     tokens: int = 64
@@ -40,11 +40,11 @@ class Point:
     vocabulary: int = 768
 
 
-FIELDS = {"tokens an answer": "tokens"}  # of axes whose name is not their field's
+FIELDS = {"completions": "answers", "tokens per completion": "tokens"}  # axis -> field of Point, if it differs
 
 
 def seconds(point: Point, directory: Path, steps: int) -> dict[str, float]:
-    """Medians over steps, after one that warms up."""
+    """Return medians over steps after a warm-up step."""
     shape = replace(SHAPES["3.2M"], num_hidden_layers=point.layers, vocab_size=point.vocabulary)
     model = write(shape, directory / "model")
     trainer = make_trainer(
@@ -56,7 +56,7 @@ def seconds(point: Point, directory: Path, steps: int) -> dict[str, float]:
 
 
 def line(xs: list[int], ys: list[float]) -> tuple[float, float, float]:
-    """(intercept, slope, R^2) of the least-squares line."""
+    """Return (intercept, slope, R^2) of the least-squares line."""
     import numpy as np
 
     slope, intercept = np.polyfit(xs, ys, 1)
@@ -65,21 +65,21 @@ def line(xs: list[int], ys: list[float]) -> tuple[float, float, float]:
     return float(intercept), float(slope), float(1 - (left @ left) / (spread @ spread))
 
 
-def plot(found: dict[str, dict[str, list[float]]], path: Path) -> None:
+def plot(results: dict[str, dict[str, list[float]]], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, len(found), figsize=(3.2 * len(found), 3), layout="constrained")
-    for panel, (axis, one) in zip(panels, found.items(), strict=True):
+    figure, panels = plt.subplots(1, len(results), figsize=(3.2 * len(results), 3), layout="constrained")
+    for panel, (axis, one) in zip(panels, results.items(), strict=True):
         for phase in PHASES:
             intercept, slope, _ = line(one["x"], one[phase])
             (dots,) = panel.plot(one["x"], one[phase], "o", label=phase)
             ends = [one["x"][0], one["x"][-1]]
             panel.plot(ends, [intercept + slope * x for x in ends], "-", color=dots.get_color(), linewidth=1)
         panel.set(xlabel=axis, xlim=(0, None), ylim=(0, None))
-    panels[0].set_ylabel("seconds a step")
+    panels[0].set_ylabel("seconds per step")
     panels[0].legend(frameon=False)
     figure.savefig(path, metadata={"Date": None})
 
@@ -95,34 +95,32 @@ def contend(axes: dict[str, list[int]], repeats: int) -> None:
 
 
 def main() -> None:
-    given = arguments(__doc__).parse_args()
-    axes = QUICK if given.quick else AXES
-    if given.worker:
-        return contend(axes, given.repeats)
-    found: dict[str, dict[str, list[float]]] = {}
-    options = ["--quick", "--repeats", "1"] if given.quick else ["--repeats", str(given.repeats)]
+    args = arguments(__doc__).parse_args()
+    axes = QUICK if args.quick else AXES
+    if args.worker:
+        return contend(axes, args.repeats)
+    results: dict[str, dict[str, list[float]]] = {}
+    options = ["--quick", "--repeats", "1"] if args.quick else ["--repeats", str(args.repeats)]
     with worker(__file__, "r1kit", *options) as one:
         for axis, xs in axes.items():
             points = [one.turn() for _ in xs]
-            found[axis] = {key: [point[key] for point in points] for key in ("x", *PHASES)}
-            say(f"{axis}: {json.dumps(found[axis])}")
+            results[axis] = {key: [point[key] for point in points] for key in ("x", *PHASES)}
+            say(f"{axis}: {json.dumps(results[axis])}")
     rows, worst = [], 0.0
-    for axis, measured in found.items():
+    for axis, measured in results.items():
         xs = measured["x"]
         for phase in PHASES:
             ys = measured[phase]
-            _, slope, fit = line(xs, ys)
+            _, _, fit = line(xs, ys)
             growth, proportional = ys[-1] / ys[0], xs[-1] / xs[0]
             worst = max(worst, growth / proportional)
             rows.append([f"{axis}, {phase}", f"{xs[0]:,} to {xs[-1]:,}", ys[0], ys[-1], growth, proportional, fit])
-    head = ["", "from, to", "s", "s", "time grows", "proportional", "straight line, R2"]
+    head = ["", "from, to", "s", "s", "time factor", "size factor", "R2 of a line"]
     page = table(head, rows)
-    if not given.quick:
-        plot(found, ROOT / "docs" / "growth.svg")
-        page += "\n\n![Seconds of a step against what grows](growth.svg)"
-    finish(
-        "growth", worst, 1.0, "time's growth over the work's, at worst", page, found, given.quick, more_is_better=False
-    )
+    if not args.quick:
+        plot(results, ROOT / "docs" / "growth.svg")
+        page += "\n\n![Seconds per step against each size](growth.svg)"
+    finish("growth", worst, 1.0, "largest time factor / size factor", page, results, args.quick, more_is_better=False)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""How long is one step of GRPO, and how much memory does it take: TRL's GRPOTrainer and r1kit, on the same work.
+"""Compare the time and memory of a GRPO step in TRL's GRPOTrainer and r1kit, on the same work.
 
 make bench NAME=grpo_step
 
-32 prompts x 16 answers x 128 tokens, a 3.2M-parameter Qwen2 of random weights, KL coefficient 0.001: generation,
-rewards, the reference's log-probabilities, gradients, AdamW. fp32 and bf16 each; the faster of the two counts. r1kit
-grades by rule (accuracy, format, language); TRL is given a reward that costs nothing. Before, both compute loss and
-gradient of one and the same batch in fp32, which must agree.
+The work is 32 prompts x 16 completions x 128 tokens with a 3.2M-parameter Qwen2 of random weights and KL coefficient
+0.001: generation, rewards, log-probabilities of the reference model, gradients, AdamW. Both run in fp32 and bf16, and
+the faster one counts. r1kit grades by rule (accuracy, format, language); TRL has a trivial reward. First, the two must
+agree on the loss and gradient of one batch in fp32.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from models import prepare, prompt_texts
 NAMES = ("r1kit, float32", "r1kit, bfloat16", "TRL, float32", "TRL, bfloat16")
 BETA, RATE = 0.001, 1e-5
 PROMPTS = 256
-SAME_PROMPTS = 4  # in the batch that both learn: TRL's loss is of a whole batch in one pass
-TOLERANCE = 1e-4  # relative, in fp32: sums of 65,536 tokens in another order
+SAME_PROMPTS = 4  # in the batch of `same_work`, which TRL must fit into one pass
+TOLERANCE = 1e-4  # relative, in fp32: sums over 65,536 tokens in a different order
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Size:
     prompts: int
     answers: int
     tokens: int
-    trl_batch: int = 64  # completions that TRL takes in one pass
+    trl_batch: int = 64  # completions per pass in TRL
 
 
 FULL, QUICK = Size(32, 16, 128), Size(4, 4, 16)
@@ -65,12 +65,12 @@ def rl_config(size: Size) -> Any:
         steps_per_rollout=1,
         beta=BETA,
         learning_rate=RATE,
-        watchdogs=dict.fromkeys(WATCHDOGS, "off"),  # random weights earn nothing
+        watchdogs=dict.fromkeys(WATCHDOGS, "off"),  # random weights earn no reward
     )
 
 
 def make_trainer(model: Path, directory: Path, config: Any, dtype: str) -> Any:
-    """r1kit's RL stage, as `r1kit run` makes it."""
+    """Return the trainer of r1kit's RL stage."""
     from r1kit.stages.context import StageContext
     from r1kit.stages.rl import Trainer
 
@@ -88,7 +88,7 @@ def ours(model: Path, size: Size, dtype: str) -> None:
 
 
 def trl_trainer(model: Path, size: Size, callbacks: list, scratch: Path, dtype: str = "float32") -> Any:
-    """As TRL's documentation has it; what only costs time (checkpointed activations, logs) is off."""
+    """Return TRL's trainer as in its documentation, without gradient checkpointing and logs, which cost time."""
     without_vllm()
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
@@ -106,7 +106,7 @@ def trl_trainer(model: Path, size: Size, callbacks: list, scratch: Path, dtype: 
         max_completion_length=size.tokens,
         beta=BETA,
         loss_type="grpo",
-        use_bias_correction_kl=False,  # TRL's own addition to the penalty
+        use_bias_correction_kl=False,  # TRL's addition to the KL penalty
         learning_rate=RATE,
         lr_scheduler_type="constant",
         max_steps=10**6,
@@ -153,7 +153,10 @@ def _timed(function: Any, spent: dict[str, float], name: str) -> Any:
 
 
 def same_work(model: Path, size: Size) -> None:
-    """Loss and gradient norm of one batch, by both: answers of uneven length, a policy that has moved, a reference."""
+    """Report the loss and gradient norm of one batch in both.
+
+    Completions differ in length, and the old policy and the reference model differ from the policy.
+    """
     import torch
 
     from r1kit.learn.batch import make_batch
@@ -195,7 +198,7 @@ def _trl_loss(model: Path, size: Size, batch: Any, reference: Any) -> dict[str, 
     save_model(reference, None, model.parent / "reference")
     trainer.ref_model = trainer.ref_model.__class__.from_pretrained(model.parent / "reference")
     trainer.current_gradient_accumulation_steps = 1
-    # TRL wants prompts on the right of their padding.
+    # TRL pads prompts on the left.
     width, lengths_P = batch.prompt_PL.shape[1], batch.prompt_mask_PL.sum(1)
     prompt_PL = torch.stack([row.roll(width - int(n)) for row, n in zip(batch.prompt_PL, lengths_P, strict=True)])
     mask_PL = torch.arange(width) >= width - lengths_P[:, None]
@@ -217,7 +220,7 @@ def _trl_loss(model: Path, size: Size, batch: Any, reference: Any) -> dict[str, 
 
 
 def _reference_logps(trainer: Any, inputs: dict[str, Any], rows_a_pass: int) -> Any:
-    """With plain transformers, one more opinion."""
+    """Compute them with plain transformers, as an independent check."""
     import torch
 
     ids = torch.cat((inputs["prompt_ids"], inputs["completion_ids"]), dim=1)
@@ -230,50 +233,50 @@ def _reference_logps(trainer: Any, inputs: dict[str, Any], rows_a_pass: int) -> 
 
 
 def check(model: Path, options: list[str]) -> dict[str, float]:
-    """Both must compute the same thing; SystemExit when they do not."""
+    """Run `same_work`; SystemExit if the two disagree."""
     with worker(__file__, "check", "--model", str(model), *options) as checker:
-        found = checker.first
+        results = checker.first
     for name in ("loss", "norm"):
-        gap = abs(found[f"ours_{name}"] - found[f"trl_{name}"])
-        if gap > TOLERANCE * abs(found[f"trl_{name}"]):
-            raise SystemExit(f"not the same work: {found}")
-    say(f"same batch, same loss and gradient: {found}")
-    return found
+        gap = abs(results[f"ours_{name}"] - results[f"trl_{name}"])
+        if gap > TOLERANCE * abs(results[f"trl_{name}"]):
+            raise SystemExit(f"loss or gradient differ: {results}")
+    say(f"same batch, same loss and gradient: {results}")
+    return results
 
 
 def contend(model: Path, repeats: int, options: list[str]) -> dict[str, dict[str, float]]:
-    """Medians of each."""
+    """Return the medians of each contender."""
     with field(__file__, NAMES, "--model", str(model), *options) as started:
         return {name: medians(turns) for name, turns in alternate(started, repeats).items()}
 
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--trl-batch", type=int, default=FULL.trl_batch, help="completions that TRL takes in one pass")
-    given = parser.parse_args()
-    size = replace(QUICK if given.quick else FULL, trl_batch=given.trl_batch)
-    options = ["--trl-batch", str(given.trl_batch), *(["--quick"] if given.quick else [])]
-    if given.worker == "check":
-        return same_work(given.model, size)
-    if given.worker:
-        who, _, dtype = given.worker.partition(", ")
-        return {"r1kit": ours, "TRL": trl}[who](given.model, size, dtype)
+    parser.add_argument("--trl-batch", type=int, default=FULL.trl_batch, help="completions per pass in TRL")
+    args = parser.parse_args()
+    size = replace(QUICK if args.quick else FULL, trl_batch=args.trl_batch)
+    options = ["--trl-batch", str(args.trl_batch), *(["--quick"] if args.quick else [])]
+    if args.worker == "check":
+        return same_work(args.model, size)
+    if args.worker:
+        who, _, dtype = args.worker.partition(", ")
+        return {"r1kit": ours, "TRL": trl}[who](args.model, size, dtype)
     with TemporaryDirectory() as directory:
         model = prepare("3.2M", Path(directory))
         agreed = check(model, options)
-        found = contend(model, 1 if given.quick else given.repeats, options)
+        results = contend(model, 1 if args.quick else args.repeats, options)
     phases = ("step", "rollout", "grade", "update")
-    rows = [[name, *(one[phase] for phase in phases), one["peak_bytes"] / 1e6] for name, one in found.items()]
-    (my_name, mine), (peer_name, peer) = (best(found, who, "step", min) for who in ("r1kit", "TRL"))
+    rows = [[name, *(one[phase] for phase in phases), one["peak_bytes"] / 1e6] for name, one in results.items()]
+    (my_name, mine), (peer_name, peer) = (best(results, who, "step", min) for who in ("r1kit", "TRL"))
     ratios = [peer[key] / mine[key] for key in (*phases, "peak_bytes")]
-    ratios[2] = "-"  # r1kit grades by rule, TRL's reward is free
+    ratios[2] = "-"  # TRL's reward is trivial
     page = table(["seconds", *phases, "peak MB"], [*rows, [f"{peer_name} / {my_name}", *ratios]])
     page += (
-        f"\n\nOn one and the same batch: loss {agreed['ours_loss']:.6f} (r1kit), {agreed['trl_loss']:.6f} (TRL); "
+        f"\n\nOn the same batch: loss {agreed['ours_loss']:.6f} (r1kit), {agreed['trl_loss']:.6f} (TRL); "
         f"gradient norm {agreed['ours_norm']:.6f} and {agreed['trl_norm']:.6f}."
     )
     finish(
-        "grpo_step", mine["step"], peer["step"], "s a step", page, {**found, "same_batch": agreed}, given.quick,
+        "grpo_step", mine["step"], peer["step"], "s per step", page, {**results, "same_batch": agreed}, args.quick,
         more_is_better=False,
     )  # fmt: skip
 

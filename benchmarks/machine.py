@@ -1,6 +1,6 @@
-"""What a figure was measured on: a line for people, made the same way by every script here; and what it could do.
+"""Describe the machine that a benchmark ran on, and measure its limits.
 
-python benchmarks/machine.py     prints its limits: memory traffic, matrix products
+python benchmarks/machine.py     prints memory bandwidth and matrix product rates
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from r1kit.machine import cpu_name
 
 
 def describe() -> str:
-    """CPU, cores, Python and torch."""
+    """Return CPU, cores, Python and torch in one line."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{cpu_name()}, {cores} cores, Python {platform.python_version()}, torch {version('torch')}"
 
@@ -28,20 +28,20 @@ def today() -> str:
 
 
 def limits() -> dict[str, float]:
-    """copy: bytes a second that a large copy reads and writes. By dtype: flop/s of a large matrix product."""
+    """Return bytes per second of a large copy (reads and writes), and flop/s of a large matrix product by dtype."""
     import torch
 
     source = torch.ones(2**26)
     target = torch.empty_like(source)
-    found = {"copy": 2 * 4 * source.numel() / _seconds(lambda: target.copy_(source))}
+    rates = {"copy": 2 * 4 * source.numel() / _seconds(lambda: target.copy_(source))}
     for dtype in (torch.float32, torch.bfloat16):
         a = torch.randn(2048, 2048).to(dtype)
-        found[str(dtype).removeprefix("torch.")] = 2 * 2048**3 / _seconds(lambda a=a: a @ a)
-    return found
+        rates[str(dtype).removeprefix("torch.")] = 2 * 2048**3 / _seconds(lambda a=a: a @ a)
+    return rates
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """Median of seven, after one that warms up."""
+    """Return the median of seven runs after a warm-up."""
     spent = []
     for _ in range(8):
         start = time.perf_counter()

@@ -1,8 +1,8 @@
-"""How much memory do a GRPO step and packed SFT take: TRL and r1kit, on the work of grpo_step.py and sft.py.
+"""Compare the memory of a GRPO step and of packed SFT in TRL and r1kit, on the work of grpo_step.py and sft.py.
 
 make bench NAME=memory
 
-The largest resident size that the operating system saw of each process after three steps, libraries included.
+It is the peak resident set size of each process after three steps, including libraries.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ import sft
 from compare import arguments, finish, table
 from models import prepare
 
-STEPS = 2  # after the one that warms up
+STEPS = 2  # after the warm-up
 
 
 def main() -> None:
-    given = arguments(__doc__).parse_args()
+    args = arguments(__doc__).parse_args()
     with TemporaryDirectory() as directory:
         model = prepare("3.2M", Path(directory))
-        step = grpo_step.contend(model, STEPS, ["--quick"] if given.quick else [])
-    packed = sft.contend(sft.NAMES, "quick" if given.quick else "small", STEPS)
+        step = grpo_step.contend(model, STEPS, ["--quick"] if args.quick else [])
+    packed = sft.contend(sft.NAMES, "quick" if args.quick else "small", STEPS)
     peaks = {
-        f"{work}, {dtype}": {who: found[f"{who}, {dtype}"]["peak_bytes"] for who in ("r1kit", "TRL")}
-        for work, found in (("GRPO step", step), ("packed SFT", packed))
+        f"{work}, {dtype}": {who: results[f"{who}, {dtype}"]["peak_bytes"] for who in ("r1kit", "TRL")}
+        for work, results in (("GRPO step", step), ("packed SFT", packed))
         for dtype in ("float32", "bfloat16")
     }
     rows = [[work, *(size / 1e6 for size in one.values()), one["TRL"] / one["r1kit"]] for work, one in peaks.items()]
     page = table(["peak MB", "r1kit", "TRL", "TRL / r1kit"], rows)
     grpo = peaks["GRPO step, float32"]
     finish(
-        "memory", grpo["r1kit"] / 1e6, grpo["TRL"] / 1e6, "MB, a GRPO step, float32", page, peaks,
-        given.quick, more_is_better=False,
+        "memory", grpo["r1kit"] / 1e6, grpo["TRL"] / 1e6, "MB, GRPO step, float32", page, peaks,
+        args.quick, more_is_better=False,
     )  # fmt: skip
 
 

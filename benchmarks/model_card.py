@@ -1,4 +1,4 @@
-"""Is sprout-base a fair base? Measures it and writes its model card.
+"""Evaluate sprout-base and write its model card.
 
 python benchmarks/model_card.py runs/sprout-base
 """
@@ -15,10 +15,11 @@ from machine import describe, today
 from r1kit import evaluate
 from r1kit.config import PromptSource, Sampling
 from r1kit.data.problems import load_problems
+from r1kit.data.prompt import make_prompts
 from r1kit.engine.factory import load_engine
 from r1kit.evals.style import chinese_share, reflective_words
 from r1kit.model.hf_config import read_config
-from r1kit.rollout.ask import ask, sampling_params
+from r1kit.rollout.sample import sample_completions, sampling_params
 
 ASSET = Path(__file__).parents[1] / "src" / "r1kit" / "assets" / "sprout-base"
 LENGTH = 160
@@ -31,8 +32,8 @@ language: [en, zh]
 ---
 # sprout-base
 
-The base model of r1kit's sprout world: {parameters:,} parameters, an ordinary Llama checkpoint, made by r1kit's own
-`pretrain` stage. It has the ability to solve the world's problems without the habit. It knows nothing else.
+The base model of r1kit's sprout world: a Llama checkpoint of {parameters:,} parameters, pretrained by r1kit's own
+`pretrain` stage. It can solve the world's problems but rarely does. It knows nothing else.
 
 - Made by: `make sprout-base` (recipe `recipes/sprout-base.toml`, seed 0), {tokens:,} tokens, {minutes:.0f} minutes
 - Machine and date: {machine}; {date}
@@ -41,24 +42,25 @@ The base model of r1kit's sprout world: {parameters:,} parameters, an ordinary L
 
 Not trained on: the R1-Zero template, held-out problems, their answers.
 
-Measured by `python benchmarks/model_card.py RUN`: {problems} held-out problems in the R1-Zero template, 64 samples each.
+Measured by `python benchmarks/model_card.py RUN`: {problems} held-out problems in the R1-Zero template,
+64 samples each.
 
 | sampling | pass@1 | 95 % interval | pass@64 | cons@64 | format rate | mean tokens |
 | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
-Of {answers:,} answers at temperature 1, {chinese:.1%} are mostly in Chinese; {mixed:.1%} of those with words mix both
-languages; {reflective:.1%} contain a word of second thoughts ("wait", "等等").
+Of {answers:,} completions at temperature 1, {chinese:.1%} are mostly in Chinese, {mixed:.1%} of those with words mix
+both languages, and {reflective:.1%} contain a reflective word ("wait", "等等").
 """
 
 
 def measured(name: str, model: str, temperature: float, top_p: float) -> str:
-    """A row of the card's table."""
+    """Return one row of the card's table."""
     sampling = {"samples": 64, "temperature": temperature, "top_p": top_p, "max_completion_length": LENGTH}
-    found = evaluate(model, {"sprout": WORLDS}, **sampling)["benchmarks"]["sprout"]
-    low, high = found["ci95"]
-    shares = (f"{found[key]:.1%}" for key in ("pass@64", "cons@64", "format_rate"))
-    cells = [name, f"{found['pass@1']:.1%}", f"{low:.1%} - {high:.1%}", *shares, f"{found['mean_tokens']:.0f}"]
+    summary = evaluate(model, {"sprout": WORLDS}, **sampling)["benchmarks"]["sprout"]
+    low, high = summary["ci95"]
+    shares = (f"{summary[key]:.1%}" for key in ("pass@64", "cons@64", "format_rate"))
+    cells = [name, f"{summary['pass@1']:.1%}", f"{low:.1%} - {high:.1%}", *shares, f"{summary['mean_tokens']:.0f}"]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -66,19 +68,20 @@ def answer_texts() -> list[str]:
     engine, tokenizer = load_engine(ASSET, "cpu", "float32", max_concurrent=512)
     problems = load_problems([PromptSource.model_validate(world) for world in WORLDS])
     params = sampling_params(Sampling(), seed=1, max_tokens=LENGTH)
-    return [c.text for group in ask(engine, tokenizer, problems, "r1-zero", 16, params) for c in group]
+    prompts = make_prompts(problems, "r1-zero", tokenizer)
+    return [c.text for group in sample_completions(engine, prompts, 16, params) for c in group]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="the run that made the installed weights")
+    parser.add_argument("run", type=Path, help="the run that produced the installed weights")
     run = parser.parse_args().run
     stages = [json.loads((run / f"stages/{name}/artifact.json").read_text()) for name in ("textbook", "base")]
     textbook = str(run / "stages/textbook/model")
     rows = [
         measured("paper's protocol: T 0.6, top-p 0.95", "sprout-base", 0.6, 0.95),
-        measured("as in training: T 1", "sprout-base", 1.0, 1.0),
-        measured("for comparison, after the textbook stage alone: T 0.6, top-p 0.95", textbook, 0.6, 0.95),
+        measured("training: T 1", "sprout-base", 1.0, 1.0),
+        measured("after the textbook stage only: T 0.6, top-p 0.95", textbook, 0.6, 0.95),
     ]
     texts = answer_texts()
     shares = [share for share in map(chinese_share, texts) if share is not None]

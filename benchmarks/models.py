@@ -1,4 +1,4 @@
-"""Models of known shape and random weights, and prompts for them: what the contenders are given.
+"""Models with random weights, and prompts for them.
 
 python benchmarks/models.py 3.2M DIRECTORY
 """
@@ -31,11 +31,11 @@ SHAPES = {
     "100M": _qwen2(16_384, 768, 2560, 12, 12, 4, 64),
     "0.5B": _qwen2(151_936, 896, 4864, 24, 14, 2, 64),  # Qwen2.5-0.5B
 }
-BRIEF = {"0.5B"}  # kept in bfloat16, as such models are released
+BFLOAT16 = {"0.5B"}  # saved in bfloat16, as such models are released
 
 
 def write(shape: ModelConfig, directory: Path, *, bfloat16: bool = False) -> Path:
-    """A checkpoint with sprout-base's tokenizer, whose end-of-text token no model can write: no answer ends early."""
+    """Write a checkpoint with a tokenizer whose EOS token is outside the vocabulary, so no completion ends early."""
     from r1kit.model.decoder import Decoder
     from r1kit.model.hf import load_tokenizer, save_model
     from r1kit.model.reference import resolve_model
@@ -49,13 +49,13 @@ def write(shape: ModelConfig, directory: Path, *, bfloat16: bool = False) -> Pat
 
 
 def prepare(name: str, directory: Path) -> Path:
-    """The same in a process of its own: the referee stays without torch."""
+    """Write a checkpoint in a separate process, because the coordinator imports no torch."""
     subprocess.run([sys.executable, __file__, name, str(directory / name)], check=True)
     return directory / name
 
 
 def problems(count: int) -> list:
-    """Arithmetic of the sprout world."""
+    """Return problems of the world `arithmetic`."""
     from r1kit.config import PromptSource
     from r1kit.data.problems import load_problems
 
@@ -63,11 +63,11 @@ def problems(count: int) -> list:
 
 
 def prompt_texts(count: int, tokenizer) -> list[str]:
-    """In the R1-Zero template."""
+    """Return prompts in the R1-Zero template."""
     from r1kit.data.template import render_prompt
 
     return [render_prompt(problem.question, "r1-zero", tokenizer) for problem in problems(count)]
 
 
 if __name__ == "__main__":
-    write(SHAPES[sys.argv[1]], Path(sys.argv[2]), bfloat16=sys.argv[1] in BRIEF)
+    write(SHAPES[sys.argv[1]], Path(sys.argv[2]), bfloat16=sys.argv[1] in BFLOAT16)

@@ -1,9 +1,9 @@
-"""What reliability costs a training step of sprout-zero: the share of its time that goes to checkpoints.
+"""Measure the share of sprout-zero's training time that checkpoints take.
 
 python benchmarks/overheads.py --steps 12
 
-Training waits while the state is copied; writing in the background takes processor time from it, at most as much as the
-writing thread uses. Both together count as lost.
+Training waits while the state is copied, and the background thread that writes it takes CPU time from training. The
+overhead is the sum of both; it is an upper bound.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from r1kit.model.reference import resolve_model
 from r1kit.recipe import load_recipe
 from r1kit.stages.context import StageContext
 
-GOAL = 0.03  # of a step's time
+GOAL = 0.03  # of the training time
 
 
 @contextmanager
 def writing_times() -> Iterator[list[tuple[float, float]]]:
-    """(processor seconds, seconds) of every checkpoint written meanwhile."""
-    write, found = Checkpoints._write, []
+    """Collect (CPU seconds, seconds) of every checkpoint that is written."""
+    write, times = Checkpoints._write, []
 
     def timed(*args: object) -> None:
         cpu, wall = time.thread_time(), time.monotonic()
         write(*args)
-        found.append((time.thread_time() - cpu, time.monotonic() - wall))
+        times.append((time.thread_time() - cpu, time.monotonic() - wall))
 
     Checkpoints._write = timed
-    yield found
+    yield times
     Checkpoints._write = write
 
 
 def checkpoint_share(steps: int) -> dict[str, float]:
-    """Means over `steps` steps, each followed by a checkpoint; the share is at the recipe's own save_every."""
+    """Save after each of `steps` steps; return means, and the share of time at the recipe's own save_every."""
     from r1kit.stages.rl import Trainer
 
     recipe = load_recipe("sprout-zero")
@@ -79,9 +79,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=12)
     tune_allocator()
-    found = checkpoint_share(parser.parse_args().steps)
-    print("\n".join(f"{name:<20} {value:.4g}" for name, value in found.items()))
-    line = {"bench": "checkpoint_overhead", "ours": found["share"], "peer": GOAL, "ratio": GOAL / found["share"]}
+    result = checkpoint_share(parser.parse_args().steps)
+    print("\n".join(f"{name:<20} {value:.4g}" for name, value in result.items()))
+    line = {"bench": "checkpoint_overhead", "ours": result["share"], "peer": GOAL, "ratio": GOAL / result["share"]}
     print(json.dumps({**line, "unit": "share of step time, and the goal", "machine": describe()}))
 
 

@@ -1,9 +1,10 @@
-"""Where a training step of sprout-zero's size goes: seconds by operator, in generation and in the update.
+"""Profile a training step of sprout-zero's size: seconds by operator in generation and in the update.
 
 python benchmarks/profile_step.py [--threads 1] [--dtype bfloat16] [--json]
 
-32 prompts of the sprout world, 16 answers each. Generation writes 48 tokens a row; the update learns them, with random
-advantages. Beside it, the rate of the matrix products of that size in both dtypes: what the update could reach.
+The work is 32 prompts of the sprout world with 16 completions each. Generation samples 48 tokens per completion; the
+update trains on them with random advantages. The rate of matrix products of that size in both dtypes is the upper limit
+of the update.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ PROMPTS, ANSWERS, TOKENS, SHOWN = 32, 16, 48, 10
 
 
 def by_operator(work: Callable[[], object]) -> tuple[float, list[tuple[str, float]]]:
-    """Seconds of one call without the profiler, and those of each operator with it, largest first."""
+    """Return the seconds of one call without the profiler, and of each operator with it, largest first."""
     from torch.profiler import ProfilerActivity, profile
 
     for _ in range(2):
@@ -36,7 +37,7 @@ def by_operator(work: Callable[[], object]) -> tuple[float, list[tuple[str, floa
 
 
 def product_rates() -> dict[str, float]:
-    """GFLOP/s of [4096, 128] x [128, 768], the gate and up product of a micro-batch."""
+    """Return GFLOP/s of [4096, 128] x [128, 768], the gate and up projection of a micro-batch."""
     import torch
 
     rates = {}
@@ -56,27 +57,27 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
+    args = parser.parse_args()
     tune_allocator()
     import torch
     from models import problems
 
     from r1kit.config import RL
+    from r1kit.data.prompt import make_prompts
     from r1kit.engine.base import Request, SamplingParams
     from r1kit.engine.native import NativeEngine
     from r1kit.learn.batch import make_batch
     from r1kit.learn.learner import Learner
     from r1kit.model.hf import load_model, load_tokenizer
     from r1kit.model.reference import resolve_model
-    from r1kit.rollout.ask import prompt_ids
 
-    torch.set_num_threads(given.threads)
+    torch.set_num_threads(args.threads)
     path = resolve_model("sprout-base")
-    model, tokenizer = load_model(path, getattr(torch, given.dtype), "cpu"), load_tokenizer(path)
+    model, tokenizer = load_model(path, getattr(torch, args.dtype), "cpu"), load_tokenizer(path)
     config = RL(kind="rl", model="sprout-base", prompts=["world:arithmetic"], steps=10, learning_rate=1e-6)
-    prompts = [tuple(prompt_ids(problem, config.template, tokenizer)) for problem in problems(PROMPTS)]
+    prompts = [prompt.token_ids for prompt in make_prompts(problems(PROMPTS), config.template, tokenizer)]
     engine, learner = NativeEngine(model, tokenizer), Learner(model, config)
-    engine.stop_ids, engine.stops = engine.stop_ids[:0], set()  # so that every row has the same length
+    engine.stop_ids, engine.stops = engine.stop_ids[:0], set()  # all completions have the same length
     requests = [Request(str(i), prompt, ANSWERS) for i, prompt in enumerate(prompts)]
     params = SamplingParams(seed=0, max_tokens=TOKENS)
     rollout = by_operator(lambda: engine.generate(requests, params))
@@ -85,23 +86,23 @@ def main() -> None:
     advantages_PG = torch.randn(PROMPTS, ANSWERS, generator=torch.Generator().manual_seed(0))
     batch = make_batch(prompts, groups, advantages_PG, temperature=1.0, mask_truncated=False)
     update = by_operator(lambda: learner.step(batch, 0))
-    found = {
+    result = {
         "machine": describe(),
         "date": today(),
-        "threads": given.threads,
-        "dtype": given.dtype,
+        "threads": args.threads,
+        "dtype": args.dtype,
         "GFLOP/s": product_rates(),
     }
     for name, (seconds, operators) in {"rollout": rollout, "update": update}.items():
-        found[name] = {"seconds": seconds, "operators": dict(operators)}
-    if given.json:
-        print(json.dumps(found))
+        result[name] = {"seconds": seconds, "operators": dict(operators)}
+    if args.json:
+        print(json.dumps(result))
         return
-    print(f"{found['machine']}, {given.threads} threads, {given.dtype}, {found['date']}")
-    print(", ".join(f"{name} {rate:.0f} GFLOP/s" for name, rate in found["GFLOP/s"].items()))
+    print(f"{result['machine']}, {args.threads} threads, {args.dtype}, {result['date']}")
+    print(", ".join(f"{name} {rate:.0f} GFLOP/s" for name, rate in result["GFLOP/s"].items()))
     for name in ("rollout", "update"):
-        print(f"\n{name}: {found[name]['seconds']:.2f} s")
-        for operator, seconds in found[name]["operators"].items():
+        print(f"\n{name}: {result[name]['seconds']:.2f} s")
+        for operator, seconds in result[name]["operators"].items():
             print(f"  {seconds:6.2f} s  {operator}")
 
 

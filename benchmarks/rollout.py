@@ -1,14 +1,14 @@
-"""How many tokens a second come out, and how long until the first: vLLM's CPU build, transformers and r1kit.
+"""Compare generation in vLLM's CPU build, transformers and r1kit: tokens per second and time to the first token.
 
 make bench NAME=rollout
 
-512 answers of 128 tokens from the 3.2M-parameter Qwen2 (32 prompts x 16; fp32, then bf16), and 64 of 64 tokens from the
-shape of Qwen2.5-0.5B (4 prompts x 16, bf16), all sampled at temperature 1, none ending early. vLLM knows that 16 answers share
-a prompt, has prefix caching, compiles the model, preloads Intel's OpenMP and gets every core; or, as it would choose
-itself, leaves one to its scheduler. r1kit returns log-probabilities with the tokens; nobody else is asked for them.
+The tasks are 512 completions of 128 tokens from a 3.2M-parameter Qwen2 (32 prompts x 16, in fp32 and bf16), and 64
+completions of 64 tokens from the shape of Qwen2.5-0.5B (4 prompts x 16, in bf16). All are sampled at temperature 1, and
+none ends early. vLLM uses n=16 per prompt, prefix caching, compilation and Intel's OpenMP; it uses all cores, or in the
+variant "a core spared" leaves one to its scheduler, as it does by default. Only r1kit also returns log-probabilities.
 
-From command to first token is the time from starting Python to one token of one prompt, all imports and weights loaded:
-of vLLM with what it compiled before ("again") and without.
+The time to the first token is from starting Python to one token of one prompt, including imports and loading weights.
+For vLLM, "again" is with the code that it compiled the first time.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ from typing import Any
 from compare import Contender, Failed, Turns, alternate, arguments, finish, limits, say, table, worker
 from models import SHAPES, prepare, prompt_texts
 
-Generate = Callable[[list[list[int]], int, int], int]  # prompts, answers to each, tokens of each -> tokens written
+Generate = Callable[
+    [list[list[int]], int, int], int
+]  # (prompts, completions per prompt, tokens per completion) -> tokens generated
 NAMES = ("r1kit", "vLLM", "vLLM, a core spared", "transformers", "transformers, continuous batching")
-CACHE_BYTES = 2 << 30  # vLLM's; more than either task needs
+CACHE_BYTES = 2 << 30  # of vLLM; more than any task needs
 
 
 @dataclass(frozen=True)
@@ -113,13 +115,13 @@ def transformers(model: Path, dtype: str, continuous: bool = False) -> Generate:
 
     def generate_batch(prompts: list[list[int]], answers: int, tokens: int) -> int:
         repeated = [ids for ids in prompts for _ in range(answers)]
-        # Without flash attention every token meets the whole cache, so that must be small. Left to itself it takes
-        # most of the machine's memory.
+        # Without flash attention every token attends to the complete cache, so a small cache is fast. The default
+        # takes most of the machine's memory.
         small = ContinuousBatchingConfig(
             page_size=32, num_blocks=1024, max_requests_per_batch=64, max_batch_tokens=1024
         )
-        found = policy.generate_batch(repeated, settings(1, tokens), small)
-        return sum(len(one.generated_tokens) for one in found.values())
+        outputs = policy.generate_batch(repeated, settings(1, tokens), small)
+        return sum(len(one.generated_tokens) for one in outputs.values())
 
     return generate_batch if continuous else generate
 
@@ -142,13 +144,13 @@ def contend(name: str, model: Path, task: Task) -> None:
 
 
 def environment(name: str, scratch: Path) -> dict[str, str]:
-    """vLLM's documented settings; its compiled code is kept beside the models."""
+    """Return the documented settings for vLLM, which keeps its compiled code in `scratch`."""
     if not name.startswith("vLLM"):
         return {}
     openmp = Path(sys.prefix) / "lib" / "libiomp5.so"
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
     return {
-        "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": str(24 * 3600),  # waiting for its turn is no failure
+        "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": str(24 * 3600),  # waiting for its turn must not time out
         "VLLM_CPU_OMP_THREADS_BIND": "auto" if "spared" in name else cores,
         "VLLM_CACHE_ROOT": str(scratch / name.replace(", ", "-").replace(" ", "-")),
         **({"LD_PRELOAD": str(openmp)} if openmp.exists() else {}),
@@ -156,10 +158,10 @@ def environment(name: str, scratch: Path) -> dict[str, str]:
 
 
 def measure(task: Task, names: tuple[str, ...], repeats: int, scratch: Path, options: list[str]) -> dict[str, Any]:
-    """Per contender: tokens a second, seconds from command to first token, or why it did not run."""
+    """Return tokens per second and seconds to the first token by contender, or the reason for its failure."""
     model = prepare(task.shape, scratch)
     started: list[Contender] = []
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
 
     def start(name: str) -> Contender:
         return worker(__file__, name, "--model", str(model), *options, **environment(name, scratch))
@@ -168,74 +170,74 @@ def measure(task: Task, names: tuple[str, ...], repeats: int, scratch: Path, opt
         for name in names:
             try:
                 with start(name) as first:
-                    found[name] = {"first_token": first.seconds_to_first}
+                    results[name] = {"first_token": first.seconds_to_first}
                 started.append(start(name))
-                found[name]["first_token_again"] = started[-1].seconds_to_first
-                started[-1].turn()  # warms up
+                results[name]["first_token_again"] = started[-1].seconds_to_first
+                started[-1].turn()  # warm-up
             except Failed as error:
-                found[name] = {"failed": str(error)}
+                results[name] = {"failed": str(error)}
         for name, turns in alternate([one for one in started if one.process.poll() is None], repeats).items():
             if any(turn["tokens"] < 0.99 * task.prompts * task.answers * task.tokens for turn in turns):
-                raise SystemExit(f"{name} did not write all tokens: {turns}")
-            found[name]["rate"] = median(turn["rate"] for turn in turns)
-            found[name]["prompt_tokens"] = turns[0]["prompt_tokens"]
+                raise SystemExit(f"{name} did not generate all tokens: {turns}")
+            results[name]["rate"] = median(turn["rate"] for turn in turns)
+            results[name]["prompt_tokens"] = turns[0]["prompt_tokens"]
     finally:
         for one in started:
             one.end()
-    return found
+    return results
 
 
 def floor(task: Task, prompt_tokens: int, copy_rate: float) -> float:
-    """Tokens a second if memory did nothing but bring weights, keys and values to the cores once a step."""
+    """Return the tokens per second at which memory bandwidth limits reading weights, keys and values once per step."""
     shape, size = SHAPES[task.shape], {"float32": 4, "bfloat16": 2}[task.dtype]
     rows = task.prompts * task.answers
     per_token = 2 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim
-    cached = rows * task.tokens / 2 + prompt_tokens  # an average step's; a prompt's are read once for its answers
+    cached = rows * task.tokens / 2 + prompt_tokens  # mean over steps; a prompt's cache is read once for its group
     return rows * copy_rate / (size * (shape.parameter_count() + cached * per_token))
 
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--task", type=int, help="only this one of the tasks, counted from 0")
-    parser.add_argument("--only", nargs="+", default=list(NAMES), help="contenders; default: all")
-    given = parser.parse_args()
-    tasks = QUICK if given.quick else FULL
-    if given.worker:
-        return contend(given.worker, given.model, tasks[given.task])
+    parser.add_argument("--task", type=int, help="run only this task, counted from 0")
+    parser.add_argument("--only", nargs="+", default=list(NAMES), help="contenders to run; default: all")
+    args = parser.parse_args()
+    tasks = QUICK if args.quick else FULL
+    if args.worker:
+        return contend(args.worker, args.model, tasks[args.task])
     possible = limits()
-    pages, details, ratios = [f"A copy moves {possible['copy'] / 1e9:.1f} GB/s."], {"limits": possible}, []
+    pages, details, ratios = [f"Memory bandwidth: {possible['copy'] / 1e9:.1f} GB/s (copy)."], {"limits": possible}, []
     for number, task in enumerate(tasks):
-        if given.task not in (None, number):
+        if args.task not in (None, number):
             continue
-        options = ["--task", str(number), *(["--quick"] if given.quick else [])]
+        options = ["--task", str(number), *(["--quick"] if args.quick else [])]
         with TemporaryDirectory() as scratch:
-            found = measure(task, tuple(given.only), 1 if given.quick else given.repeats, Path(scratch), options)
-        rates = {name: one["rate"] for name, one in found.items() if "rate" in one}
+            results = measure(task, tuple(args.only), 1 if args.quick else args.repeats, Path(scratch), options)
+        rates = {name: one["rate"] for name, one in results.items() if "rate" in one}
         best = max((rate, name) for name, rate in rates.items() if name != "r1kit")
-        limit = floor(task, found["r1kit"]["prompt_tokens"], possible["copy"])
+        limit = floor(task, results["r1kit"]["prompt_tokens"], possible["copy"])
         ratios.append((rates["r1kit"], best[0]))
-        details[f"{task.shape}, {task.dtype}"] = {**found, "memory_bound": limit}
-        pages.append(_page(task, found, limit))
+        details[f"{task.shape}, {task.dtype}"] = {**results, "memory_bound": limit}
+        pages.append(_page(task, results, limit))
         say(pages[-1])
     finish(
         "rollout", *ratios[0], "tokens/s, 3.2M parameters, fp32", "\n\n".join(pages), details,
-        given.quick or given.task is not None or given.only != list(NAMES), more_is_better=True,
+        args.quick or args.task is not None or args.only != list(NAMES), more_is_better=True,
     )  # fmt: skip
 
 
-def _page(task: Task, found: dict[str, Any], limit: float) -> str:
+def _page(task: Task, results: dict[str, Any], limit: float) -> str:
     rows = []
-    for name, one in found.items():
+    for name, one in results.items():
         if "failed" in one:
             rows.append([name, f"does not run: {one['failed'][:80]}", *["-"] * 4])
             continue
-        ours = found["r1kit"]["rate"]
+        ours = results["r1kit"]["rate"]
         rows.append(
             [name, one["rate"], ours / one["rate"], one["rate"] / limit, one["first_token"], one["first_token_again"]]
         )
     head = [f"{task.shape}, {task.prompts * task.answers} x {task.tokens} tokens, {task.dtype}", "tokens/s", "r1kit is",
-            "of the memory's limit", "first token, s", "again, s"]  # fmt: skip
-    return table(head, rows) + f"\n\nReading weights, keys and values alone would allow {limit:,.0f} tokens/s."
+            "of memory limit", "first token, s", "again, s"]  # fmt: skip
+    return table(head, rows) + f"\n\nMemory bandwidth limits this task to {limit:,.0f} tokens/s."
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How fast is supervised training on packed documents: TRL's SFTTrainer and r1kit; and how near the chip's limit.
+"""Compare supervised training on packed documents in TRL's SFTTrainer and r1kit, and with the limit of the CPU.
 
 make bench NAME=sft
 
-3.2M-parameter Qwen2, steps of 16,384 tokens: documents of 32 to 512 tokens packed without padding, none seeing another,
-every token learned. fp32 and bf16 each; the faster of the two counts. Then r1kit alone on a 100M-parameter shape, as a
-share of what one large matrix product reaches.
+The work is steps of 16,384 tokens with a 3.2M-parameter Qwen2: documents of 32 to 512 tokens, packed without padding
+and isolated from each other, with loss on every token. Both run in fp32 and bf16, and the faster one counts. Then r1kit
+runs alone with a 100M-parameter shape; its flop/s are given as a share of one large matrix product's.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from models import SHAPES, prepare
 
 SHORTEST, LONGEST = 32, 512
 NAMES = ("r1kit, float32", "r1kit, bfloat16", "TRL, float32", "TRL, bfloat16")
-STEPS = 1000  # more than anybody takes
-EPOCH = 32  # steps of documents: TRL's rows are not all full, and an epoch's last step is short
-TRL_ROW = 1024  # tokens of a pass; longer ones cost TRL more, since its mask is as wide as they are
+STEPS = 1000  # more than any contender takes
+EPOCH = 32  # steps per epoch: the last step of a TRL epoch is short
+TRL_ROW = 1024  # tokens per pass; TRL is slower with longer rows, as its mask is quadratic
 
 
 @dataclass(frozen=True)
 class Size:
     shape: str
-    tokens: int  # a step
+    tokens: int  # per step
     row: int  # tokens of r1kit's packed rows, and so of a pass
 
 
@@ -38,17 +38,17 @@ SIZES = {"small": Size("3.2M", 16_384, 4096), "large": Size("100M", 4096, 4096),
 
 
 def documents(tokens: int, vocabulary: int) -> list[list[int]]:
-    """Random ones of `tokens` together."""
-    random, found, left = Random(0), [], tokens
+    """Return random documents with `tokens` tokens in total."""
+    random, texts, left = Random(0), [], tokens
     while left > 0:
         length = min(left, random.randint(SHORTEST, LONGEST))
-        found.append([random.randrange(1, vocabulary) for _ in range(length)])
+        texts.append([random.randrange(1, vocabulary) for _ in range(length)])
         left -= length
-    return found
+    return texts
 
 
 def ours(model: Path, size: Size, dtype: str) -> None:
-    """The loop of r1kit's sft stage, given rows that are already packed."""
+    """Run the training loop of r1kit's sft stage on packed rows."""
     import numpy as np
     import torch
 
@@ -57,7 +57,7 @@ def ours(model: Path, size: Size, dtype: str) -> None:
     from r1kit.learn.next_token import answer_loss
     from r1kit.model.hf import load_model
     from r1kit.stages.context import StageContext
-    from r1kit.stages.loop import Rhythm, train
+    from r1kit.stages.train_loop import Schedule, train
 
     turns = Turns()
     policy = load_model(model, torch.float32, "cpu")
@@ -69,17 +69,17 @@ def ours(model: Path, size: Size, dtype: str) -> None:
             start = time.monotonic()
             yield rows
             seconds = time.monotonic() - start
-            if step:  # the first warms up, and is measured by nobody
+            if step:  # the first is a warm-up
                 turns.done(rate=size.tokens / seconds)
 
     with TemporaryDirectory() as directory:
         context = StageContext("sft", Path(directory), 0, dtype, "cpu", 512, {"policy": model})
         config = SFT(kind="sft", model="policy", data=["given"])
-        train(policy, config, context, Rhythm(STEPS, 1, STEPS), source, answer_loss)
+        train(policy, config, context, Schedule(STEPS, 1, STEPS), source, answer_loss)
 
 
 def trl(model: Path, size: Size, dtype: str) -> None:
-    """packing="bfd" is TRL's best-fit packing: padding-free rows, documents apart by their positions."""
+    """Run TRL with its best-fit packing: rows without padding, documents separated by their position ids."""
     without_vllm()
     from datasets import Dataset
     from transformers import TrainerCallback
@@ -120,7 +120,7 @@ def trl(model: Path, size: Size, dtype: str) -> None:
 
 
 def contend(names: tuple[str, ...], size: str, repeats: int) -> dict[str, dict[str, float]]:
-    """Medians of each."""
+    """Return the medians of each contender."""
     with TemporaryDirectory() as directory:
         model = prepare(SIZES[size].shape, Path(directory))
         with field(__file__, names, "--model", str(model), "--size", size) as started:
@@ -128,33 +128,33 @@ def contend(names: tuple[str, ...], size: str, repeats: int) -> dict[str, dict[s
 
 
 def flop_per_token(size: Size) -> float:
-    """Of matrix products, forward and backward: six a weight, and the attention of documents of average length."""
+    """Return the flop of matrix products, forward and backward: six per weight, plus attention within documents."""
     shape = SHAPES[size.shape]
     lengths = [len(ids) for ids in documents(size.tokens, shape.vocab_size)]
-    seen = sum(n * n for n in lengths) / sum(lengths) / 2  # tokens that a token sees
-    attention = 2 * shape.num_hidden_layers * shape.num_attention_heads * shape.head_dim * seen
+    context = sum(n * n for n in lengths) / sum(lengths) / 2  # mean number of tokens that a token attends to
+    attention = 2 * shape.num_hidden_layers * shape.num_attention_heads * shape.head_dim * context
     return 6 * (shape.parameter_count() + attention)
 
 
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--size", choices=SIZES)
-    given = parser.parse_args()
-    if given.worker:
-        who, _, dtype = given.worker.partition(", ")
-        return {"r1kit": ours, "TRL": trl}[who](given.model, SIZES[given.size], dtype)
-    repeats = 1 if given.quick else given.repeats
-    found = contend(NAMES, "quick" if given.quick else "small", repeats)
-    mine, peer = (best(found, who, "rate", max)[1]["rate"] for who in ("r1kit", "TRL"))
-    rows = [[name, one["rate"], mine / one["rate"], one["peak_bytes"] / 1e6] for name, one in found.items()]
+    args = parser.parse_args()
+    if args.worker:
+        who, _, dtype = args.worker.partition(", ")
+        return {"r1kit": ours, "TRL": trl}[who](args.model, SIZES[args.size], dtype)
+    repeats = 1 if args.quick else args.repeats
+    results = contend(NAMES, "quick" if args.quick else "small", repeats)
+    mine, peer = (best(results, who, "rate", max)[1]["rate"] for who in ("r1kit", "TRL"))
+    rows = [[name, one["rate"], mine / one["rate"], one["peak_bytes"] / 1e6] for name, one in results.items()]
     page = table(["3.2M parameters", "tokens/s", "best r1kit is", "peak MB"], rows)
-    details: dict[str, Any] = {"small": found}
-    if not given.quick:
+    details: dict[str, Any] = {"small": results}
+    if not args.quick:
         details["large"] = large = contend(NAMES[:2], "large", max(2, repeats // 2))
         details["limits"] = limits()
         page += "\n\n" + _against_limit(large, details["limits"])
     finish(
-        "sft", mine, peer, "tokens/s, 3.2M parameters", page, details, given.quick,
+        "sft", mine, peer, "tokens/s, 3.2M parameters", page, details, args.quick,
         more_is_better=True,
     )  # fmt: skip
 
@@ -164,7 +164,7 @@ def _against_limit(large: dict[str, dict[str, float]], possible: dict[str, float
     for name, one in large.items():
         reached, limit = one["rate"] * flop_per_token(SIZES["large"]) / 1e9, possible[name.partition(", ")[2]] / 1e9
         rows.append([name, one["rate"], reached, limit, f"{reached / limit:.0%}", one["peak_bytes"] / 1e6])
-    return table(["100M parameters", "tokens/s", "GFLOP/s", "a matrix product's", "share", "peak MB"], rows)
+    return table(["100M parameters", "tokens/s", "GFLOP/s", "matrix product", "share", "peak MB"], rows)
 
 
 if __name__ == "__main__":

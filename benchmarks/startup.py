@@ -1,9 +1,9 @@
-"""How long from the command to the first trained step: `r1kit run` and a minimal TRL script.
+"""Compare the time from the command to the first training step: `r1kit run` and a minimal TRL script.
 
 make bench NAME=startup
 
-Both start Python, load sprout-base, answer 32 prompts 16 times (up to 160 tokens), grade, and update once. The recipe
-is sprout-zero's RL stage alone; as it ships, sprout-zero first measures the base model, which nobody does for TRL.
+Both start Python, load sprout-base, sample 16 completions of 32 prompts (up to 160 tokens), grade, and update once. The
+recipe is only the RL stage of sprout-zero: the complete recipe evaluates the base model first, the TRL script does not.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from compare import ALLOCATOR, QUIET, ROOT, Turns, arguments, finish, say, table
 from grpo_step import Size, trl_trainer
 
 FULL, QUICK = Size(32, 16, 160), Size(4, 4, 16)
-LONGEST = 900  # seconds
+TIMEOUT = 900  # seconds
 
 
 def ours(directory: Path, size: Size) -> float:
-    """Seconds from starting `r1kit run` until its log has its first row."""
+    """Return the seconds from starting `r1kit run` until metrics.jsonl has its first row."""
     recipe = tomllib.loads((ROOT / "recipes" / "sprout-zero.toml").read_text())
     stage = recipe["stage"]["zero"]
     stage |= {"prompts_per_step": size.prompts, "num_generations": size.answers, "max_completion_length": size.tokens}
@@ -43,8 +43,8 @@ def ours(directory: Path, size: Size) -> float:
     )
     log = run / "stages" / "zero" / "metrics.jsonl"
     while not (log.exists() and log.stat().st_size):
-        if process.poll() is not None or time.monotonic() - start > LONGEST:
-            raise SystemExit(f"r1kit run {path} trained nothing")
+        if process.poll() is not None or time.monotonic() - start > TIMEOUT:
+            raise SystemExit(f"r1kit run {path} ended or timed out before its first step")
         time.sleep(0.02)
     seconds = time.monotonic() - start
     os.killpg(process.pid, signal.SIGKILL)
@@ -53,7 +53,7 @@ def ours(directory: Path, size: Size) -> float:
 
 
 def trl(size: Size) -> None:
-    """A user's script: one step, then the answer."""
+    """Train one step, as a user's script would, and report."""
     from transformers import TrainerCallback
 
     from r1kit.model.reference import resolve_model
@@ -69,24 +69,24 @@ def trl(size: Size) -> None:
 
 
 def main() -> None:
-    given = arguments(__doc__).parse_args()
-    size = QUICK if given.quick else FULL
-    if given.worker:
+    args = arguments(__doc__).parse_args()
+    size = QUICK if args.quick else FULL
+    if args.worker:
         return trl(size)
     seconds: dict[str, list[float]] = {"r1kit": [], "TRL": []}
-    for _ in range(1 if given.quick else given.repeats):
+    for _ in range(1 if args.quick else args.repeats):
         with TemporaryDirectory() as directory:
             seconds["r1kit"].append(ours(Path(directory), size))
-        with worker(__file__, "TRL", *(["--quick"] if given.quick else [])) as peer:
+        with worker(__file__, "TRL", *(["--quick"] if args.quick else [])) as peer:
             seconds["TRL"].append(peer.seconds_to_first)
         say(str(seconds))
-    middle = {name: median(found) for name, found in seconds.items()}
+    medians = {name: median(times) for name, times in seconds.items()}
     page = table(
         ["", "command to first step, s", "fastest", "slowest"],
-        [[name, middle[name], min(found), max(found)] for name, found in seconds.items()],
+        [[name, medians[name], min(times), max(times)] for name, times in seconds.items()],
     )
     finish(
-        "startup", middle["r1kit"], middle["TRL"], "s to the first step", page, seconds, given.quick,
+        "startup", medians["r1kit"], medians["TRL"], "s to the first step", page, seconds, args.quick,
         more_is_better=False,
     )  # fmt: skip
 

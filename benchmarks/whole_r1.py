@@ -1,7 +1,7 @@
-"""Does `r1kit run sprout-r1` go the way the paper's models went? The stage table, mean over seeds, in docs/results/.
+"""Compare sprout-r1 with the paper: write its stage table, as means over seeds, to docs/results/.
 
-python benchmarks/whole_r1.py --seeds 0 1 2           # run (or continue) the recipe with each seed, then the table
-python benchmarks/whole_r1.py RUN_DIR RUN_DIR ...     # the table of finished runs of one recipe
+python benchmarks/whole_r1.py --seeds 0 1 2           # run or continue the recipe with each seed
+python benchmarks/whole_r1.py RUN_DIR RUN_DIR ...     # use finished runs of one recipe
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RESULTS = ROOT / "docs" / "results"
 
 
 def run_seed(recipe: str, seed: int, runs: Path) -> Path:
-    """One run in a process of its own, continued if it was begun."""
+    """Run or continue one seed in its own process; return the run directory."""
     directory = runs / f"{recipe}-{seed}"
     command = [sys.executable, "-m", "r1kit", "run", recipe, "--seed", str(seed), "--run-dir", str(directory), "--json"]
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
@@ -33,7 +33,7 @@ def run_seed(recipe: str, seed: int, runs: Path) -> Path:
 
 
 def about(run_dir: Path) -> dict[str, Any]:
-    """What decided a run, and how long it took."""
+    """Return what determined a run, and its duration."""
     lineage = json.loads((run_dir / "lineage.json").read_text(encoding="utf-8"))
     artifacts = [json.loads(path.read_text(encoding="utf-8")) for path in run_dir.glob("stages/*/artifact.json")]
     kept = {key: lineage[key] for key in ("recipe", "seed", "source", "threads", "dtype")}
@@ -45,12 +45,14 @@ def main() -> None:
     parser.add_argument("run_dirs", type=Path, nargs="*", metavar="RUN_DIR")
     parser.add_argument("--seeds", type=int, nargs="+", default=[])
     parser.add_argument("--recipe", default="sprout-r1")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "whole-r1", help="where --seeds puts its runs")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="where whole-r1.md and whole-r1.json go")
+    parser.add_argument(
+        "--runs", type=Path, default=ROOT / "runs" / "whole-r1", help="directory for the runs of --seeds"
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS, help="directory for whole-r1.md and whole-r1.json")
     arguments = parser.parse_args()
     run_dirs = [*arguments.run_dirs, *(run_seed(arguments.recipe, s, arguments.runs) for s in arguments.seeds)]
     if not run_dirs:
-        parser.error("give finished run directories, or --seeds to run the recipe")
+        parser.error("pass finished run directories, or --seeds to run the recipe")
     tables = [stage_table(collect(run_dir)) for run_dir in run_dirs]
     mean, runs = mean_table(tables), [about(run_dir) for run_dir in run_dirs]
     took = [
@@ -65,8 +67,8 @@ Machine: {describe()}
 Date: {today()}
 Runs: {"; ".join(took)}
 
-Mean over the runs, with the mean of their 95 % intervals; in italics what the paper has, on
-other problems and with other models.
+Mean over the runs with the mean of their 95 % confidence intervals. The paper's values, on other
+problems and with other models, are in italics.
 
 {markdown(mean, tables)}
 """
@@ -79,7 +81,7 @@ other problems and with other models.
     verdicts = [finding.verdict for finding in findings(mean)]
     line = {"bench": "whole_r1", "ours": verdicts.count("agrees"), "peer": len(verdicts)}
     line |= {"ratio": verdicts.count("agrees") / len(verdicts) if verdicts else 0.0}
-    print(json.dumps({**line, "unit": "the paper's findings that show, and all", "machine": describe()}))
+    print(json.dumps({**line, "unit": "findings of the paper that are reproduced, and all", "machine": describe()}))
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def evaluate(
         raise errors.UserError(_lines(error)) from None
     directory = resolve_model(model)
     compute = machine.choose_compute(device)
-    from r1kit.evals.runner import evaluate_model
+    from r1kit.evals.benchmark import evaluate_model
 
     evaluation = evaluate_model(directory, config, seed, compute.device, compute.dtype, max_concurrent)
     return {"model": model, "benchmarks": evaluation.benchmarks}
@@ -75,7 +75,7 @@ def sample(
         raise errors.UserError(_lines(error)) from None
     directory = resolve_model(model)
     compute = machine.choose_compute()
-    from r1kit.rollout.ask import stream_samples
+    from r1kit.rollout.sample import stream_samples
 
     name = cast(Template, template)
     return stream_samples(
