@@ -1,4 +1,4 @@
-"""The records that cross borders between packages. No torch here: the CLI reads these too."""
+"""Records that several packages exchange. No torch at runtime: the command line reads them too."""
 
 from __future__ import annotations
 
@@ -16,55 +16,78 @@ SandboxTier = Literal["wasm", "namespaces", "landlock", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A question whose answer a rule can check."""
+    """A question with an answer that a verifier can check."""
 
-    id: str  # stable across runs: a hash of source and content
+    id: str
+    """Hash of the source and the content: the same in every run."""
     question: str
-    answer: str  # the gold answer, in the form `verifier` reads
-    verifier: str = "math"  # which accuracy check: a name in rewards.verifiers
-    level: int = 0  # difficulty, 0 when the source gives none
-    family: str = ""  # "arithmetic", "gsm8k", ...: what tables group by
+    answer: str
+    """Reference answer, in the form that the verifier reads."""
+    verifier: str = "math"
+    """Name of the verifier, in `rewards.verifiers`."""
+    level: int = 0
+    """Difficulty; 0 if the source gives none."""
+    family: str = ""
+    """Group in tables, such as "arithmetic" or "gsm8k"."""
     language: str = "en"
-    extra: Mapping[str, Any] = field(default_factory=dict)  # what the verifier needs besides the answer
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """What the verifier needs besides the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One sampled answer to one prompt."""
+    """One sampled completion of a prompt."""
 
     prompt_id: str
-    sample: int  # index within the prompt's group
-    token_ids: tuple[int, ...]  # the final EOS included when there is one
-    logprobs: tuple[float, ...]  # natural log, of the tempered distribution before top-p and top-k cut it
-    text: str  # decoded without special tokens
+    sample: int
+    """Index in the prompt's group."""
+    token_ids: tuple[int, ...]
+    """Includes the EOS token, if there is one."""
+    logprobs: tuple[float, ...]
+    """Natural logarithms under the distribution after temperature, before top-p and top-k."""
+    text: str
+    """Decoded without special tokens."""
     finish_reason: FinishReason
-    weights_version: int = 0  # which policy weights wrote it
+    weights_version: int = 0
+    """Number of optimizer updates of the policy that sampled it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What one completion earned: the weighted total and the unweighted parts it is made of."""
+    """The reward of one completion."""
 
     total: float
-    parts: Mapping[str, float]  # reward name -> value before weighting
-    extracted: str | None = None  # the answer found in the text, None when there was none
-    reason: str = ""  # why the accuracy reward is what it is
-    masked: bool = False  # could not be graded, through no fault of the answer: it counts nowhere; `reason` says why
+    """Weighted sum of `parts`."""
+    parts: Mapping[str, float]
+    """Value of each reward before weighting."""
+    extracted: str | None = None
+    """Final answer in the text; None if there is none."""
+    reason: str = ""
+    """Explanation of the accuracy reward."""
+    masked: bool = False
+    """Whether grading failed for a reason outside the completion, which then counts nowhere; see `reason`."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainBatch:
-    """The completions of whole groups, padded on the right, as the learner reads them.
+    """Completions of complete groups, padded on the right.
 
-    P prompts, G group size, B = P * G sequences, L longest prompt, T longest completion.
+    P prompts, G completions per prompt, B = P * G sequences, L longest prompt, T longest completion.
     """
 
-    prompt_PL: torch.Tensor  # int64 token ids
-    prompt_mask_PL: torch.Tensor  # True on real tokens
-    completion_BT: torch.Tensor  # int64 token ids; row b belongs to prompt b // G
-    completion_mask_BT: torch.Tensor  # True on tokens that are trained on
-    old_logp_BT: torch.Tensor  # log-probabilities under the policy that sampled
+    prompt_PL: torch.Tensor
+    """int64 token ids."""
+    prompt_mask_PL: torch.Tensor
+    """True on tokens that are not padding."""
+    completion_BT: torch.Tensor
+    """int64 token ids; row b belongs to prompt b // G."""
+    completion_mask_BT: torch.Tensor
+    """True on tokens to train on."""
+    old_logp_BT: torch.Tensor
+    """Log-probabilities under the policy that sampled the tokens."""
     advantages_B: torch.Tensor
-    graded_B: torch.Tensor  # False where grading failed: such a row is as if it had not been sampled
-    duplicate_of_B: torch.Tensor  # the first row that is the same answer to the same prompt: often itself
+    graded_B: torch.Tensor
+    """False where grading failed; these rows count nowhere."""
+    duplicate_of_B: torch.Tensor
+    """First row with the same completion of the same prompt; usually the row itself."""
     temperature: float = 1.0
