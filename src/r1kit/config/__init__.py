@@ -5,7 +5,7 @@ from r1kit.config.curate import Curate
 from r1kit.config.evaluate import Evaluate
 from r1kit.config.preference import Preference
 from r1kit.config.pretrain import Architecture, Pretrain
-from r1kit.config.recipe import STAGE_KINDS, Recipe, Stage
+from r1kit.config.recipe import STAGE_KINDS, Recipe
 from r1kit.config.rl import RL, GeneralPrompts, Objective
 from r1kit.config.sft import SFT
 from r1kit.config.stage import MemoryUse, StageConfig
@@ -29,7 +29,6 @@ __all__ = [
     "Recipe",
     "Sampling",
     "Service",
-    "Stage",
     "StageConfig",
     "Strict",
     "Supervised",

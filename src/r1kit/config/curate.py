@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from r1kit.config.base import Location, PromptSource, Sampling, Service, Template
-from r1kit.config.stage import MemoryUse, Output, StageConfig, benchmark_sources, label, prompt_sources
+from r1kit.config.stage import MemoryUse, Output, StageConfig, benchmark_sources, prompt_sources
 
 
 class Curate(StageConfig, Sampling):
@@ -69,11 +69,6 @@ class Curate(StageConfig, Sampling):
     @override
     def sources(self) -> list[tuple[Location, PromptSource]]:
         return prompt_sources("prompts", self.prompts) + benchmark_sources(self.benchmarks)
-
-    @override
-    def inputs(self) -> list[str]:
-        benchmarks = (f"{at[1]}: {label(source)}" for at, source in benchmark_sources(self.benchmarks))
-        return [self.model, *map(label, self.prompts), *self.data, *benchmarks]
 
     @override
     def counts(self) -> dict[str, int]:

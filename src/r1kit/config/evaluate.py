@@ -8,7 +8,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from r1kit.config.base import Location, PromptSource, Sampling, Template
-from r1kit.config.stage import MemoryUse, Output, StageConfig, benchmark_sources, label
+from r1kit.config.stage import MemoryUse, Output, StageConfig, benchmark_sources
 
 
 class Evaluate(StageConfig, Sampling):
@@ -35,10 +35,6 @@ class Evaluate(StageConfig, Sampling):
     @override
     def sources(self) -> list[tuple[Location, PromptSource]]:
         return benchmark_sources(self.benchmarks)
-
-    @override
-    def inputs(self) -> list[str]:
-        return [self.model, *(f"{at[1]}: {label(source)}" for at, source in self.sources())]
 
     @override
     def counts(self) -> dict[str, int]:

@@ -165,8 +165,7 @@ class RL(StageConfig, Optimizer, Sampling):
 
     @override
     def inputs(self) -> list[str]:
-        prompts = [*self.prompts, *(source for general in self.general for source in general.prompts)]
-        return [self.model, *map(label, prompts)]
+        return [self.model, *(label(source) for at, source in self.sources() if at[0] != "benchmarks")]
 
     @override
     def counts(self) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """The base class of every kind of stage: the facts that the pipeline, the plan and the recipe checks ask of a stage.
 
 To add a kind of stage, write `config/NAME.py` with a subclass of `StageConfig` and `stages/NAME.py` with
-`run(config, context) -> summary`. Every module of this package is searched for such classes (`config/recipe.py`).
+`run(config, context) -> summary`. `config/recipe.py` imports every module of this package and collects the subclasses.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Output = Literal["model", "reward model", "data", "results"]
 
 @dataclass(frozen=True, slots=True)
 class MemoryUse:
-    """What a stage keeps in memory. `plan` turns it into bytes."""
+    """What a stage keeps in memory besides the weights. `plan` turns it into bytes."""
 
     trained_tokens: int = 0
     """Tokens of one micro-batch; 0 if the stage does not train."""
@@ -71,19 +71,21 @@ class StageConfig(Strict):
 
     def inputs(self) -> list[str]:
         """Return what the stage reads, for display."""
-        raise NotImplementedError
+        benchmarks = [f"{at[1]}: {label(source)}" for at, source in self.sources() if at[0] == "benchmarks"]
+        prompts = [label(source) for at, source in self.sources() if at[0] != "benchmarks"]
+        return [*([self.model] if self.model else []), *prompts, *self.data_read(), *benchmarks]
 
     def counts(self) -> dict[str, int]:
         """Return the batch sizes and totals of the stage."""
-        raise NotImplementedError
+        return {}
 
     def describe(self) -> str:
-        """Return `counts` as one sentence. It may have several lines."""
-        raise NotImplementedError
+        """Return `counts` as text. It may have several lines."""
+        return ", ".join(f"{key.replace('_', ' ')} = {value}" for key, value in self.counts().items())
 
     def memory_use(self) -> MemoryUse:
-        """Return what the stage keeps in memory."""
-        raise NotImplementedError
+        """Return what the stage keeps in memory besides the weights."""
+        return MemoryUse()
 
     def longest_text(self) -> tuple[str, int] | None:
         """Return the key that bounds the length of a sequence, and its value in tokens; None for a new model."""

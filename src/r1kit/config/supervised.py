@@ -40,13 +40,12 @@ class Supervised(StageConfig, Optimizer):
         return self.data
 
     @override
-    def inputs(self) -> list[str]:
-        return [self.model, *self.data]
-
-    @override
     def counts(self) -> dict[str, int]:
-        keys = ("epochs", "sequences_per_step", "context_length")
-        return {key: getattr(self, key) for key in keys}
+        return {
+            "epochs": self.epochs,
+            "sequences_per_step": self.sequences_per_step,
+            "context_length": self.context_length,
+        }
 
     @override
     def describe(self) -> str:

@@ -46,10 +46,11 @@ def test_new_file_in_the_package_is_a_new_kind(tmp_path: Path) -> None:
     for path in (package / "config").glob("*.py"):
         (tmp_path / "r1kit" / "config" / path.name).write_bytes(path.read_bytes())
     (tmp_path / "r1kit" / "config" / "merge.py").write_text(NEW_KIND)
-    code = "from r1kit.config import Recipe; stage = {'kind': 'merge', 'model': 'a'}; "
-    code += "print(Recipe(name='r', stage={'m': stage}).stage['m'].module)"
-    found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert found.stdout == "r1kit.stages.merge\n"
+    code = "from r1kit.config import Recipe; from r1kit.plan import plan, render\n"
+    code += "recipe = Recipe(name='r', stage={'m': {'kind': 'merge', 'model': 'a'}})\n"
+    code += "print(recipe.stage['m'].module, render(plan(recipe)))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("r1kit.stages.merge") and "1. m (merge)" in result.stdout
 
 
 def test_rl_reads_reward_models_of_the_recipe() -> None:
