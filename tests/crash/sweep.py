@@ -37,12 +37,12 @@ def vowels(problem, text):
     return float(sum(c in "aeiou0123456789" for c in text))
 """
 PHASES = {  # phase -> the functions that a run is in during the phase
-    "rollout": ("r1kit.stages.rollout:ask",),
-    "grading": ("r1kit.stages.rollout:_grade",),
-    "update": ("r1kit.learn.learner:Learner.step", "r1kit.stages.loop:_backward"),
+    "rollout": ("r1kit.stages.rl_rollout:sample_completions",),
+    "grading": ("r1kit.stages.rl_rollout:_score",),
+    "update": ("r1kit.learn.learner:Learner.step", "r1kit.stages.train_loop:_backward"),
     "save": ("r1kit.learn.checkpoint:Checkpoints._write",),
     "publish": ("r1kit.model.hf:publish_model",),
-    "evaluation": ("r1kit.evals.runner:evaluate",),
+    "evaluation": ("r1kit.evals.benchmark:evaluate",),
     "curation": ("r1kit.stages.curate:run",),
     "between stages": ("r1kit.run.execute:publish_artifact",),
 }
