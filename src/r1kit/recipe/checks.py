@@ -116,22 +116,17 @@ class _Check:
     def sources(self) -> Iterable[Mistake]:
         """Check the worlds among the prompt sources."""
         for at, source in self.stage.sources():
-            if (mistake := _world_mistake(source)) is not None:
-                text, given = mistake
-                yield Mistake((*self.at, *at), text, quote(given))
+            yield from _world_mistakes((*self.at, *at), source)
 
 
-def _world_mistake(source: PromptSource) -> tuple[str, str] | None:
+def _world_mistakes(at: Location, source: PromptSource) -> Iterable[Mistake]:
     from r1kit.data.worlds import DEFAULT_LIMIT, WORLDS
 
     prefix, _, world = source.source.partition(":")
-    if prefix != "world":
-        return None
-    if world not in WORLDS:
-        return unknown("world", world, WORLDS), source.source
-    if source.split not in DEFAULT_LIMIT:
-        return unknown("split of a world", source.split, DEFAULT_LIMIT), source.split
-    return None
+    if prefix == "world" and world not in WORLDS:
+        yield Mistake(at, unknown("world", world, WORLDS), quote(source.source))
+    elif prefix == "world" and source.split not in DEFAULT_LIMIT:
+        yield Mistake((*at, "split"), unknown("split of a world", source.split, DEFAULT_LIMIT), quote(source.split))
 
 
 def _with_article(output: str) -> str:

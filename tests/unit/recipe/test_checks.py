@@ -23,7 +23,7 @@ EVALUATE = '[stage.last]\nkind = "evaluate"\nmodel = "eval"\nbenchmarks = { x = 
         ),
         (
             'stage.eval.benchmarks.x=[{source="world:logic", split="test"}]',
-            'x[0] = "test": unknown split of a world; allowed: train, held_out',
+            'x[0].split = "test": unknown split of a world; allowed: train, held_out',
         ),
         ("stage.zero.rewards={acuracy=1}", "stage.zero.rewards: "),
         ("stage.zero.model=bsae", 'model = "bsae": unknown model (not an earlier stage, directory or hub id org/name); '
