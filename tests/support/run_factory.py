@@ -7,7 +7,7 @@ import math
 import random
 from pathlib import Path
 
-from r1kit.evals.metrics import ProblemResult, summarise
+from r1kit.evals.metrics import ProblemResult, summarize
 
 HOSTILE = (
     "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> & {{data}} \u2028"
@@ -175,5 +175,5 @@ def write_evaluation(data: Path, model: str, skill: float, rng: random.Random, t
                 "format": True,
             }
             rows.append(row | about)
-    write_json(data / "results.json", {"model": model, "benchmarks": {"held-out": summarise(results, samples)}})
+    write_json(data / "results.json", {"model": model, "benchmarks": {"held-out": summarize(results, samples)}})
     write_lines(data / "samples.jsonl", rows)

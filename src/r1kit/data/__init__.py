@@ -1,0 +1,1 @@
+"""Problems, prompts, records and tokenizers, and the worlds that generate them."""

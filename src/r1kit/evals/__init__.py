@@ -1,0 +1,1 @@
+"""Evaluation: benchmarks and their metrics, and the filters and statistics of curated data."""

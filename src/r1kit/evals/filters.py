@@ -1,7 +1,7 @@
-"""Which sampled answers are fit to be learned from, and why the others are not. Pure functions.
+"""Filters that decide whether a sampled answer is fit for training. Pure functions.
 
-Each gives the first reason there is, "" when there is none. The paper names the reasons (2.3.3 and supplement B.3);
-where it gives no number the constant says so.
+Each returns the first reason against the answer, or "". The paper names the reasons (section 2.3.3 and supplement
+B.3); where it gives no threshold, the constant says so.
 """
 
 from __future__ import annotations
@@ -9,36 +9,37 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Literal, get_args
 
+from r1kit.data.prompt import Prompt
 from r1kit.data.response import split_response
 from r1kit.evals.style import repetition
 from r1kit.rewards.language.identify import ONE_LANGUAGE, consistency, language_code, word_counts
-from r1kit.types import Completion, Problem, Score
+from r1kit.types import Completion, Score
 
 Reason = Literal[
-    "contaminated",  # has something in common with an evaluation set
-    "truncated",  # cut off by the length cap
+    "contaminated",  # overlaps with an evaluation set
+    "truncated",  # cut off by the length limit
     "ungraded",  # the grader failed, through no fault of the answer
     "wrong",
-    "format",  # not the form that the prompt asks for
+    "format",  # not the format that the prompt asks for
     "repetition",
-    "rewriter",  # the rewriter gave no answer, or spoiled a right one
+    "rewriter",  # the rewriter failed, or made a right answer wrong
     "mixed language",
-    "garbled",  # bytes that are no character
+    "garbled",  # contains bytes that are not valid text
     "long paragraph",
-    "code block",  # in the thought
+    "code block",  # inside the thinking
     "duplicate",
-    "surplus",  # fit, but another record was preferred
-    "unclear",  # a pair: the judge sees too little difference
-    "length",  # a pair: left out to match the lengths of chosen and rejected
+    "surplus",  # fit, but enough other records of the prompt were kept
+    "unclear",  # a pair without a clear preference
+    "length",  # a pair left out to match the lengths of chosen and rejected answers
 ]
-REASONS: tuple[str, ...] = get_args(Reason)
-REPEATED = 0.5  # share of 4-grams of tokens at the end that have come before; undisclosed
-FEW_WORDS = 20  # too few to tell languages of one script apart: then only another script is another language
-PARAGRAPH = 1_500  # characters, about 250 words; undisclosed
+REASONS: tuple[Reason, ...] = get_args(Reason)
+MAX_REPETITION = 0.5  # share of repeated 4-grams of tokens at the end; undisclosed
+FEW_WORDS = 20  # with fewer words, only another script counts as another language
+MAX_PARAGRAPH = 1_500  # characters, about 250 words; undisclosed
 
 
-def unusable(completion: Completion, score: Score) -> Reason | Literal[""]:
-    """What is wrong with an answer whatever it looks like. `score` has the parts accuracy and format."""
+def why_unusable(completion: Completion, score: Score) -> Reason | Literal[""]:
+    """Return why an answer cannot be used, independent of its style. `score` has the parts accuracy and format."""
     if completion.finish_reason == "length":
         return "truncated"
     if score.masked:
@@ -47,17 +48,22 @@ def unusable(completion: Completion, score: Score) -> Reason | Literal[""]:
         return "wrong"
     if score.parts["format"] < 1:
         return "format"
-    return "repetition" if repeats(completion.token_ids) else ""
+    return "repetition" if is_repetitive(completion.token_ids) else ""
 
 
-def repeats(token_ids: Sequence[int]) -> bool:
-    return repetition(token_ids) > REPEATED
+def is_repetitive(token_ids: Sequence[int]) -> bool:
+    """Return whether more than MAX_REPETITION of the 4-grams at the end occur repeatedly."""
+    return repetition(token_ids) > MAX_REPETITION
 
 
-def unreadable(response: str, language: str, among: Collection[str] = ()) -> Reason | Literal[""]:
-    """What keeps a record from being read with pleasure; `response` opens its own think tag.
+def why_unreadable(response: str, language: str, among: Collection[str] = ()) -> Reason | Literal[""]:
+    """Return why a response is not readable.
 
-    `among`: the only languages that occur, when that is known (see `rewards.language`): then not one word may stray.
+    Args:
+        response: The response with its opening think tag.
+        language: The language of the question.
+        among: The only languages that can occur, if known (see `rewards.language`). Then every single word must be in
+            the question's language.
     """
     parts = split_response(response, think_open=False)
     thinking = parts.thinking or ""
@@ -65,22 +71,22 @@ def unreadable(response: str, language: str, among: Collection[str] = ()) -> Rea
         return "mixed language"
     if "\ufffd" in response:
         return "garbled"
-    if any(len(paragraph) > PARAGRAPH for paragraph in f"{thinking}\n{parts.summary}".splitlines()):
+    if any(len(paragraph) > MAX_PARAGRAPH for paragraph in f"{thinking}\n{parts.summary}".splitlines()):
         return "long paragraph"
     return "code block" if "```" in thinking else ""
 
 
-def reading(problem: Problem, completion: Completion, think_open: bool) -> tuple[bool, float | None]:
-    """Whether an answer can be read, right or wrong, and how much of its thought is in the question's language.
+def readability(prompt: Prompt, completion: Completion) -> tuple[bool, float | None]:
+    """Return (readable, share of the thinking that is in the question's language), whether the answer is right or not.
 
-    The second is None for an answer without a thought. `think_open`: the prompt ended in `<think>`.
+    The share is None without thinking.
     """
-    response = f"<think>{completion.text}" if think_open else completion.text
+    problem, response = prompt.problem, prompt.full_response(completion.text)
     among = problem.extra.get("languages", ())
-    whole = completion.finish_reason != "length" and not repeats(completion.token_ids)
+    complete = completion.finish_reason != "length" and not is_repetitive(completion.token_ids)
     thinking = split_response(response, think_open=False).thinking
     share = consistency(thinking, language_code(problem.language), among) if thinking else None
-    return whole and not unreadable(response, problem.language, among), share
+    return complete and not why_unreadable(response, problem.language, among), share
 
 
 def _is_mixed(text: str, language: str, among: Collection[str]) -> bool:

@@ -1,6 +1,6 @@
-"""What a benchmark reports, computed from which samples were right. Pure Python: no model, no files, no randomness.
+"""Benchmark metrics: pass@k, majority voting (cons@k) and confidence intervals. Pure functions.
 
-n samples of a problem, c of them right, k the size of the vote or of the retry budget.
+Symbols: n samples of a problem, c of them right, k the number of samples that vote or of allowed attempts.
 """
 
 from __future__ import annotations
@@ -11,51 +11,59 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import comb, sqrt
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, TypeVar
 
-Z95 = 1.959963984540054  # the normal deviate that leaves 2.5 % on each side
+K = TypeVar("K", int, str)
+
+Z95 = 1.959963984540054  # the 97.5th percentile of the standard normal distribution
+
+# The JSON of one benchmark: metric -> value, with tables by level, family and language. Some keys contain k.
+Summary = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemResult:
-    """One problem of a benchmark with all its samples: the tuples run over those that could be graded."""
+    """One problem of a benchmark with its samples. The tuples have one entry for each graded sample."""
 
     problem_id: str
-    level: int  # 0: the source gives none
+    level: int  # 0 if the source has no levels
     family: str
     language: str
     correct: tuple[bool, ...]
-    answers: tuple[str | None, ...]  # canonical, so that equal answers are equal strings; None: no answer found
+    answers: tuple[str | None, ...]  # canonical, so that equal answers are equal strings; None without an answer
     well_formed: tuple[bool, ...]
     lengths: tuple[int, ...]  # tokens
-    truncated: tuple[bool, ...]  # cut off by the cap
-    ungraded: int = 0  # samples whose grading failed, through no fault of theirs: they count in no mean
-    readable: tuple[bool, ...] = ()  # fit to be read, whether right or not; see evals.filters
-    consistency: tuple[float, ...] = ()  # of each sample that thinks: the share of its words in the question's language
+    truncated: tuple[bool, ...]  # cut off by the length limit
+    ungraded: int = 0  # samples that could not be graded; no mean includes them
+    readable: tuple[bool, ...] = ()  # see evals.filters.readability
+    consistency: tuple[float, ...] = ()  # samples with thinking: share of its words in the question's language
 
     def __post_init__(self) -> None:
         sizes = {len(x) for x in (self.correct, self.answers, self.well_formed, self.lengths, self.truncated)}
         if len(sizes) != 1 or (sizes == {0} and not self.ungraded):
-            raise ValueError(f"problem {self.problem_id}: needs one entry a sample in every tuple, got sizes {sizes}")
+            raise ValueError(f"problem {self.problem_id}: tuples of sizes {sizes}: must have one entry per sample")
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
-    """Chance that at least one of k samples is right, unbiased from n >= k samples (Chen et al. 2021, eq. 1)."""
+    """Estimate the probability that at least one of k samples is right, from n >= k samples, c of them right.
+
+    The unbiased estimator of Chen et al. 2021 (eq. 1): 1 - C(n - c, k) / C(n, k). ValueError for impossible counts.
+    """
     if not 0 <= c <= n or not 1 <= k <= n:
-        raise ValueError(f"pass@{k} from {c} right of {n} samples: needs 0 <= right <= samples and 1 <= k <= samples")
+        raise ValueError(f"pass@{k}, {c} of {n} samples right: must have 0 <= right <= samples and 1 <= k <= samples")
     return float(1 - Fraction(comb(n - c, k), comb(n, k)))
 
 
 def cons_at_k(answers: Sequence[str | None], correct: Sequence[bool], k: int) -> float:
-    """Chance that the majority vote of k samples is right: the exact mean over all k-subsets of the n samples.
+    """Return the probability that the majority vote of k samples is right: the exact mean over all k-subsets.
 
-    Samples without an answer (None) never vote; when nobody votes the vote is wrong. Tied answers share the vote
-    equally. An answer that was graded both right and wrong counts by the share of its samples that were right.
+    Samples without an answer (None) do not vote; a vote without voters is wrong. Tied answers share the vote equally.
+    An answer that was graded both right and wrong counts by the share of its samples that were right.
     """
     n = len(answers)
     if len(correct) != n or not 1 <= k <= n:
         raise ValueError(
-            f"cons@{k}: {n} answers, {len(correct)} grades; needs one grade an answer and 1 <= k <= samples"
+            f"cons@{k}, {n} answers, {len(correct)} grades: must have one grade per answer and 1 <= k <= samples"
         )
     grades: dict[str, list[bool]] = defaultdict(list)
     for answer, right in zip(answers, correct, strict=True):
@@ -74,7 +82,7 @@ def cons_at_k(answers: Sequence[str | None], correct: Sequence[bool], k: int) ->
 
 
 def _subsets_won(winner: str, votes: Mapping[str, int], silent: int, k: int) -> Fraction:
-    """Number of k-subsets of the samples in which `winner` has the most votes; t tied answers count 1/t each."""
+    """Count the k-subsets of the samples in which `winner` has the most votes; a tie of t answers counts 1/t."""
     total = Fraction(0)
     for v in range(1, min(votes[winner], k) + 1):  # the winner's votes in the subset
         ways = {(v, 1): comb(votes[winner], v)}  # (samples drawn, answers with v votes) -> number of draws
@@ -83,7 +91,7 @@ def _subsets_won(winner: str, votes: Mapping[str, int], silent: int, k: int) -> 
                 continue
             grown: Counter[tuple[int, int]] = Counter()
             for (drawn, tied), number in ways.items():
-                for j in range(min(count, v, k - drawn) + 1):  # nobody may beat v
+                for j in range(min(count, v, k - drawn) + 1):  # at most v votes, as `winner` has v
                     grown[drawn + j, tied + (j == v)] += number * comb(count, j)
             ways = grown
         for (drawn, tied), number in ways.items():
@@ -92,16 +100,16 @@ def _subsets_won(winner: str, votes: Mapping[str, int], silent: int, k: int) -> 
 
 
 def mean_ci95(per_problem_means: Sequence[float]) -> tuple[float, float, float]:
-    """Mean over problems with its 95 % interval: (mean, low, high), for values between 0 and 1.
+    """Return (mean, low, high): the mean over problems and its 95 % confidence interval, for values from 0 to 1.
 
-    The interval says how far the mean could move with other problems of the same kind; it holds the mean itself,
-    and stays honest for a handful of problems and for means of 0 or 1, where the usual mean +- 2 standard errors
-    has no width. It is the Agresti-Coull interval, extended from right/wrong to fractions: before taking the normal
-    interval, add z^2 = 3.84 imaginary problems, half of them never solved and half always.
+    The interval covers the choice of problems: how far the mean could move with other problems of the same kind. It
+    is the Agresti-Coull interval, extended from right/wrong to fractions: z^2 = 3.84 pseudo-problems are added, half
+    with value 0 and half with value 1, before taking the normal interval. So it has a width for few problems and for
+    means of 0 or 1, where mean +- 2 standard errors has none. It always contains the mean.
     """
     n = len(per_problem_means)
     if not n or not all(0 <= x <= 1 for x in per_problem_means):
-        raise ValueError(f"needs one or more means between 0 and 1, got {list(per_problem_means)[:5]}")
+        raise ValueError(f"means = {list(per_problem_means)[:5]}: must be one or more values from 0 to 1")
     mean, weight = fmean(per_problem_means), n + Z95**2
     centre = (n * mean + Z95**2 / 2) / weight
     spread = sum((x - centre) ** 2 for x in per_problem_means) + Z95**2 / 2 * (centre**2 + (1 - centre) ** 2)
@@ -109,19 +117,22 @@ def mean_ci95(per_problem_means: Sequence[float]) -> tuple[float, float, float]:
     return mean, max(0.0, min(mean, centre - half)), min(1.0, max(mean, centre + half))
 
 
-def summarise(results: Sequence[ProblemResult], k: int) -> dict[str, Any]:
-    """One benchmark as the JSON of DESIGN "Machine output", with the same keys by level, family and language.
+def summarize(results: Sequence[ProblemResult], k: int) -> Summary:
+    """Return the metrics of one benchmark, overall and by level, family and language.
 
-    `samples` is per problem, the same for all. Problems without a level (0), family or language ("") are left out of
-    the table that needs it. Where samples could not be graded, `ungraded` says how many of all, and their problems have
-    only the others: cons@k and pass@k are of as many as there are. `ci95` is pass@1's; `intervals` has those of the
-    other numbers, and of cons@k - pass@1 as cons_gain.
+    Problems without a level (0), family or language ("") are left out of that table. `ci95` is the interval of
+    pass@1; `intervals` has those of the other metrics, and `cons_gain` for cons@k - pass@1. `ungraded` counts samples
+    that could not be graded; for problems with such samples, cons@k and pass@k use a smaller k.
+
+    Args:
+        results: The problems, all with the same number of samples.
+        k: The k of cons@k and pass@k; at most the number of samples.
     """
     if not any(r.correct for r in results):
-        raise ValueError("no problem to summarise: the benchmark is empty, or nothing of it could be graded")
+        raise ValueError("no graded samples: the benchmark is empty, or none of its samples could be graded")
     sizes = sorted({len(r.correct) + r.ungraded for r in results})
     if len(sizes) != 1 or not 1 <= k <= sizes[0]:
-        raise ValueError(f"cons@{k} needs the same number of samples for every problem, at least {k}; got {sizes}")
+        raise ValueError(f"cons@{k}, {sizes} samples per problem: must be one number, at least {k}")
     return {
         **_numbers(results, k),
         "by_level": _grouped(results, k, lambda r: r.level),
@@ -130,12 +141,12 @@ def summarise(results: Sequence[ProblemResult], k: int) -> dict[str, Any]:
     }
 
 
-def _numbers(results: Sequence[ProblemResult], k: int) -> dict[str, Any]:
+def _numbers(results: Sequence[ProblemResult], k: int) -> Summary:
     graded = [r for r in results if r.correct]
     singles = [fmean(r.correct) for r in graded]
     votes = [cons_at_k(r.answers, r.correct, min(k, len(r.correct))) for r in graded]
     mean, low, high = mean_ci95(singles)
-    shares = {  # one value a problem
+    shares = {  # one value per problem
         f"cons@{k}": votes,
         f"pass@{k}": [pass_at_k(len(r.correct), sum(r.correct), min(k, len(r.correct))) for r in graded],
         "format_rate": [fmean(r.well_formed) for r in graded],
@@ -143,16 +154,16 @@ def _numbers(results: Sequence[ProblemResult], k: int) -> dict[str, Any]:
         "language": [fmean(r.consistency) for r in graded if r.consistency],
         "truncated": [fmean(r.truncated) for r in graded],
     }
-    found = {name: mean_ci95(values) for name, values in shares.items() if values}
-    # From -1..1 to 0..1 and back. The votes are of the same samples, so this is narrower than either's own interval.
+    means = {name: mean_ci95(values) for name, values in shares.items() if values}
+    # Mapped from -1..1 to 0..1 and back. Paired by problem, so narrower than the two separate intervals.
     gain = mean_ci95([(vote - single + 1) / 2 for vote, single in zip(votes, singles, strict=True)])
     lengths = [fmean(r.lengths) for r in graded]
-    intervals = {name: list(bounds) for name, (_, *bounds) in found.items()}
+    intervals: dict[str, list[float] | None] = {name: list(bounds) for name, (_, *bounds) in means.items()}
     intervals |= {"cons_gain": [2 * end - 1 for end in gain[1:]], "mean_tokens": _normal_ci95(lengths)}
     return {
         "pass@1": mean,
         "ci95": [low, high],
-        **{name: value for name, (value, *_) in found.items()},
+        **{name: value for name, (value, *_) in means.items()},
         "mean_tokens": fmean(lengths),
         "intervals": intervals,
         "problems": len(results),
@@ -162,15 +173,15 @@ def _numbers(results: Sequence[ProblemResult], k: int) -> dict[str, Any]:
 
 
 def _normal_ci95(values: Sequence[float]) -> list[float] | None:
-    """Mean +- 1.96 standard errors, for what has no upper end; None for a single value."""
+    """Return mean +- 1.96 standard errors, for values without an upper bound; None for a single value."""
     if len(values) < 2:
         return None
     half = Z95 * stdev(values) / sqrt(len(values))
     return [fmean(values) - half, fmean(values) + half]
 
 
-def _grouped(results: Sequence[ProblemResult], k: int, key: Callable[[ProblemResult], Any]) -> dict[str, Any]:
-    groups: dict[Any, list[ProblemResult]] = defaultdict(list)
+def _grouped(results: Sequence[ProblemResult], k: int, key: Callable[[ProblemResult], K]) -> dict[str, Summary]:
+    groups: dict[K, list[ProblemResult]] = defaultdict(list)
     for result in results:
         if key(result):
             groups[key(result)].append(result)

@@ -1,0 +1,1 @@
+"""Sampling and scoring completions, for RL, curation and evaluation alike."""

@@ -1,39 +1,41 @@
-"""Score the completions of one problem."""
+"""Score the completions of a prompt."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from transformers import PreTrainedTokenizerBase
-
-from r1kit.config import Template
-from r1kit.data.template import opens_think, render_prompt
-from r1kit.rewards.score import ScoreRequest as Grading
+from r1kit.data.prompt import Prompt
+from r1kit.rewards.score import ScoreRequest
 from r1kit.rewards.workers.pool import Scorer, score_here
-from r1kit.types import Completion, Problem, Score
+from r1kit.types import Completion, Score
 
-FORMAT_AND_ACCURACY = {"accuracy": 1.0, "format": 1.0}
+ACCURACY_AND_FORMAT = {"accuracy": 1.0, "format": 1.0}
 
 
-def grade_group(
-    problem: Problem,
-    group: Sequence[Completion],
-    template: Template,
-    tokenizer: PreTrainedTokenizerBase,
-    weights: Mapping[str, float] = FORMAT_AND_ACCURACY,
+def score_group(
+    prompt: Prompt,
+    completions: Sequence[Completion],
+    weights: Mapping[str, float] = ACCURACY_AND_FORMAT,
     score_many: Scorer = score_here,
 ) -> list[Score]:
-    """What every completion of one problem earns."""
-    asked = grading(problem, template, tokenizer, weights)
-    return score_many([asked(completion) for completion in group])
+    """Return the scores of all completions of one prompt, in order.
+
+    Args:
+        prompt: The prompt that the completions continue.
+        completions: The completions.
+        weights: Reward name -> weight.
+        score_many: Where rewards are computed: in this process, or in a `RewardPool`.
+    """
+    return score_many([score_request(prompt, completion, weights) for completion in completions])
 
 
-def grading(
-    problem: Problem, template: Template, tokenizer: PreTrainedTokenizerBase, weights: Mapping[str, float]
-) -> Callable[[Completion], Grading]:
-    """What is to be asked of the rewards about each completion of one problem."""
-    think_open = opens_think(render_prompt(problem.question, template, tokenizer))
-    answer_tags = template == "r1-zero"
-    return lambda one: Grading(
-        problem, one.text, weights, think_open, answer_tags, truncated=one.finish_reason == "length"
+def score_request(prompt: Prompt, completion: Completion, weights: Mapping[str, float]) -> ScoreRequest:
+    """Return the request to score one completion of a prompt."""
+    return ScoreRequest(
+        prompt.problem,
+        completion.text,
+        weights,
+        think_open=prompt.think_open,
+        answer_tags=prompt.answer_tags,
+        truncated=completion.finish_reason == "length",
     )

@@ -1,163 +1,180 @@
-"""The curate stage: a model's own answers, judged, filtered and chosen from, as data for the stages after it.
+"""The curate stage: turn a model's own completions into training data.
 
-    prompts -> answers -> a reason against each, or none -> rewritten -> chosen -> mixed -> data/kept.jsonl
+    prompts -> completions -> reviewed -> (rewritten) -> chosen -> mixed with other data -> data/kept.jsonl
 
-Answers are a pure function of the seed, the prompt and their number, and are worked on in blocks of prompts; a block
-is on disk whole or not at all. So a stage that was killed goes on with the first block that is missing.
+Completions are a pure function of the seed, the prompt and the sample index. They are sampled and reviewed in blocks of
+prompts, each written to disk atomically, so an interrupted stage resumes at the first missing block.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
-from r1kit.config import Curate
+from r1kit.config import Curate, Service
 from r1kit.console import progress, say
 from r1kit.data.examples import conversation, read_sources
 from r1kit.data.pairs import Pair, match_lengths
 from r1kit.data.problems import load_problems
+from r1kit.data.prompt import make_prompts
 from r1kit.data.store import DataError, read_rows, write_jsonl
-from r1kit.data.template import opens_think, render_prompt
 from r1kit.engine.factory import load_engine
-from r1kit.evals.contamination import Contamination, squeeze
-from r1kit.evals.curation import Row, card_of, card_text, choose, mix
-from r1kit.evals.runner import load_benchmarks
+from r1kit.evals.benchmark import load_benchmarks
+from r1kit.evals.contamination import Contamination, normalize
+from r1kit.evals.curation import Card, Made, Review, Row, card_text, choose, count, make_row, mix
 from r1kit.files import write_bytes, write_json
 from r1kit.hashing import derive_seed
-from r1kit.rollout.ask import ask, sampling_params
+from r1kit.rollout.sample import sample_completions, sampling_params
 from r1kit.stages.context import StageContext
-from r1kit.stages.examine import Examiner, examiner
-from r1kit.types import Completion, Problem
+from r1kit.stages.curate_review import Reviewer, open_reviewer
+from r1kit.types import Problem
 
-BLOCK = 64  # prompts whose answers are sampled, judged and saved together
+BLOCK = 64  # prompts that are sampled, reviewed and written together
 
 
 def run(config: Curate, context: StageContext) -> dict[str, Any]:
-    """Sample, judge and choose; publish data/. The summary is the card's counts."""
+    """Sample, review and choose; publish data/. Return the main counts of the data card."""
     problems = load_problems(config.prompts, answered=config.makes == "records")
-    known = Contamination(load_benchmarks(config.benchmarks), config.ngram)
-    with examiner(config, context, problems) as examine:
-        rows = list(_sampled(config, context, problems, known, examine))
+    contamination = Contamination(load_benchmarks(config.benchmarks), config.ngram)
+    with open_reviewer(config, context, problems) as review:
+        rows = list(_sample(config, context, problems, contamination, review))
     mixed: list[Row] = []
     if config.makes == "records":
         rows = choose(rows, config.keep, context.seed)
-        others = list(_others(config, context, known))
+        others = list(_other_rows(config, context, contamination))
         kept = sum(not row["reason"] for row in rows)
         mixed = mix(others, kept, config.data_share, context.seed)
         rows += [row for row in others if row["reason"]]
     elif config.makes == "pairs":
-        rows = _with_matched_lengths(rows, context.seed)
+        rows = _match_lengths(rows, context.seed)
     return _publish(config, context, rows, mixed)
 
 
-def _sampled(
-    config: Curate, context: StageContext, problems: Sequence[Problem], known: Contamination, examine: Examiner
+def _sample(
+    config: Curate,
+    context: StageContext,
+    problems: Sequence[Problem],
+    contamination: Contamination,
+    review: Reviewer,
 ) -> Iterator[Row]:
-    """The judged answers to all prompts, or to as many as the budget allows."""
-    asking: _Asking | None = None
+    """Yield the reviewed rows of all prompts, or of as many as the token budget allows."""
+    sampler: _Sampler | None = None
     spent = 0
     with progress(context.name, len(problems)) as bar:
         for number, start in enumerate(range(0, len(problems), BLOCK)):
             if config.token_budget is not None and spent >= config.token_budget:
-                say(f"{context.name}: {spent} tokens are sampled, so {len(problems) - start} prompts are not asked")
+                say(f"{context.name}: {spent} tokens sampled, {len(problems) - start} prompts left out (token_budget)")
                 return
-            path = context.dir / "checkpoints" / f"block_{number:06d}.jsonl"
+            path = context.files.checkpoints / f"block_{number:06d}.jsonl"
             block = problems[start : start + BLOCK]
             if not path.exists():
-                asking = asking or _Asking(config, context)
-                write_jsonl(path, asking.block(block, known, examine))
-            rows = list(read_rows(path))
+                sampler = sampler or _Sampler(config, context, contamination, review)
+                write_jsonl(path, sampler.rows(block))
+            rows = [cast(Row, row) for row in read_rows(path)]
             spent += sum(row["tokens"] for row in rows)
             bar.advance(len(block), kept=sum(not row["reason"] for row in rows), tokens=spent)
             yield from rows
 
 
-class _Asking:
-    """The model at work: loaded once there is something to ask."""
+class _Sampler:
+    """The loaded model and what its completions are checked with."""
 
-    def __init__(self, config: Curate, context: StageContext) -> None:
-        self.config = config
+    def __init__(self, config: Curate, context: StageContext, contamination: Contamination, review: Reviewer) -> None:
+        self.config, self.contamination, self.review = config, contamination, review
         model, concurrent = context.models[config.model], context.max_concurrent
         self.engine, self.tokenizer = load_engine(model, context.device, context.dtype, concurrent)
         seed = derive_seed(context.seed, "curate")
         self.params = sampling_params(config, seed, config.max_completion_length)
 
-    def block(self, problems: Sequence[Problem], known: Contamination, examine: Examiner) -> list[Row]:
-        """Rows of every answer to some prompts; a prompt that stands in an evaluation set is not asked."""
-        found = {problem.id: known.find(problem.question) for problem in problems}
-        clean = [problem for problem in problems if found[problem.id] is None]
-        template, samples = self.config.template, self.config.samples
-        answers = ask(self.engine, self.tokenizer, clean, template, samples, self.params) if clean else []
-        asked = dict(zip((problem.id for problem in clean), answers, strict=True))
+    def rows(self, problems: Sequence[Problem]) -> list[Row]:
+        """Sample and review completions. Prompts that overlap with a benchmark are not sampled."""
+        overlaps = {problem.id: self.contamination.find(problem.question) for problem in problems}
+        clean = [problem for problem in problems if overlaps[problem.id] is None]
+        prompts = make_prompts(clean, self.config.template, self.tokenizer)
+        groups = sample_completions(self.engine, prompts, self.config.samples, self.params) if prompts else []
+        by_id = {prompt.problem.id: (prompt, group) for prompt, group in zip(prompts, groups, strict=True)}
         rows: list[Row] = []
         for problem in problems:
-            about = {"prompt_id": problem.id, "prompt": problem.question, "domain": problem.family or "other"}
-            about |= {"language": problem.language, "level": problem.level}
-            if problem.id not in asked:
-                nothing = {"samples": 0, "tokens": 0, "length": 0, "response": ""}
-                rows.append({**about, **nothing, "reason": "contaminated", "benchmark": found[problem.id]})
+            if (benchmark := overlaps[problem.id]) is not None:
+                not_sampled: Review = {"samples": 0, "tokens": 0, "response": "", "reason": "contaminated"}
+                rows.append(make_row(problem, {**not_sampled, "benchmark": benchmark}, length=0))
                 continue
-            for row in examine(problem, self._complete(problem, asked[problem.id]), self.tokenizer):
-                offered = [row[key] for key in ("response", "chosen", "rejected") if key in row]
-                lengths = [len(self.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in offered]
-                if not row["reason"] and (benchmark := known.find(*offered)) is not None:
-                    row |= {"reason": "contaminated", "benchmark": benchmark}
-                rows.append({**about, **row, "length": sum(lengths)})
+            for review in self.review(*by_id[problem.id]):
+                texts = [str(review[key]) for key in ("response", "chosen", "rejected") if key in review]
+                lengths = [len(self.tokenizer.encode(text, add_special_tokens=False)) for text in texts]
+                if not review["reason"] and (benchmark := self.contamination.find(*texts)) is not None:
+                    review.update({"reason": "contaminated", "benchmark": benchmark})
+                rows.append(make_row(problem, review, sum(lengths)))
         return rows
 
-    def _complete(self, problem: Problem, group: Sequence[Completion]) -> list[tuple[Completion, str]]:
-        """Completions, and each as a response that opens its own think tag."""
-        opened = opens_think(render_prompt(problem.question, self.config.template, self.tokenizer))
-        return [(one, f"<think>{one.text}" if opened else one.text.lstrip()) for one in group]
 
-
-def _with_matched_lengths(rows: Sequence[Row], seed: int) -> list[Row]:
-    """What `match_lengths` leaves out has that as its reason."""
+def _match_lengths(rows: Sequence[Row], seed: int) -> list[Row]:
+    """Return the rows with the reason "length" against the pairs that `match_lengths` leaves out."""
     fit = [i for i, row in enumerate(rows) if not row["reason"]]
     pairs = [Pair(rows[i]["prompt"], rows[i]["chosen"], rows[i]["rejected"]) for i in fit]
     matched = set(map(id, match_lengths(pairs, seed)))
-    out = {i for i, pair in zip(fit, pairs, strict=True) if id(pair) not in matched}
-    return [{**row, "reason": "length"} if i in out else row for i, row in enumerate(rows)]
+    left_out = {i for i, pair in zip(fit, pairs, strict=True) if id(pair) not in matched}
+    return [{**row, "reason": "length"} if i in left_out else row for i, row in enumerate(rows)]
 
 
-def _others(config: Curate, context: StageContext, known: Contamination) -> Iterator[Row]:
-    """Records from elsewhere, as they are, with a reason against those that must not be used."""
+def _other_rows(config: Curate, context: StageContext, contamination: Contamination) -> Iterator[Row]:
+    """Yield the records of other sources, with a reason against contaminated and duplicate ones."""
     seen = set()
     for where, record in read_sources(context.data.get(source, source) for source in config.data):
         messages, answer = conversation(record, where)
         texts = [*(message["content"] for message in messages), answer]
-        said = tuple(map(squeeze, texts))
-        reason = "contaminated" if known.find(*texts) else "duplicate" if said in seen else ""
-        seen.add(said)
-        row = {"prompt_id": where, "domain": str(record.get("domain") or "general"), "reason": reason}
-        row |= {"samples": 0, "tokens": 0, "length": 0}
+        normalized = tuple(map(normalize, texts))
+        row: Row = {
+            "prompt_id": where,
+            "domain": str(record.get("domain") or "general"),
+            "reason": "contaminated" if contamination.find(*texts) else "duplicate" if normalized in seen else "",
+            "samples": 0,
+            "tokens": 0,
+            "length": 0,
+        }
+        seen.add(normalized)
         if len(messages) == 1:
-            yield {**row, "prompt": texts[0], "response": answer}
+            row.update({"prompt": texts[0], "response": answer})
         else:
-            yield {**row, "messages": [*messages, {"role": "assistant", "content": answer}]}
+            row["messages"] = [*messages, {"role": "assistant", "content": answer}]
+        yield row
 
 
 def _publish(config: Curate, context: StageContext, rows: Sequence[Row], mixed: Sequence[Row]) -> dict[str, Any]:
-    card = card_of(rows, mixed)
-    made = config.model_dump(mode="json", include={"makes", "samples", "temperature", "data_share", "ngram"})
-    made |= {"stage": context.name, "model": config.model, "seed": context.seed, "benchmarks": list(config.benchmarks)}
-    for helper in ("rewriter", "judge"):
-        asked = getattr(config, helper)
-        made[helper] = asked if asked is None or isinstance(asked, str) else asked.model
-    card = {"made": made, **card}
+    card: Card = {"made": _made(config, context), **count(rows, mixed)}
     if not card["kept"]:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in card["rejected"].items())
+        reasons = ", ".join(f"{number} {reason}" for reason, number in card["rejected"].items())
         raise DataError(
-            f"{context.name}: not one of {card['sampled']} answers can be used ({reasons}). Give it a model that "
-            f"answers better, more samples, or other prompts. They are in {context.dir / 'checkpoints'}"
+            f"{context.name}: none of {card['sampled']} completions can be used ({reasons}): use a better model, more "
+            f"samples, or other prompts. The completions are in {context.files.checkpoints}"
         )
-    data = context.dir / "data"
-    write_jsonl(data / "kept.jsonl", [_record(row) for row in [*rows, *mixed] if not row["reason"]])
+    data = context.files.data
+    write_jsonl(context.files.records, [_record(row) for row in [*rows, *mixed] if not row["reason"]])
     write_jsonl(data / "rejected.jsonl", [row for row in rows if row["reason"]])
     write_json(data / "card.json", card)
     write_bytes(data / "card.md", card_text(card).encode())
     return {key: card[key] for key in ("sampled", "kept", "mixed_in", "records", "rejected")}
 
 
-def _record(row: Row) -> Mapping[str, Any]:
+def _made(config: Curate, context: StageContext) -> Made:
+    return {
+        "temperature": config.temperature,
+        "makes": config.makes,
+        "samples": config.samples,
+        "data_share": config.data_share,
+        "ngram": config.ngram,
+        "stage": context.name,
+        "model": config.model,
+        "seed": context.seed,
+        "benchmarks": list(config.benchmarks),
+        "rewriter": _model_name(config.rewriter),
+        "judge": _model_name(config.judge),
+    }
+
+
+def _model_name(helper: Service | str | None) -> str | None:
+    return helper.model if isinstance(helper, Service) else helper
+
+
+def _record(row: Row) -> Mapping[str, object]:
     return {key: value for key, value in row.items() if key not in ("reason", "samples", "tokens", "length")}

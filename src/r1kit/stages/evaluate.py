@@ -1,4 +1,4 @@
-"""The evaluate stage: a model on held-out problems, by the paper's protocol."""
+"""The evaluate stage: evaluate a model on held-out problems by the paper's protocol."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Any
 
 from r1kit.config import Evaluate
 from r1kit.data.store import write_jsonl
-from r1kit.evals.runner import evaluate_model
+from r1kit.evals.benchmark import evaluate_model
 from r1kit.files import write_json
 from r1kit.stages.context import StageContext
 
 
 def run(config: Evaluate, context: StageContext) -> dict[str, Any]:
-    """Write data/results.json and data/samples.jsonl; the summary is pass@1 by benchmark."""
+    """Write data/results.json and data/samples.jsonl. Return pass@1 by benchmark."""
     model_dir = context.models[config.model]
-    found = evaluate_model(model_dir, config, context.seed, context.device, context.dtype, context.max_concurrent)
-    write_jsonl(context.dir / "data" / "samples.jsonl", found.samples)
-    write_json(context.dir / "data" / "results.json", {"model": config.model, "benchmarks": found.benchmarks})
-    return {name: summary["pass@1"] for name, summary in found.benchmarks.items()}
+    evaluation = evaluate_model(model_dir, config, context.seed, context.device, context.dtype, context.max_concurrent)
+    write_jsonl(context.files.samples, evaluation.samples)
+    write_json(context.files.results, {"model": config.model, "benchmarks": evaluation.benchmarks})
+    return {name: summary["pass@1"] for name, summary in evaluation.benchmarks.items()}

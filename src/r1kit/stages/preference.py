@@ -1,7 +1,8 @@
-"""The preference stage: a reward model, the policy with a scalar head.
+"""The preference stage: train a reward model, a policy with a scalar head.
 
-pairwise    (prompt, chosen, rejected): the chosen answer is to score higher    the paper's helpful reward model
-pointwise   (prompt, response, safe): the score's sigmoid is the chance of safe the paper's safety reward model
+objective   records                        trained so that                                 paper's reward model
+pairwise    (prompt, chosen, rejected)     the chosen answer has the higher score          helpful
+pointwise   (prompt, response, safe)       sigmoid(score) is the probability of "safe"     safety
 """
 
 from __future__ import annotations
@@ -25,75 +26,82 @@ from r1kit.learn.preference_loss import document_scores, label_margins, pair_mar
 from r1kit.model.hf import publish_model
 from r1kit.model.reward_model import RewardModel, reward_model_from
 from r1kit.stages.context import StageContext
-from r1kit.stages.loop import Rhythm, train
-from r1kit.stages.records import Record, Texts, load_own_tokenizer, load_policy, load_supply
+from r1kit.stages.records import Record, Texts, load_policy, load_records, load_tokenizer_with_chat
+from r1kit.stages.train_loop import Schedule, train
 
-SCALE = ("eval/score_mean", "eval/score_std")  # kept with the model: RL reads scores in standard deviations
+SCALE = ("eval/score_mean", "eval/score_std")  # saved with the model: RL uses scores in standard deviations
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A packed row of answers and what is known of them."""
+class AnswerBatch:
+    """A packed row of answers and their labels: one micro-batch."""
 
     row: PackedRow
-    good: tuple[bool, ...] | None  # of every answer; None where they come in pairs, chosen and rejected
+    good: tuple[bool, ...] | None  # the label of every answer; None for pairs of chosen and rejected answers
 
     @property
     def count(self) -> int:
-        """Pairs, or labelled answers."""
+        """The number of pairs, or of labelled answers."""
         return len(self.good or self.row.lengths[::2])
 
     @property
     def tokens(self) -> int:
+        """The number of tokens."""
         return self.row.tokens
 
 
 def run(config: Preference, context: StageContext) -> dict[str, Any]:
-    """Train from the last checkpoint, or from the start, and publish model/. The summary holds held-out accuracy."""
-    tokenizer = load_own_tokenizer(config, context)
-    supply = load_supply(config, context, tokenizer, partial(_read, config, tokenizer), close=False)
+    """Train from the last checkpoint, or from the start, and publish model/. Return held-out accuracy and counts."""
+    tokenizer = load_tokenizer_with_chat(config, context)
+    data = load_records(config, context, tokenizer, partial(_read, config, tokenizer), close=False)
     settings = {"objective": config.objective, "scores": config.scores, "template": config.template}
     model = reward_model_from(load_policy(config, context), settings)
-    held_out = [_judged(config, row) for row in supply.rows(supply.measured)]
+    held_out = [_answer_batch(config, row) for row in data.pack(data.held_out)]
 
-    def source(done: int) -> Iterator[list[Judged]]:
-        return ([_judged(config, row) for row in rows] for rows in supply.from_step(done))
+    def source(done: int) -> Iterator[list[AnswerBatch]]:
+        return ([_answer_batch(config, row) for row in rows] for rows in data.steps_from(done))
 
-    rhythm = Rhythm(supply.steps, 1, config.save_every)
-    measured = train(model, config, context, rhythm, source, loss, partial(measure, held_out))
-    model.settings |= {key.removeprefix("eval/"): measured[key] for key in SCALE if key in measured}
-    publish_model(model, tokenizer, context.dir / "model")
-    return {"steps": supply.steps, "records": len(supply.learned), "held_out": len(supply.measured), **measured}
-
-
-def loss(model: RewardModel, judged: Judged) -> Tensor:
-    """Summed over pairs or labelled answers."""
-    return preference_loss(margins(document_scores(model, judged.row), judged))
+    schedule = Schedule(data.steps, 1, config.save_every)
+    evaluation = train(model, config, context, schedule, source, loss, partial(evaluate, held_out))
+    model.settings |= {key.removeprefix("eval/"): evaluation[key] for key in SCALE if key in evaluation}
+    publish_model(model, tokenizer, context.files.model)
+    return {"steps": data.steps, "records": len(data.trained), "held_out": len(data.held_out), **evaluation}
 
 
-def margins(scores_N: Tensor, judged: Judged) -> Tensor:
-    """Above 0 where the model is right, one for each of `judged.count`."""
-    if judged.good is None:
+def loss(model: RewardModel, batch: AnswerBatch) -> Tensor:
+    """Return the loss, summed over pairs or labelled answers."""
+    return preference_loss(margins(document_scores(model, batch.row), batch))
+
+
+def margins(scores_N: Tensor, batch: AnswerBatch) -> Tensor:
+    """Return one margin for each of `batch.count`: above 0 where the model is right."""
+    if batch.good is None:
         return pair_margins(scores_N)
-    return label_margins(scores_N, torch.tensor(judged.good, device=scores_N.device))
+    return label_margins(scores_N, torch.tensor(batch.good, device=scores_N.device))
 
 
-def measure(held_out: Sequence[Judged], model: RewardModel) -> dict[str, float]:
-    """Loss and accuracy with its 95 % interval on held-out records, and the scale of the scores they get."""
+def evaluate(held_out: Sequence[AnswerBatch], model: RewardModel) -> dict[str, float]:
+    """Return the loss, the accuracy with its 95 % interval, and the mean and deviation of the scores."""
     if not held_out:
         return {}
-    scores = [document_scores(model, judged.row) for judged in held_out]
-    right = torch.cat([margins(*each) for each in zip(scores, held_out, strict=True)])
-    accuracy, low, high = mean_ci95((right > 0).float().tolist())
-    measured = {"eval/loss": float(preference_loss(right)) / len(right), "eval/accuracy": accuracy}
-    measured |= {"eval/accuracy_low": low, "eval/accuracy_high": high}
+    scores = [document_scores(model, batch.row) for batch in held_out]
+    all_margins = torch.cat([margins(*each) for each in zip(scores, held_out, strict=True)])
+    accuracy, low, high = mean_ci95((all_margins > 0).float().tolist())
     std, mean = torch.std_mean(torch.cat(scores))
-    return measured | {"eval/score_mean": float(mean), "eval/score_std": float(std)}
+    return {
+        "eval/loss": float(preference_loss(all_margins)) / len(all_margins),
+        "eval/accuracy": accuracy,
+        "eval/accuracy_low": low,
+        "eval/accuracy_high": high,
+        "eval/score_mean": float(mean),
+        "eval/score_std": float(std),
+    }
 
 
-def _judged(config: Preference, row: Sequence[Record]) -> Judged:
+def _answer_batch(config: Preference, row: Sequence[Record]) -> AnswerBatch:
     documents = [document for record in row for document in record.documents]
-    return Judged(pack(documents), None if config.objective == "pairwise" else tuple(record.label for record in row))
+    labels = None if config.objective == "pairwise" else tuple(record.label for record in row)
+    return AnswerBatch(pack(documents), labels)
 
 
 def _read(config: Preference, tokenizer: PreTrainedTokenizerBase, row: Row, where: str) -> Texts:
@@ -101,11 +109,18 @@ def _read(config: Preference, tokenizer: PreTrainedTokenizerBase, row: Row, wher
     if config.objective == "pairwise":
         responses = [row_text(row, (name,), where) for name in ("chosen", "rejected")]
     else:
-        responses, label = [row_text(row, RESPONSE_FIELDS, where)], row.get("safe")
-        if not isinstance(label, bool):
-            raise DataError(f"{where}: wanted true or false in safe; found {label!r}")
+        responses, label = [row_text(row, RESPONSE_FIELDS, where)], _safety_label(row, where)
     prompt = render_prompt(question, config.template, tokenizer)
-    parts = [scored_parts(prompt, response, config.scores) for response in responses]
-    if None in parts:
-        raise DataError(f"{where}: an answer has no summary after its thoughts, yet that is what is scored; delete it")
-    return Texts(question, parts, label)
+    answers = []
+    for response in responses:
+        if (parts := scored_parts(prompt, response, config.scores)) is None:
+            raise DataError(f"{where}: an answer has no summary after its thinking to score: delete this row")
+        answers.append(parts)
+    return Texts(question, answers, label)
+
+
+def _safety_label(row: Row, where: str) -> bool:
+    label = row.get("safe")
+    if not isinstance(label, bool):
+        raise DataError(f"{where}: safe = {label!r}: must be true or false")
+    return label

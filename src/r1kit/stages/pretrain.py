@@ -1,4 +1,4 @@
-"""The pretrain stage: a tokenizer and a base model from nothing but a corpus, or an earlier model on more text."""
+"""The pretrain stage: train a tokenizer and a base model on a corpus, or continue from an earlier model."""
 
 from __future__ import annotations
 
@@ -20,46 +20,49 @@ from r1kit.model.config import ModelConfig
 from r1kit.model.decoder import Decoder
 from r1kit.model.hf import load_model, load_tokenizer, publish_model
 from r1kit.stages.context import StageContext
-from r1kit.stages.loop import Rhythm, train
+from r1kit.stages.train_loop import Schedule, train
 
 TOKENIZER_DOCUMENTS = 20_000
-TOKENIZE_AT_ONCE = 512
+TOKENIZE_BATCH = 512  # documents
 LOG_EVERY = 20
 SAVE_EVERY = 250
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """Stretches of the corpus: every token but a row's first is predicted from those before it."""
+class CorpusBatch:
+    """Rows of B sequences of the corpus with T1 = T + 1 tokens each: every token but the first is predicted."""
 
     tokens_BT1: Tensor
 
     @property
     def count(self) -> int:
+        """The number of predicted tokens."""
         return self.tokens_BT1[:, 1:].numel()
 
     tokens = count
 
 
 def run(config: Pretrain, context: StageContext) -> dict[str, Any]:
-    """Train from the last checkpoint, or from the start, and publish model/. The summary is the totals."""
-    model, tokenizer = _beginning(config, context)
+    """Train from the last checkpoint, or from the start, and publish model/. Return the totals."""
+    model, tokenizer = _initial_model(config, context)
 
-    def source(done: int) -> Iterator[list[Rows]]:
+    def source(done: int) -> Iterator[list[CorpusBatch]]:
         texts = documents(config.corpus, derive_seed(context.seed, "documents"))
         batches = token_batches(texts, tokenizer, config.sequences_per_step, config.context_length)
-        return ([Rows(tokens_BT1.to(context.device))] for tokens_BT1 in islice(batches, done, None))
+        return ([CorpusBatch(tokens_BT1.to(context.device))] for tokens_BT1 in islice(batches, done, None))
 
-    train(model, config, context, Rhythm(config.steps, LOG_EVERY, SAVE_EVERY), source, next_token_loss)
-    publish_model(model, tokenizer, context.dir / "model")
+    train(model, config, context, Schedule(config.steps, LOG_EVERY, SAVE_EVERY), source, next_token_loss)
+    publish_model(model, tokenizer, context.files.model)
     return {"steps": config.steps, "tokens": config.steps * config.sequences_per_step * config.context_length}
 
 
-def _beginning(config: Pretrain, context: StageContext) -> tuple[Decoder, PreTrainedTokenizerBase]:
-    """An earlier model in fp32, or a new one with a tokenizer of the corpus."""
+def _initial_model(config: Pretrain, context: StageContext) -> tuple[Decoder, PreTrainedTokenizerBase]:
+    """Return an earlier model in fp32, or a new one with a tokenizer trained on the corpus."""
     if config.model is not None:
         directory = context.models[config.model]
         return load_model(directory, torch.float32, context.device), load_tokenizer(directory)
+    if config.architecture is None or config.vocab_size is None:
+        raise ValueError("a pretrain stage without `model` needs `architecture` and `vocab_size`")
     texts = documents(config.corpus, derive_seed(context.seed, "tokenizer"))
     tokenizer = train_tokenizer(islice(texts, TOKENIZER_DOCUMENTS), config.vocab_size)
     shape = ModelConfig.from_architecture(config.architecture, len(tokenizer), config.context_length)
@@ -69,23 +72,23 @@ def _beginning(config: Pretrain, context: StageContext) -> tuple[Decoder, PreTra
     return model, tokenizer
 
 
-def next_token_loss(model: Decoder, rows: Rows) -> Tensor:
-    """Summed cross-entropy of every next token, in nats."""
-    logits_BTV = model.logits(model(rows.tokens_BT1[:, :-1]))
-    return F.cross_entropy(logits_BTV.flatten(0, 1).float(), rows.tokens_BT1[:, 1:].flatten(), reduction="sum")
+def next_token_loss(model: Decoder, batch: CorpusBatch) -> Tensor:
+    """Return the cross-entropy of every next token in nats, summed."""
+    logits_BTV = model.logits(model(batch.tokens_BT1[:, :-1]))
+    return F.cross_entropy(logits_BTV.flatten(0, 1).float(), batch.tokens_BT1[:, 1:].flatten(), reduction="sum")
 
 
 def token_batches(texts: Iterator[str], tokenizer: PreTrainedTokenizerBase, rows: int, length: int) -> Iterator[Tensor]:
-    """Endless [rows, length + 1] tokens: documents one after another, each closed by an end-of-text token.
+    """Yield token batches [rows, length + 1] of concatenated documents, each ended by an end-of-text token.
 
-    Rows are cut anywhere and documents see what stands before them, as in any base model's pretraining: the model
-    learns to read a prompt after unrelated text.
+    Rows are cut anywhere, and documents attend to the documents before them, as is common in pretraining: the model
+    learns to read a prompt after unrelated text. Consecutive rows share one token.
     """
-    kept: list[int] = []
+    buffer: list[int] = []
     while True:
-        while len(kept) <= rows * length:
-            for ids in tokenizer(list(islice(texts, TOKENIZE_AT_ONCE)))["input_ids"]:
-                kept += [*ids, tokenizer.eos_token_id]
-        tokens = torch.tensor(kept[: rows * length + 1])
+        while len(buffer) <= rows * length:
+            for ids in tokenizer(list(islice(texts, TOKENIZE_BATCH)))["input_ids"]:
+                buffer += [*ids, tokenizer.eos_token_id]
+        tokens = torch.tensor(buffer[: rows * length + 1])
         yield tokens.unfold(0, length + 1, length)
-        kept = kept[rows * length :]
+        buffer = buffer[rows * length :]

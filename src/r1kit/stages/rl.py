@@ -1,9 +1,9 @@
 """The RL stage: GRPO on problems whose answers can be checked.
 
-    prompts -> engine -> completions -> rewards -> advantages -> learner, steps_per_rollout updates a rollout
+    prompts -> engine -> completions -> rewards -> advantages -> learner, `steps_per_rollout` updates per rollout
 
-Randomness comes from the stage's seed and the step only, so a run that stops anywhere goes on from its last checkpoint
-as if it had not. A checkpoint between two updates of one rollout holds it: the policy that sampled it is gone.
+Randomness depends on the stage's seed and the step only, so a run resumed from a checkpoint gives identical results.
+A checkpoint between two updates of one rollout contains the rollout: the policy that sampled it no longer exists.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from r1kit.console import progress
 from r1kit.data.store import write_jsonl
 from r1kit.engine.base import Engine
 from r1kit.engine.factory import make_engine
-from r1kit.evals.runner import evaluate, load_benchmarks
+from r1kit.evals.benchmark import evaluate, load_benchmarks
 from r1kit.hashing import derive_seed
 from r1kit.interrupt import defer_signals
 from r1kit.learn.advantage import group_advantages
@@ -34,78 +34,80 @@ from r1kit.metrics.watchdog_log import WatchdogLog
 from r1kit.model.dtypes import torch_dtype
 from r1kit.model.hf import load_model, load_tokenizer, publish_model
 from r1kit.rewards.workers.pool import open_sandbox_for
-from r1kit.rollout.ask import prompt_ids, sampling_params
+from r1kit.rollout.sample import sampling_params
 from r1kit.stages.context import StageContext
-from r1kit.stages.rollout import Group, Rollout, collect, describe, pack, rows, unpack
-from r1kit.stages.scenarios import Scenarios
+from r1kit.stages.rl_prompts import RLPrompts
+from r1kit.stages.rl_rewards import RLRewards
+from r1kit.stages.rl_rollout import Group, Rollout, collect, completion_rows, metrics, pack, unpack
 
 
 def run(config: RL, context: StageContext) -> dict[str, Any]:
-    """Train from the last checkpoint, or from the start, and publish model/. The summary is the totals."""
+    """Train from the last checkpoint, or from the start, and publish model/. Return the totals."""
     trainer = Trainer(config, context)
     trainer.restore()
     with (
-        trainer.scenarios,
+        trainer.rewards,
         trainer.checkpoints,
         progress(context.name, config.steps) as bar,
-        defer_signals() as stop_asked,
+        defer_signals() as should_stop,
     ):
         bar.advance(trainer.step)
         stopping = False
         while trainer.step < config.steps and not stopping:
             row = trainer.advance()
             bar.advance(reward=row["reward"], length=row["completions/mean_length"])
-            stopping = stop_asked()
+            stopping = should_stop()
             trainer.save(stopping)
-    publish_model(trainer.learner.model, trainer.tokenizer, context.dir / "model")
+    publish_model(trainer.learner.model, trainer.tokenizer, context.files.model)
     return {"steps": trainer.step, "prompts": trainer.cursor, "tokens": trainer.tokens}
 
 
 class Trainer:
-    """An RL stage under way."""
+    """The state of an RL stage."""
 
-    def __init__(self, config: RL, context: StageContext):
+    def __init__(self, config: RL, context: StageContext) -> None:
         self.config, self.context = config, context
         self.tokenizer = load_tokenizer(context.models[config.model])
         model = load_model(context.models[config.model], torch_dtype(context.dtype), context.device)
         self.learner = Learner(model, config)
         self.engine: Engine = make_engine(model, self.tokenizer, context.max_concurrent)
-        self.scenarios = Scenarios(config, context)
+        self.prompts = RLPrompts(config, context.seed)
+        self.rewards = RLRewards(config, context, self.prompts)
         self.benchmarks = load_benchmarks(config.benchmarks)
-        open_sandbox_for(chain(self.scenarios.problems, *self.benchmarks.values()))
-        self.log = WatchdogLog(context.dir / "metrics.jsonl", context.name, context.dtype, config.watchdogs)
-        self.checkpoints = Checkpoints(context.dir / "checkpoints", self.log.files)
+        open_sandbox_for(chain(self.prompts.problems, *self.benchmarks.values()))
+        self.log = WatchdogLog(context.files.metrics, context.name, context.dtype, config.watchdogs)
+        self.checkpoints = Checkpoints(context.files.checkpoints, self.log.files)
         self.step, self.cursor, self.tokens = 0, 0, 0  # updates done, prompts drawn, completion tokens generated
-        self.rollout: Rollout | None = None  # the one whose updates are under way
-        self.seconds_saving: dict[str, float] = {}  # shown with the next step
+        self.rollout: Rollout | None = None  # None when all its updates are done
+        self.seconds_saving: dict[str, float] = {}  # logged with the next step
 
     def restore(self) -> None:
-        """Go back to the newest checkpoint, and forget what was logged after it."""
+        """Restore the newest checkpoint and truncate the logs to it."""
         if saved := self.checkpoints.restore(self.learner):
             self.step, self.cursor, self.tokens = saved["step"], saved["cursor"], saved["tokens"]
-            self.rollout = unpack(saved["rollout"], self.config) if saved["rollout"] else None
+            self.rollout = unpack(saved["rollout"], self.config, self.tokenizer) if saved["rollout"] else None
         self.engine.load_weights(self.learner.model, self.step)
-        if logged := read_metrics(self.log.path):  # a micro-batch that once did not fit stays halved
+        if logged := read_metrics(self.log.path):  # the size may have been halved when memory ran out
             self.learner.micro_batch_tokens = logged[-1].get("micro_batch_tokens", self.config.micro_batch_tokens)
 
     def save(self, stopping: bool) -> None:
-        """A checkpoint when it is time for one. After the log: a row may be written twice, never be missing."""
+        """Save a checkpoint if one is due. Called after logging: a row may be written twice, but is never missing."""
         self.seconds_saving = {}
         if not (stopping or self.step % self.config.save_every == 0 or self.step == self.config.steps):
             return
         start = time.monotonic()
-        made = {"step": self.step, "cursor": self.cursor, "tokens": self.tokens}
-        self.checkpoints.save(self.learner, {**made, "rollout": self.rollout and pack(self.rollout)})
+        counts = {"step": self.step, "cursor": self.cursor, "tokens": self.tokens}
+        self.checkpoints.save(self.learner, {**counts, "rollout": self.rollout and pack(self.rollout)})
         self.seconds_saving = {"time/save": time.monotonic() - start}
 
     def advance(self) -> dict[str, Any]:
-        """One update, with a rollout before it when none is under way; returns the row that was logged."""
+        """Do one update, after a new rollout if the last one is used up. Return the row that was logged."""
         start, phases = time.monotonic(), dict(self.seconds_saving)
         if self.rollout is None:
-            self.rollout = self._roll_out()
+            self.rollout = self._collect()
             phases |= {"time/rollout": self.rollout.seconds_generating, "time/grade": self.rollout.seconds_grading}
-            phases |= self.scenarios.take_report()
-        shown = describe(self.rollout, self.config.reward_names) | {"tokens": self.tokens}
+            phases |= self.rewards.take_report()
+        shown = metrics(self.rollout, self.config.reward_names) | {"tokens": self.tokens}
         minibatches = self._minibatches(self.rollout)
         index = self.step - self.rollout.step
         row = {**shown, **self._update(minibatches[index], on_policy=index == 0), **phases, **self._evaluate()}
@@ -115,28 +117,33 @@ class Trainer:
             self.rollout = None
         return row
 
-    def _roll_out(self) -> Rollout:
+    def _collect(self) -> Rollout:
         rollout = collect(
             self.engine,
             self.tokenizer,
-            self.scenarios,
+            self.prompts,
+            self.rewards,
             self.config,
             seed=self.context.seed,
             cursor=self.cursor,
             step=self.step,
         )
-        self.cursor += len(rollout.drawn)
+        self.cursor += len(rollout.sampled)
         self.tokens += rollout.tokens
         return rollout
 
     def _minibatches(self, rollout: Rollout) -> list[list[Group]]:
-        """Whole groups at random, prompts_per_step an update (the paper: 32 unique questions a step)."""
-        groups, size = list(rollout.groups), self.config.prompts_per_step
+        """Shuffle the groups and split them into updates of `prompts_per_step` groups (paper: 32)."""
+        groups, size = list(rollout.selected), self.config.prompts_per_step
         Random(derive_seed(self.context.seed, "minibatches", rollout.step)).shuffle(groups)
         return [groups[i : i + size] for i in range(0, len(groups), size)]
 
     def _update(self, groups: Sequence[Group], on_policy: bool) -> dict[str, float]:
-        """One policy update. Only a rollout's first trains the policy that sampled: only there is a gap an error."""
+        """Do one policy update and return its metrics.
+
+        `on_policy` says that these weights sampled the rollout. Only then are engine and learner expected to agree,
+        so only then are the metrics of their difference logged.
+        """
         start = time.monotonic()
         graded_PG = torch.tensor([group.graded for group in groups])
         advantages_PG = group_advantages(
@@ -145,7 +152,7 @@ class Trainer:
             graded_PG=graded_PG,
         )
         batch = make_batch(
-            [prompt_ids(group.problem, self.config.template, self.tokenizer) for group in groups],
+            [group.prompt.token_ids for group in groups],
             [group.completions for group in groups],
             advantages_PG,
             temperature=self.config.temperature,
@@ -153,24 +160,24 @@ class Trainer:
             device=self.context.device,
             graded_PG=graded_PG,
         )
-        metrics = self.learner.step(batch, self.step)
+        update = self.learner.step(batch, self.step)
         self.step += 1
         self.engine.load_weights(self.learner.model, self.step)
         seconds = time.monotonic() - start
         if self.step == 1 or self.step % self.config.log_rollouts_every == 0:
-            path = self.context.dir / "rollouts" / f"step_{self.step:06d}.jsonl"
-            write_jsonl(path, rows(self.step, groups, advantages_PG.tolist()))
-        metrics = {k: v for k, v in metrics.items() if on_policy or not k.startswith("sampling/")}
-        return {**metrics, "time/update": seconds}
+            path = self.context.files.rollouts / f"step_{self.step:06d}.jsonl"
+            write_jsonl(path, completion_rows(self.step, groups, advantages_PG.tolist()))
+        update = {k: v for k, v in update.items() if on_policy or not k.startswith("sampling/")}
+        return {**update, "time/update": seconds}
 
     def _evaluate(self) -> dict[str, float]:
-        """Held-out accuracy every eval_every steps, sampled as in training."""
+        """Return held-out accuracy every `eval_every` steps, with completions sampled as in training."""
         config = self.config
         if not self.benchmarks or not config.eval_every or self.step % config.eval_every:
             return {}
         start = time.monotonic()
         seed = derive_seed(self.context.seed, "evaluate", self.step)
-        found = evaluate(
+        evaluation = evaluate(
             self.engine,
             self.tokenizer,
             self.benchmarks,
@@ -179,5 +186,7 @@ class Trainer:
             params=sampling_params(config, seed, config.completion_cap(self.step)),
         )
         keys = ("pass@1", f"cons@{config.eval_samples}", "format_rate")
-        measured = {f"eval/{name}/{key}": summary[key] for name, summary in found.benchmarks.items() for key in keys}
-        return measured | {"time/eval": time.monotonic() - start}
+        accuracies = {
+            f"eval/{name}/{key}": summary[key] for name, summary in evaluation.benchmarks.items() for key in keys
+        }
+        return accuracies | {"time/eval": time.monotonic() - start}

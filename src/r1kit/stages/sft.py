@@ -1,7 +1,7 @@
-"""The sft stage: a base model learns the answers of records. Cold start, second SFT and distillation differ in data.
+"""The sft stage: supervised fine-tuning. Cold start, second SFT and distillation differ in their data only.
 
-The loss is a mean over all answer tokens of a step. Its records are packed into rows without padding, and no record
-sees another: how they are packed changes nothing.
+The loss is the mean over all answer tokens of a step. Records are packed into rows without padding; attention stays
+within a record, so packing does not change the loss.
 """
 
 from __future__ import annotations
@@ -16,38 +16,39 @@ from r1kit.learn.next_token import answer_loss
 from r1kit.model.decoder import Decoder
 from r1kit.model.hf import publish_model
 from r1kit.stages.context import StageContext
-from r1kit.stages.loop import Rhythm, train
-from r1kit.stages.records import Record, Texts, load_own_tokenizer, load_policy, load_supply
+from r1kit.stages.records import Record, Texts, load_policy, load_records, load_tokenizer_with_chat
+from r1kit.stages.train_loop import Schedule, train
 
 
 def run(config: SFT, context: StageContext) -> dict[str, Any]:
-    """Train from the last checkpoint, or from the start, and publish model/. The summary is the totals."""
-    tokenizer = load_own_tokenizer(config, context)
+    """Train from the last checkpoint, or from the start, and publish model/. Return the totals."""
+    tokenizer = load_tokenizer_with_chat(config, context)
 
     def read(row: Row, where: str) -> Texts:
         messages, answer = conversation(row, where)
         prompt = render_messages(messages, config.template, tokenizer)
         return Texts(prompt, [(prompt, continue_prompt(prompt, answer))])
 
-    supply = load_supply(config, context, tokenizer, read, close=True)
+    data = load_records(config, context, tokenizer, read, close=True)
     model = load_policy(config, context)
 
     def source(done: int) -> Iterator[list[PackedRow]]:
-        return ([_packed(row) for row in rows] for rows in supply.from_step(done))
+        return ([_pack(row) for row in rows] for rows in data.steps_from(done))
 
-    def measure(model: Decoder) -> dict[str, float]:
-        rows = [_packed(row) for row in supply.rows(supply.measured)]
+    def evaluate(model: Decoder) -> dict[str, float]:
+        rows = [_pack(row) for row in data.pack(data.held_out)]
         return {"eval/loss": mean_loss(model, rows)} if rows else {}
 
-    measured = train(model, config, context, Rhythm(supply.steps, 1, config.save_every), source, answer_loss, measure)
-    publish_model(model, tokenizer, context.dir / "model")
-    return {"steps": supply.steps, "records": len(supply.learned), "held_out": len(supply.measured), **measured}
+    schedule = Schedule(data.steps, 1, config.save_every)
+    evaluation = train(model, config, context, schedule, source, answer_loss, evaluate)
+    publish_model(model, tokenizer, context.files.model)
+    return {"steps": data.steps, "records": len(data.trained), "held_out": len(data.held_out), **evaluation}
 
 
 def mean_loss(model: Decoder, rows: Sequence[PackedRow]) -> float:
-    """Mean cross-entropy of the rows' answer tokens, in nats."""
+    """Return the mean cross-entropy of the answer tokens, in nats."""
     return sum(float(answer_loss(model, row)) for row in rows) / sum(row.count for row in rows)
 
 
-def _packed(row: Sequence[Record]) -> PackedRow:
+def _pack(row: Sequence[Record]) -> PackedRow:
     return pack([document for record in row for document in record.documents])

@@ -1,4 +1,8 @@
-"""Ask a model every problem of a benchmark k times, and summarise the scores."""
+"""Evaluate a model on benchmarks: sample every problem k times, score the samples and summarize the scores.
+
+A benchmark needs no code: name a file, a hub dataset or `world:NAME` under `benchmarks` in a recipe, or give it to
+`r1kit eval`. `data/problems.py` reads the common formats; `data/worlds/NAME.py` generates the problems of a world.
+"""
 
 from __future__ import annotations
 
@@ -12,31 +16,31 @@ from transformers import PreTrainedTokenizerBase
 from r1kit.config import Evaluate, PromptSource, Template
 from r1kit.console import progress
 from r1kit.data.problems import load_problems
-from r1kit.data.template import opens_think, render_prompt
+from r1kit.data.prompt import Prompt, make_prompts
 from r1kit.engine.base import Engine, SamplingParams
 from r1kit.engine.factory import load_engine
-from r1kit.evals.filters import reading
-from r1kit.evals.metrics import ProblemResult, summarise
+from r1kit.evals.filters import readability
+from r1kit.evals.metrics import ProblemResult, Summary, summarize
 from r1kit.hashing import derive_seed
 from r1kit.rewards.score import RewardError, canonical_answer
 from r1kit.rewards.workers.pool import open_sandbox_for
-from r1kit.rollout.ask import ask, sampling_params
-from r1kit.rollout.score import grade_group
+from r1kit.rollout.sample import sample_completions, sampling_params
+from r1kit.rollout.score import score_group
 from r1kit.types import Completion, Problem, Score
 
-# Problems asked between two movements of the progress bar.
-CHUNK_COMPLETIONS = 4096
+CHUNK_COMPLETIONS = 4096  # sampled between two updates of the progress bar
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What was measured, and every sample it was measured on."""
+    """The results of an evaluation."""
 
-    benchmarks: dict[str, dict[str, Any]]  # name -> summary
-    samples: list[dict[str, Any]]  # the rows of samples.jsonl
+    benchmarks: dict[str, Summary]  # by benchmark name
+    samples: list[dict[str, Any]]  # the rows of samples.jsonl, one for each completion
 
 
 def load_benchmarks(benchmarks: Mapping[str, Sequence[PromptSource]]) -> dict[str, list[Problem]]:
+    """Return the problems of every benchmark."""
     return {name: load_problems(sources) for name, sources in benchmarks.items()}
 
 
@@ -49,32 +53,38 @@ def evaluate(
     samples: int,
     params: SamplingParams,
 ) -> Evaluation:
-    """Every problem asked `samples` times. pass@1 is the mean over `samples`, cons@k and pass@k use all k."""
+    """Evaluate the engine's model. pass@1 is the mean over `samples`; cons@k and pass@k use k = `samples`.
+
+    Raises:
+        RewardError: No completion of a benchmark could be graded.
+    """
     summaries, rows = {}, []
     total = sum(len(problems) for problems in benchmarks.values())
+    chunk = max(1, CHUNK_COMPLETIONS // samples)
     with progress(f"evaluate {samples} x {total}", total) as bar:
         for name, problems in benchmarks.items():
             results: list[ProblemResult] = []
-            chunk = max(1, CHUNK_COMPLETIONS // samples)
             for start in range(0, len(problems), chunk):
-                asked = problems[start : start + chunk]
-                for problem, group in zip(asked, ask(engine, tokenizer, asked, template, samples, params), strict=True):
-                    scores = grade_group(problem, group, template, tokenizer)
-                    think_open = opens_think(render_prompt(problem.question, template, tokenizer))
-                    results.append(_result(problem, group, scores, think_open))
-                    rows += [_row(name, problem, *pair) for pair in zip(group, scores, strict=True)]
-                bar.advance(len(asked))
+                prompts = make_prompts(problems[start : start + chunk], template, tokenizer)
+                groups = sample_completions(engine, prompts, samples, params)
+                for prompt, completions in zip(prompts, groups, strict=True):
+                    scores = score_group(prompt, completions)
+                    results.append(_result(prompt, completions, scores))
+                    rows += [_row(name, prompt.problem, *pair) for pair in zip(completions, scores, strict=True)]
+                bar.advance(len(prompts))
             if not any(result.correct for result in results):
-                why = next((row["reason"] for row in rows if row["benchmark"] == name), "it has no problem")
-                raise RewardError(f"benchmark {name}: not one answer could be graded; the first time it was: {why}")
-            summaries[name] = summarise(results, samples)
+                reasons = (row["reason"] for row in rows if row["benchmark"] == name)
+                reason = next(reasons, "the benchmark has no problems")
+                raise RewardError(f"benchmark {name}: no completion could be graded; the first reason: {reason}")
+            summaries[name] = summarize(results, samples)
     return Evaluation(summaries, rows)
 
 
-def _result(problem: Problem, group: Sequence[Completion], scores: Sequence[Score], think_open: bool) -> ProblemResult:
-    """What the samples of one problem came to. One whose grading failed says nothing about the model."""
-    graded = [(c, s) for c, s in zip(group, scores, strict=True) if not s.masked]
-    read = [reading(problem, c, think_open) for c, _ in graded]
+def _result(prompt: Prompt, completions: Sequence[Completion], scores: Sequence[Score]) -> ProblemResult:
+    """Return the result of one problem. Completions that could not be graded are only counted."""
+    problem = prompt.problem
+    graded = [(c, s) for c, s in zip(completions, scores, strict=True) if not s.masked]
+    read = [readability(prompt, completion) for completion, _ in graded]
     return ProblemResult(
         problem_id=problem.id,
         level=problem.level,
@@ -113,7 +123,7 @@ def _row(benchmark: str, problem: Problem, completion: Completion, score: Score)
 def evaluate_model(
     model_dir: Path, config: Evaluate, seed: int, device: str, dtype: str, max_concurrent: int
 ) -> Evaluation:
-    """Load a checkpoint and evaluate it by an evaluate stage's settings."""
+    """Load a checkpoint and evaluate it by the config of an evaluate stage."""
     benchmarks = load_benchmarks(config.benchmarks)
     open_sandbox_for(problem for problems in benchmarks.values() for problem in problems)
     engine, tokenizer = load_engine(model_dir, device, dtype, max_concurrent)

@@ -1,0 +1,41 @@
+"""A problem's prompt: rendered and tokenized once, then used by the engine, the rewards and the learner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from r1kit.config import Template
+from r1kit.data.template import asks_for_answer_tags, opens_think, render_prompt
+from r1kit.types import Problem
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The prompt of one problem under one template and tokenizer."""
+
+    problem: Problem
+    text: str  # what the model continues
+    token_ids: tuple[int, ...]
+    think_open: bool = False  # the text ends in `<think>`, so completions hold only `</think>`
+    answer_tags: bool = False  # the template asks for `<answer>` tags
+
+    def full_response(self, completion: str) -> str:
+        """Return a completion with its opening think tag, also where the prompt holds that tag."""
+        return f"<think>{completion}" if self.think_open else completion
+
+
+def make_prompt(problem: Problem, template: Template, tokenizer: PreTrainedTokenizerBase) -> Prompt:
+    """Render and tokenize the prompt of a problem."""
+    text = render_prompt(problem.question, template, tokenizer)
+    token_ids = tokenizer.encode(text, add_special_tokens=False)  # templates write their own special tokens
+    return Prompt(problem, text, tuple(token_ids), opens_think(text), asks_for_answer_tags(template))
+
+
+def make_prompts(problems: Sequence[Problem], template: Template, tokenizer: PreTrainedTokenizerBase) -> list[Prompt]:
+    """Render and tokenize the prompt of every problem, in order."""
+    return [make_prompt(problem, template, tokenizer) for problem in problems]

@@ -1,0 +1,79 @@
+"""Sample completions of prompts with an engine."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from r1kit.config import Sampling, Template
+from r1kit.data.prompt import Prompt, make_prompt
+from r1kit.engine.base import Engine, Finished, Request, SamplingParams
+from r1kit.engine.factory import load_engine
+from r1kit.types import Completion, Problem
+
+
+def sample_completions(
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    samples: int,
+    params: SamplingParams,
+    on_finished: Finished | None = None,
+) -> list[list[Completion]]:
+    """Return `samples` completions of every prompt, grouped by prompt.
+
+    A problem that occurs several times gets different completions each time.
+
+    Args:
+        engine: The rollout engine.
+        prompts: One prompt for each group.
+        samples: Completions per prompt.
+        params: Sampling parameters and seed.
+        on_finished: Called with each completion as soon as it is finished, while others are still being sampled.
+    """
+    occurrences: Counter[str] = Counter()
+    requests = []
+    for prompt in prompts:
+        prompt_id = prompt.problem.id
+        first_sample = occurrences[prompt_id] * samples
+        requests.append(Request(prompt_id, prompt.token_ids, samples, first_sample))
+        occurrences[prompt_id] += 1
+    completions = engine.generate(requests, params, on_finished)
+    return [completions[i : i + samples] for i in range(0, len(completions), samples)]
+
+
+def sampling_params(config: Sampling, seed: int, max_tokens: int) -> SamplingParams:
+    """Return the engine's parameters for a recipe's sampling keys."""
+    return SamplingParams(seed, max_tokens, config.temperature, config.top_p, config.top_k)
+
+
+def stream_samples(
+    model_dir: Path,
+    question: str,
+    template: Template,
+    sampling: Sampling,
+    n: int,
+    max_completion_length: int,
+    seed: int,
+    device: str,
+    dtype: str,
+) -> Iterator[str]:
+    """Yield the text of `n` completions of one question in pieces, as it is generated.
+
+    A blank line separates completions.
+    """
+    engine, tokenizer = load_engine(model_dir, device, dtype, max_concurrent=1)
+    prompt = make_prompt(Problem(id="question", question=question, answer=""), template, tokenizer)
+    params = sampling_params(sampling, seed, max_completion_length)
+    for index in range(n):
+        token_ids: list[int] = []
+        shown = ""
+        if index:
+            yield "\n\n"
+        request = Request(prompt.problem.id, prompt.token_ids, 1, index)
+        for delta in engine.stream([request], params):
+            token_ids += delta.token_ids
+            text = str(tokenizer.decode(token_ids, skip_special_tokens=True))
+            if not text.endswith("\ufffd"):  # else the last character is incomplete
+                yield text[len(shown) :]
+                shown = text

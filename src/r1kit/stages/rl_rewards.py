@@ -1,0 +1,87 @@
+"""Score the completions of an RL stage with rules, worker processes and reward models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from r1kit.config import RL
+from r1kit.data.prompt import Prompt
+from r1kit.engine.base import Finished
+from r1kit.rewards.services import Settings
+from r1kit.rewards.workers.pool import RewardPool, needs_processes, score_here
+from r1kit.rollout.score import score_group, score_request
+from r1kit.stages.context import StageContext
+from r1kit.stages.reward_model import RewardModelScorer
+from r1kit.stages.rl_prompts import RLPrompts
+from r1kit.types import Completion, Problem, Score
+
+# (question, response with its think tags) pairs -> rewards
+ModelReward = Callable[[Sequence[tuple[str, str]]], list[float]]
+
+
+class RLRewards:
+    """The rewards of one RL stage. Close it, or leave its `with` block, to end the worker processes."""
+
+    def __init__(self, config: RL, context: StageContext, prompts: RLPrompts) -> None:
+        self.prompts = prompts
+        self.pool: RewardPool | None = None
+        if needs_processes(config.reward_names, {problem.verifier for problem in prompts.problems}):
+            self.pool = RewardPool(context.reward_workers, settings=Settings.from_dict(context.grading))
+        names = [name for name in config.reward_names if name in context.models and name != config.model]
+        self.models: dict[str, ModelReward] = {
+            name: RewardModelScorer(context.models[name], context.device, context.dtype) for name in names
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.pool is not None:
+            self.pool.__exit__(kind, error, trace)
+
+    def scorer_of_finished(self, prompts: Sequence[Prompt]) -> Finished | None:
+        """Return a callback for `Engine.generate` that starts scoring each finished completion in the background.
+
+        `score` collects the results. None without worker processes: rules are fast enough to run afterwards.
+        """
+        if self.pool is None:
+            return None
+        begin, by_id = self.pool.begin, {prompt.problem.id: prompt for prompt in prompts}
+        rules = {problem_id: self._rules(prompt.problem) for problem_id, prompt in by_id.items()}
+
+        def on_finished(completion: Completion) -> None:
+            begin(score_request(by_id[completion.prompt_id], completion, rules[completion.prompt_id]))
+
+        return on_finished
+
+    def score(self, prompt: Prompt, completions: Sequence[Completion]) -> list[Score]:
+        """Return the scores of all completions of one prompt, in order."""
+        score_many = self.pool.score_many if self.pool is not None else score_here
+        scores = score_group(prompt, completions, self._rules(prompt.problem), score_many)
+        rewards = self.prompts.rewards(prompt.problem)
+        weights = {name: weight for name, weight in rewards.items() if name in self.models}
+        if not weights:
+            return scores
+        answers = [(prompt.problem.question, prompt.full_response(completion.text)) for completion in completions]
+        values = {name: self.models[name](answers) for name in weights}
+        return [
+            _add_parts(score, {name: values[name][i] for name in weights}, weights) for i, score in enumerate(scores)
+        ]
+
+    def _rules(self, problem: Problem) -> dict[str, float]:
+        """Return the rewards of a problem that no reward model gives."""
+        return {name: weight for name, weight in self.prompts.rewards(problem).items() if name not in self.models}
+
+    def take_report(self) -> dict[str, float]:
+        """Return the metrics of the worker processes since the last report; {} without processes."""
+        return self.pool.take_report() if self.pool is not None else {}
+
+
+def _add_parts(score: Score, parts: Mapping[str, float], weights: Mapping[str, float]) -> Score:
+    total = score.total + sum(weights[name] * part for name, part in parts.items())
+    return replace(score, total=total, parts={**score.parts, **parts})

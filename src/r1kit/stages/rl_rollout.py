@@ -1,0 +1,231 @@
+"""Collect rollouts: sample completions with the current policy, score them, and select the groups to train on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import nan
+from statistics import fmean, pstdev
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+from transformers import PreTrainedTokenizerBase
+
+from r1kit.config import RL
+from r1kit.data.prompt import Prompt, make_prompt, make_prompts
+from r1kit.engine.base import Engine
+from r1kit.evals.style import other_language_share, reflective_words, repetition
+from r1kit.hashing import derive_seed
+from r1kit.learn.advantage import has_variance, overlong_penalty
+from r1kit.rollout.sample import sample_completions, sampling_params
+from r1kit.stages.rl_prompts import RLPrompts
+from r1kit.stages.rl_rewards import RLRewards
+from r1kit.types import Completion, Problem, Score
+
+MAX_ROUNDS = 4  # rounds of sampling; then dynamic sampling makes do with the groups it has
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One prompt, its completions, their scores and rewards."""
+
+    prompt: Prompt
+    completions: Sequence[Completion]
+    scores: Sequence[Score]
+    rewards: Sequence[float]  # the total of each score, with the length penalty
+
+    @property
+    def problem(self) -> Problem:
+        """The problem of the prompt."""
+        return self.prompt.problem
+
+    @property
+    def graded(self) -> list[bool]:
+        """False where grading failed: such a completion is excluded from all statistics and from the update."""
+        return [not score.masked for score in self.scores]
+
+    @property
+    def has_variance(self) -> bool:
+        """Whether the rewards differ, so that some advantage is not zero."""
+        return bool(has_variance(torch.tensor([self.rewards]), torch.tensor([self.graded])))
+
+
+@dataclass(slots=True)
+class Rollout:
+    """The groups of one rollout."""
+
+    step: int  # updates done when it was sampled
+    sampled: list[Group] = field(default_factory=list)  # all groups
+    selected: list[Group] = field(default_factory=list)  # groups to train on; under dynamic sampling with variance
+    seconds_generating: float = 0.0
+    seconds_grading: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """The number of completion tokens."""
+        return sum(len(c.token_ids) for group in self.sampled for c in group.completions)
+
+
+def collect(
+    engine: Engine,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: RLPrompts,
+    rewards: RLRewards,
+    config: RL,
+    *,
+    seed: int,
+    cursor: int,
+    step: int,
+) -> Rollout:
+    """Sample and score the next prompts. Dynamic sampling continues until enough groups have variance (DAPO).
+
+    Args:
+        engine: An engine with the current weights.
+        tokenizer: The policy's tokenizer.
+        prompts: The problems of the stage.
+        rewards: The rewards of the stage.
+        config: The stage's config.
+        seed: The stage's seed.
+        cursor: Prompts drawn in earlier rollouts.
+        step: Updates done so far.
+    """
+    wanted = config.prompts_per_step * config.steps_per_rollout
+    cap = config.completion_cap(step)
+    rollout = Rollout(step)
+    for round_ in range(MAX_ROUNDS if config.dynamic_sampling else 1):
+        problems = prompts.take(cursor + len(rollout.sampled), wanted, step)
+        params = sampling_params(config, derive_seed(seed, "rollout", step, round_), cap)
+        start = time.monotonic()
+        batch = make_prompts(problems, config.template, tokenizer)
+        on_finished = rewards.scorer_of_finished(batch)
+        completions = sample_completions(engine, batch, config.num_generations, params, on_finished)
+        generated = time.monotonic()
+        groups = [_score(*pair, rewards, cap, config) for pair in zip(batch, completions, strict=True)]
+        rollout.seconds_generating += generated - start
+        rollout.seconds_grading += time.monotonic() - generated
+        rollout.sampled += groups
+        if sum(group.has_variance for group in rollout.sampled) >= wanted:
+            break
+    rollout.selected = _select(rollout.sampled, config)
+    return rollout
+
+
+def _score(prompt: Prompt, completions: Sequence[Completion], rewards: RLRewards, cap: int, config: RL) -> Group:
+    scores = rewards.score(prompt, completions)
+    totals = [score.total for score in scores]
+    if config.overlong_buffer:
+        lengths = torch.tensor([len(c.token_ids) for c in completions])
+        penalties = overlong_penalty(lengths, cap, config.overlong_buffer)
+        totals = [total + penalty for total, penalty in zip(totals, penalties.tolist(), strict=True)]
+    return Group(prompt, completions, scores, totals)
+
+
+def _select(groups: list[Group], config: RL) -> list[Group]:
+    wanted = config.prompts_per_step * config.steps_per_rollout
+    useful = [group for group in groups if group.has_variance or not config.dynamic_sampling]
+    return useful[:wanted] or groups[:wanted]  # without variance anywhere, the update learns nothing
+
+
+@dataclass(frozen=True, slots=True)
+class _SavedGroup:
+    """A group in a checkpoint. The prompt is rendered again when it is loaded."""
+
+    problem: Problem
+    completions: Sequence[Completion]
+    scores: Sequence[Score]
+    rewards: Sequence[float]
+
+
+_SAVED_GROUPS = TypeAdapter(list[_SavedGroup])
+
+
+def pack(rollout: Rollout) -> dict[str, Any]:
+    """Return a rollout as JSON values, for a checkpoint between two updates of the same rollout."""
+    groups = [_SavedGroup(group.problem, group.completions, group.scores, group.rewards) for group in rollout.sampled]
+    return {"step": rollout.step, "drawn": _SAVED_GROUPS.dump_python(groups)}
+
+
+def unpack(packed: Mapping[str, Any], config: RL, tokenizer: PreTrainedTokenizerBase) -> Rollout:
+    """Return the rollout that `pack` packed, bit for bit, except for its durations."""
+    groups = [
+        Group(make_prompt(saved.problem, config.template, tokenizer), saved.completions, saved.scores, saved.rewards)
+        for saved in _SAVED_GROUPS.validate_python(packed["drawn"])
+    ]
+    return Rollout(packed["step"], groups, _select(groups, config))
+
+
+def metrics(rollout: Rollout, reward_names: Sequence[str]) -> dict[str, float | str]:
+    """Return the metrics of a rollout, in TRL's names. Rewards are means over graded completions."""
+    groups = rollout.sampled
+    completions = [c for group in groups for c in group.completions]
+    scores = [s for group in groups for s in group.scores]
+    texts = [c.text for c in completions]
+    lengths = [len(c.token_ids) for c in completions]
+    graded = [score for score in scores if not score.masked]
+    rewards = [[r for r, counts in zip(group.rewards, group.graded, strict=True) if counts] for group in groups]
+    return {
+        "reward": _mean([reward for group in rewards for reward in group]),
+        "reward_std": _mean([pstdev(group) for group in rewards if group]),
+        **_means_by_reward(graded, reward_names),
+        "completions/mean_length": fmean(lengths),
+        "completions/max_length": max(lengths),
+        "completions/clipped_ratio": fmean(c.finish_reason == "length" for c in completions),
+        "completions/repetition": fmean(repetition(c.token_ids) for c in completions),
+        "completions/reflective_words": fmean(map(reflective_words, texts)),
+        "completions/other_language": other_language_share(
+            texts, [group.problem.language for group in groups for _ in group.completions]
+        ),
+        "frac_reward_zero_std": fmean(not group.has_variance for group in groups),
+        "groups": len(rollout.selected),
+        "sampling/weights_lag": max(abs(rollout.step - c.weights_version) for c in completions),
+        **_grading_failures([score for score in scores if score.masked], len(scores)),
+    }
+
+
+def _means_by_reward(graded: Sequence[Score], reward_names: Sequence[str]) -> dict[str, float]:
+    """Return the mean of every reward over the completions that have it.
+
+    Rewards that no completion has are left out; if no completion was graded, all are NaN.
+    """
+    values = {name: [score.parts[name] for score in graded if name in score.parts] for name in reward_names}
+    return {f"rewards/{name}/mean": _mean(each) for name, each in values.items() if each or not graded}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return fmean(values) if values else nan
+
+
+def _grading_failures(masked: Sequence[Score], total: int) -> dict[str, float | str]:
+    """Return the share of completions that could not be graded and the first reason; {} without any."""
+    return {"completions/ungraded": len(masked) / total, "ungraded_reason": masked[0].reason} if masked else {}
+
+
+def completion_rows(step: int, groups: Sequence[Group], advantages: Sequence[Sequence[float]]) -> list[dict[str, Any]]:
+    """Return the rows of rollouts/step_N.jsonl, one for each completion."""
+    return [
+        {
+            "step": step,
+            "prompt_id": group.problem.id,
+            "sample": completion.sample,
+            "question": group.problem.question,
+            "answer": group.problem.answer,
+            "completion": completion.text,
+            "extracted": score.extracted,
+            "reason": score.reason,
+            "reward": reward,
+            "masked": score.masked,
+            "parts": dict(score.parts),
+            "advantage": advantage,
+            "tokens": len(completion.token_ids),
+            "finish_reason": completion.finish_reason,
+            "level": group.problem.level,
+            "family": group.problem.family,
+            "language": group.problem.language,
+        }
+        for group, group_advantages in zip(groups, advantages, strict=True)
+        for completion, score, reward, advantage in zip(
+            group.completions, group.scores, group.rewards, group_advantages, strict=True
+        )
+    ]

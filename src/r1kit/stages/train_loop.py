@@ -1,0 +1,169 @@
+"""The training loop of the stages without rollouts: checkpoints, learning rate, gradient, log and progress.
+
+    source(done) -> the micro-batches of each step -> loss -> mean over the step -> AdamW
+
+What a step trains on is a function of the stage's seed and the step, so a run resumed from a checkpoint gives identical
+results.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from r1kit.config import Optimizer
+from r1kit.console import progress
+from r1kit.interrupt import defer_signals
+from r1kit.learn.checkpoint import Checkpoints
+from r1kit.learn.optim import learning_rate, make_optimizer, update
+from r1kit.learn.precision import compute_copy, copy_weights
+from r1kit.metrics.watchdog_log import WatchdogLog
+from r1kit.model.dtypes import torch_dtype
+from r1kit.stages.context import StageContext
+
+EVALUATIONS = 10  # per stage, evenly spaced; the last is after the last step
+
+
+class MicroBatch(Protocol):
+    """The input of one backward pass."""
+
+    @property
+    def count(self) -> int:
+        """Tokens with a loss, or pairs. The loss is a mean over those of the complete step."""
+
+    @property
+    def tokens(self) -> int:
+        """All tokens of the forward pass."""
+
+
+T = TypeVar("T")
+M = TypeVar("M", bound=nn.Module)
+B = TypeVar("B", bound=MicroBatch)
+
+
+@dataclass(slots=True)
+class TrainState(Generic[M]):
+    """The model and optimizer in training: a `learn.checkpoint.TrainingState`."""
+
+    master: M  # fp32
+    model: M  # compute weights: the master, or its copy in the run's dtype
+    optimizer: torch.optim.AdamW
+    reference: None = None
+
+    def sync_compute_weights(self) -> None:
+        """Copy the master weights to the compute weights, rounded to their dtype."""
+        copy_weights(self.master, self.model)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The number of steps, and how many steps lie between rows of the log and between checkpoints."""
+
+    steps: int
+    log_every: int
+    save_every: int
+
+
+def train(
+    model: M,
+    config: Optimizer,
+    context: StageContext,
+    schedule: Schedule,
+    source: Callable[[int], Iterable[Sequence[B]]],
+    loss: Callable[[M, B], Tensor],
+    evaluate: Callable[[M], dict[str, float]] = lambda model: {},
+) -> dict[str, float]:
+    """Train a model in place, from its last checkpoint or from the start. Return the final evaluation.
+
+    Args:
+        model: The model with fp32 weights.
+        config: The optimizer settings.
+        context: The stage.
+        schedule: The number of steps and the intervals.
+        source: Called with the number of steps done; yields the micro-batches of each step after these.
+        loss: Returns the sum of the losses of a micro-batch, over its `count`.
+        evaluate: Returns metrics on held-out data. Called without gradients, EVALUATIONS times.
+    """
+    evaluate = torch.no_grad()(evaluate)
+    state = TrainState(model, compute_copy(model, torch_dtype(context.dtype)), make_optimizer(model, config))
+    log = WatchdogLog(context.files.metrics, context.name, context.dtype)
+    start, tokens = time.monotonic(), 0
+    evaluation: dict[str, float] = {}
+    with (
+        Checkpoints(context.files.checkpoints, log.files) as checkpoints,
+        progress(context.name, schedule.steps) as bar,
+        defer_signals() as should_stop,
+    ):
+        done = (checkpoints.restore(state) or {"step": 0})["step"]
+        bar.advance(done)
+        steps = TimedIterator(source(done))
+        for step, batches in zip(range(done + 1, schedule.steps + 1), steps, strict=False):
+            rate = learning_rate(config, step - 1, schedule.steps)
+            mean_loss = _backward(state.model, batches, loss)
+            norm = update(state.master, state.optimizer, rate, config.max_grad_norm)
+            state.sync_compute_weights()
+            tokens += sum(batch.tokens for batch in batches)
+            row: dict[str, Any] = {"step": step, "loss": mean_loss, "learning_rate": rate, "grad_norm": norm}
+            row["skipped"] = float(not math.isfinite(norm))
+            row["tokens_per_second"] = tokens / (time.monotonic() - start)
+            evaluation = evaluate(state.model) if _is_evaluated(step, schedule.steps) else {}
+            bar.advance(loss=mean_loss, **evaluation)
+            if evaluation or row["skipped"] or step % schedule.log_every == 0 or step == schedule.steps:
+                log.append(row | evaluation | steps.take_times())
+            stop = should_stop()
+            if stop or step % schedule.save_every == 0:
+                checkpoints.save(state, {"step": step})
+            if stop:
+                break
+    return evaluation or evaluate(state.model)
+
+
+def _backward(model: M, batches: Sequence[B], loss: Callable[[M, B], Tensor]) -> float:
+    """Accumulate the gradient of the mean loss over all micro-batches; return the mean loss.
+
+    How a step is split into micro-batches does not change it.
+    """
+    count = sum(batch.count for batch in batches)
+    total = 0.0
+    for batch in batches:
+        share = loss(model, batch) / count
+        torch.autograd.backward(share)
+        total += share.item()
+    return total
+
+
+def _is_evaluated(step: int, steps: int) -> bool:
+    return step * EVALUATIONS // steps > (step - 1) * EVALUATIONS // steps
+
+
+class TimedIterator(Generic[T]):
+    """Measure how long an iterator takes to produce items. The first item is left out: it includes the set-up."""
+
+    def __init__(self, items: Iterable[T]) -> None:
+        self.items = iter(items)
+        self.waited, self.since = 0.0, 0.0
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        start = time.monotonic()
+        item = next(self.items)
+        if self.since:
+            self.waited += time.monotonic() - start
+        else:
+            self.since = time.monotonic()
+        return item
+
+    def take_times(self) -> dict[str, float]:
+        """Return the seconds since the last call: `time/data` for producing items, `time/step` in all."""
+        now = time.monotonic()
+        times = {"time/data": self.waited, "time/step": now - self.since}
+        self.waited, self.since = 0.0, now
+        return times
