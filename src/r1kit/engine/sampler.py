@@ -72,7 +72,7 @@ def sample(
 def _invert(weights_NV: Tensor, row_R: Tensor, shares_R: Tensor) -> Tensor:
     """Return the index [R] where a row's cumulative weight passes that share of its total.
 
-    The block is found first, then the place in it: sums over blocks run in parallel, a running sum over the whole
+    The block is located first, then the place in it: sums over blocks run in parallel, a running sum over the full
     vocabulary would be sequential.
     """
     blocks_NCB = torch.unflatten(weights_NV, -1, (-1, BLOCK))

@@ -197,7 +197,7 @@ def _copy(value: Any) -> Any:
 
 @contextmanager
 def _original_errors() -> Iterator[None]:
-    """Raise the error that DCP wraps in a CheckpointException, which is no Exception.
+    """Raise the error that DCP wraps in a CheckpointException, which does not derive from Exception.
 
     DCP's writer reports a failed write as a RuntimeError; then the OSError is found in its context.
     """

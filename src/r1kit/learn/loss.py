@@ -1,6 +1,6 @@
 """The GRPO family of objectives. To add one, write a function here, enter it in `OBJECTIVES`, and name it in config.py.
 
-Every loss is a pure function of tensors. It returns a sum over its sequences divided by totals of the whole step
+Every loss is a pure function of tensors. It returns a sum over its sequences divided by totals of the step
 (`Norm`), so the losses of micro-batches add up: how a step is split never changes its gradient.
 
 Shapes: B sequences, T completion tokens.
@@ -38,7 +38,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """Totals of the whole step, over all micro-batches and processes."""
+    """Totals of the step, over all micro-batches and processes."""
 
     sequences: int
     tokens: int

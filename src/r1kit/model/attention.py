@@ -88,7 +88,7 @@ class RecordingAttention:
 class PrefixAttention:
     """Attention to the recorded keys and values of a prefix, then causally to the new tokens.
 
-    Training and generation use it to compute a prompt once for its whole group.
+    Training and generation use it to compute a prompt once for its group.
     """
 
     def __init__(self, keys: list[Tensor], values: list[Tensor], prefix_mask_BL: Tensor, tokens: int) -> None:

@@ -53,7 +53,7 @@ def config_from_hf(config: Mapping[str, Any]) -> ModelConfig:
 
 
 def _refuse_unsupported(family: Family, config: Mapping[str, Any], rope: Mapping[str, Any]) -> None:
-    # Released Qwen2 configs set a window that starts behind the last layer, which is no window.
+    # Released Qwen2 configs set a window that would start behind the last layer: it has no effect.
     windowed = config.get("use_sliding_window") and config.get("sliding_window")
     windowed = windowed and config.get("max_window_layers", 28) < config["num_hidden_layers"]
     layers = config.get("layer_types") or (["sliding_attention"] if windowed else [])

@@ -69,9 +69,9 @@ def test_packing_does_not_change_loss_and_gradient(make_decoder) -> None:
     alone, gradients = learn([pack([each]) for each in documents])
     for capacity in (50, 1000):
         rows = first_fit([len(each) for each in documents], capacity)
-        loss, found = learn([pack([documents[i] for i in row]) for row in rows])
+        loss, actual = learn([pack([documents[i] for i in row]) for row in rows])
         assert loss == pytest.approx(alone, rel=1e-6)
-        for ours, theirs in zip(found, gradients, strict=True):
+        for ours, theirs in zip(actual, gradients, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6 * float(theirs.abs().max()))
     assert max(float(g.abs().max()) for g in gradients) > 0
 

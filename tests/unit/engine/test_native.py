@@ -1,4 +1,4 @@
-"""Engines sample the same tokens as a naive loop, whatever shares the batch.
+"""Engines sample the same tokens as a naive loop, independent of what shares the batch.
 
 Exact comparisons run in float64, where the order of sums changes no sampled token: any difference is a bug.
 """

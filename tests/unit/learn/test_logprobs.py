@@ -45,8 +45,8 @@ def test_logprobs_equal_log_softmax_of_all_logits(monkeypatch, chunk, temperatur
     assert torch.equal(token_logprobs(hidden, head, targets, temperature), logp)
     torch.testing.assert_close(entropy, torch.distributions.Categorical(logits=all_logp.detach()).entropy())
     assert not entropy.requires_grad
-    for found, gradient in zip(torch.autograd.grad((logp * weights).sum(), (hidden, head)), wanted, strict=True):
-        torch.testing.assert_close(found, gradient, rtol=1e-5, atol=1e-5)
+    for actual, gradient in zip(torch.autograd.grad((logp * weights).sum(), (hidden, head)), wanted, strict=True):
+        torch.testing.assert_close(actual, gradient, rtol=1e-5, atol=1e-5)
 
 
 def test_full_logits_are_never_held(monkeypatch):
