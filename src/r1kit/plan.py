@@ -1,4 +1,4 @@
-"""What a recipe is about to do: stages, batch sizes, memory. Computed from the recipe and config.json, without torch.
+"""What a recipe is about to do: stages, batch sizes and memory, computed without torch.
 
 Memory in bytes, with N parameters, b bytes per number of the run's dtype (2 or 4) and t tokens per micro-batch:
 

@@ -1,4 +1,4 @@
-"""Every key of a recipe, as frozen pydantic models. Defaults are the paper's values where it gives them."""
+"""Every key of a recipe, as frozen pydantic models. Defaults are the paper's where it gives values."""
 
 from r1kit.config.base import Location, Optimizer, PromptSource, Sampling, Service, Strict, Template
 from r1kit.config.curate import Curate

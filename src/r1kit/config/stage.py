@@ -1,4 +1,4 @@
-"""The base class of every kind of stage: the facts that the pipeline, the plan and the recipe checks ask of a stage.
+"""`StageConfig`, the base class of every kind of stage: all facts about a kind are declared here.
 
 To add a kind of stage, write `config/NAME.py` with a subclass of `StageConfig` and `stages/NAME.py` with
 `run(config, context) -> summary`. `config/recipe.py` imports every module of this package and collects the subclasses.

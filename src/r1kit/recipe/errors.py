@@ -92,7 +92,7 @@ def _explain(error: ErrorDetails) -> Mistake:
 
 
 def _resolve(path: Location) -> tuple[Location, Any, Any]:
-    """Return an error's path as written in the file, and the types of the containing table and of the value.
+    """Return an error's path as written in the file, the type of its table and the type of its value.
 
     Pydantic's paths also have the kind of a stage and the branch of a union, which are no keys.
     """

@@ -27,8 +27,9 @@ def bundled_recipes() -> dict[str, Path]:
 
 
 def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read, override and check a recipe. `overrides` are `key.path=value`, with values in TOML or as bare words.
+    """Read a bundled recipe or a TOML file, apply overrides and check the result.
 
+    `overrides` are texts such as `stage.zero.steps=10`, with values in TOML or as bare words.
     Raises RecipeError with one line for every mistake.
     """
     path = _find(name_or_path)
@@ -111,7 +112,7 @@ def _written_at(data: Mapping[str, Any], location: Location) -> Location:
 
 
 def _folder(path: Path) -> Path:
-    """Return the directory for custom rewards: the file's own, or for RUN/recipe.toml the original recipe's."""
+    """Return the directory for custom rewards: for RUN/recipe.toml, the original recipe's directory."""
     lineage = path.parent / "lineage.json"
     folder = files.read_json(lineage).get("folder") if lineage.is_file() else None
     return Path(folder) if folder else path.parent.resolve()

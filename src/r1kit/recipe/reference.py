@@ -1,4 +1,7 @@
-"""The reference of all keys of a recipe, as Markdown: `python -m r1kit.recipe.reference > docs/recipe-reference.md`."""
+"""The reference of all keys of a recipe, as Markdown.
+
+    python -m r1kit.recipe.reference > docs/recipe-reference.md
+"""
 
 from __future__ import annotations
 
