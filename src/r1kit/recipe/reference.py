@@ -1,6 +1,6 @@
 """The reference of all keys of a recipe, as Markdown.
 
-    python -m r1kit.recipe.reference > docs/recipe-reference.md
+Update the page with `python -m r1kit.recipe.reference > docs/recipe-reference.md`.
 """
 
 from __future__ import annotations
