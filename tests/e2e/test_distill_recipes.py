@@ -1,4 +1,4 @@
-"""The recipes that distil into real students, shrunk: random small models, real problems, the same code path."""
+"""The distillation recipes with small random models and few records, set by --set."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ CHATML = (
 
 
 @pytest.fixture(scope="module")
-def problems(shared_data: Path) -> list[dict]:
-    lines = (shared_data / "gsm8k" / "train.jsonl").read_text().splitlines()[:120]
+def problems(data_dir: Path) -> list[dict]:
+    lines = (data_dir / "gsm8k" / "train.jsonl").read_text().splitlines()[:120]
     return [json.loads(line) for line in lines]
 
 
 @pytest.fixture(scope="module")
 def records(problems: list[dict], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """GSM8K's solutions as a teacher's answers, in the shape that the recipes' data has."""
+    """GSM8K's solutions as a teacher's responses, in the format of the recipes' data set."""
     path = tmp_path_factory.mktemp("teacher") / "records.jsonl"
     with path.open("w") as file:
         for row in problems:
@@ -49,7 +49,7 @@ def records(problems: list[dict], tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def student(family: str, problems: list[dict], directory: Path) -> Path:
-    """A random base as transformers writes it; Qwen's brings a chat template, Llama's none."""
+    """Write a random base model with transformers. Qwen's tokenizer has a chat template, Llama's has none."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -70,13 +70,13 @@ def student(family: str, problems: list[dict], directory: Path) -> Path:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_the_papers_values_are_checked_without_torch(recipe: str) -> None:
+def test_recipe_has_the_papers_values_and_is_checked_without_torch(recipe: str) -> None:
     code = (
         "import json, sys\nfrom r1kit import plan, recipe\n"
-        f"found = recipe.load_recipe({recipe!r})\nplanned = plan.plan(found)\n"
+        f"loaded = recipe.load_recipe({recipe!r})\nplanned = plan.plan(loaded)\n"
         "assert not planned.warnings, planned.warnings\n"
         "assert not {'torch', 'transformers'} & set(sys.modules)\n"
-        "print(found.stage['distill'].model_dump_json())"
+        "print(loaded.stage['distill'].model_dump_json())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -87,10 +87,11 @@ def test_the_papers_values_are_checked_without_torch(recipe: str) -> None:
     assert config == {**config, **expected}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_recipe_distils(recipe: str, problems: list[dict], records: Path, shared_data: Path, tmp_path: Path) -> None:
+def test_recipe_distils(recipe: str, problems: list[dict], records: Path, data_dir: Path, tmp_path: Path) -> None:
     base = student(recipe.split("-")[1], problems, tmp_path / "base")
-    benchmarks = f'{{gsm8k = [{{source = "{shared_data}/gsm8k/test.jsonl", limit = 2}}]}}'
+    benchmarks = f'{{gsm8k = [{{source = "{data_dir}/gsm8k/test.jsonl", limit = 2}}]}}'
     overrides = {
         "stage.distill.model": json.dumps(str(base)),
         "stage.distill.data": json.dumps([str(records)]),
@@ -110,14 +111,14 @@ def test_recipe_distils(recipe: str, problems: list[dict], records: Path, shared
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert set(json.loads(done.stdout.splitlines()[-1])["evals"]) == {"before", "after"}
-    made = tmp_path / "run/stages/distill"
-    rows = [json.loads(line) for line in (made / "metrics.jsonl").read_text().splitlines()]
-    summary = json.loads((made / "artifact.json").read_text())["summary"]
+    stage = tmp_path / "run/stages/distill"
+    rows = [json.loads(line) for line in (stage / "metrics.jsonl").read_text().splitlines()]
+    summary = json.loads((stage / "artifact.json").read_text())["summary"]
     assert len(rows) == summary["steps"] == 23 and (summary["records"], summary["held_out"]) == (112, 8)
     assert rows[-1]["loss"] < 0.8 * rows[0]["loss"] and summary["eval/loss"] == rows[-1]["eval/loss"] < rows[0]["loss"]
-    model = AutoModelForCausalLM.from_pretrained(made / "model")
-    assert model.config.max_position_embeddings == 1024, "the student serves texts as long as it was trained on"
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(made / "model")
+    model = AutoModelForCausalLM.from_pretrained(stage / "model")
+    assert model.config.max_position_embeddings == 1024, "the training context length is published"
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(stage / "model")
     prompt = tokenizer.apply_chat_template(
         [{"role": "user", "content": "2?"}], tokenize=False, add_generation_prompt=True
     )

@@ -1,4 +1,7 @@
-"""Faults that no training is spared, each made to happen for real: nothing is lost, and one message says what to do."""
+"""Real faults: a full disk, exhausted memory, broken data and failing rewards.
+
+Nothing is lost, and one message says what to do.
+"""
 
 from __future__ import annotations
 
@@ -50,10 +53,10 @@ def stage(name):
     (small / name).mkdir(exist_ok=True)
     return StageContext(name, small / name, 5, "float32", "cpu", 8, {"m": model})
 
-rl.run(config, stage("whole"))
+rl.run(config, stage("undisturbed"))
 filler = small / "filler"
 append = rl.WatchdogLog.append
-def fill_first(self, row):  # the disk fills up just before step 4 is logged
+def fill_first(self, row):  # fill the disk just before step 4 is logged
     if row["step"] == 4:
         with open(filler, "wb", buffering=0) as handle:
             try:
@@ -61,7 +64,7 @@ def fill_first(self, row):  # the disk fills up just before step 4 is logged
                     handle.write(b"x" * 4096)
             except OSError:
                 pass
-        with open(self.path, "ab", buffering=0) as handle:  # and what is left of the log's last block
+        with open(self.path, "ab", buffering=0) as handle:  # also the rest of the log's last block
             try:
                 while True:
                     handle.write(b"x")
@@ -77,16 +80,16 @@ rl.WatchdogLog.append = append
 filler.unlink()
 rl.run(config, stage("full"))
 for file in ("model/model.safetensors", "metrics.jsonl"):
-    print(file, (small / "whole" / file).read_bytes() == (small / "full" / file).read_bytes())
+    print(file, (small / "undisturbed" / file).read_bytes() == (small / "full" / file).read_bytes())
 """
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs Linux namespaces to mount a small file system")
-def test_a_disk_that_is_full_when_a_step_is_logged(model_dir: Path, tmp_path: Path) -> None:
-    """A really full file system of 24 MB: one message; with room again the run ends as if nothing had happened."""
+def test_full_disk_stops_the_run_and_loses_nothing(model_dir: Path, tmp_path: Path) -> None:
+    """Use a file system of 24 MB. After space is freed, the run ends in the same bytes as an undisturbed one."""
     inside = ["unshare", "--user", "--map-root-user", "--mount"]
     if subprocess.run([*inside, "true"], capture_output=True, timeout=30, check=False).returncode:
-        pytest.skip("this machine allows no user namespaces")
+        pytest.skip("this machine does not allow user namespaces")
     script, small = tmp_path / "full.py", tmp_path / "small"
     script.write_text(FULL_DISK)
     small.mkdir()
@@ -99,7 +102,7 @@ def test_a_disk_that_is_full_when_a_step_is_logged(model_dir: Path, tmp_path: Pa
     assert same == ["model/model.safetensors True", "metrics.jsonl True"]
 
 
-# -- memory that runs out -----------------------------------------------------------------------------------------
+# -- exhausted memory ------------------------------------------------------------------------------------------
 
 OUT_OF_MEMORY = """
 import json, resource, sys
@@ -144,23 +147,23 @@ def out_of_memory(tmp_path: Path, megabytes: int) -> subprocess.CompletedProcess
     script = tmp_path / "oom.py"
     script.write_text(OUT_OF_MEMORY)
     command = [sys.executable, str(script), str(megabytes)]
-    # Whatever is freed goes back to the system, so what the limit leaves is what torch can have.
+    # Freed memory must return to the system, so that torch can use what the limit leaves.
     environment = {**ENVIRONMENT, "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, check=False)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is not enforced elsewhere")
-def test_a_batch_that_does_not_fit_in_memory_is_cut_and_its_gradient_is_the_same(tmp_path: Path) -> None:
+def test_micro_batch_that_does_not_fit_is_halved_and_the_gradient_is_the_same(tmp_path: Path) -> None:
     done = out_of_memory(tmp_path, 150)
     assert done.returncode == 0, done.stderr
-    found, metrics = map(json.loads, done.stdout.splitlines())
-    assert 256 <= found["tokens"] < 16_384 and found["error"] < 1e-5
-    assert metrics == {"micro_batch_tokens": found["tokens"]}, "the next step begins with what fitted"
+    halved, metrics = map(json.loads, done.stdout.splitlines())
+    assert 256 <= halved["tokens"] < 16_384 and halved["error"] < 1e-5
+    assert metrics == {"micro_batch_tokens": halved["tokens"]}, "the next step starts with the smaller size"
     assert "out of memory: going on with" in done.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is not enforced elsewhere")
-def test_an_answer_that_does_not_fit_in_memory_alone_is_one_clear_error(tmp_path: Path) -> None:
+def test_single_completion_that_does_not_fit_is_a_user_error(tmp_path: Path) -> None:
     done = out_of_memory(tmp_path, 4)
     assert done.returncode == 1
     assert "UserError: out of memory with a single answer at a time (256 tokens)" in done.stderr.splitlines()[-1]
@@ -179,8 +182,8 @@ def test_an_answer_that_does_not_fit_in_memory_alone_is_one_clear_error(tmp_path
         (b"\x00" * 40, "Expecting value"),
     ],
 )
-def test_a_line_of_a_dataset_that_cannot_be_read(model_dir: Path, tmp_path: Path, line: bytes, why: str) -> None:
-    """File, line, reason and remedy, before anything is spent: no answer is sampled, nothing logged."""
+def test_unreadable_line_of_a_data_set_is_named(model_dir: Path, tmp_path: Path, line: bytes, why: str) -> None:
+    """The error names file, line and reason before anything is sampled or logged."""
     path = tmp_path / "sums.jsonl"
     good = b'{"question": "2 + 2", "answer": "4"}\n'
     path.write_bytes(good + line + b"\n" + good.replace(b"2", b"3"))
@@ -223,7 +226,7 @@ def sound(problem, text): return float(len(text) % 7)
 
 @pytest.fixture
 def train(model_dir: Path, tmp_path: Path):
-    """train(name, reward, **watchdogs): a short RL stage whose completions are graded in processes of their own."""
+    """Return a function that runs a short RL stage whose completions are graded in worker processes."""
     (tmp_path / "faulty_rewards.py").write_text(REWARDS)
 
     def run(name: str, reward: str, workers: int = 1, **watchdogs: str) -> Path:
@@ -242,11 +245,11 @@ def train(model_dir: Path, tmp_path: Path):
     return run
 
 
-def test_a_reward_that_raises_now_and_then_is_masked_counted_and_shown(train, capfd) -> None:
+def test_completions_whose_reward_raises_are_masked_and_counted(train, capfd) -> None:
     rows = read_metrics(train("zero", "raises_on", grading_fails="off") / "metrics.jsonl")
     shares = [row.get("completions/ungraded", 0) for row in rows]
-    assert any(0 < share < 1 for share in shares), "the seed is such that some fail and some do not"
-    assert all(row["reward"] > 0 for row in rows), "what failed is not in the mean"
+    assert any(0 < share < 1 for share in shares), "with this seed some fail and some do not"
+    assert all(row["reward"] > 0 for row in rows), "failed completions are not in the mean"
     first = next(row for row in rows if "alerts" in row and "ungraded" in row["alerts"])
     assert "no such unit" in first["alerts"]["ungraded"] and first["ungraded_reason"]
     assert capfd.readouterr().err.count("ungraded: ") == 1
@@ -263,17 +266,17 @@ def test_a_reward_that_raises_now_and_then_is_masked_counted_and_shown(train, ca
         ("dies", "died .* on both tries"),
     ],
 )
-def test_a_reward_that_never_works_stops_the_run_and_is_never_zero(train, reward: str, reason: str) -> None:
-    """It hangs, dies, raises, or returns None, NaN or several numbers."""
+def test_reward_that_always_fails_stops_the_run(train, reward: str, reason: str) -> None:
+    """A failure is never scored 0: the function hangs, dies, raises, or returns None, NaN or a list."""
     with pytest.raises(UserError, match=f"(?s)grading_fails: 100 % .*{reason}|could not be scored.*{reason}"):
         train("zero", reward)
 
 
-def test_a_reward_process_that_dies_is_replaced_and_nothing_changes(train) -> None:
+def test_worker_that_dies_is_replaced_and_the_result_is_the_same(train) -> None:
     sound = (train("sound", "sound") / "model/model.safetensors").read_bytes()
     for workers in (1, 2, 4):
         died = train(f"died-{workers}", "dies_once", workers)
         assert (died / "model/model.safetensors").read_bytes() == sound
         assert all("completions/ungraded" not in row for row in read_metrics(died / "metrics.jsonl"))
         for mark in died.parent.glob("mark-*"):
-            mark.unlink()  # every process dies again
+            mark.unlink()  # so that every worker dies again

@@ -1,8 +1,8 @@
-"""The whole R1 for Qwen2.5-7B: the paper's values, and the recipe shrunk, with random small models on real problems.
+"""The recipe r1-qwen-7b: the paper's values, and a run of all stages with small random models.
 
-A random model answers nothing right, and without right answers there is nothing to curate. So all training problems
-here have the same answer, and the first base learns beforehand to give it in the template's form. A server in this
-process stands where the recipe asks DeepSeek-V3.
+A random model answers no problem correctly, and without correct answers there is nothing to curate. Therefore all
+training problems have the same answer, and the first base model is trained to give it in the template's format. A local
+server replaces DeepSeek-V3 as rewriter and judge.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 sys.path.insert(0, str(Path(__file__).parent))
+from paths import SHARED
 from test_distill_recipes import student
 
 from r1kit import plan
@@ -32,22 +33,22 @@ from r1kit.data.template import R1_ZERO_TEMPLATE
 from r1kit.recipe import load_recipe
 
 ANSWER = "8"
-SAID = f"<think>\nI count all of them.\n</think>\n<answer> {ANSWER} </answer>"
-SHRUNK: dict[str, dict[str, Any]] = {  # by kind of stage
+RESPONSE = f"<think>\nI count all of them.\n</think>\n<answer> {ANSWER} </answer>"
+SMALL: dict[str, dict[str, Any]] = {  # by kind of stage
     "evaluate": {"samples": 2, "max_completion_length": 32},
     "rl": {"steps": 2, "prompts_per_step": 2, "num_generations": 2, "steps_per_rollout": 1}
-    | {"max_completion_length": 40, "micro_batch_tokens": 1024, "learning_rate": 1e-6},
+    | {"max_completion_length": 64, "micro_batch_tokens": 1024, "learning_rate": 1e-6},
     "sft": {"epochs": 2, "sequences_per_step": 4, "context_length": 512, "learning_rate": 1e-2, "held_out": 0},
     "preference": {"sequences_per_step": 4, "context_length": 512},
-    "curate": {"samples": 4, "max_completion_length": 40},
+    "curate": {"samples": 4, "max_completion_length": 64},
 }
 
 
-def test_it_has_the_papers_values_and_the_stages_of_sprout_r1() -> None:
+def test_recipe_has_the_papers_values_and_the_stages_of_sprout_r1() -> None:
     recipe, sprout = load_recipe("r1-qwen-7b"), load_recipe("sprout-r1")
     stage = recipe.stage
     (warning,) = plan.plan(recipe).warnings
-    assert warning.startswith("stage.r1: steps = 1700 is not a multiple")  # they are the paper's
+    assert warning.startswith("stage.r1: steps = 1700 is not a multiple")  # the paper's numbers
     students = [name for name in sprout.stage if name.split("_")[0] in ("small", "medium", "large")]
     common = [name for name in sprout.stage if name not in students]
     assert list(stage)[: len(common)] == common
@@ -71,11 +72,11 @@ def test_it_has_the_papers_values_and_the_stages_of_sprout_r1() -> None:
 
 
 def taught_base(problems: list[dict], directory: Path) -> Path:
-    """A random Qwen that has learnt to say SAID to whatever stands in R1-Zero's template."""
+    """Train a random Qwen to respond with RESPONSE to every prompt in R1-Zero's template."""
     student("qwen", problems, directory)
     model, tokenizer = (cls.from_pretrained(directory) for cls in (AutoModelForCausalLM, PreTrainedTokenizerFast))
-    prompts = [tokenizer.encode(R1_ZERO_TEMPLATE.replace("{question}", p["question"])) for p in problems[:4]]
-    said = [*tokenizer.encode(SAID), tokenizer.eos_token_id]
+    prompts = [tokenizer.encode(R1_ZERO_TEMPLATE.replace("{question}", p["question"])) for p in problems]
+    said = [*tokenizer.encode(RESPONSE), tokenizer.eos_token_id]
     longest = max(map(len, prompts))
     ids = torch.tensor([[0] * (longest - len(p)) + p + said for p in prompts])
     labels = ids.clone()
@@ -94,15 +95,18 @@ def taught_base(problems: list[dict], directory: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def same_answer(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rows = [row for row in read_rows(shared_data / "gsm8k" / "train.jsonl") if row["answer"].endswith(f"#### {ANSWER}")]
+def same_answer(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The 16 shortest problems with the answer ANSWER."""
+    if data_dir == SHARED and not os.environ.get("R1KIT_TEST_ALL"):
+        pytest.skip("takes minutes: set R1KIT_TEST_ALL=1 to run it on public data too")
+    rows = [row for row in read_rows(data_dir / "gsm8k" / "train.jsonl") if row["answer"].endswith(f"#### {ANSWER}")]
     path = tmp_path_factory.mktemp("same") / "train.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in sorted(rows, key=lambda r: len(r["question"]))[:16]))
     return path
 
 
-class Helper(BaseHTTPRequestHandler):
-    """Rewrites to one of four texts, prefers, and declares safe: all by hash, so always the same."""
+class Service(BaseHTTPRequestHandler):
+    """Rewrites, compares and judges safety by the hash of the texts, so replies are deterministic."""
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"][0]["content"]
@@ -110,61 +114,62 @@ class Helper(BaseHTTPRequestHandler):
         hashes = [hashlib.sha256(text.encode()).digest() for text in texts]
         one, last = hashes[1], hashes[-1]
         opening = ("It is", "I get", "So it is", "That makes")[hashes[0][0] % 4]
-        said = f"<think>\nI count all of them.\n</think>\n{opening} \\boxed{{{ANSWER}}}."
+        reply = f"<think>\nI count all of them.\n</think>\n{opening} \\boxed{{{ANSWER}}}."
         if "Two assistants" in asked:
-            said = "Verdict: equal" if one == last else f"Verdict: {'first' if one > last else 'second'} much better"
+            reply = "Verdict: equal" if one == last else f"Verdict: {'first' if one > last else 'second'} much better"
         elif "safe" in asked.splitlines()[0]:
-            said = "Verdict: safe" if last[0] % 2 else "Verdict: unsafe"
+            reply = "Verdict: safe" if last[0] % 2 else "Verdict: unsafe"
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(json.dumps({"choices": [{"message": {"content": said}}]}).encode())
+        self.wfile.write(json.dumps({"choices": [{"message": {"content": reply}}]}).encode())
 
     def log_message(self, *_: object) -> None: ...
 
 
 @pytest.fixture
-def helper() -> Iterator[str]:
-    """A recipe's table for the server."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Helper) as server:
+def service() -> Iterator[str]:
+    """The server as a table of a recipe."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Service) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f'{{base_url = "http://127.0.0.1:{server.server_port}/v1", model = "helper"}}'
+        yield f'{{base_url = "http://127.0.0.1:{server.server_port}/v1", model = "service"}}'
         server.shutdown()
 
 
-def overrides(shared_data: Path, prompts: Path, bases: dict[str, Path], helper: str) -> list[str]:
-    test = f'[{{source = "{shared_data}/%s", limit = 2}}]'
+def overrides(data_dir: Path, prompts: Path, bases: dict[str, Path], service: str) -> list[str]:
+    test = f'[{{source = "{data_dir}/%s", limit = 2}}]'
     benchmarks = f"{{reasoning = {test % 'math/math500.jsonl'}, general = {test % 'mmlu_pro/sample.jsonl'}}}"
     general = '{prompts = ["%s"], rewards = {%s = 1.0, format = 1.0}}'
     by_name: dict[str, dict[str, Any]] = {
-        "cold_data": {"rewriter": helper},
+        "cold_data": {"rewriter": service},
         "dev1": {"epochs": 40},
         "rs_data": {"data": '["world:talk"]', "temperature": 0.5},
         "dev3": {"epochs": 40},
-        "helpful_pairs": {"temperature": 1.2, "samples": 8, "judge": helper},
-        "safety_labels": {"judge": helper},
+        "helpful_pairs": {"temperature": 1.2, "samples": 8, "judge": service},
+        "safety_labels": {"judge": service},
         "r1": {"general_steps": 1, "general": f"[{general % (prompts, 'helpful')}, {general % (prompts, 'safety')}]"},
     }
-    found = []
+    texts = []
     for name, stage in load_recipe("r1-qwen-7b").stage.items():
-        keys = dict(SHRUNK[stage.kind])
+        keys = dict(SMALL[stage.kind])
         if stage.model in bases:
             keys["model"] = json.dumps(str(bases[stage.model]))
         if stage.kind in ("evaluate", "curate"):
             keys["benchmarks"] = benchmarks
         if stage.kind in ("rl", "curate"):
             keys["prompts"] = json.dumps([str(prompts)])
-        found += [f"stage.{name}.{key}={value}" for key, value in {**keys, **by_name.get(name, {})}.items()]
-    return found
+        texts += [f"stage.{name}.{key}={value}" for key, value in {**keys, **by_name.get(name, {})}.items()]
+    return texts
 
 
-def test_shrunk_it_runs_on_real_problems(shared_data: Path, same_answer: Path, helper: str, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_all_stages_run(data_dir: Path, same_answer: Path, service: str, tmp_path: Path) -> None:
     problems = list(read_rows(same_answer))
     bases = {"Qwen/Qwen2.5-7B": taught_base(problems, tmp_path / "7b")}
     bases |= dict.fromkeys(
         ("Qwen/Qwen2.5-Math-1.5B", "Qwen/Qwen2.5-Math-7B"), student("qwen", problems, tmp_path / "q")
     )
     bases["meta-llama/Llama-3.1-8B"] = student("llama", problems, tmp_path / "llama")
-    sets = overrides(shared_data, same_answer, bases, helper)
+    sets = overrides(data_dir, same_answer, bases, service)
     command = [sys.executable, "-m", "r1kit", "run", "r1-qwen-7b", "--run-dir", str(tmp_path / "run"), "--json"]
     command += [part for text in sets for part in ("--set", text)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -1,4 +1,4 @@
-"""The recipe of the whole R1: checked without torch, and run from the base to the students with everything shrunk."""
+"""The recipe sprout-r1: its values, the check without torch, and a run of all stages with few steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from r1kit.recipe import load_recipe
 
 EASY = '[{source = "world:arithmetic", max_level = 1, limit = 48}]'
 FEW = '{general = [{source = "world:talk", split = "held_out", limit = 3}]}'
-SHRUNK: dict[str, dict[str, Any]] = {  # by kind of stage
+SMALL: dict[str, dict[str, Any]] = {  # by kind of stage
     "evaluate": {"benchmarks": FEW, "samples": 2, "max_completion_length": 24},
     "rl": {"prompts": EASY, "steps": 2, "prompts_per_step": 4, "num_generations": 2, "max_completion_length": 40}
     | {"learning_rate": 1e-6, "save_every": 1},
@@ -26,7 +26,7 @@ SHRUNK: dict[str, dict[str, Any]] = {  # by kind of stage
 }
 BY_NAME: dict[str, dict[str, Any]] = {
     "cold_data": {"samples": 8},
-    "dev1": {"epochs": 12, "learning_rate": 2e-3},  # so that there is something to sample in the readable format
+    "dev1": {"epochs": 12, "learning_rate": 2e-3},  # enough to sample the readable format
     "dev3": {"epochs": 6, "learning_rate": 2e-3},
     "helpful_pairs": {"prompts": '[{source = "world:talk", limit = 60}]', "max_completion_length": 40},
     "safety_labels": {"prompts": '[{source = "world:safety", limit = 10}]', "max_completion_length": 40},
@@ -35,14 +35,14 @@ BY_NAME: dict[str, dict[str, Any]] = {
 
 
 def overrides() -> list[str]:
-    found = []
+    texts = []
     for name, stage in load_recipe("sprout-r1").stage.items():
-        keys = SHRUNK[stage.kind] | BY_NAME.get(name, {})
-        found += [f"stage.{name}.{key}={value}" for key, value in keys.items()]
-    return found
+        keys = SMALL[stage.kind] | BY_NAME.get(name, {})
+        texts += [f"stage.{name}.{key}={value}" for key, value in keys.items()]
+    return texts
 
 
-def test_it_is_checked_without_torch() -> None:
+def test_recipe_is_checked_without_torch() -> None:
     code = (
         "import sys\nfrom r1kit import plan, recipe\n"
         "planned = plan.plan(recipe.load_recipe('sprout-r1'))\n"
@@ -55,7 +55,7 @@ def test_it_is_checked_without_torch() -> None:
     assert "cold_data (curate" in done.stdout and "safety (preference" in done.stdout
 
 
-def test_the_papers_values_that_do_not_depend_on_scale() -> None:
+def test_recipe_has_the_papers_values_that_do_not_depend_on_scale() -> None:
     stage = load_recipe("sprout-r1").stage
     assert all(stage[name].model == "sprout-base" for name in ("zero", "dev1", "dev3")), "SFT starts from the base"
     assert stage["cold_data"].model == "zero" and stage["rs_data"].model == "dev2" and stage["r1"].model == "dev3"
@@ -70,20 +70,21 @@ def test_the_papers_values_that_do_not_depend_on_scale() -> None:
     assert sorted(set(students)) == ["llama", "qwen2"]
 
 
-def test_shrunk_it_runs_from_the_base_to_the_students(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_all_stages_run(tmp_path: Path) -> None:
     sets = [part for text in overrides() for part in ("--set", text)]
     command = [sys.executable, "-m", "r1kit", "run", "sprout-r1", "--run-dir", str(tmp_path / "run"), "--json", *sets]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     stages = tmp_path / "run" / "stages"
-    made = {path.parent.name for path in stages.glob("*/artifact.json")}
-    assert made == set(load_recipe("sprout-r1").stage)
+    finished = {path.parent.name for path in stages.glob("*/artifact.json")}
+    assert finished == set(load_recipe("sprout-r1").stage)
     lineage = json.loads((stages / "r1" / "artifact.json").read_text())["parents"]
     assert set(lineage) == {"dev3", "helpful", "safety"}
     rows = [json.loads(line) for line in (stages / "r1" / "metrics.jsonl").read_text().splitlines()]
     general = {"rewards/helpful/mean", "rewards/safety/mean"}
-    assert not general & set(rows[0]) and general & set(rows[1]), "preference rewards only in the last steps"
+    assert not general & set(rows[0]) and general & set(rows[1]), "general prompts only in the last steps"
     card = json.loads((stages / "rs_data" / "data" / "card.json").read_text())
     assert card["kept"] and card["mixed_in"] and card["rejected"]
     cold = [json.loads(line) for line in (stages / "cold_data" / "data" / "kept.jsonl").read_text().splitlines()]
