@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerBase
 
 from r1kit.config import PromptSource, Template
 from r1kit.data.pack import Document
-from r1kit.data.problems import QUESTION_FIELDS, hub_rows
+from r1kit.data.problem_rows import QUESTION_FIELDS
+from r1kit.data.problems import hub_rows
 from r1kit.data.response import split_response
 from r1kit.data.store import READERS, DataError, read_rows
 from r1kit.data.template import opens_think, render_chat, render_prompt

@@ -1,10 +1,15 @@
+"""Loading problems from files, worlds and the hub, and drawing them in epochs."""
+
+from __future__ import annotations
+
 import json
 from collections import Counter
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from paths import SHARED
+from public_data import fixture_and_shared
 
 from r1kit.config import PromptSource
 from r1kit.data.problems import PromptStream, load_problems
@@ -12,7 +17,7 @@ from r1kit.data.store import DataError, read_rows, write_jsonl
 from r1kit.types import Problem
 
 
-def load(tmp_path, *rows, **options):
+def load(tmp_path: Path, *rows: dict, **options: object) -> list[Problem]:
     path = tmp_path / "rows.jsonl"
     write_jsonl(path, rows)
     return load_problems([PromptSource(source=str(path), **options)])
@@ -29,39 +34,41 @@ def load(tmp_path, *rows, **options):
         ({"prompt": "Q", "ground_truth": 7, "answer": None}, "Q", "7", 0),
     ],
 )
-def test_rows_of_common_shapes_are_problems_as_they_are(tmp_path, row, question, answer, level):
+def test_common_row_formats(tmp_path: Path, row: dict, question: str, answer: str, level: int) -> None:
     (problem,) = load(tmp_path, row)
     assert (problem.question, problem.answer, problem.level) == (question, answer, level)
     assert problem.verifier == ("choice" if {"options", "choices"} & {key.lower() for key in row} else "math")
 
 
-def test_countdown_rows(tmp_path):
+def test_countdown_rows(tmp_path: Path) -> None:
     (problem,) = load(tmp_path, {"nums": [3, 4], "target": 12})
     assert problem.verifier == "countdown" and problem.extra == {"numbers": [3, 4], "target": 12}
     assert "3, 4" in problem.question and "12" in problem.question
 
 
-def test_identity_language_and_duplicates(tmp_path):
-    one, zh = load(
+def test_id_language_and_duplicates(tmp_path: Path) -> None:
+    english, chinese = load(
         tmp_path,
         {"question": "a", "answer": "1"},
         {"question": "a", "answer": "1"},
         {"question": "几个？", "answer": "1"},
     )
-    again = load(tmp_path, {"problem": "a", "target": "1", "other": 0})[0]
-    assert (one.id, one.language, zh.language) == (again.id, "en", "zh") and one.id != zh.id
-    assert one.id == "05a9c569a185ac60"  # identities are stored in runs: they must not change
+    same = load(tmp_path, {"problem": "a", "target": "1", "other": 0})[0]
+    assert (english.id, english.language, chinese.language) == (same.id, "en", "zh") and english.id != chinese.id
+    assert english.id == "05a9c569a185ac60"  # ids are stored in runs, so they must not change
 
 
-def test_levels_and_limit(tmp_path):
+def test_level_range_and_limit(tmp_path: Path) -> None:
     rows = [{"question": f"q{i}", "answer": "1", "level": i % 5} for i in range(20)]
-    found = load(tmp_path, *rows, min_level=2, max_level=3, limit=3)
-    assert [p.question for p in found] == ["q2", "q3", "q7"]
+    problems = load(tmp_path, *rows, min_level=2, max_level=3, limit=3)
+    assert [problem.question for problem in problems] == ["q2", "q3", "q7"]
     with pytest.raises(DataError, match="no problem of level 7 to 9"):
         load(tmp_path, *rows, min_level=7, max_level=9)
 
 
-def test_rows_without_an_answer_are_left_out_aloud_and_rows_without_the_field_are_errors(tmp_path, capsys):
+def test_rows_without_final_answer_are_left_out_with_a_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = [
         {"question": "q", "answer": None},
         {"question": "q", "answer": "a long proof " * 50},
@@ -69,45 +76,62 @@ def test_rows_without_an_answer_are_left_out_aloud_and_rows_without_the_field_ar
     ]
     assert len(load(tmp_path, *rows)) == 1
     assert "2 rows without final answer left out" in capsys.readouterr().err
-    with pytest.raises(DataError, match=r"row 2: found the fields text, answer; wanted .*question, problem"):
-        load(tmp_path, rows[2], {"text": "q", "answer": "1"})
-    with pytest.raises(DataError, match="row 1"):
-        load(tmp_path, {"question": [{"role": "user"}], "answer": "1"})
 
 
-def test_worlds_and_unknown_sources():
-    assert {p.family for p in load_problems([PromptSource(source="world:arithmetic", limit=4)])} == {"arithmetic"}
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"text": "q", "answer": "1"}, r"row 1: the fields are text, answer: must be .*question, problem"),
+        ({"question": "q"}, "row 1: the fields are question"),
+        ({"question": [{"role": "user"}], "answer": "1"}, "row 1: .* a question as text"),
+    ],
+)
+def test_rows_without_the_needed_fields_are_refused(tmp_path: Path, row: dict, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load(tmp_path, row)
+
+
+def test_worlds_and_unknown_sources() -> None:
+    problems = load_problems([PromptSource(source="world:arithmetic", limit=4)])
+    assert {problem.family for problem in problems} == {"arithmetic"}
     with pytest.raises(ValueError, match="arithmetic"):
         load_problems([PromptSource(source="world:arithmetics")])
-    with pytest.raises(DataError, match="neither a local file nor a dataset .* works offline"):
+    with pytest.raises(DataError, match=r"neither a local file nor a dataset .* works offline"):
         load_problems([PromptSource(source="no such/set at all/anywhere")])
 
 
-def test_files_round_trip_and_name_their_faults(tmp_path):
+def test_file_formats_round_trip(tmp_path: Path) -> None:
     rows = [{"question": "几 {x}\u2028", "answer": "1"}, {"question": "b", "answer": "2"}]
     write_jsonl(tmp_path / "a.jsonl", rows)
     (tmp_path / "a.json").write_text(json.dumps(rows))
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     assert all(list(read_rows(tmp_path / f"a{suffix}")) == rows for suffix in (".jsonl", ".json", ".parquet"))
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
-
-    (tmp_path / "bad.jsonl").write_text('{"question": "a"}\n\n{"question": "b", "answer: 1}\n')
-    with pytest.raises(DataError, match=r"(?s)bad.jsonl, line 3: .*near: .*answer: 1.*repair or delete"):
-        list(read_rows(tmp_path / "bad.jsonl"))
-    (tmp_path / "bad.jsonl").write_bytes(b'{"question": "\xff"}\n')
-    with pytest.raises(DataError, match="line 1"):
-        list(read_rows(tmp_path / "bad.jsonl"))
-    (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
-    for name, message in [
-        ("bad.parquet", "not a Parquet"),
-        ("a.jsnl", "did you mean .*a.json"),
-        ("a.txt", "no such file"),
-    ]:
-        with pytest.raises(DataError, match=message):
-            list(read_rows(tmp_path / name))
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [], "no temporary files are left"
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "bad.jsonl",
+            b'{"question": "a"}\n\n{"question": "b", "answer: 1}\n',
+            r"(?s)bad.jsonl, line 3: .*near: .*answer: 1.*repair or delete",
+        ),
+        ("bad.jsonl", b'{"question": "\xff"}\n', "line 1"),
+        ("bad.parquet", b"PAR1 no", "not a readable Parquet"),
+        ("a.jsnl", None, r"did you mean .*a.json"),
+        ("a.txt", None, "no such file"),
+    ],
+)
+def test_unreadable_files_are_refused(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+    (tmp_path / "a.json").write_text("[]")
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        list(read_rows(tmp_path / name))
+
+
+def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     write_jsonl(path, [{"a": 1}])
     with pytest.raises(TypeError):
@@ -115,24 +139,42 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert list(read_rows(path)) == [{"a": 1}]
 
 
-def test_the_prompt_stream_is_a_pure_function_of_seed_and_cursor():
+def test_prompt_stream_is_a_pure_function_of_seed_and_cursor() -> None:
     problems = [Problem(id=f"p{i}", question="", answer="") for i in range(7)]
-    whole = PromptStream(problems, seed=1).take(0, 35)
+    expected = PromptStream(problems, seed=1).take(0, 35)
     stream = PromptStream(problems, seed=1)
     for cursor in (29, 3, 12, 0):  # in any order, across epochs
-        assert stream.take(cursor, 6) == whole[cursor : cursor + 6]
-    epochs = [tuple(p.id for p in whole[i : i + 7]) for i in range(0, 35, 7)]
-    assert all(Counter(epoch) == Counter(p.id for p in problems) for epoch in epochs)
-    assert len(set(epochs)) > 3 and whole != PromptStream(problems, seed=2).take(0, 35)
+        assert stream.take(cursor, 6) == expected[cursor : cursor + 6]
+    assert expected != PromptStream(problems, seed=2).take(0, 35)
+
+
+def test_prompt_stream_shuffles_every_epoch() -> None:
+    problems = [Problem(id=f"p{i}", question="", answer="") for i in range(7)]
+    ids = [problem.id for problem in PromptStream(problems, seed=1).take(0, 35)]
+    epochs = [tuple(ids[i : i + 7]) for i in range(0, 35, 7)]
+    assert all(Counter(epoch) == Counter(problem.id for problem in problems) for epoch in epochs)
+    assert len(set(epochs)) > 3
+
+
+def test_prompt_stream_needs_problems() -> None:
     with pytest.raises(ValueError, match="no problems"):
         PromptStream([], 0)
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="needs shared data")
-@pytest.mark.parametrize(
-    ("name", "count"),
-    [("gsm8k/train", 7473), ("math/math500", 500), ("math/train", 7470), ("aime/2024", 30), ("cmath/test", 600)],
-)
-def test_public_sets_load_as_they_are(name, count):
-    problems = load_problems([PromptSource(source=str(SHARED / f"{name}.jsonl"))])
-    assert len(problems) == count and len({p.id for p in problems}) == count
+PUBLIC = {  # file -> (problems in the public set, in the fixture)
+    "gsm8k/train.jsonl": (7473, 3),
+    "math/math500.jsonl": (500, 3),
+    "math/train.jsonl": (7470, 2),
+    "aime/2024.jsonl": (30, 2),
+    "cmath/test.jsonl": (600, 2),
+}
+
+
+@fixture_and_shared("problems", *PUBLIC)
+def test_public_data_sets_load_unchanged(path: Path) -> None:
+    problems = load_problems([PromptSource(source=str(path))])
+    sizes = PUBLIC[f"{path.parent.name}/{path.name}"]
+    assert len(problems) == sizes["fixtures" in path.parts] and len({problem.id for problem in problems}) == len(
+        problems
+    )
+    assert all(problem.answer and "\n" not in problem.answer for problem in problems)

@@ -1,0 +1,110 @@
+r"""Turn rows of public data sets into problems. Fields are recognized by name, in any case.
+
+question   question, problem, prompt or query
+answer     answer, final_answer, ground_truth, target or solution: a short text, or a worked solution that ends in
+           GSM8K's `#### ANSWER` or MATH's \boxed{ANSWER}
+options    options or choices make the problem multiple choice; the answer is a letter, or an index from 0
+numbers    numbers or nums with a target make it a countdown problem
+optional   level, difficulty, family, subject, type, category, target_language, verifier, extra
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from string import ascii_uppercase
+from typing import Any
+
+from r1kit.data.response import find_boxes
+from r1kit.data.store import DataError
+from r1kit.types import Problem
+
+# The first field that is present is used.
+QUESTION_FIELDS = ("question", "problem", "prompt", "query")
+ANSWER_FIELDS = ("answer", "final_answer", "ground_truth", "target", "solution")
+LEVEL_FIELDS = ("level", "difficulty")
+FAMILY_FIELDS = ("family", "subject", "type", "category")
+NUMBERS_FIELDS = ("numbers", "nums")
+OPTIONS_FIELDS = ("options", "choices")
+
+MAX_ANSWER = 200  # characters; a longer text is a worked solution without a marked result
+COUNTDOWN_QUESTION = (
+    "Write an expression that equals {target} out of the numbers {numbers}, each used exactly once, "
+    "with + - * / and parentheses only."
+)
+_HAN = re.compile("[\u4e00-\u9fff]")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+
+
+def to_problem(row: Mapping[str, Any], where: str, family: str, answered: bool = True) -> Problem | None:
+    """Return a row as a problem; None if its question is blank, or if it has no final answer.
+
+    Args:
+        row: The row.
+        where: Its location, for error messages.
+        family: The family of rows that do not name one.
+        answered: Whether a final answer is required.
+
+    Raises:
+        DataError: A field is missing or is not text.
+    """
+    fields = {key.lower(): value for key, value in row.items()}
+    verifier, extra = fields.get("verifier") or "math", fields.get("extra") or {}
+    question, answer = _first(fields, QUESTION_FIELDS), _first(fields, ANSWER_FIELDS)
+    numbers = _first(fields, NUMBERS_FIELDS)
+    if isinstance(numbers, list) and fields.get("target") is not None:
+        verifier, extra = "countdown", {"numbers": numbers, "target": fields["target"]}
+        answer = fields["target"]
+        question = question or COUNTDOWN_QUESTION.format(target=answer, numbers=", ".join(map(str, numbers)))
+    is_missing = not question and fields.keys().isdisjoint(QUESTION_FIELDS)
+    is_missing = is_missing or (answered and fields.keys().isdisjoint(ANSWER_FIELDS))
+    if is_missing or not isinstance(question, str | None) or not isinstance(answer, str | int | float | None):
+        raise DataError(
+            f"{where}: the fields are {', '.join(row) or '(none)'}: must be a question as text in one of "
+            f"{', '.join(QUESTION_FIELDS)} and an answer in one of {', '.join(ANSWER_FIELDS)}, or numbers and target"
+        )
+    options = _first(fields, OPTIONS_FIELDS)
+    if isinstance(options, list) and isinstance(answer, int):
+        answer = ascii_uppercase[answer] if 0 <= answer < len(options) else None
+    final = "" if answer is None else final_answer(str(answer))
+    if (answered and not final) or not question or not question.strip():
+        return None
+    if isinstance(fields.get("body"), str):  # SVAMP has the story and its question in two fields
+        question = f"{fields['body']} {question}"
+    if isinstance(options, list):
+        question = "\n".join([question, *map("{}. {}".format, ascii_uppercase, options)])
+        verifier, extra = fields.get("verifier") or "choice", {"options": options, **extra}
+    return Problem(
+        id=hashlib.sha256(f"{question}\0{final}".encode()).hexdigest()[:16],
+        question=question,
+        answer=final,
+        verifier=verifier,
+        level=_level(_first(fields, LEVEL_FIELDS)),
+        family=str(_first(fields, FAMILY_FIELDS) or family),
+        language=str(fields.get("target_language") or ("zh" if _HAN.search(question) else "en")),
+        extra=extra,
+    )
+
+
+def final_answer(solution: str) -> str:
+    r"""Return the text after GSM8K's `####`, in MATH's last `\boxed`, or a short single line; "" for any other text."""
+    text = solution.strip()
+    if "####" in text:
+        text = text.rpartition("####")[2].strip()
+    elif boxes := find_boxes(text):
+        text = boxes[-1]
+    elif "\n" in text or len(text) > MAX_ANSWER:
+        return ""
+    return text
+
+
+def _first(fields: Mapping[str, Any], names: Sequence[str]) -> Any:
+    return next((fields[name] for name in names if fields.get(name) is not None), None)
+
+
+def _level(value: object) -> int:
+    """Return the integer part of a level such as "Level 3" (MATH) or 4.5 (DeepMath); 0 without a number."""
+    number = _NUMBER.search(str(value))
+    return math.floor(float(number[0])) if number else 0
