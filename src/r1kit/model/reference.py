@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from r1kit.errors import UserError, nearest
+from r1kit.run_dir import RunDir, StageDir
 
 ASSETS = Path(__file__).parents[1] / "assets"
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
@@ -28,10 +29,10 @@ def local_model(reference: str) -> Path | None:
     path = Path(reference).expanduser()
     if not path.is_dir():
         return None
-    for candidate in (path, path / "model"):
+    for candidate in (path, StageDir(path).model):
         if (candidate / "config.json").is_file():
             return candidate
-    stages = sorted(str(p.parent.parent) for p in path.glob("stages/*/model/config.json"))
+    stages = sorted(str(p.parent.parent) for p in RunDir(path).stages.glob("*/model/config.json"))
     advice = f"; did you mean {' or '.join(stages)}?" if stages else ": give the directory of a Hugging Face checkpoint"
     raise UserError(f"{reference}: this directory has no config.json{advice}")
 

@@ -15,6 +15,7 @@ from r1kit.config import STAGE_KINDS, Location, Recipe
 from r1kit.recipe.checks import cross_checks
 from r1kit.recipe.errors import Mistake, RecipeError, explain, unknown
 from r1kit.recipe.overrides import override
+from r1kit.run_dir import RunDir
 
 INSTALLED = Path(__file__).parents[1] / "recipes"
 CHECKOUT = Path(__file__).parents[3] / "recipes"  # in an editable install
@@ -113,6 +114,6 @@ def _written_at(data: Mapping[str, Any], location: Location) -> Location:
 
 def _folder(path: Path) -> Path:
     """Return the directory for custom rewards: for RUN/recipe.toml, the original recipe's directory."""
-    lineage = path.parent / "lineage.json"
+    lineage = RunDir(path.parent).lineage
     folder = files.read_json(lineage).get("folder") if lineage.is_file() else None
     return Path(folder) if folder else path.parent.resolve()

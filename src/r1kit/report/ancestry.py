@@ -10,6 +10,7 @@ from typing import Any
 from r1kit.console import duration
 from r1kit.errors import UserError, nearest
 from r1kit.files import read_json
+from r1kit.run_dir import RunDir
 
 CODE = ("r1kit", "source", "commit", "python", "versions")
 MACHINE = ("platform", "cpu", "threads", "device", "dtype")
@@ -23,13 +24,14 @@ def trace(run_dir: Path, stage: str | None = None) -> dict[str, Any]:
     The keys are "run", "recipe", "seed", "code", "machine", "changes", "stages" in the recipe's order, and "roots": the
     models, records and problems from outside the run. UserError if `run_dir` is not a run directory or lacks the stage.
     """
-    if not (run_dir / "recipe.toml").is_file() or not (run_dir / "lineage.json").is_file():
+    paths = RunDir(run_dir)
+    if not paths.recipe.is_file() or not paths.lineage.is_file():
         raise UserError(
             f"{run_dir} is not a run directory: it lacks recipe.toml or lineage.json. Pass a directory such as "
             "runs/sprout-zero"
         )
-    configs = tomllib.loads((run_dir / "recipe.toml").read_text(encoding="utf-8"))["stage"]
-    lineage = read_json(run_dir / "lineage.json")
+    configs = tomllib.loads(paths.recipe.read_text(encoding="utf-8"))["stage"]
+    lineage = read_json(paths.lineage)
     if stage is not None and stage not in configs:
         close = nearest(stage, configs)
         hint = f"did you mean {close}? " if close else ""
@@ -82,9 +84,9 @@ def ancestors(stage: str, configs: Mapping[str, Any]) -> set[str]:
 
 
 def _stage(run_dir: Path, name: str, configs: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
-    published = run_dir / "stages" / name / "artifact.json"
-    artifact = read_json(published) if published.is_file() else {}
-    state = "done" if artifact else "begun" if (run_dir / "stages" / name).is_dir() else "not started"
+    paths = RunDir(run_dir).stage(name)
+    artifact = read_json(paths.artifact) if paths.is_finished else {}
+    state = "done" if artifact else "begun" if paths.path.is_dir() else "not started"
     known = {} if state == "not started" else {**record, **artifact}
     return {
         "name": name,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from r1kit.errors import UserError
+from r1kit.run_dir import RunDir, StageDir
 
 ROLLOUT_STEPS = 12  # logged steps shown per stage, including the first and the last
 SAMPLES_KEPT = 2  # answers shown per benchmark problem
@@ -74,22 +75,22 @@ def is_number(value: object) -> TypeGuard[float]:
 
 def collect(run_dir: Path) -> Run:
     """Read `run_dir`. UserError if it is not a run directory."""
-    if not (run_dir / "recipe.toml").is_file() and not (run_dir / "stages").is_dir():
+    paths = RunDir(run_dir)
+    if not paths.recipe.is_file() and not paths.stages.is_dir():
         raise UserError(
             f"{run_dir} is not a run directory: it has neither recipe.toml nor stages/. "
             "Pass the directory that `r1kit run` printed at its end, e.g. runs/sprout-zero."
         )
     notes: list[str] = []
-    text, recipe = _read_recipe(run_dir, notes)
+    text, recipe = _read_recipe(paths.recipe, notes)
     planned = recipe["stage"] if isinstance(recipe.get("stage"), dict) else {}
-    names = [*planned, *(n for n in _stage_dirs(run_dir) if n not in planned)]
+    names = [*planned, *(n for n in _stage_names(paths.stages) if n not in planned)]
     stages = tuple(_read_stage(run_dir, name, planned.get(name), notes) for name in names)
-    lineage = _read_json(run_dir / "lineage.json", run_dir, notes)
+    lineage = _read_json(paths.lineage, run_dir, notes)
     return Run(str(recipe.get("name") or run_dir.resolve().name), text, lineage, stages, tuple(notes))
 
 
-def _read_recipe(run_dir: Path, notes: list[str]) -> tuple[str, dict[str, Any]]:
-    path = run_dir / "recipe.toml"
+def _read_recipe(path: Path, notes: list[str]) -> tuple[str, dict[str, Any]]:
     if not path.is_file():
         notes.append("recipe.toml is missing, so the stages are in alphabetical order.")
         return "", {}
@@ -101,30 +102,29 @@ def _read_recipe(run_dir: Path, notes: list[str]) -> tuple[str, dict[str, Any]]:
         return text, {}
 
 
-def _stage_dirs(run_dir: Path) -> list[str]:
-    stages = run_dir / "stages"
+def _stage_names(stages: Path) -> list[str]:
     visible = (p.name for p in stages.iterdir() if p.is_dir() and not p.name.startswith(".")) if stages.is_dir() else ()
     return sorted(visible)
 
 
 def _read_stage(run_dir: Path, name: str, planned: object, notes: list[str]) -> Stage:
-    here = run_dir / "stages" / name
-    artifact = _as_dict(_read_json(here / "artifact.json", run_dir, notes))
+    paths = RunDir(run_dir).stage(name)
+    artifact = _as_dict(_read_json(paths.artifact, run_dir, notes))
     config = {**_as_dict(planned), **_as_dict(artifact.get("config"))}
-    rollouts, steps_left_out = _read_rollouts(here / "rollouts", run_dir, notes)
-    samples, samples_left_out = _read_samples(here / "data" / "samples.jsonl", run_dir, notes)
-    failure = here / "error.txt"
-    error = failure.read_text(encoding="utf-8", errors="replace") if failure.is_file() and not artifact else ""
+    rollouts, steps_left_out = _read_rollouts(paths.rollouts, run_dir, notes)
+    samples, samples_left_out = _read_samples(paths.samples, run_dir, notes)
+    failed = paths.error.is_file() and not artifact
+    error = paths.error.read_text(encoding="utf-8", errors="replace") if failed else ""
     return Stage(
         name=name,
         kind=str(artifact.get("kind") or config.get("kind") or "stage"),
-        state="done" if artifact else "failed" if error else "under way" if here.is_dir() else "not started",
+        state="done" if artifact else "failed" if error else "under way" if paths.path.is_dir() else "not started",
         config=config,
         artifact=artifact,
-        metrics=_read_metrics(here / "metrics.jsonl", run_dir, notes),
+        metrics=_read_metrics(paths, run_dir, notes),
         rollouts=rollouts,
         rollouts_left_out=steps_left_out,
-        results=_read_results(here / "data" / "results.json", run_dir, notes),
+        results=_read_results(paths.results, run_dir, notes),
         samples=samples,
         samples_left_out=samples_left_out,
         error=error,
@@ -174,15 +174,15 @@ def read_jsonl(path: Path, run_dir: Path, notes: list[str]) -> Iterator[Row]:
                 notes.append(f"{path.relative_to(run_dir)} line {number} is not an object and is left out.")
 
 
-def _read_metrics(path: Path, run_dir: Path, notes: list[str]) -> tuple[Row, ...]:
+def _read_metrics(paths: StageDir, run_dir: Path, notes: list[str]) -> tuple[Row, ...]:
     """Return the rows by step, with timings. Of a step logged twice, by a resumed run, the later row counts."""
     by_step: dict[float, Row] = {}
-    for row in read_jsonl(path, run_dir, notes):
+    for row in read_jsonl(paths.metrics, run_dir, notes):
         if is_number(row.get("step")):
             by_step[row["step"]] = row
         else:
-            notes.append(f"{path.relative_to(run_dir)} has a line without a step number, which is left out.")
-    for row in read_jsonl(path.with_name("timings.jsonl"), run_dir, notes):
+            notes.append(f"{paths.metrics.relative_to(run_dir)} has a line without a step number, which is left out.")
+    for row in read_jsonl(paths.timings, run_dir, notes):
         if row.get("step") in by_step:
             by_step[row["step"]] |= row
     non_finite: dict[str, list[float]] = {}
@@ -190,10 +190,9 @@ def _read_metrics(path: Path, run_dir: Path, notes: list[str]) -> tuple[Row, ...
         for metric, value in by_step[step].items():
             if value in NOT_FINITE or (isinstance(value, float) and not math.isfinite(value)):
                 non_finite.setdefault(metric, []).append(step)
+    file = paths.metrics.relative_to(run_dir)
     for metric, steps in non_finite.items():
-        notes.append(
-            f"{path.relative_to(run_dir)}: {metric} is NaN or infinite, first at step {steps[0]}, {len(steps)} times."
-        )
+        notes.append(f"{file}: {metric} is NaN or infinite, first at step {steps[0]}, {len(steps)} times.")
     return tuple(by_step[step] for step in sorted(by_step))
 
 

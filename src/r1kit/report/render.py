@@ -27,6 +27,7 @@ from r1kit.report.header import header
 from r1kit.report.plots import LEFT, MAX_POINTS, RIGHT
 from r1kit.report.results import results
 from r1kit.report.sections import curves, notes, sources, warnings
+from r1kit.run_dir import RunDir
 
 PAGE_BYTES = 2_800_000  # completions fill the page up to this size
 QUESTION_SHARE = 0.4  # largest share of the completions' space for the answers of the evaluations
@@ -50,7 +51,7 @@ NO_COMPLETIONS = Completions({}, [], 0, 0, 0, 0)
 def write_report(run_dir: Path) -> Path:
     """Write RUN/report.html and return its path. UserError if `run_dir` is not a run directory."""
     page = render(collect(run_dir), run_dir)
-    path = run_dir / "report.html"
+    path = RunDir(run_dir).report
     write_bytes(path, page.encode("utf-8", "replace"))
     return path
 
