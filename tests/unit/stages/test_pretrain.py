@@ -1,4 +1,4 @@
-"""The pretrain stage goes on from its last checkpoint as if it had not been stopped, and from an earlier model."""
+"""The pretrain stage: resuming, and continuing from an earlier model."""
 
 from __future__ import annotations
 
@@ -31,35 +31,35 @@ def weights(directory: Path) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrain, "TOKENIZER_DOCUMENTS", 300)
     monkeypatch.setattr(pretrain, "SAVE_EVERY", 2)
     monkeypatch.setattr(pretrain, "LOG_EVERY", 1)
 
 
-def test_stopped_and_run_again_it_ends_in_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumed_stage_gives_identical_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = Pretrain(**SIZES, vocab_size=300, architecture=SHAPE)
-    pretrain.run(config, context(tmp_path / "whole"))
+    pretrain.run(config, context(tmp_path / "complete"))
     loss, calls = pretrain.next_token_loss, []
 
-    def stopping(*args: object) -> object:
+    def interrupted(*args: object) -> object:
         calls.append(args)
         if len(calls) == 6:
             raise KeyboardInterrupt
         return loss(*args)
 
-    monkeypatch.setattr(pretrain, "next_token_loss", stopping)
+    monkeypatch.setattr(pretrain, "next_token_loss", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        pretrain.run(config, context(tmp_path / "stopped"))
-    pretrain.run(config, context(tmp_path / "stopped"))
-    assert len(calls) == 6 + 3, "it went on from the checkpoint at step 4"
-    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
-    rows = [json.loads(line) for line in (tmp_path / "stopped/metrics.jsonl").read_text().splitlines()]
+        pretrain.run(config, context(tmp_path / "resumed"))
+    pretrain.run(config, context(tmp_path / "resumed"))
+    assert len(calls) == 6 + 3, "it resumed from the checkpoint of step 4"
+    assert weights(tmp_path / "resumed") == weights(tmp_path / "complete")
+    rows = [json.loads(line) for line in (tmp_path / "resumed/metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(1, 8))
     assert rows[-1]["loss"] < rows[0]["loss"]
 
 
-def test_an_earlier_model_learns_on_with_its_own_tokenizer(tmp_path: Path) -> None:
+def test_earlier_model_keeps_its_tokenizer(tmp_path: Path) -> None:
     pretrain.run(Pretrain(**SIZES, vocab_size=300, architecture=SHAPE), context(tmp_path / "first"))
     config = Pretrain(**SIZES, model="first", corpus="sprout-web")
     pretrain.run(config, context(tmp_path / "second", {"first": tmp_path / "first/model"}))
@@ -68,7 +68,7 @@ def test_an_earlier_model_learns_on_with_its_own_tokenizer(tmp_path: Path) -> No
     assert tokenizers[0] == tokenizers[1]
 
 
-@pytest.mark.parametrize("given", [{}, {"vocab_size": 300}, {"model": "m", "vocab_size": 300}])
-def test_a_beginning_is_one_thing(given: dict) -> None:
+@pytest.mark.parametrize("keys", [{}, {"vocab_size": 300}, {"model": "m", "vocab_size": 300}])
+def test_stage_starts_from_a_model_or_from_an_architecture(keys: dict) -> None:
     with pytest.raises(ValueError, match="architecture and vocab_size"):
-        Pretrain(**SIZES, **given)
+        Pretrain(**SIZES, **keys)

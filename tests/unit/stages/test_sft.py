@@ -1,8 +1,9 @@
-"""The sft stage learns what records say, measures on records it never saw, and resumes to the same bits."""
+"""The sft stage: training, evaluation on held-out records, packing and resuming."""
 
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -30,17 +31,17 @@ def base(tmp_path_factory: pytest.TempPathFactory, make_decoder, tokenizer) -> P
 
 @pytest.fixture
 def records(tmp_path: Path) -> Path:
-    """A word is answered by the one after it."""
-    pairs = [(a, b) for a, b in zip(KEYS, KEYS[1:] + KEYS[:1], strict=True)]
-    thinking = "<think>\n{}\n</think>\n{}"
-    rows = [{"prompt": f"{n}: {a}?", "response": thinking.format(a, b)} for n in range(20) for a, b in pairs]
+    """Records in which the answer to each word is the next word in KEYS."""
+    response = "<think>\n{}\n</think>\n{}"
+    pairs = list(pairwise([*KEYS, KEYS[0]]))
+    rows = [{"prompt": f"{n}: {a}?", "response": response.format(a, b)} for n in range(20) for a, b in pairs]
     write_jsonl(tmp_path / "records.jsonl", rows)
     return tmp_path / "records.jsonl"
 
 
 def config_of(records: Path, **changes: object) -> SFT:
-    given = {"kind": "sft", "model": "base", "data": [str(records)], "context_length": 128, "sequences_per_step": 12}
-    return SFT(**{**given, "epochs": 5, "learning_rate": 1e-2, "warmup_steps": 5, "save_every": 2, **changes})
+    keys = {"kind": "sft", "model": "base", "data": [str(records)], "context_length": 128, "sequences_per_step": 12}
+    return SFT(**{**keys, "epochs": 5, "learning_rate": 1e-2, "warmup_steps": 5, "save_every": 2, **changes})
 
 
 def context(directory: Path, base: Path) -> StageContext:
@@ -51,11 +52,12 @@ def metrics(directory: Path) -> list[dict]:
     return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
 
 
-def untimed(rows: list[dict]) -> list[dict]:
+def without_times(rows: list[dict]) -> list[dict]:
     return [{k: v for k, v in row.items() if k != "tokens_per_second" and not k.startswith("time/")} for row in rows]
 
 
-def test_it_learns_the_answers(tmp_path: Path, base: Path, records: Path) -> None:
+@pytest.mark.slow
+def test_answers_of_the_records_are_learned(tmp_path: Path, base: Path, records: Path) -> None:
     summary = sft.run(config_of(records, epochs=12), context(tmp_path, base))
     assert (summary["records"], summary["held_out"]) == (108, 12) and summary["steps"] == 108
     rows = metrics(tmp_path)
@@ -63,59 +65,62 @@ def test_it_learns_the_answers(tmp_path: Path, base: Path, records: Path) -> Non
     assert rows[-1]["loss"] < 0.1 < 2 < rows[0]["loss"] and summary["eval/loss"] == rows[-1]["eval/loss"] < 0.1
     assert rows[-1]["learning_rate"] < 0.11e-2
     model, tokenizer = AutoModelForCausalLM.from_pretrained(tmp_path / "model"), load_tokenizer(tmp_path / "model")
-    for word, answer in zip(KEYS, KEYS[1:], strict=False):
+    for word, answer in pairwise(KEYS):
         prompt = tokenizer(render_prompt(f"3: {word}?", "chat", tokenizer), return_tensors="pt")
-        said = model.generate(**prompt, do_sample=False, max_new_tokens=40, temperature=None, top_p=None)
-        text = tokenizer.decode(said[0, prompt["input_ids"].shape[1] :])
+        output = model.generate(**prompt, do_sample=False, max_new_tokens=40, temperature=None, top_p=None)
+        text = tokenizer.decode(output[0, prompt["input_ids"].shape[1] :])
         assert text == f"<think>\n{word}\n</think>\n{answer}<|endoftext|>"
 
 
-def test_stopped_and_run_again_it_ends_in_the_same_weights(
+def test_resumed_stage_gives_identical_weights_and_metrics(
     tmp_path: Path, base: Path, records: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = config_of(records, epochs=1)
-    sft.run(config, context(tmp_path / "whole", base))
+    sft.run(config, context(tmp_path / "complete", base))
     loss, calls = sft.answer_loss, []
 
-    def stopping(*args: object) -> torch.Tensor:
+    def interrupted(*args: object) -> torch.Tensor:
         calls.append(args)
         if len(calls) == 12:
             raise KeyboardInterrupt
         return loss(*args)
 
-    monkeypatch.setattr(sft, "answer_loss", stopping)
+    monkeypatch.setattr(sft, "answer_loss", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        sft.run(config, context(tmp_path / "stopped", base))
-    assert len(metrics(tmp_path / "stopped")) < 9
-    sft.run(config, context(tmp_path / "stopped", base))
-    weights = [(tmp_path / name / "model/model.safetensors").read_bytes() for name in ("whole", "stopped")]
+        sft.run(config, context(tmp_path / "resumed", base))
+    assert len(metrics(tmp_path / "resumed")) < 9
+    sft.run(config, context(tmp_path / "resumed", base))
+    weights = [(tmp_path / name / "model/model.safetensors").read_bytes() for name in ("complete", "resumed")]
     assert weights[0] == weights[1]
-    whole, stopped = (untimed(metrics(tmp_path / name)) for name in ("whole", "stopped"))
-    assert whole == stopped and len(whole) == 9
+    complete, resumed = (without_times(metrics(tmp_path / name)) for name in ("complete", "resumed"))
+    assert complete == resumed and len(complete) == 9
 
 
-def test_how_records_are_packed_changes_nothing(tmp_path: Path, base: Path, records: Path) -> None:
-    short = config_of(records, epochs=1, held_out=0)
-    small = type("Small", (SFT,), {"row_tokens": property(lambda self: 60)})(**short.model_dump())
-    for name, config in (("one", short), ("many", small)):
+def test_packing_does_not_change_the_training(tmp_path: Path, base: Path, records: Path) -> None:
+    long_rows = config_of(records, epochs=1, held_out=0)
+    short_rows = type("ShortRows", (SFT,), {"row_tokens": property(lambda self: 60)})(**long_rows.model_dump())
+    for name, config in (("long", long_rows), ("short", short_rows)):
         sft.run(config, context(tmp_path / name, base))
-    one, many = ([row["loss"] for row in metrics(tmp_path / name)] for name in ("one", "many"))
-    assert one == pytest.approx(many, rel=1e-4)
-    packed, alone = (load_model(tmp_path / name / "model", torch.float32, "cpu") for name in ("one", "many"))
-    for a, b in zip(packed.parameters(), alone.parameters(), strict=True):
+    losses = [[row["loss"] for row in metrics(tmp_path / name)] for name in ("long", "short")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    models = [load_model(tmp_path / name / "model", torch.float32, "cpu") for name in ("long", "short")]
+    for a, b in zip(*(model.parameters() for model in models), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-3)
 
 
-def test_conversations_and_the_zero_template(tmp_path: Path, base: Path) -> None:
+def test_conversations_need_the_chat_template(tmp_path: Path, base: Path) -> None:
     turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
     chats = [{"messages": [*turns, {"role": "user", "content": f"{n}?"}, turns[1]]} for n in range(9)]
     write_jsonl(tmp_path / "chats.jsonl", chats)
     sft.run(config_of(tmp_path / "chats.jsonl", epochs=1), context(tmp_path / "a", base))
     with pytest.raises(DataError, match='a conversation of 4 messages needs template = "chat"'):
         sft.run(config_of(tmp_path / "chats.jsonl", template="r1-zero"), context(tmp_path / "b", base))
+
+
+def test_published_tokenizer_has_the_chat_template_of_the_stage(tmp_path: Path, base: Path) -> None:
     write_jsonl(tmp_path / "zero.jsonl", [{"prompt": "hi", "response": "hello"}])
-    sft.run(config_of(tmp_path / "zero.jsonl", template="r1-zero", context_length=512), context(tmp_path / "c", base))
-    published = load_tokenizer(tmp_path / "c" / "model")
+    sft.run(config_of(tmp_path / "zero.jsonl", template="r1-zero", context_length=512), context(tmp_path, base))
+    published = load_tokenizer(tmp_path / "model")
     assert render_prompt("{hi}", "chat", published) == render_prompt("{hi}", "r1-zero", published)
 
 
@@ -128,7 +133,7 @@ def test_conversations_and_the_zero_template(tmp_path: Path, base: Path) -> None
         ({"prompt": "a", "response": "b" * 999}, "none of 1 records fits into 128 tokens"),
     ],
 )
-def test_records_that_cannot_be_learned_are_told(tmp_path: Path, base: Path, row: dict, message: str) -> None:
+def test_unusable_records_are_refused(tmp_path: Path, base: Path, row: dict, message: str) -> None:
     write_jsonl(tmp_path / "records.jsonl", [row])
     with pytest.raises(DataError, match=message):
         sft.run(config_of(tmp_path / "records.jsonl"), context(tmp_path / "run", base))

@@ -1,0 +1,61 @@
+"""Evaluating a model on benchmarks."""
+
+from __future__ import annotations
+
+import pytest
+from transformers import PreTrainedTokenizerBase
+
+from r1kit.config import PromptSource
+from r1kit.engine.base import SamplingParams
+from r1kit.engine.scripted import ScriptedEngine
+from r1kit.evals import benchmark
+from r1kit.evals.benchmark import Evaluation, evaluate, load_benchmarks
+from r1kit.rewards.score import RewardError
+from r1kit.types import Problem
+
+SUM = Problem("sum", "1+1?", "2", level=1, family="sums")
+UNGRADABLE = Problem("bad", "Which?", "B", verifier="choice")  # has no options
+
+
+def evaluated(tokenizer: PreTrainedTokenizerBase, **benchmarks: list[Problem]) -> Evaluation:
+    """Evaluate a model whose first sample is 2 and whose second is 3."""
+    engine = ScriptedEngine(tokenizer, lambda prompt_id, sample: f"<think>so</think> \\boxed{{{2 + sample}}}")
+    return evaluate(engine, tokenizer, benchmarks, template="none", samples=2, params=SamplingParams(0, 500))
+
+
+def test_evaluation_has_a_summary_and_a_row_per_completion(tokenizer: PreTrainedTokenizerBase) -> None:
+    evaluation = evaluated(tokenizer, sums=[SUM], more=[SUM])
+    assert list(evaluation.benchmarks) == ["sums", "more"]
+    summary = evaluation.benchmarks["sums"]
+    assert (summary["pass@1"], summary["cons@2"], summary["pass@2"], summary["format_rate"]) == (0.5, 0.5, 1.0, 1.0)
+    rows = [row for row in evaluation.samples if row["benchmark"] == "sums"]
+    assert [(row["sample"], row["extracted"], row["correct"], row["family"]) for row in rows] == [
+        (0, "2", True, "sums"),
+        (1, "3", False, "sums"),
+    ]
+
+
+def test_completions_without_a_grade_are_left_out(tokenizer: PreTrainedTokenizerBase) -> None:
+    evaluation = evaluated(tokenizer, both=[SUM, UNGRADABLE])
+    summary = evaluation.benchmarks["both"]
+    assert (summary["pass@1"], summary["ungraded"], summary["format_rate"]) == (0.5, 2, 1.0)
+    assert [row["correct"] for row in evaluation.samples] == [True, False, None, None]
+    assert "options" in evaluation.samples[2]["reason"]
+
+
+def test_benchmark_without_any_grade_is_an_error(tokenizer: PreTrainedTokenizerBase) -> None:
+    with pytest.raises(RewardError, match=r"benchmark none: no completion could be graded; .*options"):
+        evaluated(tokenizer, none=[UNGRADABLE])
+
+
+def test_chunks_do_not_change_the_results(tokenizer: PreTrainedTokenizerBase, monkeypatch) -> None:
+    problems = [Problem(f"p{i}", f"{i}+1?", str(i + 1)) for i in range(5)]
+    expected = evaluated(tokenizer, sums=problems)
+    monkeypatch.setattr(benchmark, "CHUNK_COMPLETIONS", 4)
+    assert evaluated(tokenizer, sums=problems) == expected
+
+
+def test_load_benchmarks_reads_every_source() -> None:
+    sources = [PromptSource(source=f"world:{name}", split="held_out", limit=3) for name in ("arithmetic", "logic")]
+    loaded = load_benchmarks({"both": sources})
+    assert [problem.family for problem in loaded["both"]] == ["arithmetic"] * 3 + ["logic"] * 3

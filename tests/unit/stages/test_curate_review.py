@@ -1,0 +1,138 @@
+"""Review of completions with the help of an endpoint, when it answers well, badly or not at all."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from r1kit.config import Curate
+from r1kit.data.prompt import Prompt
+from r1kit.evals.curation import Review
+from r1kit.rewards.judge import client
+from r1kit.stages.context import StageContext
+from r1kit.stages.curate_review import open_reviewer
+from r1kit.types import Completion, Problem
+
+PROBLEM = Problem("p", "What is 7+6? {mark}", "13", family="sums")
+PROMPT = Prompt(PROBLEM, PROBLEM.question, ())
+RIGHT = "<think>7+6=13 等等</think> \\boxed{13}"
+WRONG = "<think>7+6=12</think> \\boxed{12}"
+# Text of a reply, or an HTTP status.
+Reply = str | int
+
+
+class Server(ThreadingHTTPServer):
+    """An endpoint that answers with `reply(prompt)`."""
+
+    reply: Callable[[str], Reply]
+    prompts: list[str]
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.prompts.append(body["messages"][0]["content"])
+        reply = self.server.reply(self.server.prompts[-1])
+        data = json.dumps({"choices": [{"message": {"content": reply}}]}).encode()
+        self.send_response(reply if isinstance(reply, int) else 200)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(client, "FIRST_PAUSE", 0.01)
+    with Server(("127.0.0.1", 0), Handler) as running:
+        running.prompts = []
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield running
+        running.shutdown()
+
+
+def reviews(
+    server: Server, directory: Path, texts: list[str], reply: Callable[[str], Reply], **changes: Any
+) -> list[Review]:
+    """Review completions with these texts in a stage whose rewriter or judge is `server`."""
+    server.reply = reply
+    service = {"base_url": f"http://127.0.0.1:{server.server_port}/v1", "model": "m"}
+    helper = "rewriter" if changes.get("makes", "records") == "records" else "judge"
+    config = Curate(
+        **{"kind": "curate", "model": "x", "prompts": ["a.jsonl"], "template": "none", helper: service, **changes}
+    )
+    completions = [Completion("p", i, tuple(range(9)), (0.0,) * 9, text, "stop") for i, text in enumerate(texts)]
+    context = StageContext("c", directory, 0, "float32", "cpu", 1, {})
+    with open_reviewer(config, context, [PROBLEM]) as review:
+        return list(review(PROMPT, completions))
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ("Here it is: <think>\nI add 7 and 6.\n</think>\nIt is \\boxed{13}.", ""),
+        ("<think>\nI add 7 and 6.\n</think>\nIt is \\boxed{12}.", "rewriter"),
+        ("I would rather not.", "rewriter"),
+        ("<think>\nI add 7 and 6, 我觉得这样很好\n</think>\n\\boxed{13}", "mixed language"),
+        (401, "rewriter"),
+    ],
+)
+def test_rewritten_response_is_checked_again(server: Server, tmp_path: Path, reply: Reply, reason: str) -> None:
+    rows = reviews(server, tmp_path, [RIGHT, WRONG], lambda _: reply)
+    assert [row["reason"] for row in rows] == [reason, "wrong"] and len(server.prompts) == 1, (
+        "only the right one is sent"
+    )
+    assert "What is 7+6? {mark}" in server.prompts[0] and "{question}" not in server.prompts[0]
+
+
+def test_rewritten_response_replaces_the_original(server: Server, tmp_path: Path) -> None:
+    reply = "Here it is: <think>\nI add 7 and 6.\n</think>\nIt is \\boxed{13}."
+    (row,) = reviews(server, tmp_path, [RIGHT], lambda _: reply)
+    assert row["original"] == RIGHT and row["response"] == reply.removeprefix("Here it is: ")
+
+
+def test_replies_are_cached_in_the_stage(server: Server, tmp_path: Path) -> None:
+    first = reviews(server, tmp_path, [RIGHT], lambda _: "<think>\nI add.\n</think>\nIt is \\boxed{13}.")
+    assert reviews(server, tmp_path, [RIGHT], lambda _: 500) == first and len(server.prompts) == 1
+
+
+def prefer_longer(prompt: str) -> str:
+    """A judge that prefers the longer answer, and the first of two equally long ones."""
+    first, second = (prompt.partition(f"{place} answer:")[2].split("=====")[2] for place in ("First", "Second"))
+    return "Hm.\nVerdict: " + ("first much better" if len(first) >= len(second) else "second better")
+
+
+def test_pairs_of_clear_preference_are_kept(server: Server, tmp_path: Path) -> None:
+    texts = ["No.", "Yes, please.", "so", "so", "?"]
+    rows = reviews(server, tmp_path, texts, prefer_longer, makes="pairs", samples=5)
+    assert [row["reason"] for row in rows] == ["", "unclear", "surplus"] and len(server.prompts) == 8
+    assert (rows[0]["chosen"], rows[0]["rejected"], rows[0]["difference"]) == ("Yes, please.", "No.", 1.5)
+    assert rows[1]["difference"] == 0, "position bias cancels"
+
+
+def test_pairs_without_a_verdict_are_ungraded(server: Server, tmp_path: Path) -> None:
+    (row,) = reviews(server, tmp_path, ["a", "b"], lambda _: "?", makes="pairs")
+    assert row["reason"] == "ungraded" and "no verdict" in row["why"]
+
+
+def test_pairs_need_a_summary(server: Server, tmp_path: Path) -> None:
+    texts = ["<think>a</think>", "<think>b", "c"]
+    rows = reviews(server, tmp_path, texts, prefer_longer, makes="pairs", samples=3)
+    assert [row["reason"] for row in rows] == ["format", "format", "surplus"] and not server.prompts
+
+
+def test_labels_come_from_the_last_verdict(server: Server, tmp_path: Path) -> None:
+    def guard(prompt: str) -> str:
+        return "Verdict: unsafe" if "with fire" in prompt else "It declines.\n**Verdict: safe**"
+
+    rows = reviews(server, tmp_path, ["No.", "With care, with fire."], guard, makes="labels")
+    assert [(row["reason"], row["safe"]) for row in rows] == [("", True), ("", False)]
