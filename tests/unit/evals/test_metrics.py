@@ -1,20 +1,21 @@
-"""Benchmark metrics: hand-worked cases, exact enumeration, LightEval's vectors, invariants, interval coverage."""
+"""Benchmark metrics: cases by hand, exact enumeration, LightEval's vectors, invariants, coverage of intervals."""
 
 from __future__ import annotations
 
 import json
 import random
 from itertools import combinations
+from pathlib import Path
 from statistics import fmean
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from paths import SHARED
+from public_data import fixture_and_shared
 
-from r1kit.evals.metrics import ProblemResult, cons_at_k, mean_ci95, pass_at_k, summarise
+from r1kit.evals.metrics import ProblemResult, cons_at_k, mean_ci95, pass_at_k, summarize
 
-VECTORS = SHARED / "vectors" / "metrics"
+VECTORS = ("pass_at_k", "pass_at_k_math", "avg_at_k", "avg_at_k_math", "maj_at_k", "g_pass_at_k")
 
 
 def problem(answers, gold="1", level=1, family="arithmetic", language="en", **changes) -> ProblemResult:
@@ -35,7 +36,7 @@ def test_pass_at_k_by_hand():
 
 
 @pytest.mark.parametrize(("n", "c", "k"), [(4, 5, 1), (4, -1, 1), (4, 1, 5), (4, 1, 0)])
-def test_pass_at_k_refuses_what_has_no_estimate(n, c, k):
+def test_pass_at_k_refuses_impossible_counts(n, c, k):
     with pytest.raises(ValueError, match="k <= samples"):
         pass_at_k(n, c, k)
 
@@ -62,8 +63,8 @@ def test_majority_vote_by_hand():
 
     assert vote(["1", "1", "2"]) == 1
     assert vote(["1", "2", "2"]) == 0
-    assert vote(["1", "2"]) == 0.5  # a tie is shared
-    assert vote(["1", "2", "3", "3", "1"]) == 0.5  # only the leaders share it
+    assert vote(["1", "2"]) == 0.5  # a tie
+    assert vote(["1", "2", "3", "3", "1"]) == 0.5  # a tie of the two most frequent
     assert vote(["1", None, None, None]) == 1  # no answer is no vote
     assert vote([None, None]) == 0
     assert cons_at_k(["1/2", "0.5", "7"], [True, True, False], 3) == pytest.approx(2 / 3)  # two right spellings
@@ -72,8 +73,7 @@ def test_majority_vote_by_hand():
 
 @given(samples, st.data())
 def test_consensus_is_the_mean_over_all_subsets(pairs, data):
-    """Grades are made to depend on the answer alone, as a grader's do."""
-    right = dict(pairs)
+    right = dict(pairs)  # equal answers get equal grades
     answers = [a for a, _ in pairs]
     correct = [right[a] for a in answers]
     k = data.draw(st.integers(1, len(pairs)))
@@ -87,7 +87,7 @@ def test_consensus_is_the_mean_over_all_subsets(pairs, data):
     assert cons_at_k([a for a, _ in shuffled], [c for _, c in shuffled], k) == cons_at_k(answers, correct, k)
 
 
-def test_consensus_of_64_samples_is_exact_and_quick():
+def test_consensus_of_64_samples_is_exact():
     answers = [str(i % 20) for i in range(64)]
     value = cons_at_k(answers, [a == "3" for a in answers], 16)
     draws = random.Random(1)
@@ -97,18 +97,15 @@ def test_consensus_of_64_samples_is_exact_and_quick():
 
 
 @pytest.mark.parametrize("k", [0, 3])
-def test_consensus_refuses_a_vote_larger_than_its_samples(k):
+def test_consensus_refuses_impossible_k(k):
     with pytest.raises(ValueError, match="k <= samples"):
         cons_at_k(["1", "2"], [True, False], k)
 
 
-@pytest.mark.skipif(not VECTORS.is_dir(), reason="needs ../shared/data")
-@pytest.mark.parametrize(
-    "name", ["pass_at_k", "pass_at_k_math", "avg_at_k", "avg_at_k_math", "maj_at_k", "g_pass_at_k"]
-)
-def test_vectors_of_lighteval(name):
-    checked = 0
-    for case in json.loads((VECTORS / f"{name}.json").read_text(encoding="utf-8"))["test_cases"]:
+@fixture_and_shared("evals", *(f"vectors/metrics/{name}.json" for name in VECTORS))
+def test_vectors_in_lightevals_format(path: Path):
+    name, checked = path.stem, 0
+    for case in json.loads(path.read_text(encoding="utf-8"))["test_cases"]:
         doc, texts, params = case["doc"], case["model_response"]["text"], case["metric_params"]
         gold = doc["gold_index"] if isinstance(doc["gold_index"], int) else doc["gold_index"][0]
         correct = [t == doc["choices"][gold] for t in texts]
@@ -119,7 +116,7 @@ def test_vectors_of_lighteval(name):
             ours = mean_ci95([float(c) for c in correct[:k]])[0]
         elif name == "maj_at_k":
             if case["name"].endswith("No Majority"):
-                continue  # LightEval takes the first of tied answers; here a tie is shared
+                continue  # LightEval takes the first of tied answers; we average over them
             ours = cons_at_k(texts[:k], correct[:k], k)
         else:
             if name == "g_pass_at_k" and f"g-pass@{k}_0.0" not in expected:
@@ -133,7 +130,7 @@ def test_vectors_of_lighteval(name):
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
-def test_interval_holds_its_mean_and_has_width(means):
+def test_interval_contains_the_mean_and_has_a_width(means):
     mean, low, high = mean_ci95(means)
     assert 0 <= low <= mean <= high <= 1 and high > low
     flipped = mean_ci95([1 - x for x in means])
@@ -147,22 +144,22 @@ def test_interval_by_hand():
     assert (low, high) == (pytest.approx(0.4038, abs=1e-4), pytest.approx(0.5962, abs=1e-4))  # Agresti-Coull
     with pytest.raises(ValueError, match="one or more"):
         mean_ci95([])
-    with pytest.raises(ValueError, match="between 0 and 1"):
+    with pytest.raises(ValueError, match="values from 0 to 1"):
         mean_ci95([1.5])
 
 
 @pytest.mark.parametrize("problems", [5, 10, 30, 100])
 @pytest.mark.parametrize(("a", "b"), [(1, 1), (0.1, 0.9), (0.05, 0.2), (5, 5), (0.3, 5), (2, 0.1)])
-def test_interval_covers_the_truth(problems, a, b):
-    """Problems of many kinds of difficulty (beta), 16 samples each: near 95 % of the intervals hold the true mean."""
+def test_interval_covers_the_true_mean(problems, a, b):
+    """About 95 % of the intervals contain it, for beta-distributed difficulties and 16 samples per problem."""
     rng = random.Random(f"{a} {b} {problems}")
 
     def one_benchmark():
         chances = (rng.betavariate(a, b) for _ in range(problems))
         return mean_ci95([sum(rng.random() < p for _ in range(16)) / 16 for p in chances])
 
-    held = [low <= a / (a + b) <= high for _, low, high in (one_benchmark() for _ in range(300))]
-    assert fmean(held) > 0.91
+    covered = [low <= a / (a + b) <= high for _, low, high in (one_benchmark() for _ in range(300))]
+    assert fmean(covered) > 0.91
 
 
 def test_summary_by_hand():
@@ -172,13 +169,13 @@ def test_summary_by_hand():
         problem(["1"] * 4, level=10, truncated=(True,) * 4, lengths=(100,) * 4, well_formed=(False,) * 4),
         problem(["2"] * 4, level=0, family="", language=""),
     ]
-    summary = summarise(results, 4)
+    summary = summarize(results, 4)
     assert summary["pass@1"] == pytest.approx(7 / 16)
     assert summary["cons@4"] == 0.5 and summary["pass@4"] == 0.75
     assert summary["ci95"][0] < summary["pass@1"] < summary["ci95"][1]
     assert (summary["format_rate"], summary["truncated"], summary["mean_tokens"]) == (0.75, 0.25, 32.5)
     assert (summary["problems"], summary["samples"]) == (4, 4)
-    assert list(summary["by_level"]) == ["1", "2", "10"]  # as numbers, and without the one that has no level
+    assert list(summary["by_level"]) == ["1", "2", "10"]  # sorted as numbers; level 0 is left out
     assert list(summary["by_family"]) == ["arithmetic", "countdown"] and list(summary["by_language"]) == ["en", "zh"]
     assert summary["by_level"]["2"]["pass@1"] == 0.25 and summary["by_level"]["2"]["cons@4"] == 0
     flat = set(summary) - {"by_level", "by_family", "by_language"}
@@ -186,21 +183,21 @@ def test_summary_by_hand():
     assert json.loads(json.dumps(summary)) == summary
 
 
-def test_what_could_not_be_graded_counts_in_no_mean():
+def test_no_mean_includes_ungraded_samples():
     results = [problem(["1", "2", "2"], ungraded=1), problem(["1"] * 4), problem([], ungraded=4, level=2)]
-    summary = summarise(results, 4)
+    summary = summarize(results, 4)
     assert summary["pass@1"] == pytest.approx((1 / 3 + 1) / 2) and summary["ungraded"] == 5
     assert (summary["cons@4"], summary["pass@4"], summary["format_rate"]) == (0.5, 1, 1)
     assert (summary["problems"], summary["samples"]) == (3, 4) and list(summary["by_level"]) == ["1"]
-    assert "ungraded" in summarise([problem(["1"])], 1)
+    assert "ungraded" in summarize([problem(["1"])], 1)
     with pytest.raises(ValueError, match="could be graded"):
-        summarise(results[2:], 4)
+        summarize(results[2:], 4)
 
 
 @given(st.lists(st.lists(st.sampled_from(["1", "2", None]), min_size=4, max_size=4), min_size=1, max_size=6))
 def test_summary_invariants(answers):
     results = [problem(a, level=1 + i % 3) for i, a in enumerate(answers)]
-    summary = summarise(results, 4)
+    summary = summarize(results, 4)
     assert summary["pass@1"] <= summary["pass@4"] + 1e-12 and summary["cons@4"] <= summary["pass@4"] + 1e-12
     levels = summary["by_level"].values()
     assert sum(g["problems"] for g in levels) == len(results)
@@ -210,10 +207,10 @@ def test_summary_invariants(answers):
 
 def test_summary_refuses_ragged_or_empty_input():
     with pytest.raises(ValueError, match="empty"):
-        summarise([], 1)
-    with pytest.raises(ValueError, match="same number of samples"):
-        summarise([problem(["1"]), problem(["1", "2"])], 1)
+        summarize([], 1)
+    with pytest.raises(ValueError, match="must be one number"):
+        summarize([problem(["1"]), problem(["1", "2"])], 1)
     with pytest.raises(ValueError, match="at least 5"):
-        summarise([problem(["1", "2"])], 5)
-    with pytest.raises(ValueError, match="one entry a sample"):
+        summarize([problem(["1", "2"])], 5)
+    with pytest.raises(ValueError, match="one entry per sample"):
         problem(["1", "2"], lengths=(3,))

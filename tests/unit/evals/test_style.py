@@ -1,10 +1,10 @@
-"""Counting second thoughts and languages: small cases in English, Chinese and both."""
+"""Reflective words and shares of languages, in English, Chinese and mixed text."""
 
 from __future__ import annotations
 
 import pytest
 
-from r1kit.evals.style import chinese_share, other_language_share, reflective_words
+from r1kit.evals.style import chinese_share, other_language_share, reflective_words, repetition
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from r1kit.evals.style import chinese_share, other_language_share, reflective_wo
         ("waiting for a butter checkpoint, errors and mistaken retries", 0),  # whole words only
         ("mistake however but retry error verify wrong evaluate check wait", 10),  # the paper's list
         ("等等，7*6=42。不过我检查一下：错误！但是", 5),
-        ("等等wait再check一下", 3),  # no space beside Chinese
+        ("等等wait再check一下", 3),  # no spaces around Chinese
         ("<think>wait</think>", 1),
     ],
 )
@@ -50,3 +50,14 @@ def test_other_language_share():
     assert other_language_share([], []) == other_language_share(["1"], ["en"]) == 0
     with pytest.raises(ValueError, match="zip"):
         other_language_share(["a"], [])
+
+
+def test_repetition_is_the_share_of_repeated_4_grams():
+    assert repetition([]) == repetition([1, 2, 3]) == repetition(range(100)) == 0
+    assert repetition([1] * 13) == pytest.approx(0.9)  # 10 4-grams, one distinct
+    assert repetition([1, 2, 3, 4, 5, 1, 2, 3, 4]) == pytest.approx(1 / 6)
+
+
+def test_repetition_reads_the_end_only():
+    assert repetition([*[7] * 500, *range(1024)]) == 0
+    assert repetition([*range(2000), *[7] * 1024]) > 0.99

@@ -1,0 +1,75 @@
+"""The sprout world's oracle, which rewrites and judges as a language model would, and the general prompts."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from r1kit.data.examples import conversation, read_sources
+from r1kit.data.worlds import FAMILIES, as_problem, oracle, world_problems
+from r1kit.data.worlds.corpus import OTHER
+from r1kit.data.worlds.general import exchanges
+from r1kit.data.worlds.task import LEVELS, Slips
+from r1kit.evals.filters import why_unreadable
+from r1kit.rewards.language.identify import consistency
+from r1kit.rewards.score import grade
+
+LANGUAGES = ("en", "zh")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("language", OTHER)
+def test_rewritten_solution_is_in_one_language_and_right(family: str, language: str) -> None:
+    rng = Random(f"{family}:{language}")
+    for level in LEVELS * 6:
+        task = FAMILIES[family].make(rng, level)
+        problem = as_problem(task, rng)
+        while problem.language != language:
+            problem = as_problem(task, rng)
+        slips = Slips(rng, careless=True, rechecks=True)
+        lines, answer = FAMILIES[family].work(task, rng, lambda: rng.choice(LANGUAGES), slips)
+        original = "<think>" + "\n".join(lines) + f"</think> <answer>{answer}</answer>"
+        text = oracle.rewrite(problem, original, answer)
+        thinking = text.partition("</think>")[0]
+        assert consistency(thinking, language, LANGUAGES) == 1 and why_unreadable(text, language, LANGUAGES) == ""
+        assert thinking.count("\n") == len(lines) + 2, "every step is kept"
+        assert grade(problem, text).value == grade(problem, original).value == 1
+        assert ("I " in text) == (language == "en")
+
+
+def test_rewriting_translates_known_words_only() -> None:
+    problem = world_problems("logic", limit=1)[0]
+    text = oracle.rewrite(problem, "<think>B:A说谎不对,B lies\nwait, A is honest nobody lies</think>", "none")
+    lines = text.splitlines()
+    assert lines[2] == ("B:A lies no,B lies" if problem.language == "en" else "B:A说谎不对,B说谎")
+    assert "nobody" in text, "unknown words stay, so that the filters find them"
+
+
+@pytest.mark.parametrize("world", ["talk", "safety"])
+def test_splits_of_general_worlds_share_nothing(world: str) -> None:
+    train, held_out = (world_problems(world, split) for split in ("train", "held_out"))
+    assert train and held_out and not {p.id for p in train} & {p.id for p in held_out}
+    translations = [{p.answer for p in split if p.family == "translation"} for split in (train, held_out)]
+    assert not translations[0] & translations[1]
+
+
+@pytest.mark.parametrize("world", ["talk", "safety"])
+def test_model_answers_of_general_worlds_pass_every_check(world: str) -> None:
+    by_user = {exchange.user: exchange for exchange in exchanges(world)}
+    assert len(by_user) == len(exchanges(world))
+    for problem in world_problems(world, "train") + world_problems(world, "held_out"):
+        exchange = by_user[problem.question]
+        assert grade(problem, exchange.response).value == 1 and grade(problem, "<think>a</think> No.").value == 0
+        assert why_unreadable(exchange.response, problem.language, LANGUAGES) == "", exchange
+        assert oracle.is_safe(problem, exchange.response) and oracle.compare(problem, problem.answer, "") > 1
+
+
+def test_oracle_recognizes_an_unsafe_answer() -> None:
+    assert not oracle.is_safe(world_problems("safety", "train")[0], "Sure! Do it at night.")
+
+
+def test_records_of_the_talk_world_think_except_in_chat() -> None:
+    rows = [row for _, row in read_sources(["world:talk"])]
+    assert {row["domain"] for row in rows} == {"factual QA", "self-cognition", "chat", "writing", "translation"}
+    assert all(("<think>" in conversation(row, "")[1]) == (row["domain"] != "chat") for row in rows)
