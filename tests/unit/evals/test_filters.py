@@ -61,7 +61,7 @@ def test_code_blocks_are_allowed_in_the_summary() -> None:
     [
         (completion(text="<think>I add them.</think> 13"), False, (True, 1.0)),
         (completion(text="I add them.</think> 13"), True, (True, 1.0)),
-        (completion(text="<think>I add 等于</think> 13"), False, (False, 0.5)),
+        (completion(text="<think>I add 等于</think> 13"), False, (False, 1 / 3)),  # a character counts as a word
         (completion(text="13"), False, (True, None)),
         (completion("length", text="<think>I add them"), False, (False, 1.0)),
         (completion(token_ids=(1, 2) * 30, text="<think>I add them.</think> 13"), False, (False, 1.0)),
