@@ -167,6 +167,19 @@ def test_workers_end_with_their_parent(tmp_path):
     assert not left(), "even one that hangs"
 
 
+def test_error_ends_hanging_workers_at_once(folder):
+    def interrupt():
+        with RewardPool(2, settings=folder) as pool:
+            first, *_ = [pool.submit(request) for request in requests("slow", ["a", "hang", "hang", "hang"])]
+            pool.result(first)
+            raise KeyboardInterrupt
+
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    assert time.monotonic() - start < 30, "not the 60 seconds that the reward sleeps"
+
+
 def test_lost_requests_raise():
     with Pool("r1kit.no_such_module:f", 1) as pool, pytest.raises(Lost, match="died"):
         pool.submit(1).result()

@@ -54,6 +54,9 @@ class Pool(Generic[Answer]):
         self._command = [sys.executable, "-m", module, target, json.dumps(asdict(settings))]
         self._timeout = settings.timeout
         self._requests: queue.SimpleQueue[tuple[bytes, Future[Answer]] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._aborted = False
+        self._running: set[_Process] = set()
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(workers)]
         for thread in self._threads:
             thread.start()
@@ -77,10 +80,19 @@ class Pool(Generic[Answer]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:  # nothing will read the remaining answers
-            while not self._requests.empty():
-                self._requests.get()
+        if error is not None:
+            self._abort()
         self.close()
+
+    def _abort(self) -> None:
+        """Drop the submitted requests and kill the processes: nothing will read the answers."""
+        with suppress(queue.Empty):
+            while True:
+                self._requests.get_nowait()
+        with self._lock:
+            self._aborted = True
+            for process in self._running:
+                process.signal()
 
     def _serve(self) -> None:
         """Answer requests in one thread until the queue ends, replacing the process when it fails."""
@@ -93,17 +105,22 @@ class Pool(Generic[Answer]):
                 future.set_exception(error)
                 raise
         if process is not None:
+            with self._lock:
+                self._running.discard(process)
             process.end()
 
     def _answer(self, process: _Process | None, request: bytes, future: Future[Answer]) -> _Process | None:
         """Answer one request; return the process if it still runs."""
         reason = ""
         for _ in range(TRIES):
-            process = process or _Process(self._command)
+            if process is None and (process := self._start()) is None:
+                break
             try:
                 future.set_result(json.loads(process.ask(request, self._timeout)))
                 return process
             except (_Died, TimeoutError) as error:
+                with self._lock:
+                    self._running.discard(process)
                 process.kill()
                 process, reason = None, str(error)
                 self.restarts += 1
@@ -111,6 +128,14 @@ class Pool(Generic[Answer]):
                     break
         future.set_exception(Lost(reason))
         return None
+
+    def _start(self) -> _Process | None:
+        """Start a process; None if the pool is being aborted."""
+        with self._lock:
+            if self._aborted:
+                return None
+            self._running.add(process := _Process(self._command))
+            return process
 
 
 class _Died(Exception):
@@ -159,12 +184,16 @@ class _Process:
     def _death(self) -> _Died:
         return _Died(f"the worker process died on each of {TRIES} tries (exit code {self._process.wait()})")
 
-    def kill(self) -> None:
-        """Kill the process and its children."""
+    def signal(self) -> None:
+        """Send SIGKILL to the process and its children. The thread that uses the process then finds it dead."""
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
             self._process.kill()
+
+    def kill(self) -> None:
+        """Kill the process and its children, and wait for it."""
+        self.signal()
         self.end()
 
     def end(self) -> None:
