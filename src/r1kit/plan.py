@@ -23,7 +23,7 @@ from typing import Any
 
 from r1kit import machine
 from r1kit.config import MemoryUse, Pretrain, Recipe, StageConfig, Supervised
-from r1kit.data.store import READERS
+from r1kit.data.store import READERS, data_suffix
 from r1kit.errors import UserError
 from r1kit.model.config import ModelConfig
 from r1kit.model.hf_config import read_config
@@ -161,7 +161,7 @@ def _warnings(stage: StageConfig, shape: ModelConfig | None) -> list[str]:
         warnings.append(f"{key} = {tokens} is more than the model's {shape.max_position_embeddings} positions")
     for source in (*stage.data_read(), *(source.source for _, source in stage.sources())):
         path = Path(source).expanduser()
-        if (path.suffix in READERS or source[:1] in "./~") and not path.exists():
+        if (data_suffix(path) in READERS or source[:1] in "./~") and not path.exists():
             warnings.append(f"{source}: no such file")
     return warnings
 

@@ -15,7 +15,7 @@ from r1kit.data.pack import Document
 from r1kit.data.problem_rows import QUESTION_FIELDS
 from r1kit.data.problems import hub_rows
 from r1kit.data.response import split_response
-from r1kit.data.store import READERS, DataError, read_rows
+from r1kit.data.store import READERS, DataError, data_suffix, read_rows
 from r1kit.data.template import opens_think, render_chat, render_prompt
 from r1kit.data.worlds.general import general_records
 from r1kit.hashing import derive_seed
@@ -29,7 +29,7 @@ Message = Mapping[str, str]
 
 
 def read_sources(sources: Iterable[str | Path]) -> Iterator[tuple[str, Row]]:
-    """Yield (location, row) for every record of files (JSONL, JSON, Parquet), worlds and hub datasets, in order."""
+    """Yield (location, row) for every record of files, worlds and hub datasets, in order."""
     for source in map(str, sources):
         yield from ((f"{source}, row {number}", row) for number, row in enumerate(_rows(source), start=1))
 
@@ -38,7 +38,7 @@ def _rows(source: str) -> Iterable[Row]:
     if source.startswith("world:"):
         return general_records(source.removeprefix("world:"))
     path = Path(source).expanduser()
-    return read_rows(path) if path.suffix in READERS else hub_rows(PromptSource(source=source))
+    return read_rows(path) if data_suffix(path) in READERS else hub_rows(PromptSource(source=source))
 
 
 def conversation(row: Row, where: str) -> tuple[list[Message], str]:
@@ -123,8 +123,8 @@ def scored_parts(prompt: str, response: str, scores: Literal["summary", "whole"]
     """
     if scores == "whole":
         return prompt, continue_prompt(prompt, response)
-    if "<think>" in response and "</think>" not in response:
+    parts = split_response(response, think_open=False)
+    if parts.unfinished or not parts.summary:
         return None
-    summary = split_response(response, think_open=False).summary
     before = prompt.rstrip().removesuffix("<think>") if opens_think(prompt) else prompt
-    return (before, summary) if summary else None
+    return before, parts.summary

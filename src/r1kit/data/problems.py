@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from r1kit import hub
 from r1kit.config import PromptSource
 from r1kit.console import say
 from r1kit.data.problem_rows import to_problem
-from r1kit.data.store import READERS, DataError, read_rows
+from r1kit.data.store import FORMATS, READERS, DataError, data_suffix, read_rows
 from r1kit.errors import require
 from r1kit.hashing import derive_seed
 from r1kit.types import Problem
@@ -31,8 +32,11 @@ def load_problems(sources: Sequence[PromptSource], *, answered: bool = True) -> 
     """
     problems: dict[str, Problem] = {}
     for source in sources:
-        for problem in _load(source, answered):
-            problems.setdefault(problem.id, problem)
+        loaded = _load(source, answered)
+        repeated = sum(problem.id in problems for problem in loaded)
+        if repeated:
+            say(f"{source.source}: {repeated} problems left out that an earlier source has too")
+        problems |= {problem.id: problem for problem in loaded if problem.id not in problems}
     return list(problems.values())
 
 
@@ -69,23 +73,27 @@ def _load(source: PromptSource, answered: bool) -> list[Problem]:
 
         return gym_problems(name, source.split, source.limit)
     path = Path(source.source).expanduser()
-    if path.suffix in READERS or path.exists():
-        family = path.parent.name if path.stem in ("train", "test", "validation") else path.stem
+    if data_suffix(path) in READERS or path.exists():
+        stem = path.name.removesuffix(data_suffix(path))
+        family = path.parent.name if stem in ("train", "test", "validation") else stem
         return _from_rows(read_rows(path), source, family, answered)
     return _from_rows(hub_rows(source), source, kind.split("/")[-1], answered)
 
 
 def _from_rows(rows: Iterable[Mapping[str, Any]], source: PromptSource, family: str, answered: bool) -> list[Problem]:
     problems: dict[str, Problem] = {}
-    unanswered = []
+    unanswered, repeated = [], 0
     for number, row in enumerate(rows, start=1):
         problem = to_problem(row, f"{source.source}, row {number}", family, answered)
         if problem is None:
             unanswered.append(number)
         elif source.min_level <= problem.level <= source.max_level:
+            repeated += problem.id in problems
             problems.setdefault(problem.id, problem)
         if len(problems) == source.limit:
             break
+    if repeated:
+        say(f"{source.source}: {repeated} duplicates left out")
     if unanswered:
         say(f"{source.source}: {len(unanswered)} rows without final answer left out; the first is row {unanswered[0]}")
     if not problems:
@@ -100,14 +108,21 @@ def _from_rows(rows: Iterable[Mapping[str, Any]], source: PromptSource, family: 
 def hub_rows(source: PromptSource) -> Iterable[Mapping[str, Any]]:
     """Return the rows of the dataset `org/name`, or `org/name:config`, on the Hugging Face hub."""
     require("datasets", extra="hub")
+    name, _, config = source.source.partition(":")
+    if not hub.is_cached_dataset(name) and (reason := hub.unavailable([(name, "dataset")]).get((name, "dataset"))):
+        raise DataError(unavailable_dataset(source.source, reason))
     from datasets import load_dataset  # type: ignore[import-untyped]  # ships no type stubs
 
-    name, _, config = source.source.partition(":")
     try:
         return cast(Iterable[Mapping[str, Any]], load_dataset(name, config or None, split=source.split))
     except Exception as error:  # datasets raises many types; all of them mean that the source cannot be read
-        raise DataError(
-            f"{source.source}: neither a local file nor a dataset that could be loaded from the hub, split "
-            f"{source.split!r} ({type(error).__name__}: {str(error).strip()[:300]}). A hub source is org/name or "
-            f"org/name:config; a local file ({', '.join(READERS)}) works offline"
-        ) from error
+        reason = f"split {source.split!r}: {type(error).__name__}: {str(error).strip()[:300]}"
+        raise DataError(unavailable_dataset(source.source, reason)) from error
+
+
+def unavailable_dataset(source: str, reason: str) -> str:
+    """Return the message for a source that is neither a file nor a dataset on the hub."""
+    return (
+        f"{source}: neither a local file nor a dataset that can be loaded from the hub ({reason}). A hub source is "
+        f"org/name or org/name:config; a local file ({FORMATS}) works offline"
+    )

@@ -1,27 +1,60 @@
-"""Read and write rows of JSON Lines, JSON and Parquet files."""
+"""Read rows of JSON Lines, JSON, CSV, TSV and Parquet files, also compressed by gzip, and write JSON Lines."""
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from r1kit.errors import UserError, nearest
 from r1kit.files import write_bytes
+
+STRUCTURED = frozenset({"numbers", "nums", "options", "choices", "messages", "extra"})  # columns of JSON in CSV files
+FORMATS = ".jsonl, .json, .csv or .tsv (each also with .gz), or .parquet"
+LONGEST_CELL = 1 << 30  # characters; Python's default of 131,072 is too short for reasoning
+
+Row = dict[str, Any]
 
 
 class DataError(UserError):
     """A file or row that cannot be used. The message says which, why, and what to do."""
 
 
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a .jsonl, .json (a list of objects) or .parquet file in order."""
+def data_suffix(path: Path) -> str:
+    """Return the suffix that decides the format of a data file: a key of READERS for readable ones."""
+    return "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
+
+
+def read_rows(path: Path, *, may_be_empty: bool = False) -> Iterator[Row]:
+    """Yield the rows of a file in order. Its suffix decides the format.
+
+    CSV and TSV files begin with the names of the columns. Cells are text, except for JSON in the columns STRUCTURED;
+    empty cells are None.
+
+    Raises:
+        DataError: The file does not exist, is not valid, or has no rows and `may_be_empty` is false.
+    """
+    if (problem := file_problem(path)) is not None:
+        raise DataError(f"{path}: {problem}")
+    rows = READERS[data_suffix(path)](path)
+    return rows if may_be_empty else _at_least_one(rows, path)
+
+
+def file_problem(path: Path) -> str | None:
+    """Return why a path is no readable data file, without opening it; None if there is no reason."""
+    if path.is_dir():
+        names = sorted(entry.name for entry in path.iterdir() if data_suffix(entry) in READERS)
+        return f"a directory, not a file: name a file in it{f', such as {path / names[0]}' if names else ''}"
     if not path.is_file():
-        raise DataError(f"{path}: no such file{_near_matches(path)}")
-    if path.suffix not in READERS:
-        raise DataError(f"{path}: suffix {path.suffix!r}: must be {', '.join(READERS)}")
-    return READERS[path.suffix](path)
+        return f"no such file{_near_matches(path)}"
+    if data_suffix(path) not in READERS:
+        return f"suffix {data_suffix(path)!r}: must be {FORMATS}"
+    return None
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -29,14 +62,23 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     write_bytes(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
 
 
-def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield _object(line, f"{path}, line {number}")
+def _at_least_one(rows: Iterator[Row], path: Path) -> Iterator[Row]:
+    empty = True
+    for row in rows:
+        empty = False
+        yield row
+    if empty:
+        size = path.stat().st_size
+        raise DataError(f"{path}: the file {'has no rows' if size else 'is empty'}")
 
 
-def _object(line: bytes, where: str) -> dict[str, Any]:
+def _read_jsonl(file: BinaryIO, name: str) -> Iterator[Row]:
+    for number, line in enumerate(file, start=1):
+        if line.strip():
+            yield _object(line, f"{name}, line {number}")
+
+
+def _object(line: bytes, where: str) -> Row:
     remedy = "each line must be one JSON object in UTF-8: repair or delete this line"
     try:
         row = json.loads(line.decode("utf-8-sig"))
@@ -49,17 +91,60 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
     return row
 
 
-def _read_json(path: Path) -> Iterator[dict[str, Any]]:
+def _read_json(file: BinaryIO, name: str) -> Iterator[Row]:
     try:
-        rows = json.loads(path.read_bytes())
+        rows = json.loads(file.read())
     except ValueError as error:
-        raise DataError(f"{path}: {error}: repair the file, or write one object a line as .jsonl") from error
+        raise DataError(f"{name}: {error}: repair the file, or write one object a line as .jsonl") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise DataError(f"{path}: a .json file must hold a list of objects; use .jsonl for one object a line")
+        raise DataError(f"{name}: a .json file must hold a list of objects; use .jsonl for one object a line")
     return iter(rows)
 
 
-def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
+def _read_csv(file: BinaryIO, name: str) -> Iterator[Row]:
+    return _read_table(file, name, None)
+
+
+def _read_tsv(file: BinaryIO, name: str) -> Iterator[Row]:
+    return _read_table(file, name, "\t")
+
+
+def _read_table(file: BinaryIO, name: str, delimiter: str | None) -> Iterator[Row]:
+    csv.field_size_limit(LONGEST_CELL)
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    try:
+        header = text.readline()
+        if delimiter is None:  # spreadsheets of some countries write semicolons
+            delimiter = ";" if ";" in header and "," not in header else ","
+        columns = next(csv.reader([header], delimiter=delimiter, strict=True), [])
+        if not all(columns) or len(set(columns)) < len(columns):
+            raise DataError(f"{name}, line 1: must name every column once, but has {', '.join(columns) or 'no names'}")
+        lines = csv.reader(text, delimiter=delimiter, strict=True)
+        for cells in lines:
+            if cells and len(cells) != len(columns):
+                raise DataError(
+                    f"{name}, line {lines.line_num + 1}: {len(cells)} cells below a header of {len(columns)}: "
+                    "quote cells that contain the delimiter or a line break"
+                )
+            if cells:
+                yield _cells(dict(zip(columns, cells, strict=True)), f"{name}, line {lines.line_num + 1}")
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{name}: not a valid table in UTF-8 ({error}): save it again as CSV in UTF-8") from error
+
+
+def _cells(row: dict[str, str], where: str) -> Row:
+    structured = {key for key, cell in row.items() if cell and key.lower() in STRUCTURED}
+    if not structured.isdisjoint({key for key in row if key.lower() in ("numbers", "nums")}):
+        structured |= {key for key, cell in row.items() if cell and key.lower() == "target"}  # of countdown
+    try:
+        return {key: json.loads(cell) if key in structured else cell or None for key, cell in row.items()}
+    except ValueError as error:
+        raise DataError(
+            f"{where}: {', '.join(sorted(structured))} must be JSON, such as [3, 5, 7] ({error})"
+        ) from error
+
+
+def _read_parquet(path: Path) -> Iterator[Row]:
     import pyarrow as pa  # type: ignore[import-untyped]  # has no stubs
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
@@ -71,10 +156,31 @@ def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
         raise DataError(f"{path}: not a readable Parquet file ({error}): write it again") from error
 
 
-READERS: dict[str, Callable[[Path], Iterator[dict[str, Any]]]] = {
+STREAM_READERS: dict[str, Callable[[BinaryIO, str], Iterator[Row]]] = {
     ".jsonl": _read_jsonl,
     ".json": _read_json,
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+}
+
+
+def _read_plain(path: Path) -> Iterator[Row]:
+    with path.open("rb") as file:
+        yield from STREAM_READERS[path.suffix](file, str(path))
+
+
+def _read_gzip(path: Path) -> Iterator[Row]:
+    try:
+        with gzip.open(path, "rb") as file:
+            yield from STREAM_READERS[path.suffixes[-2]](cast(BinaryIO, file), str(path))
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: not a complete gzip file ({error}): compress or download it again") from error
+
+
+READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    **dict.fromkeys(STREAM_READERS, _read_plain),
     ".parquet": _read_parquet,
+    **dict.fromkeys((f"{suffix}.gz" for suffix in STREAM_READERS), _read_gzip),
 }
 
 

@@ -15,6 +15,7 @@ from r1kit.files import publish, read_json, write_json
 from r1kit.model.decoder import Decoder
 from r1kit.model.dtypes import dtype_name
 from r1kit.model.hf_config import config_to_hf, read_config, token_ids
+from r1kit.model.reference import TOKENIZER_FILES
 from r1kit.model.weights import HEAD, StoredTensor, check_fit, fill, stored_tensors, write_weights
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Decoder)
 PROBE = "It's 12 o'clock,\n\n  isn't it?  Cafe\u0301 = caf\u00e9\t(3+4)*5=35. \u4f60\u597d\uff0c\u4e16\u754c \n"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
 def load_model(directory: Path, dtype: torch.dtype, device: torch.device | str) -> Decoder:
@@ -109,6 +109,22 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
         raise UserError(f"{directory}: no tokenizer: expected one of {', '.join(TOKENIZER_FILES)}")
     kind = PreTrainedTokenizerFast if present[0] == "tokenizer.json" else AutoTokenizer
     try:
-        return kind.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+        tokenizer = kind.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # the tokenizers library raises plain Exception for what it cannot parse
         raise UserError(f"{directory}: the tokenizer cannot be loaded ({error})") from error
+    _refuse_larger_vocabulary(tokenizer, directory)
+    return tokenizer
+
+
+def _refuse_larger_vocabulary(tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
+    """Refuse a tokenizer with ids that have no embedding: the first text that contains one would fail."""
+    if not (directory / "config.json").is_file():
+        return
+    config = read_json(directory / "config.json")
+    size = config.get("vocab_size") if isinstance(config, dict) else None
+    largest = max(tokenizer.get_vocab().values(), default=0)
+    if isinstance(size, int) and largest >= size:
+        raise UserError(
+            f"{directory}: the tokenizer has ids up to {largest}, but the model's vocabulary ends at {size - 1} "
+            f"(vocab_size = {size}): use the tokenizer that the model was trained with"
+        )

@@ -1,15 +1,24 @@
-"""Resolve a model reference (bundled name, directory or hub id) to a checkpoint directory. No torch."""
+"""Resolve a model reference (bundled name, directory, stage of a run or hub id) to a checkpoint directory. No torch."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from r1kit import hub
 from r1kit.errors import UserError, nearest
+from r1kit.files import read_json
+from r1kit.model.hf_config import read_config
 from r1kit.run_dir import RunDir, StageDir
 
 ASSETS = Path(__file__).parents[1] / "assets"
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+ADAPTER = "adapter_config.json"  # written by peft
+MERGE = (
+    'pip install peft && python -c "from peft import AutoPeftModelForCausalLM as M; from transformers import '
+    "AutoTokenizer as T; M.from_pretrained('{adapter}').merge_and_unload().save_pretrained('{merged}'); "
+    "T.from_pretrained('{base}').save_pretrained('{merged}')\""
+)
 
 
 def bundled_models() -> list[str]:
@@ -17,43 +26,103 @@ def bundled_models() -> list[str]:
     return sorted(path.parent.name for path in ASSETS.glob("*/config.json"))
 
 
-def is_hub_id(reference: str) -> bool:
-    """Return whether a reference has the form org/name."""
-    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", reference) is not None
-
-
 def local_model(reference: str) -> Path | None:
-    """Return the checkpoint directory of a bundled model, a checkpoint or a stage of a run; None for anything else."""
+    """Return the checkpoint directory of a bundled model, a checkpoint or a stage of a run; None for anything else.
+
+    A stage is given by its directory RUN/stages/STAGE, or as RUN/STAGE.
+
+    Raises:
+        UserError: The directory has no checkpoint that can be loaded directly.
+    """
     if reference in bundled_models():
         return ASSETS / reference
     path = Path(reference).expanduser()
+    if path.is_file():
+        raise UserError(f"{reference}: a file: give the directory of a Hugging Face checkpoint")
     if not path.is_dir():
-        return None
+        return _model_of_stage(reference, RunDir(path.parent).stage(path.name))
     for candidate in (path, StageDir(path).model):
         if (candidate / "config.json").is_file():
             return candidate
+    if (path / ADAPTER).is_file():
+        raise UserError(_how_to_merge(reference, path))
     stages = sorted(str(p.parent.parent) for p in RunDir(path).stages.glob("*/model/config.json"))
     advice = f"; did you mean {' or '.join(stages)}?" if stages else ": give the directory of a Hugging Face checkpoint"
     raise UserError(f"{reference}: this directory has no config.json{advice}")
 
 
+def _model_of_stage(reference: str, stage: StageDir) -> Path | None:
+    if not stage.path.is_dir():
+        return None
+    if (stage.model / "config.json").is_file():
+        return stage.model
+    raise UserError(f"{reference}: the stage {stage.path} has made no model, or is not finished")
+
+
+def _how_to_merge(reference: str, path: Path) -> str:
+    base = read_json(path / ADAPTER).get("base_model_name_or_path") or "BASE"
+    command = MERGE.format(adapter=path, merged=f"{path.name}-merged", base=base)
+    return (
+        f"{reference}: an adapter of {base}, not a complete model. Merge it and give the directory {path.name}-merged "
+        f"instead:\n{command}"
+    )
+
+
+def missing_files(directory: Path) -> str | None:
+    """Return which files a checkpoint directory lacks: config.json, a tokenizer or weights; None if it is complete."""
+    index = directory / "model.safetensors.index.json"
+    shards = set(read_json(index).get("weight_map", {}).values()) if index.is_file() else set()
+    is_split = bool(shards) and not (directory / "model.safetensors").is_file()
+    needed: list[tuple[str, ...]] = [("config.json",), TOKENIZER_FILES]
+    needed += [(name,) for name in sorted(shards)] if is_split else [("model.safetensors",)]
+    lacking = [" or ".join(names) for names in needed if not any((directory / name).is_file() for name in names)]
+    return ", ".join(lacking) or None
+
+
+def checkpoint_problem(directory: Path) -> str | None:
+    """Return why a checkpoint directory cannot be loaded, judged by its config.json and the names of its files."""
+    try:
+        read_config(directory)
+    except UserError as error:
+        return f"{directory}: {error}"
+    lacking = missing_files(directory)
+    pickled = "; pickled weights are not read: save them as safetensors" if any(directory.glob("*.bin")) else ""
+    return f"{directory}: the checkpoint lacks {lacking}{pickled}" if lacking else None
+
+
+def cached_model(reference: str) -> Path | None:
+    """Return the snapshot of a hub id in the Hugging Face cache; None if it is incomplete or absent."""
+    directory = hub.cached_model(reference)
+    return directory if directory is not None and missing_files(directory) is None else None
+
+
 def resolve_model(reference: str) -> Path:
-    """Return the checkpoint directory of a model reference, downloading hub ids to the Hugging Face cache."""
+    """Return the checkpoint directory of a model reference, downloading hub ids to the Hugging Face cache.
+
+    Raises:
+        UserError: There is no such model, or it is neither cached nor can it be downloaded.
+    """
     if (path := local_model(reference)) is not None:
         return path
-    if not is_hub_id(reference):
+    if not hub.is_hub_id(reference):
         close = nearest(reference, bundled_models())
         hint = f"did you mean {close}?" if close else f"bundled models: {', '.join(bundled_models()) or 'none'}"
         raise UserError(f"{reference}: no such model or directory; {hint} (a hub id has the form org/name)")
+    if reason := hub.unavailable([(reference, "model")]).get((reference, "model")):
+        if (cached := cached_model(reference)) is not None:
+            return cached
+        raise UserError(unavailable_model(reference, reason))
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(reference, allow_patterns=HUB_FILES))
-    except LocalEntryNotFoundError:
-        raise UserError(
-            f"{reference}: not a directory here, not in the Hugging Face cache, and the hub cannot be reached. "
-            f"Connect, or download it elsewhere (hf download {reference}) and give the directory instead"
-        ) from None
-    except OSError as error:  # a missing or gated repository, a full disk
+    except OSError as error:  # a lost connection, a full disk
         raise UserError(f"{reference}: cannot be downloaded from the hub: {error}") from error
+
+
+def unavailable_model(reference: str, reason: str) -> str:
+    """Return the message for a model that is neither local nor on the hub."""
+    return (
+        f"{reference}: not a directory here; {reason}. Connect, or download it elsewhere (hf download {reference}) and "
+        "give its directory"
+    )

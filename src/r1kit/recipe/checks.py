@@ -9,9 +9,10 @@ from pathlib import Path
 
 from r1kit import errors
 from r1kit.config import RL, Location, Pretrain, PromptSource, Recipe, StageConfig
+from r1kit.hub import is_hub_id
 from r1kit.metrics.watchdogs import WATCHDOGS
 from r1kit.model.families import FAMILIES
-from r1kit.model.reference import bundled_models, is_hub_id, local_model
+from r1kit.model.reference import bundled_models, local_model
 from r1kit.recipe.errors import Mistake, quote, unknown
 
 
@@ -76,7 +77,7 @@ class _Check:
                 yield Mistake((*self.at, "data", i), text, quote(source))
 
     def _data_mistake(self, source: str) -> str | None:
-        from r1kit.data.store import READERS
+        from r1kit.data.store import FORMATS, READERS, data_suffix
         from r1kit.data.worlds.general import WORLDS
 
         prefix, _, world = source.partition(":")
@@ -86,10 +87,10 @@ class _Check:
             return self._output_mistake(source, "data")
         if source in self.names:
             return f"stage {source} does not come earlier; stages run as written"
-        if Path(source).suffix in READERS or is_hub_id(prefix):
+        if data_suffix(Path(source)) in READERS or is_hub_id(prefix):
             return None
         known = [name for name, stage in self.earlier.items() if stage.output == "data"]
-        kinds = f"not an earlier stage, file ({', '.join(READERS)}) or dataset org/name"
+        kinds = f"not an earlier stage, file ({FORMATS}) or dataset org/name"
         return unknown(f"source ({kinds})", source, known)
 
     def rewards(self) -> Iterable[Mistake]:

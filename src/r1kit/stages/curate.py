@@ -70,7 +70,7 @@ def _sample(
             if not path.exists():
                 sampler = sampler or _Sampler(config, context, contamination, review)
                 write_jsonl(path, sampler.rows(block))
-            rows = [cast(Row, row) for row in read_rows(path)]
+            rows = [cast(Row, row) for row in read_rows(path, may_be_empty=True)]
             spent += sum(row["tokens"] for row in rows)
             bar.advance(len(block), kept=sum(not row["reason"] for row in rows), tokens=spent)
             yield from rows

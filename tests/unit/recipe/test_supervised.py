@@ -63,8 +63,8 @@ def test_later_stages_may_use_the_context_length_of_training(recipe: Path) -> No
         ("helpful", 'stage.helpful.data[0] = "helpful": stage helpful does not come earlier'),
         (
             "pairs",
-            'stage.helpful.data[0] = "pairs": unknown source (not an earlier stage, file (.jsonl, .json, .parquet) or '
-            "dataset org/name)",
+            'stage.helpful.data[0] = "pairs": unknown source (not an earlier stage, file (.jsonl, .json, '
+            ".csv or .tsv (each also with .gz), or .parquet) or dataset org/name)",
         ),
         ("world:tallk", 'stage.helpful.data[0] = "world:tallk": unknown world of records; did you mean talk?'),
     ],

@@ -1,0 +1,106 @@
+"""Look up repositories in the Hugging Face cache and on the hub, once and without retries. No torch."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["model", "dataset"]
+TIMEOUT = 5.0  # seconds to wait for a file's headers
+
+# The first file that is needed of a repository.
+FIRST_FILE = {"model": "config.json", "dataset": "README.md"}
+
+
+def is_hub_id(reference: str) -> bool:
+    """Return whether a reference has the form org/name."""
+    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", reference) is not None
+
+
+def cached_model(repository: str) -> Path | None:
+    """Return the newest cached snapshot of a model that has a config.json; None if there is none."""
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(repository, FIRST_FILE["model"])
+    return Path(config).parent if isinstance(config, str) else None
+
+
+def is_cached_dataset(repository: str) -> bool:
+    """Return whether `datasets` has rows of a repository in its cache."""
+    from huggingface_hub.constants import HF_HOME
+
+    folder = Path(os.environ.get("HF_DATASETS_CACHE") or Path(HF_HOME) / "datasets")
+    wanted = _plain(repository.replace("/", "___"))
+    return folder.is_dir() and any(_plain(path.name) == wanted and any(path.iterdir()) for path in folder.iterdir())
+
+
+def _plain(name: str) -> str:
+    """Return a name without case and underscores: `datasets` writes GSM8K as gsm8_k."""
+    return name.replace("_", "").lower()
+
+
+def unavailable(repositories: Iterable[tuple[str, Kind]]) -> dict[tuple[str, Kind], str]:
+    """Return why repositories cannot be downloaded now. Asks about each once, and no more once the hub is unreachable.
+
+    Downloads the config.json of models.
+    """
+    reasons: dict[tuple[str, Kind], str] = {}
+    unreachable = ""
+    for repository, kind in dict.fromkeys(repositories):
+        reason, can_ask_more = (unreachable, False) if unreachable else _ask(repository, kind)
+        if reason:
+            reasons[repository, kind] = reason
+        if not can_ask_more:
+            unreachable = reason
+    return reasons
+
+
+def _ask(repository: str, kind: Kind) -> tuple[str, bool]:
+    """Return why a repository cannot be downloaded, or "", and whether the hub answered."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    if HF_HUB_OFFLINE:
+        return "not in the Hugging Face cache, and HF_HUB_OFFLINE is set", False
+    try:
+        with _no_progress_bars():
+            snapshot_download(repository, repo_type=kind, allow_patterns=FIRST_FILE[kind], etag_timeout=TIMEOUT)
+    except GatedRepoError:
+        return f"needs permission: ask for access at https://huggingface.co/{_page(repository, kind)}", True
+    except RepositoryNotFoundError:
+        return f"the hub has no {kind} of this name, or it is private: log in with `hf auth login`", True
+    except LocalEntryNotFoundError as error:
+        if isinstance(error.__cause__, HfHubHTTPError):
+            return f"the hub does not deliver it ({str(error.__cause__).splitlines()[0]})", True
+        return "not in the Hugging Face cache, and the hub cannot be reached", False
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        return f"the hub does not deliver it ({str(error).strip().splitlines()[0][:200]})", True
+    return "", True
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    if are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
+
+
+def _page(repository: str, kind: Kind) -> str:
+    return f"datasets/{repository}" if kind == "dataset" else repository
