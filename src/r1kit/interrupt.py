@@ -14,7 +14,12 @@ from contextlib import contextmanager
 NOTICE = b"\nstopping after this step; send the signal again to stop now\n"
 
 _in_step = False
+_abandonable = False
 _stop_requested = False
+
+
+class StepAbandoned(KeyboardInterrupt):
+    """A signal ended work inside `abandonable`. What the step had changed before is valid and can be saved."""
 
 
 def _handle(signum: int, frame: object) -> None:
@@ -22,6 +27,8 @@ def _handle(signum: int, frame: object) -> None:
     if not _in_step or _stop_requested:
         raise KeyboardInterrupt
     _stop_requested = True
+    if _abandonable:
+        raise StepAbandoned
     os.write(2, NOTICE)  # the signal may have interrupted print(), which is not reentrant
 
 
@@ -57,3 +64,19 @@ def defer_signals() -> Iterator[Callable[[], bool]]:
         _in_step = False
     if _stop_requested:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def abandonable() -> Iterator[None]:
+    """Inside `defer_signals`, do work that is repeated exactly on resume: a signal raises StepAbandoned at once.
+
+    So does a signal that arrived earlier in the step. The work must not change what a checkpoint holds.
+    """
+    global _abandonable
+    _abandonable = True
+    try:
+        if _in_step and _stop_requested:
+            raise StepAbandoned
+        yield
+    finally:
+        _abandonable = False

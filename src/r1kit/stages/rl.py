@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import chain
 from random import Random
 from typing import Any
@@ -23,7 +24,7 @@ from r1kit.engine.base import Engine
 from r1kit.engine.factory import make_engine
 from r1kit.evals.benchmark import evaluate, load_benchmarks
 from r1kit.hashing import derive_seed
-from r1kit.interrupt import defer_signals
+from r1kit.interrupt import StepAbandoned, abandonable, defer_signals
 from r1kit.learn.advantage import group_advantages
 from r1kit.learn.batch import make_batch
 from r1kit.learn.checkpoint import Checkpoints
@@ -45,19 +46,14 @@ def run(config: RL, context: StageContext) -> dict[str, Any]:
     """Train from the last checkpoint, or from the start, and publish model/. Return the totals."""
     trainer = Trainer(config, context)
     trainer.restore()
-    with (
-        trainer.rewards,
-        trainer.checkpoints,
-        progress(context.name, config.steps) as bar,
-        defer_signals() as should_stop,
-    ):
+    with trainer.checkpoints, progress(context.name, config.steps) as bar, defer_signals() as should_stop:
         bar.advance(trainer.step)
-        stopping = False
-        while trainer.step < config.steps and not stopping:
-            row = trainer.advance()
-            bar.advance(reward=row["reward"], length=row["completions/mean_length"])
-            stopping = should_stop()
-            trainer.save(stopping)
+        with suppress(StepAbandoned), trainer.rewards:
+            while not (trainer.is_done or should_stop()):
+                row = trainer.advance()
+                bar.advance(reward=row["reward"], length=row["completions/mean_length"])
+                trainer.save(stopping=False)
+        trainer.save(should_stop())
     publish_model(trainer.learner.model, trainer.tokenizer, context.files.model)
     return {"steps": trainer.step, "prompts": trainer.cursor, "tokens": trainer.tokens}
 
@@ -79,46 +75,77 @@ class Trainer:
         self.checkpoints = Checkpoints(context.files.checkpoints, self.log.files)
         self.step, self.cursor, self.tokens = 0, 0, 0  # updates done, prompts drawn, completion tokens generated
         self.rollout: Rollout | None = None  # None when all its updates are done
+        self.unlogged: dict[str, Any] | None = None  # the row of the last update until it has been evaluated
+        self.is_saved = True  # nothing has changed since the last checkpoint
         self.seconds_saving: dict[str, float] = {}  # logged with the next step
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all updates are done and logged."""
+        return self.step >= self.config.steps and self.unlogged is None
 
     def restore(self) -> None:
         """Restore the newest checkpoint and truncate the logs to it."""
         if saved := self.checkpoints.restore(self.learner):
             self.step, self.cursor, self.tokens = saved["step"], saved["cursor"], saved["tokens"]
             self.rollout = unpack(saved["rollout"], self.config, self.tokenizer) if saved["rollout"] else None
+            self.unlogged = saved.get("unlogged")
         self.engine.load_weights(self.learner.model, self.step)
-        if logged := read_metrics(self.log.path):  # the size may have been halved when memory ran out
-            self.learner.micro_batch_tokens = logged[-1].get("micro_batch_tokens", self.config.micro_batch_tokens)
+        rows = [*read_metrics(self.log.path), *([self.unlogged] if self.unlogged else [])]
+        if rows:  # the size may have been halved when memory ran out
+            self.learner.micro_batch_tokens = rows[-1].get("micro_batch_tokens", self.config.micro_batch_tokens)
 
     def save(self, stopping: bool) -> None:
         """Save a checkpoint if one is due. Called after logging: a row may be written twice, but is never missing."""
         self.seconds_saving = {}
-        if not (stopping or self.step % self.config.save_every == 0 or self.step == self.config.steps):
+        if self.is_saved or not (stopping or self.step % self.config.save_every == 0 or self.step == self.config.steps):
             return
         start = time.monotonic()
         counts = {"step": self.step, "cursor": self.cursor, "tokens": self.tokens}
-        self.checkpoints.save(self.learner, {**counts, "rollout": self.rollout and pack(self.rollout)})
+        progress = {**counts, "rollout": self.rollout and pack(self.rollout), "unlogged": self.unlogged}
+        self.checkpoints.save(self.learner, progress)
+        self.is_saved = True
         self.seconds_saving = {"time/save": time.monotonic() - start}
 
     def advance(self) -> dict[str, Any]:
-        """Do one update, after a new rollout if the last one is used up. Return the row that was logged."""
-        start, phases = time.monotonic(), dict(self.seconds_saving)
-        if self.rollout is None:
-            self.rollout = self._collect()
-            phases |= {"time/rollout": self.rollout.seconds_generating, "time/grade": self.rollout.seconds_grading}
-            phases |= self.rewards.take_report()
-        shown = metrics(self.rollout, self.config.reward_names) | {"tokens": self.tokens}
-        minibatches = self._minibatches(self.rollout)
-        index = self.step - self.rollout.step
-        row = {**shown, **self._update(minibatches[index], on_policy=index == 0), **phases, **self._evaluate()}
-        row = {"step": self.step, **row, "time/step": time.monotonic() - start}
+        """Do one update, after a new rollout if the last one is used up. Return the row that was logged.
+
+        Signals end sampling, grading and evaluation at once: they change nothing that a checkpoint holds.
+        """
+        start = time.monotonic()
+        if self.unlogged is None:
+            self.unlogged = self._next_update()
+        with abandonable():
+            evaluation = self._evaluate()
+        row = {"step": self.step, **self.unlogged, **evaluation, "time/step": time.monotonic() - start}
         self.log.append(row)
-        if index + 1 == len(minibatches) or self.step == self.config.steps:
+        self.unlogged = None
+        if self.is_done or (self.rollout and self._updates_done() == len(self._minibatches(self.rollout))):
             self.rollout = None
         return row
 
+    def _next_update(self) -> dict[str, Any]:
+        """Do one update. Return its row, without an evaluation."""
+        phases = dict(self.seconds_saving)
+        if self.rollout is None:
+            with abandonable():
+                rollout = self._collect()
+            self.rollout = rollout
+            self.cursor += len(rollout.sampled)
+            self.tokens += rollout.tokens
+            phases |= {"time/rollout": rollout.seconds_generating, "time/grade": rollout.seconds_grading}
+            phases |= self.rewards.take_report()
+        shown = metrics(self.rollout, self.config.reward_names) | {"tokens": self.tokens}
+        index = self._updates_done()
+        update = self._update(self._minibatches(self.rollout)[index], on_policy=index == 0)
+        self.is_saved = False
+        return {**shown, **update, **phases}
+
+    def _updates_done(self) -> int:
+        return self.step - (self.rollout.step if self.rollout is not None else self.step)
+
     def _collect(self) -> Rollout:
-        rollout = collect(
+        return collect(
             self.engine,
             self.tokenizer,
             self.prompts,
@@ -128,9 +155,6 @@ class Trainer:
             cursor=self.cursor,
             step=self.step,
         )
-        self.cursor += len(rollout.sampled)
-        self.tokens += rollout.tokens
-        return rollout
 
     def _minibatches(self, rollout: Rollout) -> list[list[Group]]:
         """Shuffle the groups and split them into updates of `prompts_per_step` groups (paper: 32)."""

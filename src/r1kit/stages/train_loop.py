@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from r1kit.config import Optimizer
 from r1kit.console import progress
-from r1kit.interrupt import defer_signals
+from r1kit.interrupt import StepAbandoned, abandonable, defer_signals
 from r1kit.learn.checkpoint import Checkpoints
 from r1kit.learn.optim import learning_rate, make_optimizer, update
 from r1kit.learn.precision import compute_copy, copy_weights
@@ -95,33 +96,38 @@ def train(
     log = WatchdogLog(context.files.metrics, context.name, context.dtype)
     start, tokens = time.monotonic(), 0
     evaluation: dict[str, float] = {}
-    with (
-        Checkpoints(context.files.checkpoints, log.files) as checkpoints,
-        progress(context.name, schedule.steps) as bar,
-        defer_signals() as should_stop,
-    ):
-        done = (checkpoints.restore(state) or {"step": 0})["step"]
-        bar.advance(done)
+    with Checkpoints(context.files.checkpoints, log.files) as checkpoints:
+        done = saved = (checkpoints.restore(state) or {"step": 0})["step"]
         steps = TimedIterator(source(done))
-        for step, batches in zip(range(done + 1, schedule.steps + 1), steps, strict=False):
-            rate = learning_rate(config, step - 1, schedule.steps)
-            mean_loss = _backward(state.model, batches, loss)
-            norm = update(state.master, state.optimizer, rate, config.max_grad_norm)
-            state.sync_compute_weights()
-            tokens += sum(batch.tokens for batch in batches)
-            row: dict[str, Any] = {"step": step, "loss": mean_loss, "learning_rate": rate, "grad_norm": norm}
-            row["skipped"] = float(not math.isfinite(norm))
-            row["tokens_per_second"] = tokens / (time.monotonic() - start)
-            evaluation = evaluate(state.model) if _is_evaluated(step, schedule.steps) else {}
-            bar.advance(loss=mean_loss, **evaluation)
-            if evaluation or row["skipped"] or step % schedule.log_every == 0 or step == schedule.steps:
-                log.append(row | evaluation | steps.take_times())
-            stop = should_stop()
-            if stop or step % schedule.save_every == 0:
-                checkpoints.save(state, {"step": step})
-            if stop:
-                break
+        with progress(context.name, schedule.steps) as bar, defer_signals() as should_stop:
+            bar.advance(done)
+            with suppress(StepAbandoned):
+                while done < schedule.steps and not should_stop() and (batches := next(steps, None)) is not None:
+                    rate = learning_rate(config, done, schedule.steps)
+                    row = _step(state, batches, loss, rate, config.max_grad_norm)
+                    done += 1
+                    tokens += sum(batch.tokens for batch in batches)
+                    row = {"step": done, **row, "tokens_per_second": tokens / (time.monotonic() - start)}
+                    evaluation = evaluate(state.model) if _is_evaluated(done, schedule.steps) else {}
+                    bar.advance(loss=row["loss"], **evaluation)
+                    if evaluation or row["skipped"] or done % schedule.log_every == 0 or done == schedule.steps:
+                        log.append(row | evaluation | steps.take_times())
+                    if done % schedule.save_every == 0:
+                        checkpoints.save(state, {"step": done})
+                        saved = done
+            if should_stop() and saved != done:
+                checkpoints.save(state, {"step": done})
     return evaluation or evaluate(state.model)
+
+
+def _step(
+    state: TrainState[M], batches: Sequence[B], loss: Callable[[M, B], Tensor], rate: float, max_norm: float
+) -> dict[str, Any]:
+    """Update the weights once and return the metrics of the update."""
+    mean_loss = _backward(state.model, batches, loss)
+    norm = update(state.master, state.optimizer, rate, max_norm)
+    state.sync_compute_weights()
+    return {"loss": mean_loss, "learning_rate": rate, "grad_norm": norm, "skipped": float(not math.isfinite(norm))}
 
 
 def _backward(model: M, batches: Sequence[B], loss: Callable[[M, B], Tensor]) -> float:
@@ -154,7 +160,8 @@ class TimedIterator(Generic[T]):
 
     def __next__(self) -> T:
         start = time.monotonic()
-        item = next(self.items)
+        with abandonable():
+            item = next(self.items)
         if self.since:
             self.waited += time.monotonic() - start
         else:
