@@ -137,7 +137,13 @@ def token_ids(config: ModelConfig) -> dict[str, int | list[int] | None]:
 
 def read_config(directory: Path) -> ModelConfig:
     """Read config.json, and from generation_config.json the token ids that only that file has."""
-    config = config_from_hf(read_json(directory / "config.json"))
+    content = read_json(directory / "config.json")
+    if not isinstance(content, dict):
+        raise UserError(
+            f"{directory / 'config.json'}: holds a {type(content).__name__}, not an object: must be the "
+            "config.json of a Hugging Face checkpoint"
+        )
+    config = config_from_hf(content)
     generation_file = directory / "generation_config.json"
     generation = read_json(generation_file) if generation_file.is_file() else {}
     extra = [token for token in _ids(generation.get("eos_token_id")) if token not in config.eos_token_ids]

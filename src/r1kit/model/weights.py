@@ -115,12 +115,18 @@ def check_fit(model: Decoder, stored: dict[str, StoredTensor], directory: Path) 
 
 @torch.no_grad()
 def fill(model: Decoder, stored: dict[str, StoredTensor], directory: Path) -> None:
-    """Copy the stored tensors into the model one at a time, converted to its dtype and device."""
+    """Copy the stored tensors into the model one at a time, converted to its dtype and device.
+
+    Raises:
+        UserError: A tensor holds NaN or infinity, or tied embeddings differ.
+    """
     views = hugging_face_views(model)
     for file in sorted({entry.file for entry in stored.values()}):
         with safe_open(file, framework="pt") as tensors:
             for name in views.keys() & set(tensors.keys()):
-                views[name].copy_(tensors.get_tensor(name))
+                tensor = tensors.get_tensor(name)
+                _refuse_non_finite(tensor, name, file)
+                views[name].copy_(tensor)
     if HEAD in stored and HEAD not in views:  # tied but stored: transformers 4 ties it, 5 does not
         with safe_open(stored[HEAD].file, framework="pt") as tensors:
             head = tensors.get_tensor(HEAD).to(model.embed.weight)
@@ -129,6 +135,18 @@ def fill(model: Decoder, stored: dict[str, StoredTensor], directory: Path) -> No
                 f"{directory}: config.json ties the embeddings but {HEAD} differs from {EMBEDDING}. Set "
                 f"tie_word_embeddings to false to use both matrices, or delete {HEAD}"
             )
+
+
+def _refuse_non_finite(tensor: Tensor, name: str, file: Path) -> None:
+    if tensor.numel() == 0:
+        return
+    extremes = torch.stack(torch.aminmax(tensor))  # one pass without a copy; NaN anywhere makes both NaN
+    if not bool(extremes.isfinite().all()):
+        count = tensor.numel() - int(tensor.isfinite().sum())
+        raise UserError(
+            f"{file}: {name} has {count} of {tensor.numel()} values that are NaN or infinite: the file is damaged, or "
+            "training diverged before it was saved. Download it again, or use an earlier checkpoint"
+        )
 
 
 def write_weights(model: Decoder, directory: Path, max_shard_bytes: int) -> None:
