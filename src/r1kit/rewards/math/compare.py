@@ -27,7 +27,7 @@ MAX_PARTS = 64
 _PLAIN_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _LABEL = re.compile(r"(?i:option|choice|选项?)? ?\(?([A-J])(?:[.:)]|$)")
 _VECTOR = re.compile(r"matrix \[(?:\d+|1(?:, 1)*)\]")
-_MODULO = re.compile(r" ?(?:\\p?mod(?![a-z])|\(mod) ?\{?(\w+)\}?\)?$")
+_MODULO = re.compile(r" ?\(?(?:\\p?mod(?![a-z])|mod(?= )) ?\{?(\w+)\}?\)?$")
 _COMMA_DECIMAL = re.compile(r"-?\d+,(?:\d{1,2}|\d{4,})")
 
 
@@ -159,9 +159,9 @@ def _same_label(gold: str, answer: str) -> bool:
 
 
 def _drop_modulus(gold: str, answer: str) -> tuple[str, str]:
-    """Remove "mod 11" where only one side has it, or both have the same."""
+    """Remove "mod 11" where only the gold answer has it, or both have the same. The residue 5 mod 7 is not 5."""
     wanted, given = _MODULO.search(gold), _MODULO.search(answer)
-    if wanted and given and wanted[1] != given[1]:
+    if given and (not wanted or wanted[1] != given[1]):
         return gold, answer
     return _without_match(gold, wanted), _without_match(answer, given)
 

@@ -6,56 +6,49 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from r1kit.rewards.math.forms.symbols import CHARACTERS, FUNCTION_WORDS, SYNONYMS
+
 # Private-use characters: the end of a matrix row, and both ends of the contents of \text{}.
 ROW, TEXT = "\ue000", "\ue001"
 
 _RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "₀₁₂₃₄₅₆₇₈₉"
 _CHARACTERS = str.maketrans(
-    {"−": "-", "–": "-", "×": "*", "⋅": "*", "·": "*", "∙": "*", "∗": "*", "÷": "/", "、": ",", "。": ".", "º": "°"}
-    | {"√": r"\sqrt ", "π": r"\pi ", "∞": r"\infty ", "∅": r"\emptyset ", "θ": r"\theta ", "⟨": "(", "⟩": ")"}
-    | {"“": '"', "”": '"', "’": "'", "′": "'", "…": "...", "￥": "¥", "∶": ":", "℃": "°C", "∨": r"\lor ", "±": r"\pm "}
+    CHARACTERS
     | dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff" + ROW + TEXT, "")
     | {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # full width
 )
-_WORDS = r"\\(?:text(?:bf|it|rm|normal|sf|tt)?|mbox|hbox|mathrm|operatorname)(?![a-zA-Z])\*?\s*"
-_LETTERS = r"\\(?:math(?:bf|it|sf|bb|cal)|boldsymbol|bm|overrightarrow|vec|(?:wide)?hat|underline)(?![a-zA-Z])\s*"
+_WORDS = r"\\(?:text(?:bf|it|rm|normal|sf|tt|sl|sc|up)?|emph|mbox|hbox|mathrm|operatorname)(?![a-zA-Z])\*?\s*"
+_INSIDE = r"\{((?:[^{}]|\{[^{}]*\})*)\}"
+_LETTERS = r"\\(?:math(?:bf|it|sf|bb|cal)|boldsymbol|bm|(?:wide)?hat|underline|vec)(?![a-zA-Z])\s*"
+_VECTOR = r"\\(?:vec|overrightarrow|mathbf|boldsymbol|bm)\s*\{?\s*([A-Za-z])\s*\}?"
 
 
 def _renamed(match: re.Match[str]) -> str:
     name = match[1]
-    if len(name) == 3 and name[:2] in ("le", "ge") and name not in _NAMES:  # \lex: a missing space after \le
-        return _NAMES[name[:2]] + name[2]
-    return _NAMES.get(name, match[0])
+    if len(name) == 3 and name[:2] in ("le", "ge") and name not in SYNONYMS:  # \lex: a missing space after \le
+        return SYNONYMS[name[:2]] + name[2]
+    return SYNONYMS.get(name, match[0])
 
 
 def _rows_as_list(match: re.Match[str]) -> str:
     return ",".join(row.strip(" ,") for row in match[1].split(ROW) if row.strip())
 
 
-_NAMES = {  # LaTeX commands and their normal form
-    **dict.fromkeys(
-        "left right middle displaystyle limits mathopen mathclose rm bf it big Big bigl bigr Bigl Bigr".split(), ""
-    ),
-    **dict.fromkeys("bigg Bigg biggl biggr Biggl Biggr".split(), ""),
-    **dict.fromkeys("dfrac tfrac cfrac".split(), r"\frac"),
-    **dict.fromkeys("dbinom tbinom".split(), r"\binom"),
-    **dict.fromkeys("quad qquad".split(), " "),
-    **dict.fromkeys("mid vert lvert rvert".split(), "|"),
-    **dict.fromkeys("le leq leqslant".split(), "≤"),
-    **dict.fromkeys("ge geq geqslant".split(), "≥"),
-    **dict.fromkeys("ne neq".split(), "≠"),
-    **dict.fromkeys("approx thickapprox simeq doteq".split(), "≈"),
-    **dict.fromkeys("ldots dots cdots".split(), "..."),
-    **dict.fromkeys("emptyset varnothing".split(), r"\emptyset"),
-    **dict.fromkeys("degree textdegree circ".split(), "°"),
-}
-_NAMES |= {"cup": "∪", "in": "∈", "langle": "(", "rangle": ")", "lt": "<", "gt": ">", "prime": "'"}
 _COMMANDS = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\\\\", ROW),
-        (_WORDS + r"\{\s*(?:and|or|和|或)\s*\}", ","),
-        (_WORDS + r"\{([^{}]*)\}", rf"{TEXT}\1{TEXT}"),
+        (r"\\(?:text)?color\s*\{[^{}]*\}", ""),
+        (r"\\\|", "‖"),
+        (_WORDS + r"\{\s*(and|or)\s*\}", r" \1 "),
+        (_WORDS + r"\{\s*[和或]\s*\}", ","),
+        (_WORDS + rf"\{{\s*({'|'.join(FUNCTION_WORDS)})\s*\}}", r"\\\1 "),
+        (r"\\(?:mathrm|text)\s*\{([ei])\}", r" \1"),
+        (_WORDS + _INSIDE, rf"{TEXT}\1{TEXT}"),
+        (_VECTOR + r"\s*(?:\\times(?![a-z])|\*)\s*" + _VECTOR, r"\\cross{\1}{\2}"),
+        (r"\\(?:vec|overrightarrow)\s*\{\s*([A-Z])\s*([A-Z])\s*\}", r"\\vector{\1\2}"),
+        (r"\\overrightarrow(?![a-zA-Z])", r"\\vec"),
+        (r"\\dot\{(\d)\}(\d*)\\dot\{(\d)\}", r"\\overline{\1\2\3}"),
         (_LETTERS + r"(?:\{([^{}]*)\}|([A-Za-z])(?![A-Za-z]))", r" \1\2"),
         (r"\\begin\{(?:cases|aligned|gathered)\}([^&]*?)\\end\{(?:cases|aligned|gathered)\}", _rows_as_list),
         (r"\\(?:left|right)\.", ""),
@@ -75,7 +68,9 @@ _SIGNS = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\$", ""),
+        (r"(?<=\d)\s*\{\s*,\s*\}\s*(?=\d)", ","),
         (r"\{,\}", ","),
+        (r"(?<=[A-Za-z}])\s+_\s*", "_"),
         (r"\^\s*\{?\s*([°'])\s*\}?", r"\1"),
         (rf"°\s*{TEXT}?\s*([CF]){TEXT}?(?![a-z])", r"°\1"),
         (r"<=", "≤"),

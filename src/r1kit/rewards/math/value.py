@@ -13,23 +13,30 @@ from functools import lru_cache
 
 from r1kit.rewards.math.exact import Arithmetic, Value, has_unique_form, rational
 from r1kit.rewards.math.formula import Unreadable
-from r1kit.rewards.math.notation import plain_text
+from r1kit.rewards.math.notation import TEXT, plain_text
 from r1kit.rewards.math.numerals import chinese_number, english_number, expand_scale
 from r1kit.rewards.math.numeric import agree, free_symbols, real_number
 from r1kit.rewards.math.parser import parse
 from r1kit.rewards.math.sympy_client import proved_equal
-from r1kit.rewards.math.units import ANGLE, Unit, split_unit
+from r1kit.rewards.math.units import ANGLE, RADIAN, Unit, split_unit
 
+LARGE = 1_000  # from this size on, a power such as 2^{10} is a result
 MIN_DIGITS = 4  # significant digits of a decimal that may match a value it is rounded from
 
 _TIMES_TEN = r"(?:\*|\\times|\\cdot) ?10\^"
 _NUMERAL = re.compile(rf"-?(\d*)\.?(\d*)(?:(?:[eE]|{_TIMES_TEN}(?:\{{|(?=\d$|-\d+$)))([+-]?\d+)\}}?)?")
-_PLAIN = r"(?:\{-?\d+\}|\d)"
-_FRACTION = re.compile(rf"-?(?:\d+ ?)?\\frac{_PLAIN}{_PLAIN}|-?\d*\.\d*\\(?:overline|dot|bar)\{{?\d+\}}?|.*\.\.\.")
-_OVER = re.compile(r"-?(?:\d+ ?)?-?\d+/\d+")
-_ROOT = re.compile(r"-?(?:\\sqrt(?:\[\d\])?\{?)+(?:\d+|\\frac(?:\{\d+\}|\d)(?:\{\d+\}|\d))\}*")
+_PLAIN = r"(?:\{-?\d+\}|\{\(-?\d+\)\}|\d)"
+_DECIMAL = r"-?\d*\.\d*\\(?:overline|dot)\{?\d+\}?|-?\d*\.?\d*\.\.\.|-?\(\d*\.?\d+\)"
+_FRACTION = re.compile(rf"-?(?:\d+ ?)?\\frac{_PLAIN}{_PLAIN}|-?\(\\frac{_PLAIN}{_PLAIN}\)|{_DECIMAL}")
+_TERM = r"(?:\d+|\(-?\d+\)|\{-?\d+\})"
+_OVER = re.compile(rf"-?(?:\d+ )?-?{_TERM}/-?{_TERM}|-?\(-?\d+/\d+\)")
+_POWER = re.compile(r"-?(?:[2-9]|[1-9]\d+)\^(?:[2-9]|\{[1-9]?\d\})")
+_ROOT = re.compile(r"-?(?:\\sqrt(?:\[\d\])?\{?)+(?:-?\d+|\\frac(?:\{\d+\}|\d)(?:\{\d+\}|\d))\}*")
 _RATIO, _TIME = re.compile(r"(\d+(?:\.\d+)?):(\d+(?:\.\d+)?)"), re.compile(r"\d{1,2}:\d\d")
 _INFINITE = re.compile(r"([+-]?)(?:inf|infinity)", re.IGNORECASE)
+_AMBIGUOUS_E = re.compile(r"(-?\d+)e([+-]\d+)")  # 2e+1 is 20 or a formula with e
+_CAPITALS = re.compile(r"[A-Z]{2,}")
+_COMMON_WORDS = frozenset("no on in is it of or so to do go up at as by we he me my us am be if an".split())
 _COMPUTATION = re.compile(r"\\(?:lim|sum|prod|int|det)(?![a-z])")
 
 
@@ -45,13 +52,51 @@ def is_computation(text: str) -> bool:
     r"""Return whether a left-hand side is a computation, as in \frac{6}{4} = 3/2; not in a+b = 0 or 1 = 1."""
     if _COMPUTATION.match(text):
         return True
-    return not is_evaluated(text) and exact_value(text) is not None and not free_symbols(parse(text))
+    evaluated = is_evaluated(text) and not _POWER.fullmatch(text)
+    return not evaluated and exact_value(text) is not None and not free_symbols(parse(text))
 
 
 def same_value(gold: str, answer: str) -> bool:
     """Return whether two single values are equal, including units and percent signs. Raises Undecided."""
-    (wanted, unit), (given, other) = split_value(gold), split_value(answer)
+    if (same := _same_words(gold, answer)) is not None:
+        return same
+    quantities = split_value(gold), split_value(answer)
+    if _same_quantity(*quantities):
+        return True
+    if gold[-1:].isalpha() and answer[-1:].isalpha() and not (quantities[0][1] and quantities[1][1]):
+        glued = split_value(gold, glued=True), split_value(answer, glued=True)
+        if glued[0][1] and glued[1][1] and _same_quantity(*glued):
+            return True
+    variants = [_AMBIGUOUS_E.sub(r"\1 e\2", value) for value, _ in quantities]
+    if variants == [value for value, _ in quantities]:
+        return False
+    (wanted, unit), (given, other) = quantities
+    return any(
+        _same_quantity((left, unit), (right, other))
+        for left in {wanted, variants[0]}
+        for right in {given, variants[1]}
+        if (left, right) != (wanted, given)
+    )
+
+
+def _same_words(gold: str, answer: str) -> bool | None:
+    """Compare answers that are words or names, such as "no solution" or NE; None if the gold answer is neither."""
+    words = gold.replace(TEXT, "")
+    if not words.replace(" ", "").isalpha() or len(words) < 2 or not words.isascii():
+        return None
+    is_name = _CAPITALS.fullmatch(words) or (gold[0] == TEXT == gold[-1]) or words.lower() in _COMMON_WORDS
+    if not is_name and not (" " in words and re.search("[A-Za-z]{3}", words)):
+        return None
+    if not answer.replace(TEXT, "").replace(" ", "").isalpha():
+        return None
+    return plain_text(words) == plain_text(answer.replace(TEXT, ""))
+
+
+def _same_quantity(gold: tuple[str, Unit | None], answer: tuple[str, Unit | None]) -> bool:
+    (wanted, unit), (given, other) = gold, answer
     if unit and other and unit != other:
+        if {unit.dimension, other.dimension} == {ANGLE, RADIAN}:
+            return _same_formula(_in_radians(wanted, unit), _in_radians(given, other))
         same_kind = unit.dimension == other.dimension and is_evaluated(given)
         return same_kind and _same_formula(f"({wanted})*{unit.factor}", f"({given})*{other.factor}")
     if wanted == given or plain_text(wanted) == plain_text(given):
@@ -69,12 +114,12 @@ def same_value(gold: str, answer: str) -> bool:
     return _same_formula(f"({wanted})/100", given) if percents[0] else _same_formula(wanted, f"({given})/100")
 
 
-def split_value(text: str) -> tuple[str, Unit | None]:
+def split_value(text: str, glued: bool = False) -> tuple[str, Unit | None]:
     """Split a single value into a formula and its unit (None if there is no known unit).
 
     Number words, "inf" and ratios such as 3:4 become formulas.
     """
-    text, unit = split_unit(expand_scale(text))
+    text, unit = split_unit(expand_scale(text), glued)
     number = chinese_number(text)
     if number and re.fullmatch("[\u4e00-\u9fff]{0,2}", number[1]):
         text = str(number[0])
@@ -101,7 +146,10 @@ def is_evaluated(text: str) -> bool:
         return True
     value = rational_value(text)
     return value is not None and bool(
-        _NUMERAL.fullmatch(text) or _FRACTION.fullmatch(text) or (value.denominator > 1 and _OVER.fullmatch(text))
+        _NUMERAL.fullmatch(text)
+        or _FRACTION.fullmatch(text)
+        or (_POWER.fullmatch(text) and (abs(value) >= LARGE or text.lstrip("-").startswith("10^")))
+        or (value.denominator > 1 and _OVER.fullmatch(text))
     )
 
 
