@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from r1kit.data.examples import continue_prompt, encode, hold_out, scored_parts
-from r1kit.data.template import CHAT_TEMPLATE, render_chat
 
 OPEN = "User: hi\n\nAssistant:<think>\n"
 
@@ -30,6 +29,7 @@ def test_answer_does_not_repeat_the_prompts_think_tag(prompt: str, answer: str, 
         ("b", (OPEN.removesuffix("<think>\n"), "b"), (OPEN, "\n</think>\n\nb")),
         ("<think>a", None, (OPEN, "a")),
         ("<think>a</think>\n", None, (OPEN, "a</think>\n")),
+        ("<think>a</think>b <think>c", None, (OPEN, "a</think>b <think>c")),
     ],
 )
 def test_reward_model_reads_summary_or_full_response(response: str, summary: object, whole: object) -> None:
@@ -44,13 +44,6 @@ def test_encoded_document_is_prompt_then_answer(tokenizer) -> None:
             ids, end = document.tokens.tolist(), [tokenizer.eos_token_id] * close
             assert ids[: document.prompt_length] == tokenizer.encode(prompt)
             assert ids[document.prompt_length :] == tokenizer.encode(answer) + end
-
-
-def test_chat_template_drops_thoughts_of_earlier_turns(tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokenizer, "chat_template", CHAT_TEMPLATE)
-    turns = [("system", "be kind"), ("user", "hi"), ("assistant", "<think>hm</think>\nhello"), ("user", "bye {x}")]
-    text = render_chat([{"role": role, "content": content} for role, content in turns], tokenizer)
-    assert text == "be kind\n\nUser: hi\n\nAssistant:\nhello<|endoftext|>\nUser: bye {x}\n\nAssistant:\n"
 
 
 def test_prompts_are_held_out_with_all_their_records() -> None:
