@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -10,17 +11,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import r1kit
-from r1kit import machine
+from r1kit import failure, machine
 from r1kit.console import say
-from r1kit.errors import Interrupted, UserError
+from r1kit.errors import Interrupted
+from r1kit.interrupt import signal_handlers
 
 if TYPE_CHECKING:
     from r1kit.config import Recipe
 
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command. Typer would print "Aborted!" and exit with 1 for a signal."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted") from None
+
+
 app = typer.Typer(
     name="r1kit",
+    cls=_Commands,
     help="The DeepSeek-R1 recipe as one resumable command. Start with: r1kit run sprout-zero",
     no_args_is_help=True,
     add_completion=False,
@@ -278,22 +292,25 @@ def doctor(json_output: Json = False) -> None:
 
 def main() -> None:
     """Run the command line. Exit codes: 0 success, 1 unexpected error, 2 user error, 130 interrupted."""
+    _use_utf8()
     machine.tune_allocator()
     try:
-        app()
-    except (Interrupted, UserError, ValueError, FileNotFoundError) as error:
+        with signal_handlers():
+            app()
+    except KeyboardInterrupt:  # before a command began, or after it ended
+        sys.exit(130)
+    except Exception as error:
         if os.environ.get("R1KIT_DEBUG") == "1":
             raise
-        sys.exit(_report_error(error))
+        say(failure.message(error))
+        sys.exit(failure.exit_code(error))
 
 
-def _report_error(error: Exception) -> int:
-    """Print an error as one message; return the exit code."""
-    if isinstance(error, Interrupted):
-        say(str(error))
-        return 130
-    lines = str(error).splitlines()
-    say("\n  ".join(["error: " + lines[0], *lines[1:]]) if lines else f"error: {type(error).__name__}")
-    if not isinstance(error, UserError):  # raised by a library: the message may not suffice
-        say("\n".join(getattr(error, "__notes__", [])) or "(set R1KIT_DEBUG=1 to see the traceback)")
-    return 2
+def _use_utf8() -> None:
+    """Read and write UTF-8 whatever the locale is. Under an ASCII locale (`LC_ALL=C`), start Python again for that."""
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # such as for PYTHONIOENCODING=ascii

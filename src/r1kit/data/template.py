@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, get_args
 
 from r1kit.config import Template
+from r1kit.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -37,21 +38,21 @@ def render_prompt(question: str, template: Template, tokenizer: PreTrainedTokeni
     """Return the text that a model continues. Only the template "chat" reads the tokenizer.
 
     Raises:
-        ValueError: The template is unknown, or the tokenizer has no chat template.
+        UserError: The template is unknown, or the tokenizer has no chat template.
     """
     if template == "r1-zero":
         return R1_ZERO_TEMPLATE.replace("{question}", question)  # not str.format: questions may contain braces
     if template == "none":
         return question
     if template != "chat":
-        raise ValueError(f"template = {template!r}: must be one of {', '.join(get_args(Template))}")
+        raise UserError(f"template = {template!r}: must be one of {', '.join(get_args(Template))}")
     return render_chat([{"role": "user", "content": question}], tokenizer)
 
 
 def render_chat(messages: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokenizerBase | None) -> str:
-    """Return the text that the assistant continues, by the tokenizer's own chat template. ValueError without one."""
+    """Return the text that the assistant continues, by the tokenizer's own chat template. UserError without one."""
     if tokenizer is None or not getattr(tokenizer, "chat_template", None):
-        raise ValueError('template = "chat": this tokenizer has no chat template; use "r1-zero" or "none"')
+        raise UserError('template = "chat": this tokenizer has no chat template; use "r1-zero" or "none"')
     text = tokenizer.apply_chat_template([dict(m) for m in messages], add_generation_prompt=True, tokenize=False)
     return str(text)
 

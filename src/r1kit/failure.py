@@ -1,0 +1,72 @@
+"""How a command reports an exception: sentences on the terminal, the traceback in a file, and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import tempfile
+import traceback
+
+from r1kit.errors import Interrupted, UserError
+
+SHOWN = 500  # characters of an unexpected error's message
+NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
+# Messages of torch for failed allocations; the exception is a RuntimeError.
+OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|bad_alloc|out of memory", re.IGNORECASE)
+
+
+def exit_code(error: Exception) -> int:
+    """Return 130 for an interruption, 2 for what the user can fix, and 1 for what nobody expected."""
+    if isinstance(error, Interrupted):
+        return 130
+    return 2 if isinstance(error, UserError) or _explain(error) else 1
+
+
+def message(error: Exception) -> str:
+    """Return the text for the terminal. Writes the traceback of an unexpected error to a file and names the file."""
+    if isinstance(error, Interrupted):
+        return str(error)
+    if isinstance(error, UserError):
+        return _indent(str(error)) or f"error: {type(error).__name__}"
+    if (explanation := _explain(error)) is not None:
+        return _indent("\n".join([explanation, *_notes(error)]))
+    first, *rest = str(error).strip().splitlines() or [""]
+    shown = first[:SHOWN] + (" ..." if rest or len(first) > SHOWN else "")
+    return _indent("\n".join([f"unexpected {type(error).__name__}: {shown}", *(_notes(error) or [_save(error)])]))
+
+
+def _indent(text: str) -> str:
+    return "\n  ".join(f"error: {text}".splitlines()) if text else ""
+
+
+def _notes(error: Exception) -> list[str]:
+    """Return the notes of the error: a stage adds where its traceback is."""
+    return [*getattr(error, "__notes__", [])]
+
+
+def _explain(error: Exception) -> str | None:
+    """Return a sentence about an error of the operating system or of memory; None for any other."""
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error))):
+        return "out of memory: use a smaller model, shorter texts, or a lower max_concurrent or micro_batch_tokens"
+    if not isinstance(error, OSError) or error.strerror is None:
+        return None
+    if error.filename is None:
+        return error.strerror
+    advice = ""
+    if error.errno in NOT_WRITABLE:
+        advice = ": give a --run-dir, and work in a directory, that you may write to"
+    return f"{os.fsdecode(error.filename)}: {error.strerror}{advice}"
+
+
+def _save(error: Exception) -> str:
+    """Write the traceback to a new file in the directory for temporary files, and return where it is."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", errors="backslashreplace", prefix="r1kit-error-", suffix=".txt", delete=False
+        ) as file:
+            file.write(text)
+    except OSError:
+        return "set R1KIT_DEBUG=1 to see the traceback"
+    return f"the traceback is in {file.name}"
