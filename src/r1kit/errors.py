@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from importlib import import_module
 from types import ModuleType
 
+from r1kit.synonyms import synonym_of
+
 
 class UserError(ValueError):
     """A mistake that the user can fix. The command line prints the message without a traceback."""
@@ -17,9 +19,10 @@ class Interrupted(Exception):
 
 
 def nearest(given: str, allowed: Iterable[str]) -> str | None:
-    """Return the allowed name most similar to `given`, or None if no name is similar."""
-    matches = difflib.get_close_matches(given, list(allowed), n=1)
-    return matches[0] if matches else None
+    """Return the allowed name of which `given` is a synonym, or else the most similar one, or None."""
+    names = list(allowed)
+    similar = difflib.get_close_matches(given, names, n=1)
+    return synonym_of(given, names) or (similar[0] if similar else None)
 
 
 def require(module: str, extra: str) -> ModuleType:

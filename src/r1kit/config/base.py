@@ -13,7 +13,7 @@ Location = tuple[str | int, ...]  # the path of a key in a recipe, as in ("promp
 class Strict(BaseModel):
     """A frozen table of a recipe that refuses unknown keys. The docstring below a field describes its key."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class PromptSource(Strict):

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from r1kit import errors
-from r1kit.config import RL, Location, Pretrain, PromptSource, Recipe, StageConfig
+from r1kit.config import RL, Location, Optimizer, Pretrain, PromptSource, Recipe, StageConfig
 from r1kit.hub import is_hub_id
 from r1kit.metrics.watchdogs import WATCHDOGS
 from r1kit.model.families import FAMILIES
 from r1kit.model.reference import bundled_models, local_model
 from r1kit.recipe.errors import Mistake, quote, unknown
+
+MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-9, 1.0  # outside, nothing is learned or the first update breaks the model
 
 
 def cross_checks(recipe: Recipe) -> list[Mistake]:
@@ -25,7 +27,14 @@ def cross_checks(recipe: Recipe) -> list[Mistake]:
             text = "the name of a stage is also its directory: use lower-case letters, digits, - and _"
             mistakes.append(Mistake(("stage", name), text))
         check = _Check(("stage", name), stage, earlier, list(recipe.stage), recipe.folder)
-        mistakes += [*check.model(), *check.data(), *check.rewards(), *check.watchdogs(), *check.sources()]
+        mistakes += [
+            *check.model(),
+            *check.data(),
+            *check.rewards(),
+            *check.learning_rate(),
+            *check.watchdogs(),
+            *check.sources(),
+        ]
         earlier[name] = stage
     return mistakes
 
@@ -98,6 +107,9 @@ class _Check:
         from r1kit.rewards.score import check_reward_names
 
         for at, rewards in self.stage.reward_tables():
+            if not any(weight > 0 for weight in rewards.values()):
+                text = "must have at least one reward with a positive weight, such as { accuracy = 1.0, format = 1.0 }"
+                yield Mistake((*self.at, *at), text, quote(rewards))
             models = {n for n in rewards if n in self.earlier and self.earlier[n].output == "reward model"}
             if models and at == ("rewards",):
                 text = f"{', '.join(sorted(models))}: a reward model can only grade prompts under general (paper eq. 9)"
@@ -106,6 +118,13 @@ class _Check:
                 check_reward_names({n: weight for n, weight in rewards.items() if n not in models}, self.folder)
             except ValueError as error:
                 yield Mistake((*self.at, *at), str(error))
+
+    def learning_rate(self) -> Iterable[Mistake]:
+        """Check that the learning rate is one that can train."""
+        rate = self.stage.learning_rate if isinstance(self.stage, Optimizer) else MAX_LEARNING_RATE
+        if not MIN_LEARNING_RATE <= rate <= MAX_LEARNING_RATE:
+            text = f"must be between {MIN_LEARNING_RATE:g} and {MAX_LEARNING_RATE:g}; the paper's are 2e-6 to 1e-4"
+            yield Mistake((*self.at, "learning_rate"), text, quote(rate))
 
     def watchdogs(self) -> Iterable[Mistake]:
         """Check the names of watchdogs."""

@@ -71,7 +71,7 @@ def _explain(error: ErrorDetails) -> Mistake:
     location, parent, annotation = _resolve(error["loc"])
     kind, given = error["type"], error["input"]
     if kind == "extra_forbidden":
-        return Mistake(location, unknown("key", str(location[-1]), _fields(parent)))
+        return Mistake(location, _unknown_key(str(location[-1]), parent, given))
     if kind == "union_tag_invalid":
         tag = error["ctx"]["tag"]
         return Mistake((*location, "kind"), unknown("kind of stage", tag, STAGE_KINDS), quote(tag))
@@ -89,6 +89,19 @@ def _explain(error: ErrorDetails) -> Mistake:
         return Mistake(location, "must be a table", quote(given))
     text = re.sub(r"^\w+ should ", "must ", error["msg"].partition(", unable to parse")[0])
     return Mistake(location, text[0].lower() + text[1:], quote(given))
+
+
+def _unknown_key(key: str, parent: Any, given: object) -> str:
+    """Return the message for an unknown key of a table. Keys of stages may have been written at the top of the file."""
+    if parent is not Recipe:
+        return unknown("key", key, _fields(parent))
+    if isinstance(given, dict) and "kind" in given:
+        return f"a stage is written as [stage.{key}]"
+    of_stages = dict.fromkeys(name for stage in STAGE_KINDS.values() for name in stage.model_fields)
+    if key not in of_stages and (errors.nearest(key, Recipe.model_fields) or not errors.nearest(key, of_stages)):
+        return unknown("key", key, Recipe.model_fields)
+    name = key if key in of_stages else errors.nearest(key, of_stages)
+    return f"no key of the recipe; did you mean stage.NAME.{name} (in the file: {name} below [stage.NAME])?"
 
 
 def _resolve(path: Location) -> tuple[Location, Any, Any]:

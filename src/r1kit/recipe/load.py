@@ -40,6 +40,8 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"{path.name}: not UTF-8 text ({error})") from None
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path.name}: not valid TOML: {error}") from None
+    if not data:
+        raise RecipeError(f"{path.name}: the file is empty: a recipe needs a name and at least one [stage.NAME]")
     overridden = [override(data, text) for text in overrides]
     try:
         recipe = Recipe.model_validate(_with_defaults(data)).with_folder(_folder(path))
@@ -67,6 +69,10 @@ def _find(name_or_path: str) -> Path:
     bundled = bundled_recipes()
     if name_or_path in bundled:
         return bundled[name_or_path]
+    if path.is_dir():
+        names = sorted(path.glob("*.toml"))
+        hint = f", such as {names[0]}" if names else f" (bundled: {', '.join(bundled)})"
+        raise RecipeError(f"{name_or_path}: a directory, not a recipe: give a .toml file{hint}")
     close = errors.nearest(path.name.removesuffix(".toml"), bundled)
     hint = f"did you mean {close}? " if close else ""
     raise RecipeError(f"{name_or_path}: neither a file nor a bundled recipe; {hint}bundled: {', '.join(bundled)}")

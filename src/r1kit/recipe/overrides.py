@@ -6,7 +6,7 @@ import tomllib
 from typing import Any
 
 from r1kit import errors
-from r1kit.config import Location
+from r1kit.config import STAGE_KINDS, Location, Recipe
 from r1kit.recipe.errors import RecipeError
 
 
@@ -20,10 +20,8 @@ def override(data: dict[str, Any], text: str) -> Location:
     if not path:
         raise RecipeError(f"--set {text}: write it as key.path=value, for example --set stage.zero.steps=10")
     stages = data.get("stage", {})
-    if path[0] == "stage" and len(path) > 1 and isinstance(stages, dict) and path[1] not in stages:
-        close = errors.nearest(path[1], stages)
-        hint = f"did you mean {close}?" if close else f"stages: {', '.join(stages)}"
-        raise RecipeError(f"--set {text}: there is no stage {path[1]}; {hint}")
+    if isinstance(stages, dict):
+        _check_stage(text, path, list(stages))
     table = data
     for part in path[:-1]:
         table = table.setdefault(part, {})
@@ -31,6 +29,24 @@ def override(data: dict[str, Any], text: str) -> Location:
             raise RecipeError(f"--set {text}: {part} is {table!r}, not a table; set {part} itself")
     table[path[-1]] = _value(text, value.strip())
     return tuple(path)
+
+
+def _check_stage(text: str, path: list[str], stages: list[str]) -> None:
+    """Refuse a path to an unknown stage, or to a stage without the prefix `stage`."""
+    first, *rest = path
+    if first == "stage" and rest and rest[0] not in stages:
+        close = errors.nearest(rest[0], stages)
+        hint = f"did you mean {close}?" if close else f"stages: {', '.join(stages)}"
+        raise RecipeError(f"--set {text}: there is no stage {rest[0]}; {hint}")
+    if not rest or first in (*Recipe.model_fields, "defaults"):
+        return
+    meant = None
+    if first == "stages" or (first in STAGE_KINDS and first not in stages):
+        meant = ["stage" if first == "stages" else f"defaults.{first}", *rest]
+    elif close := errors.nearest(first, stages):
+        meant = ["stage", close, *rest]
+    if meant:
+        raise RecipeError(f"--set {text}: {first} is no table of a recipe; did you mean {'.'.join(meant)}?")
 
 
 def _key_path(key: str) -> list[str]:

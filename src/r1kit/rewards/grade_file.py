@@ -15,7 +15,7 @@ from functools import lru_cache
 from math import isfinite
 from typing import Any, BinaryIO, TypedDict
 
-from r1kit.errors import UserError
+from r1kit.errors import UserError, nearest
 from r1kit.rewards import services
 from r1kit.rewards.checks.base import Reward, Row, Verifier
 from r1kit.rewards.score import BUILT_IN, RewardError, grade
@@ -99,7 +99,9 @@ def grade_row(row: Row) -> Verdict:
     """Return the verdict on one request. Ungradable says what is missing."""
     kind, response = row.get("kind"), row.get("response")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise Ungradable(f"unknown kind {kind!r}: use one of {', '.join(KINDS)}")
+        close = nearest(kind, KINDS) if isinstance(kind, str) else None
+        hint = f"did you mean {close}? " if close else ""
+        raise Ungradable(f"unknown kind {kind!r}: {hint}Use one of {', '.join(KINDS)}")
     if not isinstance(response, str):
         raise Ungradable(f"response is of type {type(response).__name__}: must be a string")
     try:

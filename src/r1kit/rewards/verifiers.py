@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from r1kit.errors import nearest
 from r1kit.rewards.checks import choice, countdown, ifeval, json_schema, knights, names, reasoning_gym, text
 from r1kit.rewards.checks.base import Verifier
 from r1kit.rewards.code import verifier as code
@@ -32,5 +33,7 @@ VERIFIERS: dict[str, Verifier[Any]] = {
 def verifier_named(name: str) -> Verifier[Any]:
     """Return a verifier. RewardError lists the allowed names when there is none."""
     if name not in VERIFIERS:
-        raise RewardError(f"unknown verifier {name!r}: use one of {', '.join(VERIFIERS)}")
+        close = nearest(name, VERIFIERS)
+        hint = f"did you mean {close}? " if close else ""
+        raise RewardError(f"unknown verifier {name!r}: {hint}Use one of {', '.join(VERIFIERS)}")
     return VERIFIERS[name]

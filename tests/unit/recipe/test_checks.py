@@ -23,9 +23,16 @@ EVALUATE = '[stage.last]\nkind = "evaluate"\nmodel = "eval"\nbenchmarks = { x = 
         ),
         (
             'stage.eval.benchmarks.x=[{source="world:logic", split="test"}]',
-            'x[0].split = "test": unknown split of a world; allowed: train, held_out',
+            'x[0].split = "test": unknown split of a world; did you mean held_out?',
         ),
         ("stage.zero.rewards={acuracy=1}", "stage.zero.rewards: "),
+        ("stage.zero.rewards={}", "stage.zero.rewards = {}: must have at least one reward with a positive weight"),
+        ("stage.zero.rewards={accuracy=-1, format=0}", "rewards = {\"accuracy\": -1.0, \"format\": 0.0}: must have"),
+        ("stage.zero.rewards={accuracy=nan}", "stage.zero.rewards.accuracy = NaN: must be a finite number"),
+        ("stage.zero.learning_rate=3", "stage.zero.learning_rate = 3.0: must be between 1e-09 and 1; the paper's are"),
+        ("stage.base.learning_rate=1e-12", "stage.base.learning_rate = 1e-12: must be between 1e-09 and 1"),
+        ("stage.zero.temperature=inf", "stage.zero.temperature = Infinity: must be a finite number"),
+        ('stage.zero.prompts=["world:maths"]', 'prompts[0] = "world:maths": unknown world; did you mean arithmetic?'),
         ("stage.zero.model=bsae", 'model = "bsae": unknown model (not an earlier stage, directory or hub id org/name); '
                                   "did you mean base?"),
         ("stage.zero.watchdogs={hi_kl='off'}", "stage.zero.watchdogs.hi_kl: unknown watchdog; did you mean high_kl?"),

@@ -88,6 +88,12 @@ def test_unknown_recipe_lists_the_bundled_recipes_and_the_closest(good: Path) ->
     assert "did you mean zero-qwen-1.5b?" in message and all(name in message for name in bundled_recipes())
 
 
+def test_empty_file_and_directory_are_named(good: Path) -> None:
+    good.write_text("# nothing\n")
+    assert mistakes().startswith("good.toml: the file is empty: a recipe needs a name")
+    assert "a directory, not a recipe: give a .toml file, such as " in mistakes(recipe=str(good.parent))
+
+
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_any_override_is_applied_or_rejected(tmp_path_factory: pytest.TempPathFactory, key: str, value: str) -> None:
     path = tmp_path_factory.getbasetemp() / "hypothesis.toml"
