@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.config import RL
+from r1kit.data import prompt as prompt_module
 from r1kit.data.prompt import Prompt, make_prompt
+from r1kit.data.template import render_prompt
 from r1kit.engine.scripted import ScriptedEngine
 from r1kit.stages.context import StageContext
 from r1kit.stages.rl_prompts import RLPrompts
@@ -45,6 +47,21 @@ def test_rollout_holds_the_prompts_of_its_groups(tmp_path: Path, tokenizer: PreT
     for each in rollout.sampled:
         assert each.prompt == make_prompt(each.problem, "none", tokenizer)
         assert list(each.rewards) == [1.0, 0.0] and each.has_variance
+
+
+def test_prompts_are_rendered_once(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered = []
+
+    def render(question: str, *args: object) -> str:
+        rendered.append(question)
+        return render_prompt(question, *args)
+
+    monkeypatch.setattr(prompt_module, "render_prompt", render)
+    config = RL(**KEYS, rewards={"accuracy": 1.0, "format": 1.0})
+    rollout = collected(config, tmp_path, tokenizer, lambda prompt_id, sample: GOOD)
+    assert rendered == [each.problem.question for each in rollout.sampled]
 
 
 def test_dynamic_sampling_continues_until_enough_groups_have_variance(

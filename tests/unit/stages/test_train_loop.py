@@ -15,8 +15,7 @@ from r1kit.metrics.log import read_metrics
 from r1kit.stages.context import StageContext
 from r1kit.stages.train_loop import Schedule, train
 
-
-EVERY_STEP = Schedule(8, 1, 100)  # is logged
+EVERY_STEP = Schedule(steps=8, log_every=1, save_every=100)
 
 
 @dataclass(frozen=True)
