@@ -10,8 +10,11 @@ Memory in bytes, with N parameters, b bytes per number of the run's dtype (2 or 
     activations   t * layers * (6 width + 2 (heads + kv_heads) head_dim + 4 intermediate) * b
                   (sft and preference keep layers * width and one layer of that when it would outweigh the model)
     logits        3 * 64 MiB (chunks of 2^24 floats: forward, softmax, gradient)
+    completions   (700 + 68 * completion cap) * completions per rollout, in main memory: token ids, log-probabilities,
+                  text and score as Python objects (the cap is the worst case)
 
-Generation and training alternate, so the peak is the fixed part plus the larger of the two.
+Generation and training alternate, so the peak is the fixed part plus the larger of the two, plus the completions where
+the model is in main memory too.
 """
 
 from __future__ import annotations
@@ -23,14 +26,16 @@ from typing import Any
 
 from r1kit import machine
 from r1kit.config import MemoryUse, Pretrain, Recipe, StageConfig, Supervised
-from r1kit.data.store import READERS, data_suffix
 from r1kit.errors import UserError
 from r1kit.model.config import ModelConfig
 from r1kit.model.hf_config import read_config
 from r1kit.model.known_shapes import known_shape
-from r1kit.model.reference import local_model
+from r1kit.model.reference import cached_model, local_model
 
 PROMPT_TOKENS = 512  # assumed length of a prompt; only the KV cache depends on it
+COMPLETION_BYTES, COMPLETION_TOKEN_BYTES = 700, 68
+FEWEST_TOKENS = 16  # per completion, where the memory is counted that a rollout needs in any case
+LARGEST_MEMORY = 10**13  # bytes; more than any machine has for one process
 LOGITS_BYTES = 3 * 64 << 20
 CPU_PARAMETERS = 100e6  # with dtype and device "auto", smaller models are assumed to run on a CPU
 BYTES = {"float32": 4, "bfloat16": 2}
@@ -62,6 +67,8 @@ class Plan:
     seed: int
     stages: tuple[StagePlan, ...]
     warnings: tuple[str, ...] = field(default=())
+    errors: Mapping[str, str] = field(default_factory=dict)
+    """Name of a stage that cannot fit in memory -> the reason."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON-compatible data, without the descriptions."""
@@ -74,15 +81,23 @@ class Plan:
 def plan(recipe: Recipe) -> Plan:
     """Plan a checked recipe. Reads no file except config.json of local models."""
     shapes: dict[str, ModelConfig | None] = {}  # by earlier stage
-    stages, warnings = [], []
+    stages, warnings, errors = [], [], {}
     for name, stage in recipe.stage.items():
         shape = _stage_shape(stage, shapes)
         if shape is not None and isinstance(stage, Supervised):
             shape = shape.with_context(stage.context_length)
         shapes[name] = shape
-        stages.append(_plan_stage(recipe, name, stage, shape))
+        on_cpu = recipe.device == "cpu" or (shape is not None and shape.parameter_count() < CPU_PARAMETERS)
+        stages.append(_plan_stage(recipe, name, stage, shape, on_cpu))
         warnings += [f"stage.{name}: {text}" for text in _warnings(stage, shape)]
-    return Plan(recipe.name, recipe.seed, tuple(stages), tuple(warnings))
+        if reason := _too_large(stage, stages[-1], shape, on_cpu):
+            errors[name] = f"stage.{name}.{reason}"
+        elif on_cpu and stages[-1].memory.get("peak", 0) > _main_memory():
+            warnings.append(
+                f"stage.{name}: needs up to {show_bytes(stages[-1].memory['peak'])} if all completions are as long as "
+                f"allowed; this machine has {show_bytes(_main_memory())}"
+            )
+    return Plan(recipe.name, recipe.seed, tuple(stages), tuple(warnings), errors)
 
 
 def _stage_shape(stage: StageConfig, earlier: Mapping[str, ModelConfig | None]) -> ModelConfig | None:
@@ -92,7 +107,7 @@ def _stage_shape(stage: StageConfig, earlier: Mapping[str, ModelConfig | None]) 
         return None
     if stage.model in earlier:
         return earlier[stage.model]
-    if (directory := local_model(stage.model)) is not None:
+    if (directory := local_model(stage.model) or cached_model(stage.model)) is not None:
         return read_shape(directory)
     return known_shape(stage.model)
 
@@ -105,17 +120,16 @@ def read_shape(directory: Path) -> ModelConfig | None:
         return None
 
 
-def _plan_stage(recipe: Recipe, name: str, stage: StageConfig, shape: ModelConfig | None) -> StagePlan:
-    on_cpu = recipe.device == "cpu" or (shape is not None and shape.parameter_count() < CPU_PARAMETERS)
+def _plan_stage(recipe: Recipe, name: str, stage: StageConfig, shape: ModelConfig | None, on_cpu: bool) -> StagePlan:
     dtype = machine.choose_dtype("cpu" if on_cpu else "cuda", recipe.dtype)
     memory: dict[str, int] = {}
     if shape is not None:
-        memory = _memory(stage.memory_use(), shape, BYTES[dtype], recipe.max_concurrent)
+        memory = _memory(stage.memory_use(), shape, BYTES[dtype], recipe.max_concurrent, on_cpu)
     parameters = None if shape is None else shape.parameter_count()
     return StagePlan(name, stage.kind, tuple(stage.inputs()), stage.counts(), parameters, memory, stage.describe())
 
 
-def _memory(use: MemoryUse, shape: ModelConfig, bytes_each: int, max_concurrent: int) -> dict[str, int]:
+def _memory(use: MemoryUse, shape: ModelConfig, bytes_each: int, max_concurrent: int, on_cpu: bool) -> dict[str, int]:
     """Return the bytes by part of a stage, with the peak last."""
     n = shape.parameter_count()
     memory = {"weights": n * bytes_each}
@@ -133,8 +147,15 @@ def _memory(use: MemoryUse, shape: ModelConfig, bytes_each: int, max_concurrent:
         memory["kv_cache"] = _kv_bytes(shape, bytes_each) * concurrent * (PROMPT_TOKENS + use.completion_tokens)
     fixed = sum(memory.get(part, 0) for part in ("weights", "optimizer", "reference"))
     training = sum(memory.get(part, 0) for part in ("gradients", "activations", "logits"))
-    memory["peak"] = fixed + max(training, memory.get("kv_cache", 0))
+    if use.completions:
+        memory["completions"] = use.completions * _completion_bytes(use.completion_tokens)
+    peak = fixed + max(training, memory.get("kv_cache", 0))
+    memory["peak"] = peak + memory.get("completions", 0) * on_cpu
     return memory
+
+
+def _completion_bytes(tokens: int) -> int:
+    return COMPLETION_BYTES + COMPLETION_TOKEN_BYTES * tokens
 
 
 def _activation_bytes(use: MemoryUse, shape: ModelConfig, bytes_each: int) -> int:
@@ -159,11 +180,56 @@ def _warnings(stage: StageConfig, shape: ModelConfig | None) -> list[str]:
         warnings.append(f"the shape of {stage.model} is unknown, so memory is not estimated")
     elif tokens > shape.max_position_embeddings:
         warnings.append(f"{key} = {tokens} is more than the model's {shape.max_position_embeddings} positions")
-    for source in (*stage.data_read(), *(source.source for _, source in stage.sources())):
-        path = Path(source).expanduser()
-        if (data_suffix(path) in READERS or source[:1] in "./~") and not path.exists():
-            warnings.append(f"{source}: no such file")
     return warnings
+
+
+# -- what cannot fit ----------------------------------------------------------------------------------------------
+
+
+def _main_memory() -> int:
+    return machine.memory_bytes() or LARGEST_MEMORY
+
+
+def _too_large(stage: StageConfig, planned: StagePlan, shape: ModelConfig | None, on_cpu: bool) -> str | None:
+    """Return why a stage cannot fit in memory, beginning with the key to change; None if it may fit.
+
+    Counts only what is needed in any case. The memory of a GPU is not known here: models are compared with this
+    machine's main memory if they are small enough for a CPU, and else with LARGEST_MEMORY.
+    """
+    for amount in stage.amounts():
+        each = _completion_bytes(FEWEST_TOKENS)
+        limit = _main_memory()
+        if amount.what == "tokens":
+            each = 0 if shape is None else shape.activation_bytes(1, BYTES["bfloat16"])
+            limit = limit if on_cpu else LARGEST_MEMORY
+        if amount.total * each > limit:
+            key = max(amount.factors, key=lambda name: amount.factors[name] / _default(stage, name))
+            product = " * ".join(amount.factors)
+            return (
+                f"{key} = {amount.factors[key]}: {product} = {amount.total:,} {amount.what} {amount.when} need "
+                f"at least {show_bytes(amount.total * each)} of memory, but {_limit(limit)}; lower {key}"
+            )
+    needed = sum(planned.memory.get(part, 0) for part in ("weights", "gradients", "optimizer", "reference"))
+    limit = _main_memory() if on_cpu else LARGEST_MEMORY
+    if needed <= limit:
+        return None
+    key = "architecture" if isinstance(stage, Pretrain) and stage.architecture else "model"
+    return (
+        f"{key}: {size(planned.parameters or 0)} parameters need at least {show_bytes(needed)} of memory, but "
+        f"{_limit(limit)}; use a smaller model"
+    )
+
+
+def _limit(limit: int) -> str:
+    if limit == LARGEST_MEMORY:
+        return f"no machine has more than {show_bytes(limit)}"
+    return f"this machine has {show_bytes(limit)}"
+
+
+def _default(stage: StageConfig, key: str) -> int:
+    """Return the default of a key, or 1 if it has none."""
+    default = type(stage).model_fields[key].default
+    return default if isinstance(default, int) else 1
 
 
 # -- text ---------------------------------------------------------------------------------------------------------
@@ -179,6 +245,8 @@ def size(number: int) -> str:
 
 def show_bytes(number: int) -> str:
     """Return a number of bytes as text with a decimal unit: 2.1 GB, 30.4 MB."""
+    if number >= 1e12:
+        return f"{number / 1e12:,.1f} TB"
     return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
 
 

@@ -8,13 +8,14 @@ from r1kit.config.pretrain import Architecture, Pretrain
 from r1kit.config.recipe import STAGE_KINDS, Recipe
 from r1kit.config.rl import RL, GeneralPrompts, Objective
 from r1kit.config.sft import SFT
-from r1kit.config.stage import MemoryUse, StageConfig
+from r1kit.config.stage import Amount, MemoryUse, StageConfig
 from r1kit.config.supervised import Supervised
 
 __all__ = [
     "RL",
     "SFT",
     "STAGE_KINDS",
+    "Amount",
     "Architecture",
     "Curate",
     "Evaluate",

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from r1kit.config.base import Location, PromptSource, Sampling, Service, Template
-from r1kit.config.stage import MemoryUse, Output, StageConfig, benchmark_sources, prompt_sources
+from r1kit.config.stage import Amount, MemoryUse, Output, StageConfig, benchmark_sources, prompt_sources
 
 
 class Curate(StageConfig, Sampling):
@@ -81,6 +81,10 @@ class Curate(StageConfig, Sampling):
     @override
     def memory_use(self) -> MemoryUse:
         return MemoryUse(completions=None, completion_tokens=self.max_completion_length)
+
+    @override
+    def amounts(self) -> list[Amount]:
+        return [Amount("completions", "per problem", {"samples": self.samples})]
 
     @override
     def longest_text(self) -> tuple[str, int]:

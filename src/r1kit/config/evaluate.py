@@ -8,7 +8,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from r1kit.config.base import Location, PromptSource, Sampling, Template
-from r1kit.config.stage import MemoryUse, Output, StageConfig, benchmark_sources
+from r1kit.config.stage import Amount, MemoryUse, Output, StageConfig, benchmark_sources
 
 
 class Evaluate(StageConfig, Sampling):
@@ -47,6 +47,10 @@ class Evaluate(StageConfig, Sampling):
     @override
     def memory_use(self) -> MemoryUse:
         return MemoryUse(completions=None, completion_tokens=self.max_completion_length)
+
+    @override
+    def amounts(self) -> list[Amount]:
+        return [Amount("completions", "per problem", {"samples": self.samples})]
 
     @override
     def longest_text(self) -> tuple[str, int]:

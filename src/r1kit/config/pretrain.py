@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from r1kit.config.base import Optimizer, Strict
-from r1kit.config.stage import MemoryUse, Output, StageConfig, warmup_warnings
+from r1kit.config.stage import Amount, MemoryUse, Output, StageConfig, warmup_warnings
 
 
 class Architecture(Strict):
@@ -74,6 +74,11 @@ class Pretrain(StageConfig, Optimizer):
     @override
     def memory_use(self) -> MemoryUse:
         return MemoryUse(trained_tokens=self.counts()["tokens_per_step"])
+
+    @override
+    def amounts(self) -> list[Amount]:
+        factors = {"sequences_per_step": self.sequences_per_step, "context_length": self.context_length}
+        return [Amount("tokens", "per step", factors)]
 
     @override
     def warnings(self) -> list[str]:

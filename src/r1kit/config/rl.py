@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from r1kit.config.base import Location, Optimizer, PromptSource, Sampling, Strict, Template
 from r1kit.config.stage import (
+    Amount,
     MemoryUse,
     Output,
     StageConfig,
@@ -202,6 +203,13 @@ class RL(StageConfig, Optimizer, Sampling):
             completions=self.counts()["completions_per_rollout"],
             completion_tokens=self.longest_completion,
         )
+
+    @override
+    def amounts(self) -> list[Amount]:
+        keys = ("prompts_per_step", "num_generations", "steps_per_rollout")
+        rollout = Amount("completions", "per rollout", {key: getattr(self, key) for key in keys})
+        evaluation = Amount("completions", "per problem", {"eval_samples": self.eval_samples})
+        return [rollout, evaluation] if self.eval_every and self.benchmarks else [rollout]
 
     @override
     def longest_text(self) -> tuple[str, int]:

@@ -6,6 +6,7 @@ To add a kind of stage, write `config/NAME.py` with a subclass of `StageConfig` 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -29,6 +30,22 @@ class MemoryUse:
     """Completions per rollout; 0 if the stage does not generate, None for as many as `max_concurrent` allows."""
     completion_tokens: int = 0
     """Length of the longest completion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """What a stage holds in memory at the same time, as the product of keys."""
+
+    what: Literal["completions", "tokens"]
+    when: str
+    """The occasion, such as "per rollout"."""
+    factors: Mapping[str, int]
+    """Key of the stage -> its value."""
+
+    @property
+    def total(self) -> int:
+        """The product of the factors."""
+        return math.prod(self.factors.values())
 
 
 class StageConfig(Strict):
@@ -86,6 +103,10 @@ class StageConfig(Strict):
     def memory_use(self) -> MemoryUse:
         """Return what the stage keeps in memory besides the weights."""
         return MemoryUse()
+
+    def amounts(self) -> list[Amount]:
+        """Return what the stage certainly holds in memory at the same time."""
+        return []
 
     def longest_text(self) -> tuple[str, int] | None:
         """Return the key that bounds the length of a sequence, and its value in tokens; None for a new model."""

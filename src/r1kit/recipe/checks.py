@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from r1kit import errors
-from r1kit.config import RL, Location, Optimizer, Pretrain, PromptSource, Recipe, StageConfig
+from r1kit.config import RL, Architecture, Location, Optimizer, Pretrain, PromptSource, Recipe, StageConfig
 from r1kit.hub import is_hub_id
 from r1kit.metrics.watchdogs import WATCHDOGS
 from r1kit.model.families import FAMILIES
@@ -32,6 +32,7 @@ def cross_checks(recipe: Recipe) -> list[Mistake]:
             *check.data(),
             *check.rewards(),
             *check.learning_rate(),
+            *check.corpus(),
             *check.watchdogs(),
             *check.sources(),
         ]
@@ -53,9 +54,11 @@ class _Check:
         """Check that `model` exists, and that r1kit can build a new one."""
         if isinstance(self.stage, Pretrain) and self.stage.architecture is not None:
             given = self.stage.architecture.model_type
+            at = (*self.at, "architecture")
             if given not in FAMILIES:
-                at = (*self.at, "architecture", "model_type")
-                yield Mistake(at, unknown("value", given, FAMILIES), quote(given))
+                yield Mistake((*at, "model_type"), unknown("value", given, FAMILIES), quote(given))
+            elif (text := _shape_mistake(self.stage.architecture)) is not None:
+                yield Mistake(at, text)
         if self.stage.model is not None and (text := self._model_mistake(self.stage.model)) is not None:
             yield Mistake((*self.at, "model"), text, quote(self.stage.model))
 
@@ -126,6 +129,13 @@ class _Check:
             text = f"must be between {MIN_LEARNING_RATE:g} and {MAX_LEARNING_RATE:g}; the paper's are 2e-6 to 1e-4"
             yield Mistake((*self.at, "learning_rate"), text, quote(rate))
 
+    def corpus(self) -> Iterable[Mistake]:
+        """Check that the corpus of a pretrain stage exists."""
+        from r1kit.data.worlds.corpus import CORPORA
+
+        if isinstance(self.stage, Pretrain) and self.stage.corpus not in CORPORA:
+            yield Mistake((*self.at, "corpus"), unknown("corpus", self.stage.corpus, CORPORA), quote(self.stage.corpus))
+
     def watchdogs(self) -> Iterable[Mistake]:
         """Check the names of watchdogs."""
         given = self.stage.watchdogs if isinstance(self.stage, RL) else {}
@@ -137,6 +147,21 @@ class _Check:
         """Check the worlds among the prompt sources."""
         for at, source in self.stage.sources():
             yield from _world_mistakes((*self.at, *at), source)
+
+
+def _shape_mistake(architecture: Architecture) -> str | None:
+    """Return why no decoder has this shape, or None."""
+    from r1kit.model.config import ModelConfig
+    from r1kit.model.hf_config import config_to_hf
+
+    width, heads = architecture.hidden_size, architecture.num_attention_heads
+    if width < heads:
+        return f"hidden_size = {width}: must be at least num_attention_heads = {heads}"
+    try:
+        config_to_hf(ModelConfig.from_architecture(architecture, vocab_size=1, context_length=1))
+    except errors.UserError as error:
+        return str(error)
+    return None
 
 
 def _world_mistakes(at: Location, source: PromptSource) -> Iterable[Mistake]:
