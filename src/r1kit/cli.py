@@ -148,16 +148,22 @@ def _print_table(run_dir: Path) -> None:
 
 @app.command()
 def check(recipe: RecipeName, overrides: Overrides = None, seed: RecipeSeed = None, json_output: Json = False) -> None:
-    """Check a recipe and show its stages with inputs, batch sizes and memory. Runs nothing."""
-    from r1kit import plan
+    """Check a recipe and show its stages with inputs, batch sizes and memory. Runs nothing.
 
-    planned = plan.plan(_load(recipe, overrides, seed))
+    Exits with 2 where `run` would refuse the recipe on this machine.
+    """
+    from r1kit import plan
+    from r1kit.run.preflight import preflight
+
+    planned, reasons = preflight(_load(recipe, overrides, seed))
     if json_output:
         for warning in planned.warnings:
             say(f"warning: {warning}")
-        _print_json(planned.to_json())
+        _print_json({**planned.to_json(), "errors": reasons})
     else:
-        print(plan.render(planned))
+        print(plan.render(planned), flush=True)
+    if reasons:
+        raise UserError("\n".join(reasons))
 
 
 @app.command("eval")

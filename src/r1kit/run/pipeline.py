@@ -17,7 +17,7 @@ from r1kit import console, files, interrupt, machine
 from r1kit.config import Recipe
 from r1kit.errors import Interrupted, UserError
 from r1kit.metrics.glossary import legend
-from r1kit.plan import Plan, plan
+from r1kit.plan import Plan
 from r1kit.recipe import RecipeError, cross_checks
 from r1kit.run.changes import refuse_changes
 from r1kit.run.execute import run_stage
@@ -25,6 +25,7 @@ from r1kit.run.forecast import finished_seconds, forecast, format_remaining
 from r1kit.run.fork import fork
 from r1kit.run.lineage import open_lineage
 from r1kit.run.lock import locked
+from r1kit.run.preflight import require_ready
 from r1kit.run.redo import delete_replaced, move_aside, stages_to_redo
 from r1kit.run.resolve import names_until, require_stage, resolve_stages
 from r1kit.run_dir import RunDir
@@ -98,10 +99,14 @@ def _run_stages(
         fork(stages, forked_from, run)
     redo = stages_to_redo(redo_from, stages, run) if redo_from else []
     refuse_changes([stage for stage in stages if stage not in redo], run)
+    unfinished = [s.name for s in stages if s in redo or not run.stage(s.name).is_finished]
+    to_do = [name for name in names_until(list(recipe.stage), until) if name in unfinished]
+    planned = require_ready(recipe, to_do)
     if redo:
         move_aside(redo, run)
     lineage = open_lineage(recipe, run, compute)
-    planned = plan(recipe)
+    for warning in planned.warnings_of(to_do):
+        console.say(f"warning: {warning}")
     for i, stage in enumerate(stages, start=1):
         title = f"stage {i}/{len(stages)} {stage.name} ({stage.config.kind})"
         if run.stage(stage.name).is_finished:

@@ -10,9 +10,10 @@ from typing import Literal
 from r1kit import machine
 from r1kit.config import Recipe
 from r1kit.console import duration
-from r1kit.plan import plan, show_bytes
+from r1kit.plan import show_bytes
 from r1kit.run.changes import refuse_changes
 from r1kit.run.forecast import finished_seconds, forecast, format_remaining
+from r1kit.run.preflight import require_ready
 from r1kit.run.redo import stages_to_redo
 from r1kit.run.resolve import ResolvedStage, names_until, require_stage, resolve_stages
 from r1kit.run_dir import RunDir
@@ -44,7 +45,7 @@ def preview(
     refuse_changes([stage for stage in stages if stage not in redo], run)
     actions = {stage.name: _action(stage, stage in redo, run) for stage in stages}
     measured = finished_seconds(run, actions)
-    planned = plan(recipe)
+    planned = require_ready(recipe, [name for name in names_until(list(actions), until) if name not in measured])
     seconds = {**forecast(planned, measured), **measured}
     memory = {stage.name: stage.memory.get("peak") for stage in planned.stages}
     return [
