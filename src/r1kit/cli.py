@@ -153,6 +153,7 @@ def check(recipe: RecipeName, overrides: Overrides = None, seed: RecipeSeed = No
     Exits with 2 where `run` would refuse the recipe on this machine.
     """
     from r1kit import plan
+    from r1kit.recipe import RecipeError
     from r1kit.run.preflight import preflight
 
     planned, reasons = preflight(_load(recipe, overrides, seed))
@@ -163,7 +164,7 @@ def check(recipe: RecipeName, overrides: Overrides = None, seed: RecipeSeed = No
     else:
         print(plan.render(planned), flush=True)
     if reasons:
-        raise UserError("\n".join(reasons))
+        raise RecipeError("\n".join(reasons))
 
 
 @app.command("eval")
