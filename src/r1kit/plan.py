@@ -19,7 +19,7 @@ the model is in main memory too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,10 @@ class Plan:
     warnings: tuple[str, ...] = field(default=())
     errors: Mapping[str, str] = field(default_factory=dict)
     """Name of a stage that cannot fit in memory -> the reason."""
+
+    def warnings_of(self, stages: Collection[str]) -> list[str]:
+        """Return the warnings about these stages."""
+        return [text for text in self.warnings if text.removeprefix("stage.").partition(":")[0] in stages]
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON-compatible data, without the descriptions."""
