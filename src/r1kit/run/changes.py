@@ -6,33 +6,37 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from r1kit import files
+from r1kit.config import Recipe
 from r1kit.errors import UserError
+from r1kit.run.differences import differences
 from r1kit.run.records import StageInputs
 from r1kit.run.resolve import ResolvedStage
 from r1kit.run_dir import RunDir
 
 
-def refuse_changes(stages: Sequence[ResolvedStage], run: RunDir) -> None:
-    """Raise UserError if the recipe describes a stage differently than the run that started it."""
-    lines, first_changed = [], ""
-    stage_parents = {f"parents.{stage.name}" for stage in stages}  # reported with the stage itself
-    for stage in stages:
-        recorded = recorded_inputs(run, stage.name)
-        if recorded is None or recorded["identity"] == stage.identity:
-            continue
-        first_changed = first_changed or stage.name
-        old, new = flatten(recorded), flatten(stage.inputs())
-        keys = [key for key in {**old, **new} if key != "identity" and old.get(key) != new.get(key)]
-        for key in [key for key in keys if key not in stage_parents] or keys:
-            name = f"stage.{stage.name}.{key.removeprefix('config.')}"
-            lines.append(f"  {name}: was {old.get(key, 'absent')}, now {new.get(key, 'absent')}")
-    if lines:
-        raise UserError(
-            f"{run.path}: the recipe has changed since this run was started:\n" + "\n".join(lines) + "\nUse another "
-            f"--run-dir for the changed recipe. Or add --from {first_changed} to run that stage and the stages that "
-            "depend on it again here. Or add --fork NEWDIR to start a run there with the finished stages that have not "
-            f"changed. To continue the original: r1kit run {run.recipe} --run-dir {run.path}"
-        )
+def refuse_changes(recipe: Recipe, stages: Sequence[ResolvedStage], run: RunDir) -> None:
+    """Raise UserError if the recipe describes one of the stages differently than the run that started it."""
+    changed = [(stage, record) for stage in stages if (record := _changed_record(stage, run)) is not None]
+    if not changed:
+        return
+    old_seed = files.read_json(run.lineage).get("seed", recipe.seed) if run.lineage.is_file() else recipe.seed
+    lines: dict[str, None] = {}  # a change at the top of the recipe affects several stages
+    for stage, record in changed:
+        lines |= dict.fromkeys(differences(stage, record, recipe.stage, (old_seed, recipe.seed)))
+    first = changed[0][0].name
+    listed = "\n".join(f"  {line}" for line in lines or [f"stage {first} reads the result of a stage that has changed"])
+    raise UserError(
+        f"{run.path}: the recipe or its data has changed since this run was started:\n{listed}\nUse another --run-dir "
+        f"for the changed recipe. Or add --from {first} to run that stage and the stages that depend on it again here. "
+        "Or add --fork NEWDIR to start a run there with the finished stages that have not changed. To continue the "
+        f"original: r1kit run {run.recipe} --run-dir {run.path}"
+    )
+
+
+def _changed_record(stage: ResolvedStage, run: RunDir) -> StageInputs | None:
+    """Return what the run has recorded of a stage that is different now."""
+    recorded = recorded_inputs(run, stage.name)
+    return None if recorded is None or recorded["identity"] == stage.identity else recorded
 
 
 def recorded_inputs(run: RunDir, name: str) -> StageInputs | None:

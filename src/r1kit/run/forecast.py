@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from r1kit import files
 from r1kit.console import duration
+from r1kit.metrics.log import read_metrics
 from r1kit.plan import Plan, StagePlan
-from r1kit.run_dir import RunDir
+from r1kit.run_dir import RunDir, StageDir
 
 WORK_COUNTS = ("tokens_per_step", "steps", "epochs", "completions", "samples_per_problem")
 
@@ -45,6 +46,23 @@ def forecast(plan: Plan, finished: Mapping[str, float]) -> dict[str, float | Non
         rate = sum(finished[other.name] for other in same_kind) / total if same_kind else None
         estimates[stage.name] = None if rate is None else rate * work(stage)
     return estimates
+
+
+def unfinished_seconds(directory: StageDir, steps: int | None, checkpoint: int) -> float | None:
+    """Estimate the seconds that a half-done stage still needs from those that its logged steps took.
+
+    Args:
+        directory: The stage.
+        steps: The number of steps of the stage; None if it is not known before the data is read.
+        checkpoint: The step that the stage continues from.
+
+    Returns:
+        None without a logged step, or if `steps` is None.
+    """
+    rows = [row for row in read_metrics(directory.metrics) if "step" in row and "time/step" in row]
+    if not rows or steps is None:
+        return None
+    return sum(row["time/step"] for row in rows) / rows[-1]["step"] * max(0, steps - checkpoint)
 
 
 def format_remaining(remaining: Mapping[str, float | None]) -> str:

@@ -98,7 +98,7 @@ def _run_stages(
     if forked_from is not None:
         fork(stages, forked_from, run)
     redo = stages_to_redo(redo_from, stages, run) if redo_from else []
-    refuse_changes([stage for stage in stages if stage not in redo], run)
+    refuse_changes(recipe, [stage for stage in stages if stage not in redo], run)
     unfinished = [s.name for s in stages if s in redo or not run.stage(s.name).is_finished]
     to_do = [name for name in names_until(list(recipe.stage), until) if name in unfinished]
     planned = require_ready(recipe, to_do)

@@ -12,7 +12,7 @@ from r1kit.config import Recipe
 from r1kit.console import duration
 from r1kit.plan import show_bytes
 from r1kit.run.changes import refuse_changes
-from r1kit.run.forecast import finished_seconds, forecast, format_remaining
+from r1kit.run.forecast import finished_seconds, forecast, format_remaining, unfinished_seconds
 from r1kit.run.preflight import require_ready
 from r1kit.run.redo import stages_to_redo
 from r1kit.run.resolve import ResolvedStage, names_until, require_stage, resolve_stages
@@ -29,7 +29,7 @@ class StageForecast:
     kind: str
     action: Action
     start: str  # the checkpoint to resume from, or ""
-    seconds: float | None  # measured if the stage is finished, else estimated
+    seconds: float | None  # measured if the stage is finished, else an estimate of those that remain
     memory: int | None  # peak, in bytes
 
 
@@ -42,11 +42,17 @@ def preview(
     run = RunDir(run_dir)
     stages = resolve_stages(recipe, machine.choose_compute(recipe.device, recipe.dtype).dtype)
     redo = stages_to_redo(redo_from, stages, run) if redo_from else []
-    refuse_changes([stage for stage in stages if stage not in redo], run)
+    refuse_changes(recipe, [stage for stage in stages if stage not in redo], run)
     actions = {stage.name: _action(stage, stage in redo, run) for stage in stages}
     measured = finished_seconds(run, actions)
     planned = require_ready(recipe, [name for name in names_until(list(actions), until) if name not in measured])
-    seconds = {**forecast(planned, measured), **measured}
+    half_done = {
+        stage.name: unfinished_seconds(run.stage(stage.name), stage.counts.get("steps"), _step(actions[stage.name][1]))
+        for stage in planned.stages
+        if actions[stage.name][0] == "resume"
+    }
+    estimated = {name: seconds for name, seconds in half_done.items() if seconds is not None}
+    seconds = {**forecast(planned, measured), **estimated, **measured}
     memory = {stage.name: stage.memory.get("peak") for stage in planned.stages}
     return [
         StageForecast(name, recipe.stage[name].kind, *actions[name], seconds=seconds[name], memory=memory[name])
@@ -62,6 +68,10 @@ def _action(stage: ResolvedStage, redo: bool, run: RunDir) -> tuple[Action, str]
         return "reuse", ""
     checkpoints = sorted(path.name for path in directory.checkpoints.glob("step_*"))
     return ("resume" if directory.has_progress else "run"), checkpoints[-1] if checkpoints else ""
+
+
+def _step(checkpoint: str) -> int:
+    return int(checkpoint.removeprefix("step_") or 0)
 
 
 def render(run_dir: Path, forecasts: Sequence[StageForecast]) -> str:

@@ -63,7 +63,7 @@ def test_changed_recipe_is_refused_and_nothing_is_written(recipe: Recipe) -> Non
     changed = load_recipe("tiny.toml", ["stage.zero.steps=13", "seed=1"])
     with pytest.raises(UserError, match="another --run-dir") as caught:
         pipeline.run(changed, "run")
-    assert "stage.zero.steps: was 12, now 13" in str(caught.value) and "stage.zero.seed" in str(caught.value)
+    assert "stage.zero.steps: 12 before, 13 now" in str(caught.value) and "seed: 0 before, 1 now" in str(caught.value)
     assert all_files() == before
 
 
@@ -79,14 +79,14 @@ def test_unfinished_stage_with_changed_inputs_is_refused(recipe: Recipe, changed
     with pytest.raises(RuntimeError, match="after a checkpoint"):
         pipeline.run(failing, "run")
     Path(changed).write_text('{"value": 2}')
-    with pytest.raises(UserError, match=f"stage.zero.parents.{changed.partition('/')[0]}: "):
+    with pytest.raises(UserError, match=f"{changed.partition('/')[0]} has changed"):
         pipeline.run(failing, "run")
 
 
 def test_another_version_of_r1kit_is_refused(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline.run(recipe, "run")
     monkeypatch.setattr(r1kit, "__version__", "99")
-    with pytest.raises(UserError, match=r"stage\.zero\.r1kit: was .*, now 99"):
+    with pytest.raises(UserError, match=r"r1kit: version .* before, 99 now"):
         pipeline.run(recipe, "run")
 
 
@@ -146,7 +146,7 @@ def test_judge_of_the_recipe_reaches_stages_and_identities(recipe: Recipe) -> No
     judge = files.read_json(directory / "artifact.json")["summary"]["judge"]
     assert judge["base_url"] == "http://localhost:1/v1" and judge["model"] == "a"
     assert judge["cache"] == str(directory / "endpoint")
-    with pytest.raises(UserError, match="judge:b: was absent, now judge:b"):
+    with pytest.raises(UserError, match=r'judge\.model: "a" before, "b" now'):
         pipeline.run(with_judge("b"), "run")
 
 

@@ -89,9 +89,9 @@ def test_from_refuses_invalid_requests(recipe: Recipe) -> None:
     with pytest.raises(UserError, match="use one of them"):
         pipeline.run(recipe, "run", redo_from="more", fork_to="new")
     pipeline.run(recipe, "kept", until="zero")
-    with pytest.raises(UserError, match=r"stage\.zero\.steps: was 12, now 13"):
+    with pytest.raises(UserError, match=r"stage\.zero\.steps: 12 before, 13 now"):
         pipeline.run(load_recipe("tiny.toml", ["stage.zero.steps=13"]), "kept", redo_from="more")
-    with pytest.raises(UserError, match=r"stage\.zero\.steps: was 12, now 13"):
+    with pytest.raises(UserError, match=r"stage\.zero\.steps: 12 before, 13 now"):
         preview.preview(load_recipe("tiny.toml", ["stage.zero.steps=13"]), Path("kept"), redo_from="more")
 
 
