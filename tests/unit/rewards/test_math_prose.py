@@ -41,7 +41,7 @@ from r1kit.rewards.math.numerals import chinese_number, english_number, expand_s
         ("12", "答案是 12，不是 13。", "right"),
         ("15", "一共有15个。", "right"),
         ("3 km", "3 cm", "wrong"),
-        ("3 km", "The road has 3000 m.", "wrong"),
+        ("3 km", "The road has 3000 m.", "right"),
         ("3 km", "3000 m", "right"),
         ("5", "\\boxed{5", "unparseable"),
         ("5", "", "unparseable"),

@@ -50,7 +50,7 @@ def expand_scale(text: str) -> str:
 def english_number(text: str) -> Fraction | None:
     """Parse a text that consists of English number words, such as "forty-two"; else None."""
     words = [word for word in re.split("[ -]", text.lower()) if word != "and"]
-    if words[0] in ("minus", "negative"):
+    if words and words[0] in ("minus", "negative"):
         value = english_number(" ".join(words[1:]))
         return None if value is None else -value
     if not words or len(words) > 12 or not all(word in _ENGLISH or word in _SCALES for word in words):

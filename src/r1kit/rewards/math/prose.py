@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from r1kit.rewards.extract import find_answers
+from r1kit.rewards.math.forms.expressions import Span, denied, expressions, is_bounded, same_sentence
 
 SEARCHED = 4_000  # characters at the end of a text
 _BROKEN_BOX = re.compile(r"(?<![A-Za-z])\\?[A-Za-z]{0,20}boxed\s*\{")
@@ -19,9 +20,10 @@ _LETTER = re.compile(r"(?<![A-Za-z'])([A-J])(?![A-Za-z'])")
 _STATED_CHOICE = re.compile(
     r"\b(?:correct|right|best) (?:option|choice|one) is:? *\(?([A-J])(?![A-Za-z'])", re.IGNORECASE
 )
-_NEGATION = re.compile(r"[,;，；]? *(?:\b(?:and )?not\b|\brather than\b|\binstead of\b|而?不是|而非)")
 _LIST_SEPARATOR = re.compile(r" ?(?:[,;，；、]|[,，]? ?(?:\b(?:or|and)\b|或者?|和)) ?| ")
-_NUMBER = re.compile(r"(?<![A-Za-z0-9_.])-?[$€£¥]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+)?(?:\\?%)?")
+_COMPUTED = re.compile(r"<<[^<>\n]*>>")  # the calculator marks of GSM8K
+_SQUARED_UNIT = re.compile(r"(?<=\d)(?=[ckm]?m[²³]$)")
+_MINUS = str.maketrans("−–‐‑‒﹣", "------")
 
 
 def marked_answers(text: str) -> list[str] | None:
@@ -36,43 +38,55 @@ def candidate_answers(text: str, choice: bool) -> list[str]:
     choice: the gold answer is a letter, so look for a letter instead of a number.
     """
     stated = find_answers(text)
-    place = (stated[-1] if stated else text)[-SEARCHED:]
-    if choice:
-        value = _letter(place, first=bool(stated))
-    else:
-        value = _last_value(_NEGATION.split(place)[0] if stated else place) or _last_value(place)
+    place = _COMPUTED.sub("", (stated[-1] if stated else text)[-SEARCHED:]).translate(_MINUS)
+    value = _letter(place, first=bool(stated)) if choice else _last_value(place)
+    value = _SQUARED_UNIT.sub(" ", value) if value else value
     return [*stated[-1:], *([value] if value else [])]
 
 
 def _letter(place: str, first: bool) -> str | None:
     """Return the chosen letter: the first one after "the answer is" or at the start of the text, else the last one.
 
-    A list such as "C or D" is returned as such, and chooses neither.
+    A list such as "C or D" is returned as such, and chooses neither. A denied letter ("not B") is skipped.
     """
     if stated := _STATED_CHOICE.findall(place):
         return str(stated[-1])
-    letters = [*_LETTER.finditer(place)]
+    spans = [Span(*match.span()) for match in _LETTER.finditer(place)]
+    letters = [span for span, is_denied in zip(spans, denied(place, spans), strict=True) if not is_denied]
     if not letters:
         return None
     starts_with_letter = re.match(r"\(?[A-J](?:[).:,]|$)", place.strip())
     at = 0 if first or starts_with_letter else len(letters) - 1
     pair = letters[at - 1 : at + 1] if at else letters[:2]
-    if len(pair) == 2 and _LIST_SEPARATOR.fullmatch(place[pair[0].end() : pair[1].start()].strip("() ") or "x"):
-        return place[pair[0].start() : pair[1].end()]
-    return letters[at][0]
+    if len(pair) == 2 and _LIST_SEPARATOR.fullmatch(place[pair[0].end : pair[1].start].strip("() ") or "x"):
+        return place[pair[0].start : pair[1].end]
+    return place[letters[at].start : letters[at].end]
 
 
 def _last_value(place: str) -> str | None:
-    """Return the last formula or number, or the list that ends with it."""
-    values = [*_FORMULA.finditer(place), *_NUMBER.finditer(place)]
-    if not values:
+    """Return the last formula or expression, or the list that ends with it, which its sentence does not deny."""
+    formulas = {Span(*match.span()): match for match in _FORMULA.finditer(place)}
+    outside = _FORMULA.sub(lambda match: "\n" * len(match[0]), place)
+    spans = sorted([*formulas, *expressions(outside)])
+    is_denied = denied(place, spans)
+    last = len(spans) - 1
+    while last >= 0 and is_denied[last]:
+        if not last or not same_sentence(place, spans[last - 1], spans[last]):
+            return None
+        last -= 1
+    if last < 0:
         return None
-    last = max(values, key=lambda match: (match.end(), -match.start()))
-    before = sorted((match for match in values if match.end() <= last.start()), key=lambda match: match.end())
-    start = last.start()
-    while before and _LIST_SEPARATOR.fullmatch(place[before[-1].end() : start]):
-        start = before.pop().start()
-    return place[start : last.end()] if start < last.start() else _result(next(filter(None, last.groups()), last[0]))
+    first = last
+    while first and not is_denied[first - 1] and _LIST_SEPARATOR.fullmatch(place[spans[first - 1].end : spans[first].start]):
+        first -= 1
+    start, end = spans[first].start, spans[last].end
+    if is_bounded(place, start):
+        return None
+    if first < last:
+        return place[start:end]
+    formula = formulas.get(spans[last])
+    inside = next(filter(None, formula.groups()), "") if formula else ""
+    return _result(inside or place[start:end])
 
 
 def _result(formula: str) -> str:
