@@ -12,7 +12,7 @@ from r1kit.errors import Interrupted, UserError
 
 SHOWN = 500  # characters of an unexpected error's message
 NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
-# Messages of torch for failed allocations; the exception is a RuntimeError.
+# Messages of torch and of C++ for failed allocations; the exception is a RuntimeError, also for CUDA.
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|bad_alloc|out of memory", re.IGNORECASE)
 
 
@@ -36,6 +36,13 @@ def message(error: Exception) -> str:
     return _indent("\n".join([f"unexpected {type(error).__name__}: {shown}", *(_notes(error) or [_save(error)])]))
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception means that an allocation failed, on any device."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
+    )
+
+
 def _indent(text: str) -> str:
     return "\n  ".join(f"error: {text}".splitlines()) if text else ""
 
@@ -47,7 +54,7 @@ def _notes(error: Exception) -> list[str]:
 
 def _explain(error: Exception) -> str | None:
     """Return a sentence about an error of the operating system or of memory; None for any other."""
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error))):
+    if is_out_of_memory(error):
         return "out of memory: use a smaller model, shorter texts, or a lower max_concurrent or micro_batch_tokens"
     if not isinstance(error, OSError) or error.strerror is None:
         return None

@@ -29,6 +29,7 @@ FAMILY_FIELDS = ("family", "subject", "type", "category")
 NUMBERS_FIELDS = ("numbers", "nums")
 OPTIONS_FIELDS = ("options", "choices")
 
+MAX_QUESTION = 500_000  # characters, about 125,000 tokens
 MAX_ANSWER = 200  # characters; a longer text is a worked solution without a marked result
 COUNTDOWN_QUESTION = (
     "Write an expression that equals {target} out of the numbers {numbers}, each used exactly once, "
@@ -48,7 +49,7 @@ def to_problem(row: Mapping[str, Any], where: str, family: str, answered: bool =
         answered: Whether a final answer is required.
 
     Raises:
-        DataError: A field is missing or is not text.
+        DataError: A field is missing or is not text, or the question is too long.
     """
     fields = {key.lower(): value for key, value in row.items()}
     verifier, extra = fields.get("verifier") or "math", fields.get("extra") or {}
@@ -76,6 +77,11 @@ def to_problem(row: Mapping[str, Any], where: str, family: str, answered: bool =
     if isinstance(options, list):
         question = "\n".join([question, *map("{}. {}".format, ascii_uppercase, options)])
         verifier, extra = fields.get("verifier") or "choice", {"options": options, **extra}
+    if len(question) > MAX_QUESTION:
+        raise DataError(
+            f"{where}: the question has {len(question):,} characters: must be at most {MAX_QUESTION:,}. Shorten or "
+            "delete this row"
+        )
     return Problem(
         id=hashlib.sha256(f"{question}\0{final}".encode()).hexdigest()[:16],
         question=question,

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -20,6 +22,8 @@ from r1kit.engine.cache import ALIGN, KVCache
 from r1kit.engine.prepacked import prepacked
 from r1kit.engine.sampler import row_key, sample
 from r1kit.engine.shared_prefix import SharedPrefix
+from r1kit.errors import UserError
+from r1kit.failure import is_out_of_memory
 from r1kit.model.attention import RecordingAttention, round_up
 from r1kit.model.decoder import Decoder
 from r1kit.model.prefix import MIN_SAVED_TOKENS, PromptCache, prefill
@@ -45,6 +49,23 @@ class CommonPrefix:
         return round_up(self.longest_suffix, ALIGN) <= MAX_COPIED_SUFFIX
 
 
+@contextmanager
+def _memory_errors(requests: Sequence[Request], max_concurrent: int) -> Iterator[None]:
+    """Raise a failed allocation as a UserError that names the longest prompt and the number of completions."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error) or not requests:
+            raise
+        longest = max(requests, key=lambda request: len(request.token_ids))
+        at_once = min(max_concurrent, sum(request.samples for request in requests))
+        raise UserError(
+            f"out of memory while sampling {at_once} completions at a time; the longest prompt has "
+            f"{len(longest.token_ids):,} tokens (problem {longest.prompt_id}): leave out long problems, or lower "
+            "max_concurrent or the maximum length of a completion"
+        ) from error
+
+
 class NativeEngine:
     """Generates with the module it is given. When the learner holds the same module, no weights are copied."""
 
@@ -63,19 +84,20 @@ class NativeEngine:
     ) -> list[Completion]:
         """See `Engine.generate`."""
         completions: dict[tuple[int, int], Completion] = {}  # (request, sample) -> completion
-        for grown in self._blocks(requests, params, DECODE_BLOCK):
-            for partial, _ in grown:
-                if len(partial.token_ids) < params.max_tokens and not self._stopped(partial):
-                    continue
-                completions[partial.request, partial.sample] = completion = self._completion(partial)
-                if on_finished is not None:
-                    on_finished(completion)
+        with _memory_errors(requests, self.max_concurrent):
+            for grown in self._blocks(requests, params, DECODE_BLOCK):
+                for partial, _ in grown:
+                    if len(partial.token_ids) < params.max_tokens and not self._stopped(partial):
+                        continue
+                    completions[partial.request, partial.sample] = completion = self._completion(partial)
+                    if on_finished is not None:
+                        on_finished(completion)
         return [completions[place] for place in sorted(completions)]
 
     def stream(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Delta]:
         """See `Engine.stream`."""
-        for grown in self._blocks(requests, params, steps=1):
-            for partial, count in grown:
+        with _memory_errors(requests, self.max_concurrent):
+            for partial, count in chain.from_iterable(self._blocks(requests, params, steps=1)):
                 yield Delta(partial.prompt_id, partial.sample, partial.token_ids[len(partial.token_ids) - count :])
 
     @torch.inference_mode()

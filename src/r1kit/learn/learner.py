@@ -19,11 +19,12 @@ from torch import Tensor
 from r1kit.config import RL
 from r1kit.console import say
 from r1kit.errors import UserError
+from r1kit.failure import is_out_of_memory
 from r1kit.learn.batch import micro_batches, prompt_blocks
 from r1kit.learn.kl import KLPenalty
 from r1kit.learn.logprobs import token_logprobs, token_logprobs_and_entropy
 from r1kit.learn.loss import OBJECTIVES, Clip, Norm, Terms, is_clipped
-from r1kit.learn.memory import free_memory, is_out_of_memory
+from r1kit.learn.memory import free_memory
 from r1kit.learn.optim import learning_rate, make_optimizer, update
 from r1kit.learn.precision import copy_weights, master_copy
 from r1kit.model.attention import PrefixAttention

@@ -1,20 +1,10 @@
-"""Recognise that memory has run out, and release what is cached."""
+"""Release cached memory after an allocation failed."""
 
 from __future__ import annotations
 
 import gc
 
 import torch
-
-# Messages of torch's CPU allocator and of C++. CUDA has its own exception.
-CPU_MESSAGES = ("can't allocate memory", "not enough memory", "bad_alloc")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an exception means that an allocation failed, on any device."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and any(message in str(error) for message in CPU_MESSAGES)
-    )
 
 
 def free_memory() -> None:

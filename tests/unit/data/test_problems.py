@@ -91,6 +91,13 @@ def test_rows_without_the_needed_fields_are_refused(tmp_path: Path, row: dict, m
         load(tmp_path, row)
 
 
+def test_question_of_ten_megabytes_is_refused_with_its_row(tmp_path: Path) -> None:
+    rows = [{"question": "1 + 1", "answer": "2"}, {"question": "x" * 10_000_000, "answer": "2"}]
+    write_jsonl(path := tmp_path / "long.jsonl", rows)
+    with pytest.raises(DataError, match=r"row 2: the question has 10,000,000 characters: must be at most 500,000"):
+        load_problems([PromptSource(source=str(path))])
+
+
 def test_worlds_and_unknown_sources() -> None:
     problems = load_problems([PromptSource(source="world:arithmetic", limit=4)])
     assert {problem.family for problem in problems} == {"arithmetic"}

@@ -16,6 +16,7 @@ from r1kit.engine.base import Delta, Request, SamplingParams
 from r1kit.engine.native import DECODE_BLOCK, NativeEngine
 from r1kit.engine.sampler import row_key, sample
 from r1kit.engine.scripted import ScriptedEngine
+from r1kit.errors import UserError
 from r1kit.types import Completion
 
 EOS = (0, 5, 17, 101)
@@ -311,3 +312,20 @@ def test_stream_yields_the_tokens_of_generate(engine, requests):
     assert streamed == {(c.prompt_id, c.sample): list(c.token_ids) for c in completions}
     if isinstance(engine, NativeEngine):
         assert deltas == sum(len(c.token_ids) for c in completions), "one delta per token"
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")]
+)
+def test_failed_allocation_names_the_longest_prompt(model, tokenizer, requests, monkeypatch, error) -> None:
+    engine = NativeEngine(model, tokenizer, max_concurrent=16)
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(engine, "_prefill", fail)
+    message = r"sampling 16 completions at a time; the longest prompt has 150 tokens \(problem prompt-1\)"
+    with pytest.raises(UserError, match=message):
+        engine.generate(requests, PARAMS)
+    with pytest.raises(UserError, match=message):
+        list(engine.stream(requests, PARAMS))
