@@ -13,13 +13,17 @@ _LEAD_IN = re.compile(
     r"^[ \t]*(?:A|答)\s*[:：]|\banswer(?:\s+is(?!\s*n['’]t)\b\s*[:：]?|\s*[:：])|答案\s*(?:[是为]\s*[:：]?|[:：])",
     re.IGNORECASE | re.MULTILINE,
 )
+_BOX = re.compile(r"\\(?:boxed|fbox)\b")
+_NEW_SENTENCE = re.compile(r"[.。!?！？](?=[\s$\\]|$)|\n\s*\n")
+_HEDGE = re.compile(r"\b(?:or|either|maybe|perhaps|possibly|alternatively)\b|或", re.IGNORECASE)
+MAX_BOX_GAP = 20  # characters between boxes that belong together
 _SENTENCE_END = re.compile(r"\n|。|\.(?=\s|$)")
 
 
 def find_answers(text: str, think_open: bool = False, truncated: bool = False) -> list[str]:
-    r"""Return the answers that a response states; more than one only if it contains several boxes.
+    r"""Return the answers that a response states; more than one only if its last sentence contains several boxes.
 
-    After the last `</think>`, the first of these forms counts: the last `<answer>` (or the boxes inside), every
+    After the last `</think>`, the first of these forms counts: the last `<answer>` (or the boxes inside), the last
     `\boxed{}`, the text after the last `####`, the text after the last "the answer is". An unclosed think tag, an
     empty box and an unclosed box give no answer.
 
@@ -36,14 +40,41 @@ def answers_of(response: Response, truncated: bool = False) -> list[str]:
     if response.unfinished:
         return []
     place = response.summary if response.answer is None else response.answer
-    if re.search(r"\\(?:boxed|fbox)\b", place):
-        return [box for box in find_boxes(place) if box]
+    if _BOX.search(place):
+        return [box for box in last_boxes(place) if box]
     if response.answer is not None:
         return [response.answer] if response.answer else []
     if truncated:
         return []
     answer = _stated_answer(place)
     return [answer] if answer else []
+
+
+def last_boxes(text: str, hedged: bool = True) -> list[str]:
+    """Return the last box of a text, with the boxes before it that are offered together with it.
+
+    Boxes belong together if no sentence ends between them, and only a few characters stand there or (with `hedged`) a
+    word such as "or".
+    """
+    boxes = find_boxes(text)
+    if len(boxes) < 2:
+        return boxes
+    group: list[str] = []
+    end = 0
+    for box in boxes:
+        start = _BOX.search(text, end)
+        if start is None:
+            return boxes
+        gap = text[end : start.start()]
+        end = text.find(box, start.end()) + len(box)
+        group = [*group, box] if group and _belong_together(gap, hedged) else [box]
+    return group
+
+
+def _belong_together(gap: str, hedged: bool) -> bool:
+    shown = " ".join(re.sub(r"\\\w*|[{}$]", "", gap).split())
+    offered = len(shown) <= MAX_BOX_GAP or (hedged and _HEDGE.search(shown) is not None)
+    return offered and not _NEW_SENTENCE.search(gap)
 
 
 def _stated_answer(text: str) -> str:
@@ -63,7 +94,7 @@ def extract_answer(text: str, think_open: bool = False) -> str | None:
 
 
 def rule_on_all(answers: Sequence[str], check: Callable[[str], Ruling]) -> Ruling:
-    """Judge all answers of a response: each must be right, or all together must be the requested list."""
+    """Judge the answers that a response states together: each must be right, or all must form the requested list."""
     distinct = list(dict.fromkeys(answers))
     fault = next((ruling for ruling in map(check, distinct) if ruling.status != "right"), None)
     if fault is None:

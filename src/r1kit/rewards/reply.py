@@ -51,9 +51,14 @@ class Reply:
 
     @property
     def answers(self) -> list[str]:
-        """The answers that the completion states; more than one only if it contains several boxes."""
+        """The answers that the completion states; more than one only if it offers several boxes together."""
         answers = answers_of(self.parts, self.truncated)
         return answers or ([self.body] if self.free_form and self.body and "\\boxed" not in self.body else [])
+
+    @property
+    def boxes(self) -> list[str]:
+        """The contents of all boxes of the answer."""
+        return find_boxes(self.parts.summary if self.parts.answer is None else self.parts.answer)
 
     def no_answer(self) -> Verdict:
         """Return the verdict on a completion without an answer."""

@@ -12,10 +12,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from r1kit.data.response import find_boxes
-from r1kit.rewards.extract import find_answers, rule_on_all
+from r1kit.rewards.extract import find_answers, last_boxes, rule_on_all
 from r1kit.rewards.math.compare import same_answer
 from r1kit.rewards.math.exact import value_key
 from r1kit.rewards.math.formula import MAX_DEPTH
@@ -44,7 +45,6 @@ from r1kit.rewards.verdict import Ruling
 
 MAX_CHARACTERS = 2_000  # of an answer
 MAX_DIGITS = 1_000  # in a row
-MAX_BOX_GAP = 20  # characters between two boxes of one gold answer
 NO_ANSWER = Ruling("unparseable", "no answer found")
 
 _NESTED_BOX = re.compile(r"\\(?:boxed|fbox) ?\{([^{}]*)\}")
@@ -67,6 +67,15 @@ def check(gold: str, answer: str) -> Ruling:
     return Ruling("wrong" if readable else "unparseable", f"{answer!r} does not equal {gold!r}")
 
 
+def check_stated(gold: str, answers: Sequence[str], boxes: Sequence[str]) -> Ruling:
+    """Judge the answers that a response states together. All its boxes may also form the list that is asked for."""
+    ruling = rule_on_all(answers, lambda answer: check(gold, answer))
+    if ruling.status == "wrong" and len(boxes) > len(answers):
+        listed = check(gold, ", ".join(dict.fromkeys(boxes)))
+        return Ruling("right", "right as a list") if listed.status == "right" else ruling
+    return ruling
+
+
 def check_prose(gold: str, text: str) -> tuple[Ruling, str | None]:
     """Judge a text that was not asked for a format; return the ruling and the answer that it judges.
 
@@ -75,7 +84,7 @@ def check_prose(gold: str, text: str) -> tuple[Ruling, str | None]:
     """
     answers = marked_answers(text)
     if answers is not None:
-        ruling = rule_on_all(answers, lambda answer: check(gold, answer)) if answers else NO_ANSWER
+        ruling = check_stated(gold, answers, find_boxes(text)) if answers else NO_ANSWER
         return ruling, answers[-1] if answers else None
     ruling, candidate = check(gold, text), text
     if ruling.status in ("right", "infra_error") or _is_measurement(text):
@@ -121,13 +130,8 @@ def _exceeded_limit(answer: str) -> Ruling | None:
 @lru_cache(maxsize=1024)
 def _normalise_gold(text: str) -> str:
     """Normalise a gold answer: bare, in the last boxes of a solution, or stated at its end."""
-    if boxes := find_boxes(text):
-        after_box = [part[len(box) + 2 :] for part, box in zip(text.split(r"\boxed")[1:], boxes, strict=False)]
-        gaps = [len(" ".join(re.sub(r"\\\w*|[{}$]", "", part).split())) for part in after_box]
-        adjacent = 1  # boxes at the end that only a few characters separate form one list
-        while adjacent < len(boxes) and gaps[-adjacent - 1] <= MAX_BOX_GAP:
-            adjacent += 1
-        return _normalise(",".join(dict.fromkeys(boxes[-adjacent:])))
+    if boxes := last_boxes(text, hedged=False):
+        return _normalise(",".join(dict.fromkeys(boxes)))
     stated = find_answers(text)
     return _normalise(stated[-1] if stated else text.rpartition("boxed{")[2])
 

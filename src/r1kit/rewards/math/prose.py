@@ -77,7 +77,11 @@ def _last_value(place: str) -> str | None:
     if last < 0:
         return None
     first = last
-    while first and not is_denied[first - 1] and _LIST_SEPARATOR.fullmatch(place[spans[first - 1].end : spans[first].start]):
+    while (
+        first
+        and not is_denied[first - 1]
+        and _LIST_SEPARATOR.fullmatch(place[spans[first - 1].end : spans[first].start])
+    ):
         first -= 1
     start, end = spans[first].start, spans[last].end
     if is_bounded(place, start):

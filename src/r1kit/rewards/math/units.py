@@ -1,6 +1,6 @@
-"""Parse the unit of a number: known units are compared and converted, unknown words are dropped.
+r"""Parse the unit of a number: known units are compared and converted, unknown words are dropped.
 
-A unit may be compound, in any notation: km/h, N\\cdot m, J mol^{-1} K^{-1}, square metres, 平方米.
+A unit may be compound, in any notation: km/h, N\cdot m, J mol^{-1} K^{-1}, square metres, 平方米.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
-from r1kit.rewards.math.notation import TEXT
 from r1kit.rewards.math.forms.words import alters
+from r1kit.rewards.math.notation import TEXT
 
 _TABLE = {  # dimension: {factor to its base: names}
     "length": {"1e-1": "分米", "1e-3": "毫米", "1e-2": "厘米", "1": "meter metre 米", "1e3": "千米 公里"}
@@ -33,7 +33,7 @@ _TABLE = {  # dimension: {factor to its base: names}
     "length mass time^-2": {"1e3": "newton 牛"},
     "length^2 mass time^-2": {"1e3": "joule 焦"},
 }
-_SYMBOLS = {  # units that take a metric prefix; the gram is the base of mass
+_SYMBOLS: dict[str, tuple[str, int | Fraction]] = {  # units that take a metric prefix; the gram is the base of mass
     "m": ("length", 1), "g": ("mass", 1), "s": ("time", 1), "L": ("length^3", Fraction(1, 1000)),
     "A": ("current", 1), "V": ("length^2 mass time^-3 current^-1", 1000), "K": ("temperature", 1),
     "N": ("length mass time^-2", 1000), "J": ("length^2 mass time^-2", 1000), "W": ("length^2 mass time^-3", 1000),
@@ -42,7 +42,13 @@ _SYMBOLS = {  # units that take a metric prefix; the gram is the base of mass
     "cal": ("calorie", 1), "F": ("current^2 time^4 length^-2 mass^-1", Fraction(1, 1000)),
     "T": ("mass current^-1 time^-2", 1000),
 }  # fmt: skip
-_PREFIXES = {"": 1, "n": Fraction(1, 10**9), "µ": Fraction(1, 10**6), "m": Fraction(1, 1000), "c": Fraction(1, 100)}
+_PREFIXES: dict[str, int | Fraction] = {
+    "": 1,
+    "n": Fraction(1, 10**9),
+    "µ": Fraction(1, 10**6),
+    "m": Fraction(1, 1000),
+    "c": Fraction(1, 100),
+}
 _PREFIXES |= {"d": Fraction(1, 10), "k": 1000, "M": 10**6, "G": 10**9}
 _WRITTEN_PREFIXES = {"milli": "1e-3", "centi": "1e-2", "kilo": "1e3", "nano": "1e-9", "micro": "1e-6", "mega": "1e6"}
 _SHORT = {"mph": "mi/h", "kph": "km/h", "kmph": "km/h"}
@@ -142,7 +148,7 @@ def _is_droppable(suffix: str, words: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _unit(text: str) -> Unit | None:
-    """Parse a unit such as m, cm^2, square meters, km/h, N\\cdot m or 平方米; None if it is unknown."""
+    r"""Parse a unit such as m, cm^2, square meters, km/h, N\cdot m or 平方米; None if it is unknown."""
     text = text.replace(TEXT + "^", "^").replace(TEXT, " ").strip()
     text = _TIMES.sub(" ", _MICRO.sub("µ", text.replace(r"\Omega", "Ω").replace("² ", "^2 ")))
     if fraction := _FRACTION.fullmatch(text):

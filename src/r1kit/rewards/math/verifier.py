@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 
-from r1kit.rewards.checks.base import Verifier, gold_answer, judge_answers, verdict_of
-from r1kit.rewards.math.check import MAX_DIGITS, canonical, check, check_prose, is_number
+from r1kit.rewards.checks.base import Verifier, gold_answer, verdict_of
+from r1kit.rewards.math.check import MAX_DIGITS, canonical, check_prose, check_stated, is_number
 from r1kit.rewards.reply import Reply
 from r1kit.rewards.verdict import Verdict
 from r1kit.types import Problem
 
 MAX_GOLD_CHARACTERS = 20_000
-
-_judge_stated = judge_answers(check)
 
 
 def _read(problem: Problem) -> str:
@@ -25,7 +23,8 @@ def _read(problem: Problem) -> str:
 
 def _judge(gold: str, reply: Reply) -> Verdict:
     if not reply.free_form:
-        return _judge_stated(gold, reply)
+        answers = reply.answers
+        return verdict_of(check_stated(gold, answers, reply.boxes), answers[-1]) if answers else reply.no_answer()
     if reply.body is None:
         return reply.no_answer()
     return verdict_of(*check_prose(gold, reply.body if reply.parts.answer is None else reply.parts.summary))

@@ -51,7 +51,7 @@ _DENIAL = re.compile(
     re.IGNORECASE,
 )
 _DENIED_AFTER = re.compile(
-    r"[\s*$)]*(?:(?:is|are|was|were|does|do|did|would|will|can|could|may|must|should|seems|looks)\b\s*)?(?:be\s+)?"
+    r"[\s*$)]{0,5}(?:(?:is|are|was|were|does|do|did|would|will|can|could|may|must|should|seems|looks)\b\s*)?(?:be\s+)?"
     r"(?:\w+ly\s+)?(?:n['’]t\b|not\b|never\b|cannot\b|wrong|false|incorrect|impossible|invalid|too\b|\w+n['’]t\b|fails?\b|不对|错)",
     re.IGNORECASE,
 )
@@ -117,7 +117,11 @@ def _is_part(text: str, tokens: Sequence[re.Match[str]], at: int, continuing: bo
     if lower in _UNARY:
         return next_value or after[:1] in "(^_"
     if len(word) == 1:
-        return lower not in ("a", "i") or bool(re.match(r" ?[=^+*/_<>≤≥-]", after)) or before in ("=", "+", "-", "*", "/", "^")
+        return (
+            lower not in ("a", "i")
+            or bool(re.match(r" ?[=^+*/_<>≤≥-]", after))
+            or before in ("=", "+", "-", "*", "/", "^")
+        )
     return False
 
 
@@ -132,13 +136,15 @@ def _trimmed(text: str, start: int, end: int) -> list[Span]:
     """Remove operators and brackets at the ends that do not belong to the expression."""
     while start < end:
         piece = text[start:end]
-        if piece[0] in " =*/^:|<>+≤≥≠≈_%!°'’·×÷}])²³" or re.match(r"[-−–](?:\s|[^\d\s(.$\\√πa-z])", piece):
+        if (
+            piece[0] in " =*/^:|<>+≤≥≠≈_%!°'’·×÷}])²³"
+            or re.match(r"[-−–](?:\s|[^\d\s(.$\\√πa-z])", piece)
+            or (piece[0] in "-−–" and text[start - 1 : start].isalpha())
+        ):
             start += 1
-        elif piece[0] in "-−–" and text[start - 1 : start].isalpha():  # a hyphen
-            start += 1
-        elif piece[-1] in " =*/^:|<>+-−–≤≥≠≈_({[$\\":
-            end -= 1
-        elif (opening := {")": "(", "]": "[", "}": "{"}.get(piece[-1])) and piece.count(opening) < piece.count(piece[-1]):
+        elif piece[-1] in " =*/^:|<>+-−–≤≥≠≈_({[$\\" or (
+            (opening := {")": "(", "]": "[", "}": "{"}.get(piece[-1])) and piece.count(opening) < piece.count(piece[-1])
+        ):
             end -= 1
         elif (closing := {"(": ")", "[": "]", "{": "}"}.get(piece[0])) and piece.count(closing) < piece.count(piece[0]):
             start += 1
