@@ -36,6 +36,7 @@ PROMPT_TOKENS = 512  # assumed length of a prompt; only the KV cache depends on 
 COMPLETION_BYTES, COMPLETION_TOKEN_BYTES = 700, 68
 FEWEST_TOKENS = 16  # per completion, where the memory is counted that a rollout needs in any case
 LARGEST_MEMORY = 10**13  # bytes; more than any machine has for one process
+TYPICAL_SIZES = {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 32, "vocab_size": 50_000}
 LOGITS_BYTES = 3 * 64 << 20
 CPU_PARAMETERS = 100e6  # with dtype and device "auto", smaller models are assumed to run on a CPU
 BYTES = {"float32": 4, "bfloat16": 2}
@@ -200,6 +201,13 @@ def _too_large(stage: StageConfig, planned: StagePlan, shape: ModelConfig | None
     Counts only what is needed in any case. The memory of a GPU is not known here: models are compared with this
     machine's main memory if they are small enough for a CPU, and else with LARGEST_MEMORY.
     """
+    needed = sum(planned.memory.get(part, 0) for part in ("weights", "gradients", "optimizer", "reference"))
+    limit = _main_memory() if on_cpu else LARGEST_MEMORY
+    if needed > limit:
+        return (
+            f"{_largest_key(stage)}: {size(planned.parameters or 0)} parameters need at least {show_bytes(needed)} of "
+            f"memory, but {_limit(limit)}; use a smaller model"
+        )
     for amount in stage.amounts():
         each = _completion_bytes(FEWEST_TOKENS)
         limit = _main_memory()
@@ -213,15 +221,17 @@ def _too_large(stage: StageConfig, planned: StagePlan, shape: ModelConfig | None
                 f"{key} = {amount.factors[key]}: {product} = {amount.total:,} {amount.what} {amount.when} need "
                 f"at least {show_bytes(amount.total * each)} of memory, but {_limit(limit)}; lower {key}"
             )
-    needed = sum(planned.memory.get(part, 0) for part in ("weights", "gradients", "optimizer", "reference"))
-    limit = _main_memory() if on_cpu else LARGEST_MEMORY
-    if needed <= limit:
-        return None
-    key = "architecture" if isinstance(stage, Pretrain) and stage.architecture else "model"
-    return (
-        f"{key}: {size(planned.parameters or 0)} parameters need at least {show_bytes(needed)} of memory, but "
-        f"{_limit(limit)}; use a smaller model"
-    )
+    return None
+
+
+def _largest_key(stage: StageConfig) -> str:
+    """Return the key that makes the model large, with its value."""
+    if not isinstance(stage, Pretrain) or stage.architecture is None:
+        return f"model = {stage.model}"
+    values = {f"architecture.{key}": getattr(stage.architecture, key) for key in TYPICAL_SIZES if key != "vocab_size"}
+    values["vocab_size"] = stage.vocab_size
+    key = max(values, key=lambda name: values[name] / TYPICAL_SIZES[name.removeprefix("architecture.")])
+    return f"{key} = {values[key]}"
 
 
 def _limit(limit: int) -> str:
@@ -243,7 +253,7 @@ def size(number: int) -> str:
     """Return a count as text with a decimal unit: 1.54B, 860K, ..."""
     for unit, scale in (("T", 10**12), ("B", 10**9), ("M", 10**6), ("K", 10**3)):
         if number >= scale:
-            return f"{number / scale:.3g}{unit}"
+            return f"{number / scale:,.0f}{unit}" if number >= 1000 * scale else f"{number / scale:.3g}{unit}"
     return str(number)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -75,12 +76,16 @@ if "--no-report" in sys.argv:
 sys.argv[1:1] = ["run", "tiny.toml", "--run-dir"]
 cli.main()
 """
+SHAPE = {"model_type": "llama", "vocab_size": 8, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
+         "num_attention_heads": 1}  # fmt: skip
 FILES = {
     "tiny_stage.py": TINY_STAGE,
     "tiny.toml": RECIPE,
     "command.py": COMMAND,
     "problems.jsonl": "{}\n",
-    "base/config.json": '{"value": 1}',
+    "base/config.json": json.dumps({**SHAPE, "value": 1}),
+    "base/tokenizer.json": "{}",
+    "base/model.safetensors": "",
 }
 
 

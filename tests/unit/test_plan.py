@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
 
-from r1kit import plan
+from r1kit import machine, plan
 from r1kit.model.known_shapes import KNOWN_SHAPES
 from r1kit.recipe import load_recipe
 
@@ -111,7 +112,6 @@ def test_length_limits_after_the_last_step_do_not_count(tmp_path: Path) -> None:
         ("stage.zero.warmup_steps=20000", "warmup_steps = 20000 never ends"),
         ("stage.zero.eval_every=5", "eval_every has no effect: there are no benchmarks"),
         ('stage.zero.benchmarks={x=["world:arithmetic"]}', "benchmarks never run: eval_every is 0"),
-        ('stage.zero.prompts=["absent.jsonl"]', "absent.jsonl: no such file"),
         ("stage.zero.micro_batch_tokens=100", "micro_batch_tokens = 100 is less than one completion"),
     ],
 )
@@ -122,11 +122,69 @@ def test_warnings(tmp_path: Path, override: str, warning: str) -> None:
     assert text.startswith("stage.zero: ") and warning in text
 
 
-def test_missing_file_of_general_prompts_is_a_warning(tmp_path: Path) -> None:
-    general = 'stage.zero.general=[{prompts=["absent.jsonl"], rewards={format=1.0}}]'
-    assert plan_of(tmp_path, "stage.zero.max_completion_length=512", general).warnings == (
-        "stage.zero: absent.jsonl: no such file",
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("stage.zero.num_generations=100000000", "stage.zero.num_generations = 100000000: prompts_per_step * "),
+        ("stage.zero.prompts_per_step=10000000000", "stage.zero.prompts_per_step = 10000000000: "),
+        ("stage.zero.steps_per_rollout=100000000", "stage.zero.steps_per_rollout = 100000000: "),
+    ],
+)
+def test_rollout_that_cannot_fit_is_refused_by_the_key_to_lower(tmp_path: Path, override: str, reason: str) -> None:
+    assert plan_of(tmp_path).errors == {}
+    (error,) = plan_of(tmp_path, override).errors.values()
+    assert error.startswith(reason)
+    assert "completions per rollout need at least" in error and "this machine has" in error
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        ("sequences_per_step = 100000000000", "stage.base.sequences_per_step = 100000000000: "),
+        ("sequences_per_step = 4\ncontext_length = 100000000000", "stage.base.context_length = 100000000000: "),
+        ("sequences_per_step = 4\narchitecture.num_hidden_layers = 20000000000", "stage.base.architecture.num_hidden_"),
+        (
+            "sequences_per_step = 4\nvocab_size = 100000000000000",
+            "stage.base.vocab_size = 100000000000000: 3,200T parameters need",
+        ),
+    ],
+)
+def test_pretraining_that_cannot_fit_is_refused(tmp_path: Path, keys: str, reason: str) -> None:
+    vocab_size = "" if "vocab_size" in keys else "vocab_size = 300\n"
+    layers = "" if "layers" in keys else "architecture.num_hidden_layers = 2\n"
+    shape = "hidden_size = 32 intermediate_size = 64 num_attention_heads = 2 num_key_value_heads = 1"
+    shape = re.sub(r"(\w+ = \d+) ?", r"architecture.\1\n", shape)
+    (tmp_path / "p.toml").write_text(
+        f'name = "p"\n[stage.base]\nkind = "pretrain"\nsteps = 1\n{vocab_size}{layers}{shape}{keys}\n'
     )
+    (error,) = plan.plan(load_recipe(str(tmp_path / "p.toml"))).errors.values()
+    assert error.startswith(reason)
+
+
+def test_samples_that_cannot_fit_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text(
+        'name = "p"\n[stage.e]\nkind = "evaluate"\nmodel = "sprout-base"\nbenchmarks = { x = ["world:logic"] }\n'
+        "samples = 10000000000\n"
+    )
+    (error,) = plan.plan(load_recipe(str(tmp_path / "p.toml"))).errors.values()
+    assert error.startswith("stage.e.samples = 10000000000: ") and error.endswith("lower samples")
+
+
+def test_completions_are_counted_and_belong_to_the_peak_on_a_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = ["stage.zero.max_completion_length=1024", "device=cpu", "dtype=float32"]
+    memory = plan_of(tmp_path, *overrides).stages[0].memory
+    assert memory["completions"] == 8192 * (700 + 68 * 1024)
+    on_gpu = plan_of(tmp_path, *overrides[:1], "device=cuda", "dtype=float32").stages[0].memory
+    assert memory["peak"] == on_gpu["peak"] + memory["completions"]
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 10**9)
+    planned = plan_of(tmp_path, *overrides)
+    assert planned.errors["zero"].startswith(
+        "stage.zero.model = Qwen/Qwen2.5-0.5B: 494M parameters need at least 9.9 GB of memory, but"
+    )
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 10**10)
+    assert any("this machine has 10.0 GB" in warning for warning in plan_of(tmp_path, *overrides).warnings)
 
 
 def test_text_and_json_agree(tmp_path: Path) -> None:
@@ -137,4 +195,6 @@ def test_text_and_json_agree(tmp_path: Path) -> None:
 
 
 def test_sizes_have_decimal_units() -> None:
-    assert [plan.size(n) for n in (7, 860_000, 1_543_714_304, 14 * 10**12)] == ["7", "860K", "1.54B", "14T"]
+    assert [plan.size(n) for n in (7, 860_000, 1_543_714_304, 14 * 10**12, 3 * 10**15)] == [
+        "7", "860K", "1.54B", "14T", "3,000T",
+    ]  # fmt: skip

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from r1kit import hub
 from r1kit.config import Location, Recipe
-from r1kit.data.problems import unavailable_dataset
 from r1kit.data.store import READERS, data_suffix, file_problem
 from r1kit.errors import UserError
 from r1kit.model.hf_config import read_config
@@ -91,8 +90,9 @@ class _Inputs:
         for repository, (at, source) in self.repositories.items():
             name, kind = repository
             if repository in reasons:
-                describe = unavailable_model if kind == "model" else unavailable_dataset
-                self.texts.setdefault(describe(source, reasons[repository]), at)
+                reason = reasons[repository]
+                text = unavailable_model(source, reason) if kind == "model" else f"{source}: no local file; {reason}"
+                self.texts.setdefault(text, at)
             elif kind == "model" and (text := _unsupported(name)) is not None:
                 self.texts.setdefault(text, at)
         return [Mistake(at, text) for text, at in self.texts.items()]

@@ -20,6 +20,7 @@ def test_changed_environment_is_reported_and_recorded(
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     pipeline.run(recipe, "run", until="zero")
+    capsys.readouterr()  # warnings about the recipe
     pipeline.run(recipe, "run", until="zero")
     assert "warning" not in capsys.readouterr().err
     monkeypatch.setenv("OMP_NUM_THREADS", "3")

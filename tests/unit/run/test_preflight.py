@@ -1,0 +1,63 @@
+"""What a later stage could not do is refused before the first one starts, by `check`, `run` and `--dry-run` alike."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from r1kit.config import Recipe
+from r1kit.errors import UserError
+from r1kit.recipe import load_recipe
+from r1kit.run import pipeline, preview
+
+OFFLINE = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}  # nothing listens there
+COMMANDS = [["check"], ["run"], ["run", "--dry-run"]]
+
+
+def r1kit(*args: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **OFFLINE, "HF_HOME": str(Path("hf").absolute())}
+    return subprocess.run([sys.executable, "-m", "r1kit", *args], capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stage.eval.model=org/none", "stage.eval.model: org/none: not a directory here; not in the Hugging"),
+        ('stage.eval.benchmarks.sums=["absent.csv"]', "stage.eval.benchmarks.sums[0]: absent.csv: no such file"),
+        ("stage.more.num_generations=100000000", "stage.more.num_generations = 100000000: "),
+        ("stage.more.rewards={}", "stage.more.rewards = {}: must have"),
+        ("stage.more.rewards={format=-1}", "must have at least one reward with a positive weight"),
+        ("stage.more.learning_rate=30", "stage.more.learning_rate = 30.0: must be between"),
+    ],
+)  # fmt: skip
+def test_last_stages_are_checked_first(recipe: Recipe, command: list[str], override: str, message: str) -> None:
+    start = time.monotonic()
+    done = r1kit(command[0], "tiny.toml", "--set", override, *command[1:])
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+    assert time.monotonic() - start < 15, "the hub is asked once, without retries"
+    assert not Path("runs/tiny/stages").exists()
+
+
+def test_stages_after_until_are_not_checked(recipe: Recipe) -> None:
+    later = load_recipe("tiny.toml", ['stage.eval.benchmarks.sums=["absent.jsonl"]'])
+    assert pipeline.run(later, "run", until="more")
+    with pytest.raises(UserError, match=r"absent\.jsonl: no such file"):
+        pipeline.run(later, "run")
+    with pytest.raises(UserError, match=r"absent\.jsonl: no such file"):
+        preview.preview(later, Path("run"))
+
+
+def test_run_prints_the_warnings_of_check(recipe: Recipe, capsys: pytest.CaptureFixture[str]) -> None:
+    checked = [line for line in r1kit("check", "tiny.toml").stdout.splitlines() if line.startswith("warning: ")]
+    capsys.readouterr()
+    pipeline.run(recipe, "run")
+    printed = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: stage.")]
+    assert printed == checked
+    assert any("more than the model's 2048 positions" in line for line in checked)
+    assert any("is not a multiple of steps_per_rollout" in line for line in checked)
