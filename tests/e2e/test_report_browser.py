@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import re
 import shutil
 import subprocess
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 
 import pytest
-from run_factory import HOSTILE, make_run
+from PIL import Image
+from run_factory import HOSTILE, make_run, write_evaluation, write_lines
 
 from r1kit.report.render import write_report
 
@@ -20,16 +22,46 @@ FLAGS = [
     "--disable-gpu",
     "--disable-background-networking",
     "--no-first-run",
-    "--dump-dom",
 ]
+PHONE = 400  # pixels
+THEMES = {"dark": "--blink-settings=preferredColorScheme=0", "light": "--blink-settings=preferredColorScheme=1"}
+RECORD = """
+  const record = (name, value) =>
+    parent.document.body.append(Object.assign(document.createElement("samp"), {textContent: name + "=" + value}));
+"""
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
 
 
-def dom(page: Path, profile: Path) -> str:
+def dom(page: Path, profile: Path, *flags: str) -> str:
     """Return the page's HTML after its script has run."""
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", page.as_uri()]
+    return chromium(page, profile, "--dump-dom", *flags)
+
+
+def chromium(page: Path, profile: Path, *flags: str) -> str:
+    """Open the page in a browser with an empty profile and return what it prints."""
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", *flags, page.as_uri()]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def with_script(report: Path, script: str) -> str:
+    """Return the page without its content security policy and with a script that runs after its own."""
+    source = re.sub(r"<meta http-equiv[^>]*>", "", report.read_text(encoding="utf-8"))
+    return source.replace("</body>", f"<script>{{{RECORD}{script}}}</script></body>")
+
+
+def recorded(report: Path, folder: Path, script: str, *flags: str, width: int = 1400) -> dict[str, str]:
+    """Run a script in the page and return what it passed to `record(name, value)`.
+
+    The page is in a frame, because a browser window cannot be narrower than 500 pixels.
+    """
+    page = escape(with_script(report, script))
+    frame = folder / "frame.html"
+    frame.write_text(
+        f'<body><iframe style="width: {width}px; height: 900px" srcdoc="{page}"></iframe>', encoding="utf-8"
+    )
+    html = dom(frame, folder / "profile", "--window-size=1500,1000", *flags)
+    return {name: unescape(value) for name, value in re.findall(r"<samp>(\w+)=([^<]*)</samp>", html)}
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +87,6 @@ def test_opens_for_a_planned_run(tmp_path):
 def test_controls_and_cursor(report, tmp_path):
     """Use the page like a reader, by a script in a copy without the content security policy."""
     script = """
-      const record = (name, value) =>
-        document.body.append(Object.assign(document.createElement("samp"), {textContent: name + "=" + value}));
       const [rollouts, answers] = document.querySelectorAll(".browser");
       const pick = (root, i, value) => {
         const select = root.querySelectorAll("select")[i];
@@ -81,13 +111,9 @@ def test_controls_and_cursor(report, tmp_path):
       plot.dispatchEvent(new PointerEvent("pointermove", {clientX: box.right - 1, clientY: box.top + 5}));
       record("cursor", document.querySelector("figure output").textContent);
     """
-    copy = tmp_path / "copy.html"
-    source = report.read_text(encoding="utf-8")
-    source = re.sub(r"<meta http-equiv[^>]*>", "", source).replace("</body>", f"<script>{{{script}}}</script></body>")
-    copy.write_text(source, encoding="utf-8")
-    recorded = dict(re.findall(r"<samp>(\w+)=([^<]*)</samp>", dom(copy, tmp_path / "profile")))
-    assert recorded.pop("cursor").startswith("step 300: ")  # the pretraining loss at its last step
-    assert recorded == {
+    values = recorded(report, tmp_path, script)
+    assert values.pop("cursor").startswith("step 300: ")  # the pretraining loss at its last step
+    assert values == {
         "steps": "4",
         "questions": "8",
         "step": "10",
@@ -97,3 +123,170 @@ def test_controls_and_cursor(report, tmp_path):
         "columns": "2",
         "right": "0",
     }
+
+
+@pytest.fixture(scope="module")
+def wide_report(tmp_path_factory) -> Path:
+    """Return the report of a run with five models, long names, and curves that are constant or large."""
+    run = make_run(tmp_path_factory.mktemp("wide"), steps=20, text=HOSTILE + "思" * 300 + "x" * 300)
+    for name in ("second", "third", "model_with_an_exceptionally_long_name_in_one_word"):
+        write_evaluation(run / "stages" / name / "data", name, 0.5, random.Random(0), HOSTILE)
+    rows = [
+        {
+            "step": step * 1000,
+            "reward": 0.05 + 1e-9 * (step % 3),
+            "loss": (step % 3 - 1) * 1e-9,
+            "tokens": 3200 * step,
+            "completions/mean_length": 3200.4 + step,
+            "-huge/" + "n" * 60: -1.2345e-7 * step,
+        }
+        for step in range(1, 30)
+    ]
+    write_lines(run / "stages/steady/metrics.jsonl", rows)
+    return write_report(run)
+
+
+CUT_OFF = """
+  document.querySelectorAll("details").forEach((details) => { details.open = true; });
+  const name = (node) => node.tagName + "." + (node.className.baseVal ?? node.className) + " " +
+    node.textContent.trim().slice(0, 30);
+  const bad = [];
+  const wider = (node) => node.clientWidth > 0 && node.scrollWidth > node.clientWidth;
+  for (const node of document.querySelectorAll("body *:not(svg *, .scroll, .bar, .bar *)")) {
+    const style = getComputedStyle(node), box = node.getBoundingClientRect();
+    if (wider(node) && !(node.matches(".number") && !wider(node.closest("td")))) bad.push(name(node));
+    if (!node.closest(".scroll") && (box.left < 0 || box.right > innerWidth)) bad.push("outside " + name(node));
+    if (style.overflowY === "hidden" && node.scrollHeight > node.clientHeight && style.webkitLineClamp === "none")
+      bad.push("hidden " + name(node));
+  }
+  for (const text of document.querySelectorAll("figure text")) {
+    const box = text.getBoundingClientRect(), figure = text.closest("figure").getBoundingClientRect();
+    if (box.left < figure.left || box.right > figure.right || box.top < figure.top) bad.push("label " + name(text));
+  }
+  const tables = [...document.querySelectorAll("#compare .scroll")];
+  record("width", innerWidth);
+  record("scrolls", tables.filter(wider).length);
+  record("page", document.documentElement.scrollWidth - innerWidth);
+  record("bad", bad.join("; "));
+"""
+
+
+@pytest.mark.parametrize("width", [PHONE, 1400])
+def test_two_models_fit_the_page(report, tmp_path, width):
+    values = recorded(report, tmp_path, CUT_OFF, "--hide-scrollbars", width=width)
+    assert values == {"width": f"{width}", "scrolls": "0", "page": "0", "bad": ""}
+
+
+def test_nothing_but_scrolling_tables_is_cut_off_on_a_phone(wide_report, tmp_path):
+    values = recorded(wide_report, tmp_path, CUT_OFF, "--hide-scrollbars", width=PHONE)
+    assert values == {"width": "400", "scrolls": "1", "page": "0", "bad": ""}
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize(("scroll", "sides"), [(0, {"right"}), (60, {"left", "right"}), (10_000, {"left"})])
+def test_wide_table_has_a_shadow_where_it_goes_on(wide_report, tmp_path, theme, scroll, sides):
+    script = f"""
+      const table = document.querySelector("#compare .scroll");
+      document.body.replaceChildren(table);
+      document.body.style.padding = table.style.margin = table.style.borderWidth = 0;
+      const scroll = () => {{ table.scrollLeft = {scroll}; }};
+      addEventListener("resize", scroll);
+      scroll();
+    """
+    page, picture = tmp_path / "page.html", tmp_path / "picture.png"
+    page.write_text(with_script(wide_report, script), encoding="utf-8")
+    flags = (f"--screenshot={picture}", f"--window-size={PHONE},1000", "--hide-scrollbars", THEMES[theme])
+    chromium(page, tmp_path / "profile", *flags)
+    pixels = Image.open(picture).convert("L")
+    y = 14  # above the text of the caption, below the round corner
+    middle, ends = pixels.getpixel((200, y)), {"left": pixels.getpixel((1, y)), "right": pixels.getpixel((398, y))}
+    assert {side for side, value in ends.items() if abs(value - middle) > 20} == sides
+
+
+def test_scrolling_table_has_a_scrollbar(wide_report, tmp_path):
+    script = """
+      const table = document.querySelector("#compare .scroll");
+      record("height", table.offsetHeight - table.clientHeight - 2);
+    """
+    assert recorded(wide_report, tmp_path, script, width=PHONE) == {"height": "9"}
+
+
+def test_constant_curves_are_flat_and_show_their_value(wide_report, tmp_path):
+    script = """
+      for (const title of ["Reward", "Loss"]) {
+        const all = [...document.querySelectorAll("figure")];
+        const figure = all.findLast((node) => node.querySelector("figcaption").textContent === title);
+        const curve = figure.querySelector("path[style*='--c1']");
+        record(title, curve.getBoundingClientRect().height < 3);
+        record(title + "Labels", [...figure.querySelectorAll("text")].map((text) => text.textContent.trim()).join(" "));
+        record(title + "Note", figure.querySelector(".note").textContent.trim());
+      }
+    """
+    values = recorded(wide_report, tmp_path, script)
+    assert values["Reward"] == values["Loss"] == "true"
+    assert values["RewardLabels"].split()[-2:] == ["0", "0.05"] and values["RewardNote"] == "Constant: 0.05."
+    assert values["LossLabels"].split()[-1] == "0" and values["LossNote"] == "Constant: -1e-9 to 1e-9."
+
+
+def test_numbers_have_no_positive_exponents(wide_report, tmp_path):
+    script = """
+      const figure = [...document.querySelectorAll("figure")].findLast((node) => /mean_length/.test(node.textContent));
+      const plot = figure.querySelector(".plot"), box = plot.getBoundingClientRect();
+      plot.dispatchEvent(new PointerEvent("pointermove", {clientX: box.left + 1, clientY: box.top + 5}));
+      record("cursor", figure.querySelector("output").textContent);
+      record("labels", [...figure.querySelectorAll("text")].map((text) => text.textContent.trim()).join(" "));
+      record("exponents", (document.body.innerText.match(/\\d[eE]\\+?\\d+/g) ?? []).join(" "));
+    """
+    values = recorded(wide_report, tmp_path, script)
+    assert values["cursor"] == "step 1,000: 3,201" and values["exponents"] == ""
+    assert "3,2" in values["labels"] and "e" not in values["labels"]
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_text_has_contrast_in_both_themes(report, tmp_path, theme):
+    script = """
+      const light = (colour) => {
+        const parts = colour.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255)
+          .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
+      };
+      const behind = (node) => {
+        const colour = getComputedStyle(node).backgroundColor;
+        return colour === "rgba(0, 0, 0, 0)" ? behind(node.parentElement) : colour;
+      };
+      let least = 21;
+      for (const node of document.querySelectorAll("body *:not(script, svg *)")) {
+        if (![...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim())) continue;
+        const [low, high] = [light(getComputedStyle(node).color), light(behind(node))].sort((a, b) => a - b);
+        least = Math.min(least, (high + 0.05) / (low + 0.05));
+      }
+      record("dark", light(getComputedStyle(document.body).backgroundColor) < 0.1);
+      record("least", least);
+    """
+    values = recorded(report, tmp_path, script, THEMES[theme])
+    assert values["dark"] == ("true" if theme == "dark" else "false")
+    assert float(values["least"]) >= 4.5  # WCAG 2.2, success criterion 1.4.3
+
+
+def has_chinese_font() -> bool:
+    listed = shutil.which("fc-list") and subprocess.run(["fc-list", ":lang=zh"], capture_output=True, check=True).stdout
+    return bool(listed)
+
+
+@pytest.mark.skipif(not has_chinese_font(), reason="needs a Chinese font: apt-get install fonts-noto-cjk")
+def test_chinese_is_readable_in_text_and_code(report, tmp_path):
+    """Draw four characters: without a font for them, all are the same empty box."""
+    script = """
+      const draw = (character, font) => {
+        const canvas = Object.assign(document.createElement("canvas"), {width: 40, height: 40});
+        const context = canvas.getContext("2d");
+        context.font = "30px " + font;
+        context.fillText(character, 2, 32);
+        return canvas.toDataURL();
+      };
+      for (const place of ["body", "pre"]) {
+        const font = getComputedStyle(document.querySelector(place)).fontFamily;
+        record(place, new Set([..."加减思考"].map((character) => draw(character, font))).size);
+      }
+    """
+    assert recorded(report, tmp_path, script) == {"body": "4", "pre": "4"}

@@ -192,7 +192,7 @@ def _read_metrics(paths: StageDir, run_dir: Path, notes: list[str]) -> tuple[Row
                 non_finite.setdefault(metric, []).append(step)
     file = paths.metrics.relative_to(run_dir)
     for metric, steps in non_finite.items():
-        notes.append(f"{file}: {metric} is NaN or infinite, first at step {steps[0]}, {len(steps)} times.")
+        notes.append(f"{file}: {metric} is NaN or infinite, first at step {steps[0]:,}, {len(steps):,} times.")
     return tuple(by_step[step] for step in sorted(by_step))
 
 

@@ -90,7 +90,8 @@ def _stage_card(stage: Stage) -> StageCard:
 
 
 def _scalar(value: str | float) -> str:
-    return compact(value) if is_number(value) else str(value)[:80]
+    text = compact(value) if is_number(value) else str(value)
+    return text if len(text) <= 80 else f"{text[:79]}\u2026"
 
 
 def _progress(stage: Stage) -> str:

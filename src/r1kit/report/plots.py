@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 MAX_POINTS = 240  # per curve; longer curves combine neighbouring steps
 MAX_EXTRA = 12  # plots of metrics that no panel names
-LEFT, RIGHT = 0.11, 0.985  # ends of the x axis as shares of the width; page.js needs them for the cursor
+LEFT, RIGHT = 0.13, 0.985  # ends of the x axis as shares of the width; page.js needs them for the cursor
 COLOURS = [f"#c0000{i}" for i in range(1, 9)]  # placeholders for the page's variables --c1 to --c8
+FLAT, NOISE = 1e-3, 1e-7  # curves that vary less, relative or absolute, are drawn as constant
 INK, GRID = "#c00010", "#c00011"  # placeholders for --muted and --line
 
 PHASES = ("rollout", "grade", "data", "update", "eval", "save")
@@ -126,7 +127,7 @@ def _thin(points: list[tuple[float, float]], merge: Callable[[Iterable[float]], 
 
 
 def _digits(value: float) -> float:
-    return float(f"{value:.4g}")
+    return float(f"{value:.6g}")
 
 
 def _running_mean(values: list[float], width: int) -> list[float]:
@@ -141,7 +142,7 @@ def _draw(panel: Panel, curves: dict[str, Curve], salt: str) -> Chart:
     style: Any = {  # matplotlib types the keys as one Literal of all its settings
         "svg.fonttype": "none",
         "svg.hashsalt": f"{salt} {panel.title}",
-        "font.size": 9,
+        "font.size": 10,
         "path.simplify": False,  # else vertices deviate from the values that the cursor shows
         "axes.formatter.use_mathtext": False,
     }
@@ -150,7 +151,7 @@ def _draw(panel: Panel, curves: dict[str, Curve], salt: str) -> Chart:
         FigureCanvasSVG(figure)
         axes = figure.add_axes((LEFT, 0.13, RIGHT - LEFT, 0.83))
         note = (_stack if panel.style == "stack" else _lines)(axes, panel, curves)
-        _finish(axes, panel)
+        _finish(axes, panel, [y for _, ys in curves.values() for y in ys])
         out = io.StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
         left, right = axes.get_xlim()
@@ -171,7 +172,22 @@ def _lines(axes: Axes, panel: Panel, curves: dict[str, Curve]) -> str:
         axes.plot(xs, ys, color=colour, marker=marker, markersize=3, clip_on=False, linewidth=thickness, alpha=alpha)
         if width:
             axes.plot(xs, _running_mean(ys, width), color=colour, linewidth=1.8, clip_on=False)
-    return ""
+    flat = {name: ys for name, (_, ys) in curves.items() if len(ys) > 1 and _is_flat(panel, ys)}
+    values = (f"{name} {_range(ys, panel)}" if len(curves) > 1 else _range(ys, panel) for name, ys in flat.items())
+    return f"Constant: {', '.join(values)}." if flat else ""
+
+
+def _is_flat(panel: Panel, values: Sequence[float]) -> bool:
+    """Return whether the values differ by no more than rounding errors, or too little to see."""
+    noise = 0 if panel.style == "log" else NOISE
+    return max(values) - min(values) <= max(noise, FLAT * max(map(abs, values)))
+
+
+def _range(values: Sequence[float], panel: Panel) -> str:
+    """Return the smallest and the largest value, or one number if they look the same."""
+    scale, unit = (100, " %") if panel.style == "share" else (1, "")
+    ends = dict.fromkeys(compact(scale * value) for value in (min(values), max(values)))
+    return " to ".join(ends) + unit
 
 
 def _stack(axes: Axes, panel: Panel, curves: dict[str, Curve]) -> str:
@@ -185,9 +201,9 @@ def _stack(axes: Axes, panel: Panel, curves: dict[str, Curve]) -> str:
     return "Shares of the time: " + ", ".join(shares) + "."
 
 
-def _finish(axes: Axes, panel: Panel) -> None:
+def _finish(axes: Axes, panel: Panel, values: Sequence[float]) -> None:
     """Set scale, ticks, number formats and grid of the axes."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: compact(v)))
@@ -200,11 +216,16 @@ def _finish(axes: Axes, panel: Panel) -> None:
     else:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
         if panel.style == "share":
-            axes.set_ylim(0, 1.02 if panel.title == "Held-out accuracy" else min(1.02, max(high, 0.05)))
+            axes.set_ylim(0, 1.02 if high > 0.7 or panel.title == "Held-out accuracy" else max(high, 0.05))
+        elif panel.style == "number" and _is_flat(panel, values):
+            middle = 0.0 if max(map(abs, values)) <= NOISE else _digits(fmean(values))
+            axes.set_ylim(*sorted((0, 2 * middle)) if middle else (-1, 1))
+            axes.set_yticks([0, middle] if middle else [0])
         elif low > 0 and low < 0.7 * high:
             axes.set_ylim(0, high)
-    share = PercentFormatter(1, decimals=None, symbol="%")
-    axes.yaxis.set_major_formatter(share if panel.style == "share" else FuncFormatter(lambda v, _: compact(v)))
+    low, high = sorted(axes.get_ylim())
+    ticks = [tick for tick in map(float, axes.get_yticks()) if low <= tick <= high]
+    axes.set_yticks(ticks, _tick_labels(ticks, panel))
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(length=0, pad=4, labelcolor=INK)
@@ -213,12 +234,25 @@ def _finish(axes: Axes, panel: Panel) -> None:
         spine.set_color(GRID)
 
 
-def compact(value: float) -> str:
-    """Format with three digits and a unit: 0.25, 3,200, 15k, 12M."""
+def _tick_labels(ticks: Sequence[float], panel: Panel) -> list[str]:
+    """Return labels with three digits, or as many as it takes to tell the ticks apart."""
+    scale, unit = (100, "%") if panel.style == "share" else (1, "")
+    labels: list[str] = []
+    for digits in range(3, 8):
+        labels = [compact(scale * tick, digits) + unit for tick in ticks]
+        if len(set(labels)) == len(ticks):
+            break
+    return labels
+
+
+def compact(value: float, digits: int = 3) -> str:
+    """Format with three digits and a unit: 0.25, 3,200, 15k, 12M, 4e-5."""
     for unit, least, size in (("B", 9.995e8, 1e9), ("M", 9.995e5, 1e6), ("k", 1e4, 1e3)):
         if abs(value) >= least:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+            return f"{value / size:.{digits}g}{unit}"
+    if abs(value) >= 999.5:
+        return f"{value:,.{max(0, digits - 4)}f}"
+    return f"{value:.{digits}g}".replace("e-0", "e-")
 
 
 def _clean(svg: str, title: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from r1kit.metrics.glossary import explain
-from r1kit.report.collect import Run
+from r1kit.report.collect import Run, is_number
 from r1kit.report.comparison import Cell, ComparisonRow, comparison_rows, format_cell, metric_label, row_label
 from r1kit.report.stage_table import shows_several_models, stage_table
 from r1kit.report.stage_views import FINDING_HEADINGS, FindingLine, Line, finding_lines, table_lines
@@ -79,9 +80,15 @@ def results(run: Run) -> Results:
 def _benchmark_table(run: Run, rows: list[ComparisonRow]) -> BenchmarkTable:
     benchmark = rows[0].benchmark
     summaries = [results["benchmarks"].get(benchmark) for results in run.evals.values()]
-    sizes = {f"{s.get('problems')} problems, {s.get('samples')} samples each" for s in summaries if isinstance(s, dict)}
+    sizes = {_size(summary) for summary in summaries if isinstance(summary, dict)}
     lines = [TableRow(r.section, row_label(r), tuple(_number(r.metric, cell) for cell in r.cells)) for r in rows]
     return BenchmarkTable(benchmark, "; ".join(sorted(sizes)), tuple(lines))
+
+
+def _size(summary: dict[str, Any]) -> str:
+    counts = (summary.get(key) for key in ("problems", "samples"))
+    problems, samples = (f"{n:,}" if is_number(n) else str(n) for n in counts)
+    return f"{problems} problems, {samples} samples each"
 
 
 def _number(metric: str, cell: Cell) -> Number:

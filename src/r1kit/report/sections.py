@@ -50,8 +50,8 @@ def _alerts(row: Row, key: str) -> dict[str, Any]:
 
 def _warning(stage: str, name: str, alerts: list[tuple[float, str]]) -> AlertSummary:
     (first, text), last = alerts[0], alerts[-1][0]
-    repeated = f"{len(alerts)} times from step {first} to step {last}; the first time"
-    steps = f"step {first}" if first == last else repeated
+    repeated = f"{len(alerts):,} times from step {first:,} to step {last:,}; the first time"
+    steps = f"step {first:,}" if first == last else repeated
     return AlertSummary(name, stage, steps, text, f"{WATCHDOGS[name].remedy}." if name in WATCHDOGS else "")
 
 

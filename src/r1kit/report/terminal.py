@@ -93,7 +93,7 @@ def _sample_answers(run: Run) -> Iterator[Text | Padding]:
 def _first_lines(text: str) -> str:
     lines = printable(text).strip().splitlines()
     more = [] if len(lines) <= MAX_LINES else [f"[... {len(lines) - MAX_LINES} more lines ...]"]
-    return "\n".join(line[:300] for line in lines[:MAX_LINES] + more)
+    return "\n".join(line if len(line) <= 300 else f"{line[:300]} [...]" for line in lines[:MAX_LINES] + more)
 
 
 def _all_models(table: StageTable) -> Group:

@@ -259,9 +259,36 @@ def test_plots_accept_extreme_values(metric, values):
     assert chart.hover["y"] == {metric: values} and "nan" not in chart.svg and "matplotlib" not in chart.svg
 
 
-def test_numbers_are_written_without_exponents():
-    numbers = (0.25, 999.7, 3200, 9999.6, 15_000, 999_999, 12_300_000, -4.5e9)
-    assert [compact(value) for value in numbers] == ["0.25", "1,000", "3,200", "10,000", "15k", "1M", "12.3M", "-4.5B"]
+def test_numbers_are_short_and_large_ones_have_no_exponents():
+    numbers = (0.25, 999.7, 3200, 9999.6, 15_000, 999_999, 12_300_000, -4.5e9, 0.0004, -1.25e-7)
+    texts = ["0.25", "1,000", "3,200", "10,000", "15k", "1M", "12.3M", "-4.5B", "0.0004", "-1.25e-7"]
+    assert [compact(value) for value in numbers] == texts
+
+
+def tick_labels(values, metric="mine"):
+    (chart,), _ = charts([{"step": i, metric: v} for i, v in enumerate(values)], "s")
+    return re.findall(r"<text[^>]*text-anchor: end[^>]*>([^<]*)</text>", chart.svg), chart.note
+
+
+@pytest.mark.parametrize(
+    ("values", "labels", "note"),
+    [
+        ([0.05, 0.05 + 1e-9, 0.05], ["0", "0.05"], "Constant: 0.05."),
+        ([-3200.0] * 5, ["0", "-3,200"], "Constant: -3,200."),
+        ([1e-9, -2e-9, 0.0], ["0"], "Constant: -2e-9 to 1e-9."),
+        ([0.0] * 5, ["0"], "Constant: 0."),
+        ([2000, 5000], ["0", "2,000", "4,000"], ""),
+        ([1000.0, 1002.0], ["1,000", "1,001", "1,002"], ""),
+        ([200.0, 201.0], ["200", "200.5", "201"], ""),
+    ],
+)
+def test_axis_of_values_tells_them_apart_and_ignores_noise(values, labels, note):
+    assert tick_labels(values) == (labels, note)
+
+
+def test_constant_share_is_in_per_cent():
+    labels, note = tick_labels([1.0] * 5, "completions/clipped_ratio")
+    assert labels == ["0%", "50%", "100%"] and note == "Constant: 100 %."
 
 
 def test_every_metric_is_drawn_or_named():

@@ -15,9 +15,9 @@ function make(tag, options, ...children) {
 
 function short(value) {
   if (typeof value !== "number") return String(value ?? "-");
-  if (Number.isInteger(value)) return value.toLocaleString("en");
-  const small = Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6;
-  return small ? value.toExponential(1) : String(Number(value.toPrecision(3)));
+  const size = Math.abs(value);
+  if (Number.isInteger(value) || size >= 1000) return Math.round(value).toLocaleString("en");
+  return size < 1e-4 ? value.toExponential(2).replace(/\.?0+e/, "e") : String(Number(value.toPrecision(3)));
 }
 
 const signed = (value) => (typeof value === "number" ? (value > 0 ? "+" : "") + value.toFixed(2) : "-");
@@ -212,7 +212,7 @@ function startRollouts(root) {
   const first = { question: 0, sample: 0 };
   const controls = (state, show) => [
     choice("Stage", stages.map((s) => [s, s]), stageOf(state), (stage) => show({ stage, ...first })),
-    choice("Step", steps(state).map((s) => [s, `step ${s}`]), stepOf(state), (step) => show({ step, ...first })),
+    choice("Step", steps(state).map((s) => [s, `step ${short(Number(s))}`]), stepOf(state), (step) => show({ step, ...first })),
   ];
   browser(root, controls, (state) => data.rollouts[stageOf(state)][stepOf(state)], drawRollouts);
 }
