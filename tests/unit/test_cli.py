@@ -24,7 +24,7 @@ def r1kit_command(*args: str, **environment: str) -> subprocess.CompletedProcess
 def recipe(tmp_path: Path) -> str:
     path = tmp_path / "c.toml"
     path.write_text(
-        'name = "c"\n[stage.zero]\nkind = "rl"\nmodel = "Qwen/Qwen2.5-0.5B"\nprompts = ["world:arithmetic"]\n'
+        'name = "c"\n[stage.zero]\nkind = "rl"\nmodel = "sprout-base"\nprompts = ["world:arithmetic"]\n'
         "rewards = { accuracy = 1.0 }\nsteps = 33\nmax_completion_length = 128\n"
     )
     return str(path)
