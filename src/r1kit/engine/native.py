@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from r1kit.console import say
 from r1kit.engine.base import Delta, Finished, Request, SamplingParams
 from r1kit.engine.batch import COMPACT_SHARE, Batch, PartialCompletion
 from r1kit.engine.cache import ALIGN, KVCache
@@ -72,6 +73,7 @@ class NativeEngine:
     def __init__(self, model: Decoder, tokenizer: PreTrainedTokenizerBase, max_concurrent: int = 512) -> None:
         self.model, self.tokenizer, self.max_concurrent = model, tokenizer, max_concurrent
         self.version = 0
+        self.warned = False  # about lengths
         self.stops = set(model.config.eos_token_ids) | {tokenizer.eos_token_id} - {None}
         self.stop_ids = torch.tensor(sorted(self.stops), device=model.embed.weight.device)
 
@@ -105,6 +107,7 @@ class NativeEngine:
         self, requests: Sequence[Request], params: SamplingParams, steps: int
     ) -> Iterator[list[tuple[PartialCompletion, int]]]:
         """Decode `steps` tokens at a time. Yield the completions that grew, and by how many tokens."""
+        self._warn_beyond_positions(requests, params)
         decoder = prepacked(self.model)
         prefix = self._common_prefix(decoder, requests)
         waiting = deque(enumerate(requests))
@@ -123,6 +126,19 @@ class NativeEngine:
                 batch = None
             else:
                 batch.drop_finished()
+
+    def _warn_beyond_positions(self, requests: Sequence[Request], params: SamplingParams) -> None:
+        """Say once if the longest prompt and its completion have more tokens than the model has positions."""
+        positions = self.model.config.max_position_embeddings
+        longest = max(requests, key=lambda request: len(request.token_ids), default=None)
+        if self.warned or longest is None or len(longest.token_ids) + params.max_tokens <= positions:
+            return
+        self.warned = True
+        say(
+            f"warning: the longest prompt has {len(longest.token_ids):,} tokens (problem {longest.prompt_id}) and "
+            f"max_completion_length = {params.max_tokens:,}: together more than the model's {positions:,} positions, "
+            "beyond which it may write nonsense"
+        )
 
     def _admit(
         self,
