@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,8 +14,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 LINE_SECONDS = 5.0  # between progress lines when stderr is not a terminal
+HEARTBEAT_SECONDS = 10.0  # a wait is silent this long; then the pauses between its lines double,
+HEARTBEAT_LIMIT = 60.0  # up to this
 
 _bars: RichProgress | None = None  # the live display, if any: rich allows one at a time
+_waits: dict[threading.Event, float] = {}  # the current heartbeats with their starts, outermost first
 
 
 class ProgressBar(Protocol):
@@ -37,6 +41,36 @@ def duration(seconds: float) -> str:
     minutes, second = divmod(int(seconds), 60)
     hour, minute = divmod(minutes, 60)
     return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
+
+
+@contextmanager
+def heartbeat(doing: str | Callable[[], str]) -> Iterator[None]:
+    """Print what a block is doing, and for how long, while it lasts: after 10, 30, 70, 130, ... seconds.
+
+    A block under 10 seconds prints nothing. Of nested blocks, the innermost that has lasted so long prints.
+
+    Args:
+        doing: A phrase such as "loading the model", or a function that returns it; called in another thread.
+    """
+    start, done = time.monotonic(), threading.Event()
+
+    def beat() -> None:
+        pause = HEARTBEAT_SECONDS
+        while not done.wait(pause):
+            now = time.monotonic()
+            if not any(begun > start and now - begun >= HEARTBEAT_SECONDS for begun in list(_waits.values())):
+                say(f"still {doing if isinstance(doing, str) else doing()} ({duration(now - start)})")
+            pause = min(2 * pause, max(HEARTBEAT_LIMIT, HEARTBEAT_SECONDS))
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    _waits[done] = start
+    try:
+        yield
+    finally:
+        done.set()
+        del _waits[done]
+        thread.join()
 
 
 def _format(values: Mapping[str, Any]) -> str:

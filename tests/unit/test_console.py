@@ -1,0 +1,58 @@
+"""The heartbeat of long waits."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from r1kit import console
+from r1kit.console import heartbeat, progress
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(console, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(console, "HEARTBEAT_LIMIT", 0.2)
+    yield
+    assert not console._waits and not [t for t in threading.enumerate() if t.name == "heartbeat"], "nothing is left"
+
+
+def test_long_wait_is_named_with_its_duration(capsys: pytest.CaptureFixture[str]) -> None:
+    left = iter((3, 2, *[1] * 99))
+    with heartbeat(lambda: f"grading: {next(left)} left"):
+        time.sleep(0.6)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == ["still grading: 3 left (0:00)", "still grading: 2 left (0:00)"]
+    time.sleep(0.3)
+    assert not capsys.readouterr().err, "nothing is printed after the block"
+
+
+def test_short_wait_prints_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "HEARTBEAT_SECONDS", 30.0)
+    with heartbeat("loading"):
+        time.sleep(0.05)
+    assert not capsys.readouterr().err
+
+
+def test_innermost_long_wait_speaks(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("train", 1), heartbeat("outer"):
+        for _ in range(5):
+            with heartbeat("short"):
+                time.sleep(0.05)
+        outer = capsys.readouterr().err
+        with heartbeat("inner"):
+            time.sleep(0.15)
+            capsys.readouterr()  # until the inner wait is long, the outer one may speak
+            time.sleep(0.6)
+        inner = capsys.readouterr().err
+    assert "still outer" in outer
+    assert set(re.findall(r"still (\w+)", inner)) == {"inner"}
+
+
+def test_wait_that_fails_ends_its_heartbeat() -> None:
+    with pytest.raises(KeyError), heartbeat("x"):
+        raise KeyError
