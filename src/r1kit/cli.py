@@ -167,6 +167,29 @@ def check(recipe: RecipeName, overrides: Overrides = None, seed: RecipeSeed = No
         raise RecipeError("\n".join(reasons))
 
 
+@app.command("recipe")
+def show_recipe(
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="RECIPE", help="print this recipe with every default; default: list names")
+    ] = None,
+    overrides: Overrides = None,
+    keys: Annotated[bool, typer.Option("--keys", help="list every key with its type, default and range")] = False,
+    json_output: Json = False,
+) -> None:
+    """List the bundled recipes, print one with every default, or list all keys that a recipe may have."""
+    from r1kit import recipe as recipes
+    from r1kit.recipe import keys as all_keys
+
+    if keys:
+        _print_json(all_keys.to_json()) if json_output else print(all_keys.render())
+    elif recipe is None:
+        names = list(recipes.bundled_recipes())
+        _print_json({"recipes": names}) if json_output else print("\n".join(names))
+    else:
+        loaded = _load(recipe, overrides, None)
+        _print_json(loaded.model_dump(mode="json")) if json_output else print(recipes.dump_toml(loaded), end="")
+
+
 @app.command("eval")
 def evaluate(
     model: ModelName,
