@@ -90,10 +90,14 @@ def _as_written(value: object) -> object:
     )
 
 
+def _judge(parents: Mapping[str, str]) -> str | None:
+    return next((name.partition(":")[2] for name in parents if name.startswith("judge:")), None)
+
+
 def _changed_files(old: Mapping[str, str], new: Mapping[str, str], is_renamed: bool) -> list[str]:
     """Return a line for each model, file or judge that differs. `is_renamed` says that the recipe names others."""
-    judges = [next((name.partition(":")[2] for name in each if name.startswith("judge:")), None) for each in (old, new)]
-    lines = [] if judges[0] == judges[1] else [_line("judge.model", *judges)]
+    before, now = _judge(old), _judge(new)
+    lines = [] if before == now else [_line("judge.model", before, now)]
     for name in {**old, **new}:
         if name.startswith("judge:") or old.get(name) == new.get(name):
             continue

@@ -62,7 +62,8 @@ def unfinished_seconds(directory: StageDir, steps: int | None, checkpoint: int) 
     rows = [row for row in read_metrics(directory.metrics) if "step" in row and "time/step" in row]
     if not rows or steps is None:
         return None
-    return sum(row["time/step"] for row in rows) / rows[-1]["step"] * max(0, steps - checkpoint)
+    seconds = sum(float(row["time/step"]) for row in rows)
+    return seconds / int(rows[-1]["step"]) * max(0, steps - checkpoint)
 
 
 def format_remaining(remaining: Mapping[str, float | None]) -> str:
