@@ -15,7 +15,7 @@ from functools import reduce
 from itertools import product
 from typing import NamedTuple
 
-from r1kit.rewards.math.formula import Formula, Unreadable
+from r1kit.rewards.math.formula import Apply, Formula, Unreadable
 
 FUEL = 5_000  # term products, weighted by size
 MAX_BITS = 4_000  # of a coefficient
@@ -81,6 +81,8 @@ class Arithmetic:
             return number(formula)
         if isinstance(formula, str):
             return self.root(number(-1)) if formula == "i" else atom(formula)
+        if formula.head == "root" and (power := _odd_root_of_power(formula)):
+            return self.power(self.value(power[0]), number(power[1]))
         args = [self.value(arg) for arg in formula.args]
         match formula.head:
             case "+":
@@ -151,6 +153,8 @@ class Arithmetic:
     def root(self, value: Value, degree: int = 2) -> Value:
         """Return the root of a value, split into roots of primes if it is a number."""
         exact = rational(value)
+        if exact is None and degree % 2 and value.den == ONE and value.num and value.num[max(value.num)] < 0:
+            return self.neg(self.root(self.neg(value), degree))
         if exact is None or (exact < 0 and degree % 2 == 0 and degree > 2):
             return atom(f"root{degree}({value_key(value)})")
         radicand = exact.numerator * exact.denominator ** (degree - 1)  # root(p/q) = root(p q^(d-1))/q
@@ -193,6 +197,17 @@ class Arithmetic:
             if n := n >> 1:
                 square = self._mul(square, square)
         return result
+
+
+def _odd_root_of_power(formula: Apply) -> tuple[Formula, Fraction] | None:
+    """Split the odd root of an integer power, (x^2)^(1/3), into x and 2/3; None for any other root."""
+    radicand, degree = formula.args
+    if not (isinstance(radicand, Apply) and radicand.head == "^" and isinstance(degree, Fraction)):
+        return None
+    base, exponent = radicand.args
+    if degree.denominator != 1 or not degree % 2 or not isinstance(exponent, Fraction) or exponent.denominator != 1:
+        return None
+    return base, exponent / degree
 
 
 def _join(m: Monomial, n: Monomial) -> tuple[Monomial, int]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import cmath
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from fractions import Fraction
 
 from r1kit.rewards.math.formula import Apply, Formula, Unreadable, subterms
 
 POINTS = 4
+MAX_TERMS = 40  # of a sum or product
+SERIES = ("sum", "prod")
 MAX_ARGUMENT = 1e6  # of a function: the sine of a larger float is meaningless
 TOLERANCE = 1e-11  # relative to the largest intermediate value
 # Variables may be negative only in formulas with these functions; elsewhere they are lengths, counts and so on.
@@ -24,7 +26,7 @@ _COMPLEX: dict[str, Callable[..., complex]] = {
 }
 _COMPLEX |= {f"arc{name}": getattr(cmath, f"a{name}") for name in ("sin", "cos", "tan")}
 _COMPLEX |= {"cot": lambda x: 1 / cmath.tan(x), "sec": lambda x: 1 / cmath.cos(x), "csc": lambda x: 1 / cmath.sin(x)}
-_COMPLEX |= {"coth": lambda x: 1 / cmath.tanh(x), "abs": lambda x: complex(abs(x))}
+_COMPLEX |= {"coth": lambda x: 1 / cmath.tanh(x), "arccot": lambda x: cmath.atan(1 / x), "abs": lambda x: complex(abs(x))}
 _REAL: dict[str, Callable[..., float]] = {"floor": math.floor, "ceil": math.ceil, "max": max, "min": min}
 _REAL |= {"erf": math.erf, "Gamma": math.gamma}
 
@@ -34,9 +36,9 @@ def agree(a: Formula, b: Formula) -> bool | None:
 
     False is certain, True is not; None means that no point gives both a value.
     """
-    signed, compared = sign_matters(a, b), None
+    signed, integers, compared = sign_matters(a, b), _bounds(a) | _bounds(b), None
     for index in range(POINTS):
-        left, right = _Evaluator(index, signed), _Evaluator(index, signed)
+        left, right = _Evaluator(index, signed, integers), _Evaluator(index, signed, integers)
         try:
             difference = abs(left.value(a) - right.value(b))
         except (ArithmeticError, ValueError, TypeError, Unreadable):
@@ -54,10 +56,18 @@ def sign_matters(*formulas: Formula) -> bool:
     return not SIGNED.isdisjoint(term for formula in formulas for term in subterms(formula) if isinstance(term, str))
 
 
+def _bounds(formula: Formula) -> set[str]:
+    """Return the variables in the bounds of sums and products, which stand for integers."""
+    if not isinstance(formula, Apply):
+        return set()
+    names: set[str] = set().union(*map(_bounds, formula.args))
+    return names.union(*map(free_symbols, formula.args[1:])) if formula.head in SERIES else names
+
+
 def real_number(formula: Formula) -> float | None:
     """Return the value of a formula without variables, if it is real."""
     try:
-        value = _Evaluator(0, False, constants_only=True).value(formula)
+        value = _Evaluator(0, False, frozenset(), constants_only=True).value(formula)
     except (ArithmeticError, ValueError, TypeError, Unreadable):
         return None
     return value.real if abs(value.imag) <= 1e-12 * abs(value) and math.isfinite(value.real) else None
@@ -73,8 +83,11 @@ def free_symbols(formula: Formula) -> set[str]:
 class _Evaluator:
     """Evaluates formulas at one point and records the largest intermediate value."""
 
-    def __init__(self, index: int, signed: bool, constants_only: bool = False) -> None:
-        self.index, self.signed, self.constants_only = index, signed, constants_only
+    def __init__(
+        self, index: int, signed: bool, integers: Collection[str] = (), constants_only: bool = False
+    ) -> None:
+        self.index, self.signed, self.integers, self.constants_only = index, signed, integers, constants_only
+        self.indices: dict[str, float] = {}  # of the sums that are being evaluated
         self.largest = 0.0
 
     def value(self, formula: Formula) -> complex:
@@ -87,6 +100,8 @@ class _Evaluator:
             return complex(formula)
         if isinstance(formula, str):
             return CONSTANTS[formula] if formula in CONSTANTS else self.coordinate(formula)
+        if formula.head in SERIES:
+            return self.series(formula)
         args = [self.value(arg) for arg in formula.args]
         match formula.head:
             case "+":
@@ -94,18 +109,44 @@ class _Evaluator:
             case "*":
                 return math.prod(args)
             case "^":
-                return args[0] ** args[1]
+                return _power(args[0], args[1], formula.args[1])
             case "root":
                 return _root(*args)
         return _apply(formula, args)
 
+    def series(self, formula: Apply) -> complex:
+        """Return the value of a sum or product between integer bounds."""
+        body, *bounds = formula.args
+        first, last = (self.value(bound).real for bound in bounds)
+        if first % 1 or last % 1 or last - first > MAX_TERMS:
+            raise Unreadable("bounds of a sum")
+        name = f"#{sum(term in SERIES for term in subterms(body))}"
+        values = []
+        for index in range(int(first), int(last) + 1):
+            self.indices[name] = index
+            values.append(self.value(body))
+        return sum(values) if formula.head == "sum" else math.prod(values)
+
     def coordinate(self, name: str) -> float:
         """Return a variable's value: in (0.3, 2.7), or negated, fixed by the name and the point's index."""
+        if name in self.indices:
+            return self.indices[name]
+        if "#" in name:
+            raise Unreadable(name)
+        if name in self.integers and not self.constants_only:
+            return float(3 + (self.index + len(name) + ord(name[0])) % 4)
         if self.constants_only or name == "infty":
             raise Unreadable(name)
         digest = hashlib.sha256(f"{name}:{self.index}".encode()).digest()
         size = 0.3 + 2.4 * int.from_bytes(digest[:6], "big") / 2**48
         return -size if self.signed and digest[6] & 1 else size
+
+
+def _power(base: complex, exponent: complex, formula: Formula) -> complex:
+    if isinstance(formula, Fraction) and formula.denominator % 2 and formula.denominator > 1:
+        if base.imag == 0 and base.real < 0:  # x^{2/3} is the square of the real cube root
+            return _root(base, complex(formula.denominator)) ** formula.numerator
+    return base**exponent
 
 
 def _root(radicand: complex, degree: complex) -> complex:

@@ -24,15 +24,17 @@ MAX_POWER_TOWER = 8  # stacked exponents
 
 FUNCTIONS = (
     *("arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "coth", "sin", "cos", "tan", "cot", "sec", "csc"),
-    *("exp", "log", "ln", "lg", "gcd", "lcm", "max", "min", "abs", "floor", "ceil", "erf"),
+    *("arccot", "exp", "log", "ln", "lg", "gcd", "lcm", "max", "min", "abs", "floor", "ceil", "erf", "cis"),
 )
-FUNCTION_LETTERS = frozenset("fghFGHO") | {"Gamma", "zeta"}  # f(0) is a call, x(x+1) a product
+FUNCTION_LETTERS = frozenset("fghFGHO") | {"Gamma", "zeta", "Re", "Im", "arg", "sgn"}  # f(0) is a call, x(x+1) a product
 SYMBOLS = frozenset(
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi pi rho sigma tau "
-    "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell hbar infty".split()
+    "Re Im arg sgn nabla partial upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell hbar infty".split()
 )
 
-_NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3}(?![\w.]))?")
+# Inside a formula, 2e+1 contains Euler's number; a complete text 2e+1 is a decimal (`value` also tries the other).
+_NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:(?:[eE]|E[+-])\d{1,3}(?![\w.]))?")
+_SCIENTIFIC = re.compile(r"-?(?:\d+\.?\d*|\.\d+)e[+-]\d{1,3}")
 _RECURRING = re.compile(
     r"(\d*)\.(\d*)\\(?:overline|bar|dot)\{?(\d+)\}?(?:\\dot\{?(\d)\}?)?|(\d*)\.(\d*?)(\d)\7{2,}\.\.\."
 )
@@ -41,6 +43,9 @@ _DIGITS, _DIGIT, _NEXT_DIGIT = re.compile(r"\d+"), re.compile(r"\d"), re.compile
 _FACTORIAL = re.compile("!!?")
 _NAME = re.compile(r"\\?[A-Za-z]+")
 _SUBSCRIPT = re.compile(r"_(?:\{([^{}]*)\}|(\\[A-Za-z]+|\w))")
+_LETTERS = re.compile(r"\{([^{}]*)\}")
+_COMBINATIONS = re.compile(r"_(\w|\{\w+\})\^(\w|\{\w+\})")  # C_n^k: n choose k
+_RANGE = re.compile(r"_\{([A-Za-z])=([^{}]*)\}\^")
 _TIMES = re.compile(r"(?:\*|\\cdot(?![a-z])|\\times(?![a-z])|\\ast(?![a-z])) ?| ")
 _OVER = re.compile(r"/|\\div(?![a-z]) ?")
 _OPENING = re.compile(r"[(\[{|]|\\\{|\\lfloor|\\lceil")
@@ -55,6 +60,8 @@ def parse(text: str) -> Formula:
         raise Unreadable("too long")
     if text.isalpha() and text.isascii() and len(text) > 2 and not _function_prefix(text, max_extra=1):
         return text.lower()  # a word, not a product of letters
+    if _SCIENTIFIC.fullmatch(text):
+        return Fraction(text)
     parser = _Parser(text)
     formula = parser.sum()
     if parser.at < len(text):
@@ -75,6 +82,25 @@ def _recurring_decimal(match: re.Match[str]) -> Fraction:
     whole, start, period = match[first], match[first + 1], match[first + 2] + (match[4] or "")
     tail: Fraction = Fraction(int(period), 10 ** len(period) - 1) / 10 ** len(start)
     return Fraction(f"{whole or 0}.{start}0") + tail
+
+
+def _sorted_terms(subscript: str) -> str:
+    """Return a subscript with its terms in order: i+j and j+i are equal."""
+    if "+" not in subscript and subscript.count("-") < 2:
+        return subscript
+    terms = re.findall(r"[+-]?[^+-]+", subscript)
+    return "".join(sorted(term if term[0] in "+-" else f"+{term}" for term in terms))
+
+
+def _rename(formula: Formula, old: str, new: str) -> Formula:
+    """Return the formula with one symbol renamed, also in subscripts."""
+    if isinstance(formula, Apply):
+        return Apply(formula.head, tuple(_rename(arg, old, new) for arg in formula.args))
+    if not isinstance(formula, str):
+        return formula
+    name, _, subscript = formula.partition("_")
+    renamed = re.sub(rf"(?<![A-Za-z]){old}(?![A-Za-z])", new, subscript)
+    return (new if name == old else name) + ("_" + _sorted_terms(renamed) if subscript else "")
 
 
 class _Parser:
@@ -202,6 +228,15 @@ class _Parser:
         self.bars = outer
         return (Apply(_ROUNDED[opening], (self.only(values),)),) if opening in _ROUNDED else tuple(values)
 
+    def pair(self) -> tuple[Formula, ...] | None:
+        """Parse a group of two formulas; None, at the same position, if it is none."""
+        start = self.at
+        group = self.group()
+        if group is None or len(group) != 2:
+            self.at = start
+            return None
+        return group
+
     @staticmethod
     def only(values: Sequence[Formula]) -> Formula:
         if len(values) != 1:
@@ -221,6 +256,10 @@ class _Parser:
             return Apply("choose", (upper, self.argument()))
         if name == "sqrt":
             return self.root(command)
+        if command and name in ("sum", "prod"):
+            return self.series(name)
+        if command and name in ("overline", "vector", "cross"):
+            return self.decorated(name)
         if name in FUNCTIONS:
             return self.function(name)
         if command:
@@ -231,11 +270,41 @@ class _Parser:
         self.at -= len(name) - len(start)
         return self.function(start) if start in FUNCTIONS else self.symbol(start)
 
+    def series(self, name: str) -> Formula:
+        r"""Parse \sum_{k=a}^{b} or \prod with its body; the index gets a name of its own, so k and i are equal."""
+        limits = self.match(_RANGE)
+        if not limits:
+            raise Unreadable(name)
+        first = parse(limits[2])
+        last = "infinite" if self.take("\\infty") or self.take("{\\infty}") else self.exponent()
+        self.take(" ")
+        body = self.product()
+        depth = sum(term in ("sum", "prod") for term in subterms(body))
+        return Apply(name, (_rename(body, limits[1], f"#{depth}"), first, last))
+
+    def decorated(self, name: str) -> Formula:
+        r"""Parse \overline{AB} (a segment, or a conjugate), \vector{AB} or \cross{a}{b} as one symbol."""
+        letters = [match[1] for match in (self.match(_LETTERS), self.match(_LETTERS) if name == "cross" else None) if match]
+        if len(letters) != 1 + (name == "cross"):
+            raise Unreadable(name)
+        if name == "overline" and not re.fullmatch("[A-Z]{2}", letters[0]):
+            return f"overline_{letters[0].replace(' ', '')}"
+        ends = letters if name == "cross" else list(letters[0])
+        symbol = f"{name}_{''.join(sorted(ends))}"
+        return negative(symbol) if ends > sorted(ends) and name != "overline" else symbol
+
     def symbol(self, name: str) -> Formula:
+        if name == "C" and (pair := _COMBINATIONS.match(self.text, self.at)):
+            upper, lower = (parse(part.strip("{}")) for part in pair.groups())
+            if isinstance(upper, str) or (isinstance(lower, Fraction) and 2 < upper >= lower):
+                self.at = pair.end()
+                return Apply("choose", (upper, lower))
+        if name == "C" and self.peek() == "(" and (arguments := self.pair()):
+            return Apply("choose", arguments)
         while self.take("'"):
             name += "'"
         if subscript := self.match(_SUBSCRIPT):
-            name += "_" + re.sub(r"[\\\s]", "", subscript[1] or subscript[2])
+            name += "_" + _sorted_terms(re.sub(r"[\\\s]", "", subscript[1] or subscript[2]))
         if name.rstrip("'").split("_")[0] in FUNCTION_LETTERS and self.peek() == "(" and (arguments := self.group()):
             return Apply(name, arguments)
         return name
@@ -269,6 +338,9 @@ class _Parser:
             value: Formula = Apply("log", (self.only(arguments), *((parse(base_text),) if base_text else ())))
         elif exponent == -1 and f"arc{name}" in FUNCTIONS:
             return Apply(f"arc{name}", arguments)
+        elif name == "cis":
+            angle = self.only(arguments)
+            value = Apply("+", (Apply("cos", (angle,)), product(["i", Apply("sin", (angle,))])))
         elif name == "exp":
             value = power("e", self.only(arguments))
         else:

@@ -9,17 +9,17 @@ from fractions import Fraction
 
 import sympy  # type: ignore[import-untyped]  # ships no type stubs
 
-from r1kit.rewards.math.formula import Formula, Unreadable
+from r1kit.rewards.math.formula import Apply, Formula, Unreadable, subterms
 from r1kit.rewards.math.numeric import agree, sign_matters
 from r1kit.rewards.math.parser import parse
 
 DIGITS = 80  # of precision; equal numbers agree to 60. Unequal answers of 2 kB never come that close by chance
 
-_NAMED = {"pi": sympy.pi, "e": sympy.E, "i": sympy.I, "infty": sympy.oo}
+_NAMED = {"pi": sympy.pi, "e": sympy.E, "i": sympy.I, "infty": sympy.oo, "infinite": sympy.oo}
 _FUNCTIONS = {
     name: getattr(sympy, name) for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth")
 }
-_FUNCTIONS |= {f"arc{name}": getattr(sympy, f"a{name}") for name in ("sin", "cos", "tan")}
+_FUNCTIONS |= {f"arc{name}": getattr(sympy, f"a{name}") for name in ("sin", "cos", "tan", "cot")}
 _FUNCTIONS |= {"log": sympy.log, "abs": sympy.Abs, "floor": sympy.floor, "ceil": sympy.ceiling, "erf": sympy.erf}
 _FUNCTIONS |= {"max": sympy.Max, "min": sympy.Min, "gcd": sympy.gcd, "lcm": sympy.lcm, "Gamma": sympy.gamma}
 _FUNCTIONS |= {"!": sympy.factorial, "!!": sympy.factorial2, "choose": sympy.binomial, "zeta": sympy.zeta}
@@ -54,11 +54,19 @@ def _expand_functions(difference: sympy.Expr) -> sympy.Expr:
     return sympy.expand(sympy.gammasimp(sympy.expand_func(gammas)))
 
 
+def _index(formula: Apply) -> sympy.Symbol:
+    """Return the index of a sum, which the parser named after the number of sums inside."""
+    depth = sum(term in ("sum", "prod") for term in subterms(formula.args[0]))
+    return sympy.Symbol(f"#{depth}", integer=True)
+
+
 def to_sympy(formula: Formula, signed: bool) -> sympy.Expr:
     """Convert a formula to sympy. Variables are real if `signed`, else positive (see `numeric.sign_matters`)."""
     if isinstance(formula, Fraction):
         return sympy.Rational(formula.numerator, formula.denominator)
     if isinstance(formula, str):
+        if formula[0] == "#":
+            return sympy.Symbol(formula, integer=True)
         assumption = "real" if signed else "positive"
         return _NAMED[formula] if formula in _NAMED else sympy.Symbol(formula, **{assumption: True})
     args = [to_sympy(arg, signed) for arg in formula.args]
@@ -69,6 +77,9 @@ def to_sympy(formula: Formula, signed: bool) -> sympy.Expr:
             return sympy.Mul(*args)
         case "^":
             return sympy.Pow(*args)
+        case "sum" | "prod":
+            index = _index(formula)
+            return (sympy.summation if formula.head == "sum" else sympy.product)(args[0], (index, *args[1:]))
         case "root":
             return sympy.real_root(*args) if args[0].is_negative and args[1].is_odd else sympy.root(*args)
     return _FUNCTIONS.get(formula.head, sympy.Function(formula.head))(*args)

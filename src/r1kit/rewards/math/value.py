@@ -106,12 +106,18 @@ def _same_quantity(gold: tuple[str, Unit | None], answer: tuple[str, Unit | None
     percents = wanted.endswith("%"), given.endswith("%")
     wanted, given = wanted.rstrip("%"), given.rstrip("%")
     if rational_value(wanted) is not None and is_evaluated(wanted) and not is_evaluated(given):
-        return _matches_rounded(wanted, given)
+        return _matches_rounded(wanted, given) or (_is_identity(given) and _same_formula(wanted, given))
     if _matches_rounded(wanted, given) or _same_formula(wanted, given):
         return True
     if percents[0] == percents[1]:
         return False
     return _same_formula(f"({wanted})/100", given) if percents[0] else _same_formula(wanted, f"({given})/100")
+
+
+def _is_identity(text: str) -> bool:
+    """Return whether a text has variables that do not cancel by algebra alone, as in sin^2 x + cos^2 x."""
+    value = exact_value(text)
+    return value is not None and not has_unique_form(value) and bool(free_symbols(parse(text)))
 
 
 def split_value(text: str, glued: bool = False) -> tuple[str, Unit | None]:
