@@ -169,25 +169,16 @@ def check(recipe: RecipeName, overrides: Overrides = None, seed: RecipeSeed = No
 
 @app.command("recipe")
 def show_recipe(
-    recipe: Annotated[
-        str | None, typer.Argument(metavar="RECIPE", help="print this recipe with every default; default: list names")
-    ] = None,
+    recipe: Annotated[str | None, typer.Argument(metavar="RECIPE", help="the recipe to print; default: list all")] = None,
     overrides: Overrides = None,
     keys: Annotated[bool, typer.Option("--keys", help="list every key with its type, default and range")] = False,
     json_output: Json = False,
 ) -> None:
     """List the bundled recipes, print one with every default, or list all keys that a recipe may have."""
-    from r1kit import recipe as recipes
-    from r1kit.recipe import keys as all_keys
+    from r1kit.recipe.keys import listing
 
-    if keys:
-        _print_json(all_keys.to_json()) if json_output else print(all_keys.render())
-    elif recipe is None:
-        names = list(recipes.bundled_recipes())
-        _print_json({"recipes": names}) if json_output else print("\n".join(names))
-    else:
-        loaded = _load(recipe, overrides, None)
-        _print_json(loaded.model_dump(mode="json")) if json_output else print(recipes.dump_toml(loaded), end="")
+    data, text = listing(None if recipe is None else _load(recipe, overrides, None), keys)
+    _print_json(data) if json_output else print(text)
 
 
 @app.command("eval")
