@@ -3,9 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 "${PYTHON:-python3}" --version
-# The report's browser tests need Chromium; without it they are skipped.
+# The report's browser tests need Chromium and a Chinese font; without them they are skipped.
 if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
-    apt-get update -qq && apt-get install -y -qq chromium >/dev/null || echo "chromium could not be installed"
+    apt-get update -qq && apt-get install -y -qq chromium fonts-wqy-zenhei >/dev/null || echo "no chromium, no browser tests"
 fi
 make lint
 make test
