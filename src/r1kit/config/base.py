@@ -20,8 +20,8 @@ class PromptSource(Strict):
     """A source of problems. A plain string is short for a table with only `source`."""
 
     source: str
-    """`world:NAME`, `reasoning_gym:NAME`, a JSONL, JSON or Parquet file, or a dataset on the Hugging Face hub
-    (`org/name` or `org/name:config`)."""
+    """`world:NAME`, `reasoning_gym:NAME`, a file (JSONL, JSON, CSV or TSV, each also with .gz, or Parquet), or a
+    dataset on the Hugging Face hub (`org/name` or `org/name:config`)."""
     split: str = "train"
     """Split of the world or dataset; files have none."""
     min_level: int = 0

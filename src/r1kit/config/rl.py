@@ -54,7 +54,7 @@ class RL(StageConfig, Optimizer, Sampling):
     template: Template = "r1-zero"
     """Prompt template."""
     rewards: dict[str, float] = Field({"accuracy": 1.0, "format": 1.0})
-    """Weight of each reward. Paper: accuracy and format with the same weight (eq. 4)."""
+    """Weight of each reward; at least one is positive. Paper: accuracy and format with the same weight (eq. 4)."""
     general: list[GeneralPrompts] = Field([])
     """Prompts that no rule can check, for the last `general_steps` steps. Paper: helpful and harmless prompts, in the
     last RL stage only."""

@@ -61,7 +61,8 @@ class StageConfig(Strict):
     kind: str
     """Kind of the stage. It decides which other keys are allowed."""
     model: str | None
-    """Model to start from: an earlier stage, a directory, a model on the Hugging Face hub, or `sprout-base`."""
+    """Model to start from: an earlier stage, a directory, a stage of another run (`runs/NAME/STAGE`), a model on the
+    Hugging Face hub, or `sprout-base`."""
     seed: int | None = None
     """Seed of this stage; derived from the recipe's `seed` and the name of the stage by default."""
 

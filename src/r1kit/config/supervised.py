@@ -16,7 +16,7 @@ class Supervised(StageConfig, Optimizer):
 
     model: str
     data: list[str] = Field(min_length=1)
-    """Records: earlier stages, `world:NAME`, JSONL, JSON or Parquet files, or datasets on the Hugging Face hub."""
+    """Records: earlier stages, `world:NAME`, files as in prompt sources, or datasets on the Hugging Face hub."""
     template: Template = "chat"
     """Prompt template."""
     epochs: int = Field(2, gt=0)

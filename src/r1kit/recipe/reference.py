@@ -43,7 +43,7 @@ def render() -> str:
     for kind, stage in STAGE_KINDS.items():
         sections += _section(f"Stages of kind `{kind}`", stage)
     for table in dict.fromkeys(nested_tables(Recipe)):
-        sections += _section(_name(table).capitalize(), table)
+        sections += _section(table_name(table).capitalize(), table)
     return "\n".join(sections)
 
 
@@ -93,7 +93,7 @@ def _is_table(annotation: Any) -> bool:
     )
 
 
-def _name(table: type[BaseModel]) -> str:
+def table_name(table: type[BaseModel]) -> str:
     """Return the name of a class as words: `PromptSource` becomes "prompt source"."""
     return re.sub(r"(?<!^)(?=[A-Z])", " ", table.__name__).lower()
 
@@ -101,15 +101,19 @@ def _name(table: type[BaseModel]) -> str:
 def _section(title: str, model: type[BaseModel]) -> list[str]:
     lines = [f"## {title}", "", (model.__doc__ or "").partition("\n")[0], ""]
     lines += ["| key | type | default | range | paper | description |", "|---|---|---|---|---|---|"]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in rows(model)]
+    return [*lines, ""]
+
+
+def rows(model: type[BaseModel]) -> Iterator[tuple[str, str, str, str, str, str]]:
+    """Yield key, type, default, range, value in the paper and description of every key of a table, as Markdown."""
     texts = descriptions(model)
     for name in sorted(model.model_fields, key=lambda name: _rank(model, name)):
         if name == "kind":
             continue
         field = model.model_fields[name]
         description, paper = split_paper(texts[name])
-        cells = (f"`{name}`", _type(field.annotation), _default(field), _range(field), paper, description)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return [*lines, ""]
+        yield f"`{name}`", _type(field.annotation), _default(field), _range(field), paper, description
 
 
 def _rank(model: type[BaseModel], name: str) -> int:
@@ -123,7 +127,7 @@ def _type(annotation: Any, plural: bool = False) -> str:
     if annotation in SIMPLE:
         return SIMPLE[annotation] + "s" * plural
     if _is_table(annotation):
-        name = _name(annotation)
+        name = table_name(annotation)
         shown = f"{name}s" if plural and not name.endswith("s") else name
         return f"[{shown}](#{name.replace(' ', '-')})"
     origin, arguments = get_origin(annotation), get_args(annotation)
