@@ -169,7 +169,7 @@ def check(recipe: RecipeName, overrides: Overrides = None, seed: RecipeSeed = No
 
 @app.command("recipe")
 def show_recipe(
-    recipe: Annotated[str | None, typer.Argument(metavar="RECIPE", help="the recipe to print; default: list all")] = None,
+    recipe: Annotated[str | None, typer.Argument(metavar="RECIPE", help="a recipe to print; default: list all")] = None,
     overrides: Overrides = None,
     keys: Annotated[bool, typer.Option("--keys", help="list every key with its type, default and range")] = False,
     json_output: Json = False,
