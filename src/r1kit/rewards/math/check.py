@@ -19,8 +19,11 @@ from r1kit.data.response import find_boxes
 from r1kit.rewards.extract import find_answers, last_boxes, rule_on_all
 from r1kit.rewards.math.compare import same_answer
 from r1kit.rewards.math.exact import value_key
+from r1kit.rewards.math.forms.quantities import merge_parts
+from r1kit.rewards.math.forms.regions import french_intervals
+from r1kit.rewards.math.forms.rewrites import rewrites, settled
 from r1kit.rewards.math.formula import MAX_DEPTH
-from r1kit.rewards.math.notation import TEXT, normalise
+from r1kit.rewards.math.notation import ROW, TEXT, normalise
 from r1kit.rewards.math.numerals import english_number
 from r1kit.rewards.math.prose import candidate_answers, marked_answers
 from r1kit.rewards.math.structure import (
@@ -37,6 +40,7 @@ from r1kit.rewards.math.value import (
     exact_value,
     is_computation,
     is_evaluated,
+    is_unevaluated,
     rational_value,
     rounds_to,
     split_value,
@@ -49,8 +53,14 @@ NO_ANSWER = Ruling("unparseable", "no answer found")
 
 _NESTED_BOX = re.compile(r"\\(?:boxed|fbox) ?\{([^{}]*)\}")
 _LEAD = re.compile(
-    r"(?:(?:the )?(?:final )?answer(?: is)?|答案(?:是|为)?) ?:?|(?:about|approximately|约|大约) ?|≈", re.IGNORECASE
+    rf"{TEXT}?(?:(?:(?:the )?(?:final )?answer(?: is)?|答案(?:是|为)?) ?:?|(?:about|approximately|exactly|precisely|just"
+    r"|a total of|in total|altogether|we (?:get|have)|thus|hence|so|therefore)(?![a-z])|约|大约|共|一共)"
+    rf"[ ,:]*{TEXT}? ?|≈|\\(?:Rightarrow|to)(?![a-z]) ?",
+    re.IGNORECASE,
 )
+_MINUS = re.compile(rf"{TEXT}?(?:minus|negative) ?{TEXT}? ?(?=[\d\\(.]|(?:zero|one|two|three|four|five|six|seven|eight|nine|ten"
+    r"|eleven|twelve|thir|twenty|fif|hundred))", re.IGNORECASE)
+_QUOTE = re.compile("['\"]")
 
 
 def check(gold: str, answer: str) -> Ruling:
@@ -59,12 +69,24 @@ def check(gold: str, answer: str) -> Ruling:
         return over_limit
     try:
         wanted, given = _normalise_gold(gold), _normalise(answer)
-        if wanted == given or same_answer(_result(wanted, trusted=True), _result(given, trusted=False)):
+        if wanted == given or _same_result(wanted, given) or _same_in_other_form(wanted, given):
             return Ruling("right", "right")
     except Undecided as reason:
         return reason.ruling
+    if is_unevaluated(wanted, given):
+        return Ruling("wrong", f"{answer!r} has the value of {gold!r}, but is not worked out")
     readable = _is_readable(answer) or not _is_readable(gold)
     return Ruling("wrong" if readable else "unparseable", f"{answer!r} does not equal {gold!r}")
+
+
+def _same_result(gold: str, answer: str) -> bool:
+    return same_answer(_result(gold, trusted=True), _result(answer, trusted=False))
+
+
+def _same_in_other_form(gold: str, answer: str) -> bool:
+    if settled(gold, answer):
+        return True
+    return any(all(same_answer(*pair) for pair in pairs) for pairs in rewrites(gold, answer))
 
 
 def check_stated(gold: str, answers: Sequence[str], boxes: Sequence[str]) -> Ruling:
@@ -90,10 +112,13 @@ def check_prose(gold: str, text: str) -> tuple[Ruling, str | None]:
     if ruling.status in ("right", "infra_error") or _is_measurement(text):
         return ruling, text
     choice = re.fullmatch(r"\(?[A-J]\)?", _normalise_gold(gold).replace(TEXT, "")) is not None
-    for candidate in candidate_answers(text, choice):
+    for candidate in candidate_answers(text, choice, words=not re.search(r"\d", gold)):
         ruling = check(gold, candidate)
         if ruling.status in ("right", "infra_error"):
             break
+        alternatives = re.split(r",? or ", candidate)
+        if len(alternatives) > 1 and all(check(gold, one).status == "right" for one in alternatives):
+            return Ruling("right", "right"), candidate
     return ruling, candidate
 
 
@@ -140,9 +165,18 @@ def _normalise(text: str) -> str:
     """Normalise the notation and remove a nested box and words such as "the answer is"."""
     if box := _NESTED_BOX.fullmatch(text):
         text = box[1]
-    text = normalise(text)
+    text = normalise(text).strip(ROW)
+    if len(text) > 2 and text[0] in "'\"`" and text[-1] in "'\"" and not _QUOTE.search(text[1:-1]):
+        text = text[1:-1]
     while (lead := _LEAD.match(text)) and lead.end() < len(text):
         text = text[lead.end() :]
+    if minus := _MINUS.match(text):
+        text = "-" + text[minus.end() :]
+    if text[:1] == "]" or text[-1:] == "[" or "[∪" in text or "∪]" in text:
+        text = french_intervals(text)
+    text = merge_parts(text)
+    if text[:1] == "-" and (number := english_number(text[1:].replace(TEXT, ""))) is not None:
+        return str(-number)
     return text if (number := english_number(text.replace(TEXT, ""))) is None else str(number)
 
 

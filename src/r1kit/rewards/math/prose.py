@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from r1kit.rewards.extract import find_answers
-from r1kit.rewards.math.forms.expressions import Span, denied, expressions, is_bounded, same_sentence
+from r1kit.rewards.math.forms.expressions import Span, denied, expressions, is_bounded, is_denial, same_sentence
 
 SEARCHED = 4_000  # characters at the end of a text
 _BROKEN_BOX = re.compile(r"(?<![A-Za-z])\\?[A-Za-z]{0,20}boxed\s*\{")
@@ -22,6 +22,8 @@ _STATED_CHOICE = re.compile(
 )
 _LIST_SEPARATOR = re.compile(r" ?(?:[,;，；、]|[,，]? ?(?:\b(?:or|and)\b|或者?|和)) ?| ")
 _COMPUTED = re.compile(r"<<[^<>\n]*>>")  # the calculator marks of GSM8K
+_SENTENCE = re.compile(r"[.!?。！？](?:\s|$)|\n")
+_VERB = re.compile(r".*\b(?:is|are|was|were|be|equals|has|have|gives|becomes)\b\s*:?", re.DOTALL)
 _SQUARED_UNIT = re.compile(r"(?<=\d)(?=[ckm]?m[²³]$)")
 _MINUS = str.maketrans("−–‐‑‒﹣", "------")
 
@@ -32,16 +34,26 @@ def marked_answers(text: str) -> list[str] | None:
     return find_answers(text) if re.search(r"\\boxed|\\fbox|<answer>|####", text) else None
 
 
-def candidate_answers(text: str, choice: bool) -> list[str]:
+def candidate_answers(text: str, choice: bool, words: bool = False) -> list[str]:
     """Return what follows the last "the answer is", and the last formula or number there.
 
-    choice: the gold answer is a letter, so look for a letter instead of a number.
+    choice: The gold answer is a letter, so look for a letter instead of a number.
+    words: The gold answer has no digits, so also return what the last sentence says after "is", "are" or "has".
     """
     stated = find_answers(text)
     place = _COMPUTED.sub("", (stated[-1] if stated else text)[-SEARCHED:]).translate(_MINUS)
     value = _letter(place, first=bool(stated)) if choice else _last_value(place)
     value = _SQUARED_UNIT.sub(" ", value) if value else value
-    return [*stated[-1:], *([value] if value else [])]
+    return [*stated[-1:], *([value] if value else []), *(_complement(place) if words and not stated else [])]
+
+
+def _complement(place: str) -> list[str]:
+    """Return the complement of the last sentence, such as "Tuesday" in "It will be a Tuesday."; [] if it denies it."""
+    sentence = _SENTENCE.split(place.strip().rstrip(".!。 *"))[-1]
+    match = _VERB.search(sentence)
+    if not match or is_denial(sentence):
+        return []
+    return [re.sub(r"^(?:an?|the) ", "", sentence[match.end() :].strip(" *"), flags=re.IGNORECASE)]
 
 
 def _letter(place: str, first: bool) -> str | None:

@@ -42,7 +42,7 @@ _COMPUTATION = re.compile(r"\\(?:lim|sum|prod|int|det)(?![a-z])")
 
 def rounds_to(exact: str, decimal: str) -> bool:
     """Return whether a value rounds to a decimal of any length."""
-    value, rounded = _real(exact), _real(decimal)
+    value, rounded = real_value(exact), real_value(decimal)
     if value is None or rounded is None:
         return False
     return abs(value - rounded) <= _half_unit(decimal) + 1e-12 * abs(value)
@@ -112,6 +112,15 @@ def _same_quantity(gold: tuple[str, Unit | None], answer: tuple[str, Unit | None
     if percents[0] == percents[1]:
         return False
     return _same_formula(f"({wanted})/100", given) if percents[0] else _same_formula(wanted, f"({given})/100")
+
+
+def is_unevaluated(gold: str, answer: str) -> bool:
+    """Return whether an answer has the value of a rational gold answer, but is a computation such as 2+3."""
+    wanted = rational_value(gold)
+    if wanted is None or is_evaluated(answer):
+        return False
+    given = real_value(answer)
+    return given is not None and abs(given - float(wanted)) <= 1e-9 * max(1.0, abs(given))
 
 
 def _is_identity(text: str) -> bool:
@@ -190,7 +199,8 @@ def rational_value(text: str) -> Fraction | None:
     return rational(value) if value else None
 
 
-def _real(text: str) -> float | None:
+def real_value(text: str) -> float | None:
+    """Return the value of a formula without variables, with or without a unit, if it is real."""
     try:
         return real_number(parse(split_unit(text)[0]))
     except Unreadable:

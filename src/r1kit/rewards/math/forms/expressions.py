@@ -176,6 +176,11 @@ def denied(text: str, spans: Sequence[Span]) -> list[bool]:
     return results
 
 
+def is_denial(sentence: str) -> bool:
+    """Return whether a sentence contains a word that denies."""
+    return _DENIAL.search(sentence) is not None
+
+
 def same_sentence(text: str, first: Span, second: Span) -> bool:
     """Return whether no sentence ends between two pieces."""
     return not _SENTENCE_END.search(text, first.end, second.start)

@@ -1,0 +1,148 @@
+"""Qualifiers behind a formula, integer parameters, constants of integration and congruences."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+from typing import NamedTuple
+
+from r1kit.rewards.math.notation import TEXT
+from r1kit.rewards.math.numeric import free_symbols
+from r1kit.rewards.math.parser import parse
+from r1kit.rewards.math.formula import Unreadable
+
+_DOMAINS = {
+    "integer": r"∈ ?Z|(?:is |are )?(?:an |any |arbitrary |some )?integers?|为整数|整数",
+    "natural": r"∈ ?(?:N|Z)(?:[_^]?\{?[*+]\}?|_\{?[>≥][01]\}?)?|(?:is |are )?(?:a |any )?(?:positive|natural) (?:integers?|numbers?)"
+    r"|[≥] ?1|> ?0|=1,2,(?:3,)?\.\.\.|为正整数",
+    "nonnegative": r"∈ ?N_\{?0\}?|(?:is |are )?(?:a |any )?non-?negative integers?|≥ ?0|=0,1,(?:2,)?\.\.\.",
+    "signed": r"=0,\\pm ?1,(?:\\pm ?2,)?\.\.\.",
+    "real": r"∈ ?R|(?:is |are )?(?:a |any )?real(?: numbers?)?|(?:is |are )(?:an )?(?:arbitrary )?(?:constants?|reals?)",
+}
+_LINK = r"(?:for|where|with|when|as|and|\\forall|for (?:all|any|every|each|some)|其中|for some (?:real )?constant)"
+_QUALIFIER = re.compile(
+    rf"[ ,;]*\(?(?:{_LINK} ?)*(?P<noun>constant |integers? |(?:positive )?integers? |real(?: number)? |all |any |every )?"
+    rf"(?P<name>[A-Za-z](?:_\w)?|\\lambda|\\alpha|\\theta)(?P<domain> ?(?:{'|'.join(_DOMAINS.values())})?)\)?$"
+)
+_REMARK = re.compile(
+    r"[ ,;]*\(?(?:double root|repeated root|twice|with multiplicity (?:2|two)|multiplicity 2|only|the only solution"
+    r"|unique|unique solution)\)?$"
+)
+_LETTERS = frozenset("kmnlpqt")
+_CONSTANT = re.compile(r"(?<![A-Za-z\\])([CcK])(?![A-Za-z(])")
+_MODULUS = re.compile(r"(.*?) ?\(?(?:\\p?mod(?![a-z])|mod(?= )) ?\{?(\d+)\}?\)?")
+_LEFT = re.compile(r"([a-zA-Z])(?:\\equiv ?|=|≡)(.*)")
+
+
+class Qualified(NamedTuple):
+    """A formula without the qualifier behind it."""
+
+    formula: str
+    name: str
+    domain: str
+
+
+def split_qualifier(text: str) -> Qualified:
+    """Split "2k+1, k ∈ Z" into the formula, the parameter and its domain; name and domain are empty without one."""
+    plain = re.sub(r"\s+", " ", text.replace(TEXT, " ")).strip()
+    if remark := _REMARK.search(plain):
+        return Qualified(plain[: remark.start()], "", "")
+    for match in _QUALIFIER.finditer(plain):
+        formula = plain[: match.start()].strip(" ,;")
+        noun, domain = (match["noun"] or "").strip(), match["domain"].strip()
+        if not formula or (not domain and not noun):
+            continue
+        if re.search(rf"(?<![A-Za-z]){re.escape(match['name'])}(?![a-z])", formula) is None:
+            continue
+        kind = next((kind for kind, pattern in _DOMAINS.items() if re.fullmatch(pattern, domain)), "")
+        kind = kind or {"constant": "real", "integer": "integer", "integers": "integer"}.get(noun, "real")
+        return Qualified(formula, match["name"], "integer" if kind == "signed" else kind)
+    return Qualified(text, "", "")
+
+
+def compatible(gold: Qualified, answer: Qualified) -> bool:
+    """Return whether the domains of two parameters do not contradict each other."""
+    pair = {gold.domain, answer.domain} - {""}
+    return len(pair) < 2 or pair == {"natural", "nonnegative"} or (pair == {"natural", "integer"} and False)
+
+
+def rename_candidates(gold: Qualified, answer: Qualified) -> list[str]:
+    """Return the answer's formula with its integer parameter written as in the gold answer: renamed, shifted, negated."""
+    names = _parameters(gold), _parameters(answer)
+    if len(names[0]) != 1 or len(names[1]) != 1:
+        return []
+    (name,), (other,) = names
+    if "integer" in (gold.domain, answer.domain):
+        values = [name, *(f"({name}{shift:+d})" for shift in (1, -1, 2, -2)), *(f"({shift}-{name})" for shift in (0, 1, -1))]
+    else:
+        values = [name] if name != other else []
+    return [_substitute(answer.formula, other, value) for value in values]
+
+
+def _parameters(text: Qualified) -> set[str]:
+    if text.name and text.domain:
+        return {text.name}
+    right = text.formula.rpartition("=")[2].rpartition("∈")[2]
+    if "\\pi" not in right and "°" not in right:
+        return set()
+    return set(re.findall(r"(?<![A-Za-z\\])[a-z](?![a-z])", re.sub(r"\\[a-z]+", " ", right))) & _LETTERS
+
+
+def _substitute(text: str, name: str, value: str) -> str:
+    left, sign, right = text.rpartition("=")
+    return left + sign + re.sub(rf"(?<![A-Za-z\\]){re.escape(name)}(?![A-Za-z])", value, right)
+
+
+def same_constant(gold: str, answer: str) -> str | None:
+    """Return the answer with its constant of integration named as in the gold answer; None if none is renamed."""
+    wanted, given = set(_CONSTANT.findall(gold)), set(_CONSTANT.findall(answer))
+    if len(wanted) != 1 or len(given) != 1 or wanted == given or re.search(r"(?<![A-Za-z\\])[abAB](?![A-Za-z])", gold):
+        return None
+    (old,), (new,) = given, wanted
+    if not (_is_constant(gold, new) and _is_constant(answer, old)):
+        return None
+    return _CONSTANT.sub(new, answer)
+
+
+def _is_constant(text: str, name: str) -> bool:
+    """Return whether a letter is added at the end, or multiplies an exponential."""
+    added = re.search(rf"[+-]{name}(?:_\w)?(?:$|\))", text) or re.match(rf"(?:[a-z]=)?{name}\+", text)
+    return bool(added) or re.search(rf"{name}(?:_\w)?(?:\*|\\cdot )? ?(?:e\^|\\exp|\\sin|\\cos)", text) is not None
+
+
+@lru_cache(maxsize=1024)
+def _residue(text: str) -> tuple[str, int, int] | None:
+    """Return (name, residue, modulus) of x ≡ 2 mod 5, or of x = 5k+2 with an integer parameter k."""
+    plain = text.replace(TEXT, "")
+    if match := _MODULUS.fullmatch(plain):
+        left = _LEFT.fullmatch(match[1])
+        name, residue = (left[1], left[2]) if left else ("", match[1])
+        return (name, int(residue) % int(match[2]), int(match[2])) if re.fullmatch(r"-?\d{1,9}", residue) and int(match[2]) else None
+    return None
+
+
+def same_congruence(gold: str, answer: str) -> bool:
+    """Compare residue classes: 2 mod 5 is 7 mod 5, and x = 5k+2."""
+    wanted = _residue(gold)
+    if wanted is None:
+        return False
+    if given := _residue(answer):
+        return wanted[1:] == given[1:] and (wanted[0] == given[0] or "" in (wanted[0], given[0]))
+    qualified = split_qualifier(answer)
+    left = _LEFT.fullmatch(qualified.formula.replace(TEXT, ""))
+    name, text = (left[1], left[2]) if left else ("", qualified.formula)
+    if name != wanted[0] or qualified.domain not in ("", "integer"):
+        return False
+    try:
+        formula = parse(text)
+        letters = free_symbols(formula)
+    except Unreadable:
+        return False
+    if len(letters) != 1 or not letters <= _LETTERS:
+        return False
+    match = re.fullmatch(r"(?:(\d+)(?: |\*|\\cdot ?)?[a-z])?(?:([+-]?\d+))?|([+-]?\d+)\+(\d+)[a-z]", text)
+    if not match:
+        return False
+    step, offset = int(match[1] or match[4] or 0), int(match[2] or match[3] or 0)
+    return step == wanted[2] and Fraction(offset - wanted[1], step).denominator == 1
