@@ -93,8 +93,8 @@ class _Inputs:
                 reason = reasons[repository]
                 text = unavailable_model(source, reason) if kind == "model" else f"{source}: no local file; {reason}"
                 self.texts.setdefault(text, at)
-            elif kind == "model" and (text := _unsupported(name)) is not None:
-                self.texts.setdefault(text, at)
+            elif kind == "model" and (unsupported := _unsupported(name)) is not None:
+                self.texts.setdefault(unsupported, at)
         return [Mistake(at, text) for text, at in self.texts.items()]
 
 

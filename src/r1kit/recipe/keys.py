@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from r1kit.config import STAGE_KINDS, Recipe
 from r1kit.recipe import reference
+from r1kit.recipe.load import bundled_recipes, dump_toml
 
 INDENT = 6
 
@@ -41,8 +42,19 @@ def tables() -> dict[str, list[Key]]:
 def keys_of(table: type[BaseModel]) -> list[Key]:
     """Return the keys of one table in the order of the reference page."""
     return [
-        Key(*map(_plain, cells[:2]), _default(cells[2]), *map(_plain, cells[3:])) for cells in reference.rows(table)
+        Key(_plain(key), _plain(kind), None if default == "required" else _plain(default), limits, paper, _plain(text))
+        for key, kind, default, limits, paper, text in reference.rows(table)
     ]
+
+
+def listing(recipe: Recipe | None, all_keys: bool) -> tuple[dict[str, Any], str]:
+    """Return what `r1kit recipe` prints, as JSON-compatible data and as text."""
+    if all_keys:
+        return to_json(), render()
+    if recipe is not None:
+        return recipe.model_dump(mode="json"), dump_toml(recipe).rstrip()
+    names = list(bundled_recipes())
+    return {"recipes": names}, "\n".join(names)
 
 
 def to_json() -> dict[str, list[dict[str, Any]]]:
@@ -74,7 +86,3 @@ def _lines(key: Key, width: int) -> Iterator[str]:
 def _plain(cell: str) -> str:
     """Return a cell of the reference page without Markdown."""
     return re.sub(r"\[([^\]]*)\]\(#[^)]*\)", r"\1", cell).replace("`", "")
-
-
-def _default(cell: str) -> str | None:
-    return None if cell == "required" else _plain(cell)
