@@ -6,14 +6,18 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from math import isfinite
 from numbers import Real
 from pathlib import Path
 
 from r1kit.errors import UserError
+from r1kit.rewards.services import now_doing
 from r1kit.types import Problem
+
+MAX_QUESTION, MAX_SHOWN = 60, 300  # characters of a question or a value in a message
+MAX_BITS = 1024  # of an integer in a message; larger ones exceed the range of a float
 
 UserReward = Callable[[Problem, str], float]  # (problem, completion text) -> reward
 
@@ -24,15 +28,50 @@ class RewardError(UserError):
 
 def value_of(name: str, folder: Path | None, problem: Problem, text: str) -> float:
     """Call the user's function. RewardError when it raises or does not return a finite number."""
+    function = load(name, folder)
+    now_doing(f"reward {name}")
     try:
-        value: object = load(name, folder)(problem, text)
+        value: object = function(problem, text)
     except RewardError:
         raise
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {_shorten(error)}"
+        raise RewardError(f"reward {name} failed on problem {problem.id}, {label(problem)}: {reason}") from error
+    if (number := _finite(value)) is None:
+        raise RewardError(
+            f"reward {name} returned {_describe(value)} for problem {problem.id}, {label(problem)}: "
+            "must return a finite number"
+        )
+    return number
+
+
+def label(problem: Problem) -> str:
+    """Name a problem in a message by its question, shortened to one line."""
+    return f"question {_shorten(problem.question, MAX_QUESTION)!r}" if problem.question.strip() else problem.id
+
+
+def _finite(value: object) -> float | None:
+    """Return the value as a float; None if it is no finite number. An integer may exceed the range of a float."""
+    with suppress(OverflowError):
+        if isinstance(value, Real) and isfinite(value):
+            return float(value)
+    return None
+
+
+def _describe(value: object) -> str:
+    """Return the value as text, shortened. Python refuses to print integers of over 4,300 digits."""
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        return f"an integer of {value.bit_length()} bits, too large for a float"
+    try:
+        return _shorten(repr(value))
     except Exception as error:
-        raise RewardError(f"reward {name} failed on problem {problem.id}: {type(error).__name__}: {error}") from error
-    if not isinstance(value, Real) or not isfinite(value):
-        raise RewardError(f"reward {name} returned {value!r} for problem {problem.id}: must return a finite number")
-    return float(value)
+        return f"a value of type {type(value).__name__} ({type(error).__name__} while printing it)"
+
+
+def _shorten(value: object, limit: int = MAX_SHOWN) -> str:
+    """Return text on one line, cut to `limit` characters."""
+    text = " ".join(str(value)[: 4 * limit].split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 @lru_cache
@@ -42,7 +81,7 @@ def load(name: str, folder: Path | None) -> UserReward:
     try:
         with _importable(folder):
             function = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # importing runs the user's module
+    except (Exception, SystemExit) as error:  # importing runs the user's module
         raise RewardError(
             f"reward {name}: {error}. Put the module into the recipe's directory, install it, or add it to PYTHONPATH"
         ) from error

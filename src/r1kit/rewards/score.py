@@ -6,6 +6,7 @@ To add a built-in reward: a file that defines a `Reward` (see checks/base.py), a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 
 from r1kit.errors import UserError, nearest
@@ -99,6 +100,8 @@ def score_with_verdict(request: ScoreRequest) -> tuple[Score, Verdict | None]:
         for name in request.weights
     }
     total = sum(weight * parts[name] for name, weight in request.weights.items())
+    if not isfinite(total):
+        raise RewardError(f"problem {request.problem.id}: the weighted sum of {parts} is {total}: must be finite")
     if verdict is None:
         return Score(total, parts), None
     return Score(total, parts, verdict.extracted, verdict.reason, verdict.masked), verdict

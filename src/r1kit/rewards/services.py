@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -115,6 +115,23 @@ def judge() -> Client:
 def take_usage() -> dict[str, float]:
     """Return what the judge has used since the last call; empty when it received no request."""
     return _judge.take_usage() if _judge else {}
+
+
+def _ignore(activity: str) -> None: ...
+
+
+_report_activity: Callable[[str], None] = _ignore
+
+
+def on_activity(report: Callable[[str], None]) -> None:
+    """Set the function that `now_doing` calls. A worker process sends the activity to its parent."""
+    global _report_activity
+    _report_activity = report
+
+
+def now_doing(activity: str) -> None:
+    """Say what this process is about to do, such as "reward my_rewards:brevity", in case it hangs or dies there."""
+    _report_activity(activity)
 
 
 def recipe_folder() -> Path | None:

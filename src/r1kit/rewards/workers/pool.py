@@ -8,21 +8,24 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
+from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, NotRequired, Self, TypedDict
+from typing import Any, NamedTuple, Self
 
-from r1kit.console import say
+import r1kit
+from r1kit.console import heartbeat, say
 from r1kit.errors import UserError
 from r1kit.rewards import services
 from r1kit.rewards.checks.base import ScoreRequest
-from r1kit.rewards.score import RewardError, score_with_verdict
+from r1kit.rewards.custom import label
+from r1kit.rewards.score import ACCURACY, RewardError, score_with_verdict
 from r1kit.rewards.services import Settings
 from r1kit.rewards.verifiers import VERIFIERS
+from r1kit.rewards.workers.outcomes import MAX_FAILED, MIN_FAILURES, Outcomes, Reply
 from r1kit.rewards.workers.processes import Lost, Pool
 from r1kit.types import Problem, Score
 
-MAX_FAILED = 0.1  # share of completions that may stay without a score
-MIN_FAILURES = 8  # fewer failures never stop a run
+PACKAGE = str(Path(r1kit.__file__).parent)
 
 Scorer = Callable[[Sequence[ScoreRequest]], list[Score]]
 
@@ -73,16 +76,6 @@ def _may_use_sandbox(problem: Problem) -> bool:
     return problem.verifier in VERIFIERS and VERIFIERS[problem.verifier].may_use_sandbox(problem)
 
 
-class Reply(TypedDict):
-    """What a worker process answers to one request."""
-
-    status: str  # of the accuracy verdict; "scored" without one
-    seconds: float
-    score: NotRequired[dict[str, Any]]  # a Score
-    failure: NotRequired[str]  # why there is no usable score
-    usage: NotRequired[dict[str, float]]  # of the judge
-
-
 class Ticket(NamedTuple):
     """A completion that is being scored."""
 
@@ -94,25 +87,35 @@ class RewardPool:
     """Score completions in worker processes, which leave the learner's cores alone.
 
     A completion that cannot be scored (a reward raises or returns no number, the sandbox fails, a process dies twice
-    or hangs) gets a masked score. If that happens to more than a tenth of all, RewardError reports the first cause.
+    or hangs) gets a masked score. If that happens to more than a tenth of all, RewardError reports the first cause;
+    if nothing can be scored, as soon as that is clear.
     """
 
     def __init__(self, workers: int, *, settings: Settings | None = None) -> None:
         self._settings = settings or Settings()
-        self._pool: Pool[Reply] = Pool("r1kit.rewards.workers.pool:answer", workers, settings=self._settings)
+        self._pool: Pool[Reply] = Pool(
+            "r1kit.rewards.workers.pool:answer",
+            workers,
+            settings=self._settings,
+            when_lost="its completion is masked (see reward_timeout)",
+        )
         self._started: defaultdict[tuple[Hashable, ...], list[Ticket]] = defaultdict(list)  # by request
         self._statuses: Counter[tuple[str, str]] = Counter()  # (verifier, status) -> completions
         self._seconds: defaultdict[str, float] = defaultdict(float)  # verifier -> seconds of work
         self._judge_usage: defaultdict[str, float] = defaultdict(float)  # requests, tokens, cost
         self._graded = self._failed = 0
-        self._first_failure = ""
+        self._outcomes = Outcomes()
 
     def submit(self, request: ScoreRequest) -> Ticket:
         """Start scoring in the background. UserError when the problem needs a judge and there is none."""
         verifier = request.problem.verifier
         if self._settings.judge is None and _service_of(verifier) == "judge":
             raise UserError(f"problem {request.problem.id}: {services.NO_JUDGE}")
-        return Ticket(verifier, self._pool.submit(asdict(request)))
+        self._stop_if_hopeless()
+        doing = f"verifier {verifier}" if ACCURACY in request.weights else "grading"
+        reply = self._pool.submit(asdict(request), label(request.problem), doing)
+        reply.add_done_callback(self._note_outcome)
+        return Ticket(verifier, reply)
 
     def begin(self, request: ScoreRequest) -> None:
         """Start scoring in the background; `score_many` with an equal request collects the result."""
@@ -124,30 +127,38 @@ class RewardPool:
             reply = ticket.reply.result()
         except Lost as error:
             reply = {"status": "infra_error", "seconds": 0.0, "failure": str(error)}
+        self._stop_if_hopeless()
         self._statuses[ticket.verifier, reply["status"]] += 1
         self._seconds[ticket.verifier] += reply["seconds"]
         for name, amount in reply.get("usage", {}).items():
             self._judge_usage[name] += amount
         self._graded += 1
         if "failure" in reply:
-            self._count_failure(reply["failure"])
+            self._failed += 1
+            if self._failed >= MIN_FAILURES and self._failed > MAX_FAILED * self._graded:
+                raise self._outcomes.error(self._failed, self._graded)
         if "score" in reply:
             return Score(**reply["score"])
         return Score(0.0, {}, None, reply["failure"].splitlines()[-1], True)
 
-    def _count_failure(self, failure: str) -> None:
-        self._failed += 1
-        self._first_failure = self._first_failure or failure
-        if self._failed >= MIN_FAILURES and self._failed > MAX_FAILED * self._graded:
-            raise RewardError(
-                f"{self._failed} of {self._graded} completions could not be scored; at most {MAX_FAILED:.0%} may fail. "
-                f"Fix the first cause and resume the run:\n{self._first_failure}"
-            )
+    def _note_outcome(self, reply: Future[Reply]) -> None:
+        """Report the first failure at once, and lose all other requests when nothing can be scored."""
+        if self._outcomes.add(reply):
+            self._pool.abort()
+
+    def _stop_if_hopeless(self) -> None:
+        if self._outcomes.hopeless:
+            raise self._outcomes.error(self._outcomes.failed, self._outcomes.failed)
+
+    def waiting_for(self) -> str:
+        """Return what the oldest request in a process does, for how long, and what will happen to it."""
+        return f"grading: {self._pool.waiting_for()}"
 
     def score_many(self, requests: Sequence[ScoreRequest]) -> list[Score]:
         """Return the scores of all requests, in their order."""
         tickets = [self._take_started(request) or self.submit(request) for request in requests]
-        return [self.result(ticket) for ticket in tickets]
+        with heartbeat(self.waiting_for):
+            return [self.result(ticket) for ticket in tickets]
 
     def _take_started(self, request: ScoreRequest) -> Ticket | None:
         key = _key(request)
@@ -190,14 +201,20 @@ def _key(request: ScoreRequest) -> tuple[Hashable, ...]:
     return request.problem.id, request.text, weights, request.think_open, request.answer_tags, request.truncated
 
 
+def _explain(error: RewardError) -> str:
+    """Return the places in the code of a reward where it failed, then the message. r1kit's own code is left out."""
+    trace = traceback.extract_tb(error.__cause__.__traceback__) if error.__cause__ is not None else []
+    places = [f"{at.filename}, line {at.lineno}: {at.line}" for at in trace if not at.filename.startswith(PACKAGE)]
+    return "\n".join([*places, str(error)])
+
+
 def answer(request: Mapping[str, Any]) -> Reply:
     """Score one request; called in the worker processes."""
     start = time.perf_counter()
     try:
         score, verdict = score_with_verdict(ScoreRequest(**{**request, "problem": Problem(**request["problem"])}))
     except RewardError as error:
-        trace = "".join(traceback.format_exception(error.__cause__ or error))
-        return {"status": "infra_error", "seconds": time.perf_counter() - start, "failure": f"{trace}{error}"}
+        return {"status": "infra_error", "seconds": time.perf_counter() - start, "failure": _explain(error)}
     reply: Reply = {
         "status": verdict.status if verdict else "scored",
         "seconds": time.perf_counter() - start,

@@ -2,37 +2,52 @@
 
 Each process has a thread here that sends its requests. A process that dies is replaced and its request sent once more;
 a process that exceeds `Settings.timeout` is killed. A request without an answer is `Lost`: its sample is masked, never
-scored 0.
+scored 0. The first death of each kind is reported at once, with what the process was doing.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import queue
-import select
-import signal
-import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
+from r1kit.console import duration, say
 from r1kit.rewards.services import Settings
+from r1kit.rewards.workers.process import STARTUP_TIMEOUT, Died, Process
 
 Answer = TypeVar("Answer")
 
 TRIES = 2  # of a request whose process dies
-STARTUP_TIMEOUT = 900.0  # seconds; workers run at low priority, so they start slowly on a busy machine
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
 
 
 class Lost(Exception):
     """A request without an answer: its process died on every try, or took too long."""
+
+
+class TimedOut(Lost):
+    """A request whose process was killed because it took too long."""
+
+
+@dataclass(eq=False)
+class _Task(Generic[Answer]):
+    """One request, its future answer, and what is being done for it."""
+
+    line: bytes
+    subject: str  # what the request is about, such as a question
+    doing: str  # what its process does
+    answer: Future[Answer] = field(default_factory=Future)
+    since: float = 0.0  # when its process received it; 0 while the process starts
+
+    def __str__(self) -> str:
+        doing = self.doing if self.since else "starting a worker process"
+        return f"{doing}, {self.subject}" if self.subject else doing
 
 
 class Pool(Generic[Answer]):
@@ -42,9 +57,12 @@ class Pool(Generic[Answer]):
         target: "module:function", from a JSON value to a JSON value.
         workers: The number of processes.
         settings: What the processes grade with.
+        when_lost: What happens to a request without an answer, for messages.
     """
 
-    def __init__(self, target: str, workers: int, *, settings: Settings | None = None) -> None:
+    def __init__(
+        self, target: str, workers: int, *, settings: Settings | None = None, when_lost: str = "its request is lost"
+    ) -> None:
         if workers < 1:
             raise ValueError(f"workers = {workers}: must be at least 1")
         self.workers = workers
@@ -52,20 +70,44 @@ class Pool(Generic[Answer]):
         settings = settings or Settings()
         module = "r1kit.rewards.workers.worker"
         self._command = [sys.executable, "-m", module, target, json.dumps(asdict(settings))]
-        self._timeout = settings.timeout
-        self._requests: queue.SimpleQueue[tuple[bytes, Future[Answer]] | None] = queue.SimpleQueue()
+        self._timeout, self._when_lost = settings.timeout, when_lost
+        self._requests: queue.SimpleQueue[_Task[Answer] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._aborted = False
-        self._running: set[_Process] = set()
+        self._running: set[Process] = set()
+        self._current: dict[_Task[Answer], None] = {}  # in the processes, oldest first
+        self._reported: set[str] = set()
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(workers)]
         for thread in self._threads:
             thread.start()
 
-    def submit(self, request: Any) -> Future[Answer]:
-        """Send one request. The future raises Lost when there is no answer."""
-        future: Future[Answer] = Future()
-        self._requests.put((json.dumps(request).encode() + b"\n", future))
-        return future
+    def submit(self, request: Any, subject: str = "", doing: str = "working") -> Future[Answer]:
+        """Send one request. The future raises Lost when there is no answer.
+
+        Args:
+            request: A JSON value.
+            subject: What the request is about, for messages.
+            doing: What the process does first, for messages; `services.now_doing` in the process replaces it.
+        """
+        task: _Task[Answer] = _Task(json.dumps(request).encode() + b"\n", subject, doing)
+        if self._aborted:
+            task.answer.set_exception(Lost("the worker processes were stopped"))
+        else:
+            self._requests.put(task)
+        return task.answer
+
+    def waiting_for(self) -> str:
+        """Return what the oldest request in a process does, for how long, and what will happen to it."""
+        with self._lock:
+            current = list(self._current)
+        waiting = f"; {self._requests.qsize()} more to do" if self._requests.qsize() else ""
+        if not current:
+            return f"no request in a process{waiting}"
+        task = current[0]
+        if not task.since:
+            return f"{task}{waiting}"
+        limit = f"after {duration(self._timeout)} it is killed and {self._when_lost}"
+        return f"{task}: {duration(time.monotonic() - task.since)} so far, {limit}{waiting}"
 
     def close(self) -> None:
         """Finish the submitted requests, then end the processes."""
@@ -81,124 +123,87 @@ class Pool(Generic[Answer]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            self._abort()
+            self.abort()
         self.close()
 
-    def _abort(self) -> None:
-        """Drop the submitted requests and kill the processes: nothing will read the answers."""
-        with suppress(queue.Empty):
-            while True:
-                self._requests.get_nowait()
+    def abort(self) -> None:
+        """Lose the submitted requests and kill the processes."""
         with self._lock:
             self._aborted = True
             for process in self._running:
                 process.signal()
+        with suppress(queue.Empty):
+            while True:
+                if (task := self._requests.get_nowait()) is not None:
+                    task.answer.set_exception(Lost("the worker processes were stopped"))
 
     def _serve(self) -> None:
         """Answer requests in one thread until the queue ends, replacing the process when it fails."""
-        process: _Process | None = None
-        while (job := self._requests.get()) is not None:
-            request, future = job
+        process: Process | None = None
+        while (task := self._requests.get()) is not None:
+            with self._lock:
+                self._current[task] = None
             try:
-                process = self._answer(process, request, future)
+                process = self._answer(process, task)
             except BaseException as error:  # a bug in the pool: the waiting caller must not hang
-                future.set_exception(error)
+                task.answer.set_exception(error)
                 raise
+            finally:
+                with self._lock:
+                    del self._current[task]
         if process is not None:
             with self._lock:
                 self._running.discard(process)
             process.end()
 
-    def _answer(self, process: _Process | None, request: bytes, future: Future[Answer]) -> _Process | None:
+    def _answer(self, process: Process | None, task: _Task[Answer]) -> Process | None:
         """Answer one request; return the process if it still runs."""
-        reason = ""
-        for _ in range(TRIES):
+        lost, first_activity = Lost("the worker processes were stopped"), task.doing
+        for trial in range(TRIES):
             if process is None and (process := self._start()) is None:
                 break
+            task.doing, task.since = first_activity, 0.0
             try:
-                future.set_result(json.loads(process.ask(request, self._timeout)))
-                return process
-            except (_Died, TimeoutError) as error:
-                with self._lock:
-                    self._running.discard(process)
-                process.kill()
-                process, reason = None, str(error)
-                self.restarts += 1
+                process.wait_until_ready()
+                task.since = time.monotonic()
+                answer = process.ask(task.line, self._timeout, lambda activity: setattr(task, "doing", activity))
+            except (Died, TimeoutError) as error:
+                lost = self._bury(process, task, error, is_last=trial == TRIES - 1)
+                process = None
                 if isinstance(error, TimeoutError):  # a second try would take as long
                     break
-        future.set_exception(Lost(reason))
+            else:
+                task.answer.set_result(json.loads(answer))
+                return process
+        task.answer.set_exception(lost)
         return None
 
-    def _start(self) -> _Process | None:
+    def _bury(self, process: Process, task: _Task[Answer], error: Died | TimeoutError, is_last: bool) -> Lost:
+        """Kill a process that died or hangs, report the first such case, and return the fault of its request."""
+        with self._lock:
+            self._running.discard(process)
+        process.kill()
+        self.restarts += 1
+        if isinstance(error, TimeoutError):
+            cause, fate = f"no answer within {self._timeout:g} seconds", self._when_lost
+            if not task.since:
+                cause = f"not ready within {STARTUP_TIMEOUT:g} seconds"
+            fault: Lost = TimedOut(f"{task}: the worker process was killed: {cause}")
+            event = f"worker process killed: {cause}"
+        else:
+            fate = self._when_lost if is_last else "trying once more in a new process"
+            fault = Lost(f"{task}: the worker process died on each of {TRIES} tries ({error})")
+            event = f"worker process died ({error})"
+        key = f"{event} {task.doing} {fate}"
+        if key not in self._reported and not self._aborted:
+            self._reported.add(key)
+            say(f"warning: {event}: {task}; {fate}. Further cases are only counted")
+        return fault
+
+    def _start(self) -> Process | None:
         """Start a process; None if the pool is being aborted."""
         with self._lock:
             if self._aborted:
                 return None
-            self._running.add(process := _Process(self._command))
+            self._running.add(process := Process(self._command))
             return process
-
-
-class _Died(Exception):
-    """The worker process ended before it answered."""
-
-
-class _Process:
-    """A running worker process and its pipes."""
-
-    def __init__(self, command: list[str]) -> None:
-        self._ready = False
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **ONE_THREAD},
-            start_new_session=True,  # only the parent handles ^C, and kill() reaches the worker's children
-        )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._stdin, self._stdout = self._process.stdin, self._process.stdout
-
-    def ask(self, request: bytes, timeout: float) -> bytes:
-        """Send one line and return the answering line. TimeoutError after `timeout` seconds, _Died at a broken pipe."""
-        if not self._ready:
-            self._read_line(STARTUP_TIMEOUT)
-            self._ready = True
-        try:
-            self._stdin.write(request)
-            self._stdin.flush()
-        except BrokenPipeError:
-            raise self._death() from None
-        return self._read_line(timeout)
-
-    def _read_line(self, timeout: float) -> bytes:
-        deadline = time.monotonic() + timeout
-        line, poll = b"", select.poll()
-        poll.register(self._stdout, select.POLLIN)
-        while not line.endswith(b"\n"):
-            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                raise TimeoutError(f"the worker process was killed: no answer within {timeout:g} seconds")
-            if not (piece := os.read(self._stdout.fileno(), 1 << 16)):
-                raise self._death()
-            line += piece
-        return line
-
-    def _death(self) -> _Died:
-        return _Died(f"the worker process died on each of {TRIES} tries (exit code {self._process.wait()})")
-
-    def signal(self) -> None:
-        """Send SIGKILL to the process and its children. The thread that uses the process then finds it dead."""
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            self._process.kill()
-
-    def kill(self) -> None:
-        """Kill the process and its children, and wait for it."""
-        self.signal()
-        self.end()
-
-    def end(self) -> None:
-        """Close the pipes and wait for the process."""
-        with suppress(BrokenPipeError):  # the process ended before it read the last request
-            self._stdin.close()
-        self._process.wait()
-        self._stdout.close()

@@ -3,7 +3,8 @@
     python -m r1kit.rewards.workers.worker MODULE:FUNCTION SETTINGS
 
 `workers.processes` starts it. Its first line of output is "ready", so that no request's timeout includes the start.
-It imports no torch, runs at low priority, and ends with its parent. Output of a user's reward goes to stderr.
+A line that begins with "#" says what the process is about to do: the parent names it when the process hangs or dies.
+The process imports no torch, runs at low priority, and ends with its parent. Output of a user's reward goes to stderr.
 """
 
 from __future__ import annotations
@@ -24,20 +25,24 @@ GRACE_SECONDS = 5.0  # for the current request after the parent has ended
 
 def main(target: str, settings: str) -> None:
     """Answer requests with the function `target` until the parent closes the pipe."""
-    from r1kit.rewards.services import Settings, configure
+    from r1kit.rewards.services import Settings, configure, on_activity
 
     requests, answers = _take_pipes()
+
+    def write(line: str) -> None:
+        answers.write(line.encode() + b"\n")
+        answers.flush()
+
     os.nice(NICENESS)
     configure(Settings.from_dict(json.loads(settings)))
     module, _, name = target.partition(":")
     function = getattr(importlib.import_module(module), name)
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests, lines), daemon=True).start()
-    answers.write(b"ready\n")
-    answers.flush()
+    write("ready")
+    on_activity(lambda activity: write("#" + json.dumps(activity)))
     while line := lines.get():
-        answers.write(json.dumps(function(json.loads(line))).encode() + b"\n")
-        answers.flush()
+        write(json.dumps(function(json.loads(line))))
 
 
 def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
