@@ -192,7 +192,7 @@ def evaluate(
         str | None, typer.Option(help="split of the sources; default: held_out for worlds, test for others")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="the first N problems of each source")] = None,
-    samples: Annotated[int, typer.Option(min=1, help="completions per problem")] = 4,
+    samples: Annotated[int, typer.Option(min=1, max=100_000, help="completions per problem")] = 4,
     template: TemplateName = "r1-zero",
     temperature: Temperature = 0.6,
     top_p: TopP = 0.95,
@@ -223,7 +223,7 @@ def evaluate(
 def sample(
     model: ModelName,
     question: Annotated[str, typer.Argument(help="the question")],
-    n: Annotated[int, typer.Option("-n", min=1, help="number of completions")] = 1,
+    n: Annotated[int, typer.Option("-n", min=1, max=100_000, help="number of completions")] = 1,
     template: TemplateName = "r1-zero",
     temperature: Temperature = 0.6,
     top_p: TopP = 0.95,
@@ -275,7 +275,9 @@ def lineage(
 @app.command()
 def grade(
     answers: Annotated[Path | None, typer.Argument(metavar="FILE", help="JSON Lines; default: standard input")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="worker processes; default: one per core")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="worker processes; default: one per core")
+    ] = None,
     sandbox: Annotated[str, typer.Option(help="auto, wasm, namespaces, landlock, or none (no protection)")] = "auto",
     judge_url: Annotated[str | None, typer.Option(help="OpenAI-compatible endpoint for lines of kind judge")] = None,
     judge_model: Annotated[str, typer.Option(help="the model at that endpoint")] = "default",

@@ -31,6 +31,7 @@ OPTIONS_FIELDS = ("options", "choices")
 
 MAX_QUESTION = 500_000  # characters, about 125,000 tokens
 MAX_ANSWER = 200  # characters; a longer text is a worked solution without a marked result
+NOT_UNICODE = "the text has half of a surrogate pair, which is no character: correct or delete it"
 COUNTDOWN_QUESTION = (
     "Write an expression that equals {target} out of the numbers {numbers}, each used exactly once, "
     "with + - * / and parentheses only."
@@ -77,6 +78,8 @@ def to_problem(row: Mapping[str, Any], where: str, family: str, answered: bool =
     if isinstance(options, list):
         question = "\n".join([question, *map("{}. {}".format, ascii_uppercase, options)])
         verifier, extra = fields.get("verifier") or "choice", {"options": options, **extra}
+    if not is_unicode(question + final):
+        raise DataError(f"{where}: {NOT_UNICODE}")
     if len(question) > MAX_QUESTION:
         raise DataError(
             f"{where}: the question has {len(question):,} characters: must be at most {MAX_QUESTION:,}. Shorten or "
@@ -92,6 +95,15 @@ def to_problem(row: Mapping[str, Any], where: str, family: str, answered: bool =
         language=str(fields.get("target_language") or ("zh" if _HAN.search(question) else "en")),
         extra=extra,
     )
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether a text has no lone surrogates, which JSON escapes can make and which no tokenizer accepts."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def final_answer(solution: str) -> str:

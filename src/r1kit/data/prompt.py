@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from r1kit.config import Template
+from r1kit.data.problem_rows import NOT_UNICODE, is_unicode
 from r1kit.data.template import asks_for_answer_tags, opens_think, render_prompt
+from r1kit.errors import UserError
 from r1kit.types import Problem
 
 if TYPE_CHECKING:
@@ -30,8 +32,10 @@ class Prompt:
 
 
 def make_prompt(problem: Problem, template: Template, tokenizer: PreTrainedTokenizerBase) -> Prompt:
-    """Render and tokenize the prompt of a problem."""
+    """Render and tokenize the prompt of a problem. UserError if the question is not valid Unicode."""
     text = render_prompt(problem.question, template, tokenizer)
+    if not is_unicode(text):
+        raise UserError(f"problem {problem.id}: {NOT_UNICODE}")
     token_ids = tokenizer.encode(text, add_special_tokens=False)  # templates write their own special tokens
     return Prompt(problem, text, tuple(token_ids), opens_think(text), asks_for_answer_tags(template))
 

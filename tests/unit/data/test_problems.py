@@ -98,6 +98,12 @@ def test_question_of_ten_megabytes_is_refused_with_its_row(tmp_path: Path) -> No
         load_problems([PromptSource(source=str(path))])
 
 
+def test_lone_surrogates_are_refused_with_their_row(tmp_path: Path) -> None:
+    (path := tmp_path / "odd.jsonl").write_text('{"question": "1 + 1 \\ud800", "answer": "2"}\n')
+    with pytest.raises(DataError, match="row 1: the text has half of a surrogate pair"):
+        load_problems([PromptSource(source=str(path))])
+
+
 def test_worlds_and_unknown_sources() -> None:
     problems = load_problems([PromptSource(source="world:arithmetic", limit=4)])
     assert {problem.family for problem in problems} == {"arithmetic"}
