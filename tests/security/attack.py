@@ -13,6 +13,9 @@ from pathlib import Path
 from r1kit.rewards.sandbox.base import Limits, Mode, Outcome, Sandbox, Task
 
 WON = "ESCAPED"
+MARK = "r1kit-attack"  # the name of what attacks create; each run replaces it by a name of its own
+MOUNT_POINTS = {"/", "/tmp", "/proc", "/lib", "/usr/lib"}  # where attacks mount, and where the sandbox does
+IPC_KEYS = {0x5EC, -1}  # of the attacks' shared memory, queues and semaphores; -1 in the attack with every number
 PRELUDE = """
 import os, sys
 def won(*what): print("".join(("ESC", "APED")), *what)  # split, so that printing the source is no success
@@ -49,8 +52,8 @@ class Attack:
     program: str
 
     def task(self, targets: dict[str, object]) -> Task:
-        """Return the task that runs the attack with `targets` as H."""
-        source = f"{PRELUDE}\nH = {targets!r}\n{self.program}"
+        """Return the task that runs the attack with `targets` as H and its name for MARK."""
+        source = f"{PRELUDE}\nH = {targets!r}\n{self.program.replace(MARK, str(targets['mark']))}"
         call = json.dumps({"function": "f", "args": [], "kwargs": {}})
         return Task(self.mode, source, ("41\n",) if self.mode == "stdin" else (call,))
 
