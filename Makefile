@@ -28,7 +28,7 @@ test: $(VENV)/.installed-test  ## install what the tests need and run them
 	$(BIN)/python -m pytest -q
 
 test-fast: $(VENV)/.installed-test  ## the tests that are not marked slow, in under 90 seconds
-	$(BIN)/python -m pytest -q -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow"
 
 crashtest: $(VENV)/.installed-test  ## kill a run at N random instants, run it again, compare every file it leaves
 	$(BIN)/python tests/crash/sweep.py -n $(N)

@@ -8,6 +8,15 @@ from pathlib import Path
 
 import pytest
 
+FAST = ("unit", "architecture")  # folders; the others start processes, train or attack, so all their tests are slow
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of slow folders."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] not in FAST:
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

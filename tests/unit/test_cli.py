@@ -33,6 +33,7 @@ def recipe(tmp_path: Path) -> str:
 @pytest.mark.parametrize(
     "args", [["--help"], ["run", "--help"], ["check", "RECIPE"], ["--version"], ["eval", "--help"]]
 )
+@pytest.mark.slow
 def test_light_commands_start_quickly_and_without_torch(args: list[str], recipe: str) -> None:
     args = [recipe if arg == "RECIPE" else arg for arg in args]
     code = (
@@ -50,6 +51,7 @@ def test_light_commands_start_quickly_and_without_torch(args: list[str], recipe:
     assert best < 0.8
 
 
+@pytest.mark.slow
 def test_check_prints_text_or_json(recipe: str) -> None:
     text = r1kit_command("check", recipe)
     assert text.returncode == 0 and "33 steps" in text.stdout and "warning: stage.zero: steps = 33" in text.stdout

@@ -53,6 +53,13 @@ def test_innermost_long_wait_speaks(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(re.findall(r"still (\w+)", inner)) == {"inner"}
 
 
+def test_log_file_shows_progress_while_nothing_advances(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("train", 7) as bar:
+        bar.advance(2)
+        time.sleep(0.35)
+        assert capsys.readouterr().err.count("train 2/7") >= 2
+
+
 def test_wait_that_fails_ends_its_heartbeat() -> None:
     with pytest.raises(KeyError), heartbeat("x"):
         raise KeyError

@@ -48,6 +48,7 @@ files.publish(new, root / "model")
 """
 
 
+@pytest.mark.slow
 def test_killed_writer_leaves_the_old_content_or_the_new(tmp_path: Path) -> None:
     """Kill it at its k-th open, rename or removal, for every k, while it replaces a file and a directory."""
     states, k = set(), 0

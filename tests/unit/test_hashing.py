@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(st.text(), json_values, max_size=5))
+@pytest.mark.slow
 def test_identity_ignores_only_the_order_of_keys(config: dict[str, Any]) -> None:
     backwards = dict(reversed(config.items()))
     assert hashing.identity("rl", config, {}, "1") == hashing.identity("rl", backwards, {}, "1")

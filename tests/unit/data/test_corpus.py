@@ -130,6 +130,7 @@ def test_shares_of_languages_reflection_and_styles(name, documents):
     assert all(0 < len(d.text) < 2000 and d.text.strip() for d in documents)
 
 
+@pytest.mark.slow
 def test_quality_is_independent_of_tags(documents):
     """Correct answers and worked solutions are as frequent inside tags as outside."""
     tagged, plain = [], []

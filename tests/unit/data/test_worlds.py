@@ -110,6 +110,7 @@ def test_problems_are_distinct_balanced_and_reproducible(name):
 
 
 @each_family
+@pytest.mark.slow
 def test_splits_are_disjoint(name):
     train, held_out = world_problems(name, "train", limit=2000), world_problems(name, "held_out", limit=1000)
     assert len(train) > 900 and len(held_out) > 100

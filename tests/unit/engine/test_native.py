@@ -67,6 +67,7 @@ def assert_same(actual: list[Completion], expected: list[Completion]) -> None:
         assert (a.text, a.finish_reason) == (b.text, b.finish_reason)
 
 
+@pytest.mark.slow
 def test_engine_equals_naive_loop(model, requests, expected):
     assert len(expected) == 40
     assert sum(len(c.token_ids) for c in expected) > 1000
@@ -108,6 +109,7 @@ def test_on_finished_is_called_once_per_completion(model, tokenizer, requests, e
     assert finished != completions, "in the order in which they finish"
 
 
+@pytest.mark.slow
 def test_batch_composition_and_order_do_not_change_completions(model, tokenizer, requests, expected):
     engine = NativeEngine(model, tokenizer)
     by_prompt = {r.prompt_id: [c for c in expected if c.prompt_id == r.prompt_id] for r in requests}

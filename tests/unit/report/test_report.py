@@ -118,6 +118,7 @@ def test_equal_files_give_an_equal_page(finished, page):
     assert not list(finished.glob("*.tmp")) + list(finished.glob(".*"))
 
 
+@pytest.mark.slow
 def test_unfinished_run(tmp_path):
     run = make_run(tmp_path / "run", steps=30)
     for name in ("zero", "after"):
@@ -131,6 +132,7 @@ def test_unfinished_run(tmp_path):
     assert "not JSON" not in text
 
 
+@pytest.mark.slow
 def test_broken_files_are_listed_and_the_rest_is_shown(tmp_path):
     run = make_run(tmp_path / "run", steps=20)
     log = run / "stages/zero/metrics.jsonl"
@@ -194,6 +196,7 @@ def test_other_directories_are_rejected(tmp_path, read):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_long_rollouts_are_shortened_with_a_note(tmp_path):
     run = make_run(tmp_path / "run", steps=60, rollout_every=2, text="思考<" * 8_000)
     path = write_report(run)

@@ -127,6 +127,7 @@ def run(lines: list[bytes], *options: str) -> list[dict]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_verdicts_keep_the_order_of_the_lines():
     lines = [
         part for pair in zip([json.dumps(row).encode() for row, _ in CASES], BROKEN * 5, strict=False) for part in pair
@@ -153,6 +154,7 @@ def test_closed_output_pipe_is_not_an_error(tmp_path):
     assert json.loads(done.stdout)["correct"] and "Traceback" not in done.stderr, done.stderr
 
 
+@pytest.mark.slow
 def test_mutated_answers_neither_crash_nor_take_a_second():
     for line in grade_sweep.mutants(1500, seed=1):
         started = time.process_time()

@@ -165,6 +165,7 @@ def test_all_tries_together_take_at_most_the_total_timeout(server, script):
 
 
 @pytest.mark.parametrize("as_date", [False, True])
+@pytest.mark.slow
 def test_retry_after_delays_the_next_try(server, as_date):
     server.retry_after = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True) if as_date else "1"
     assert ask(server, [429, "Verdict: correct"], total_timeout=10.0).status == "right"
@@ -228,6 +229,7 @@ def test_answers_are_cached_counted_and_priced(server, tmp_path, monkeypatch):
     assert client.complete(messages, seed=1).text == "two", "a damaged entry is requested again"
 
 
+@pytest.mark.slow
 def test_threads_share_a_client_and_never_exceed_max_concurrent(server, tmp_path):
     server.script = ["sleep"]
     clients = [Client(server.endpoint(max_concurrent=3, cache=str(tmp_path), total_timeout=1.5)) for _ in range(2)]

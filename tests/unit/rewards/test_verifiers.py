@@ -47,6 +47,7 @@ def test_choice_rejects_other_options_and_several(answer):
 
 
 @fixture_and_shared("rewards", "mmlu_pro/sample.jsonl", "arc/challenge.jsonl")
+@pytest.mark.slow
 def test_options_of_real_questions_are_told_apart(path):
     for row in list(rows(path))[::4]:
         options = row.get("options") or row["choices"]

@@ -66,6 +66,7 @@ def totals(scores):
     return [None if score.masked else score.total for score in scores]
 
 
+@pytest.mark.slow
 def test_scores_do_not_depend_on_worker_count_or_deaths(folder):
     texts = ["\\boxed{5}", "\\boxed{6}", "5", "", "<think>5", "\\boxed{2+3}", "\\boxed{5} 五"]
     weights = {"accuracy": 1.0, "format": 0.5, "language": 0.1}

@@ -62,6 +62,7 @@ def cpp_sandbox() -> Iterator[NamespaceSandbox]:
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.slow
 def test_cpp_programs_are_confined_like_python_programs(name: str, cpp_sandbox: NamespaceSandbox) -> None:
     source, text, status, expected = PROGRAMS[name]
     task = Task("stdin", HEADERS + source, (text,), "cpp")
