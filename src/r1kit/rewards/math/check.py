@@ -21,7 +21,7 @@ from r1kit.rewards.math.compare import same_answer
 from r1kit.rewards.math.exact import value_key
 from r1kit.rewards.math.forms.quantities import merge_parts
 from r1kit.rewards.math.forms.regions import french_intervals
-from r1kit.rewards.math.forms.rewrites import rewrites, settled
+from r1kit.rewards.math.forms.rewrites import labelled_parts, rewrites, settled
 from r1kit.rewards.math.formula import MAX_DEPTH
 from r1kit.rewards.math.notation import ROW, TEXT, normalise
 from r1kit.rewards.math.numerals import english_number
@@ -69,7 +69,7 @@ def check(gold: str, answer: str) -> Ruling:
         return over_limit
     try:
         wanted, given = _normalise_gold(gold), _normalise(answer)
-        if wanted == given or _same_result(wanted, given) or _same_in_other_form(wanted, given):
+        if wanted == given or _same_result(wanted, given) or _same_in_other_form(wanted, given) or _same_parts(gold, answer):
             return Ruling("right", "right")
     except Undecided as reason:
         return reason.ruling
@@ -87,6 +87,11 @@ def _same_in_other_form(gold: str, answer: str) -> bool:
     if settled(gold, answer):
         return True
     return any(all(same_answer(*pair) for pair in pairs) for pairs in rewrites(gold, answer))
+
+
+def _same_parts(gold: str, answer: str) -> bool:
+    pairs = labelled_parts(gold, answer)
+    return pairs is not None and all(_same_result(_normalise(wanted), _normalise(given)) for wanted, given in pairs)
 
 
 def check_stated(gold: str, answers: Sequence[str], boxes: Sequence[str]) -> Ruling:

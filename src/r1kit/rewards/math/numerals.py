@@ -49,6 +49,8 @@ def expand_scale(text: str) -> str:
 
 def english_number(text: str) -> Fraction | None:
     """Parse a text that consists of English number words, such as "forty-two"; else None."""
+    if not text[:1].isalpha() or len(text) > 200:
+        return None
     words = [word for word in re.split("[ -]", text.lower()) if word != "and"]
     if words and words[0] in ("minus", "negative"):
         value = english_number(" ".join(words[1:]))

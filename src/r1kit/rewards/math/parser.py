@@ -220,6 +220,7 @@ class _Parser:
             return None
         opening = match[0]
         outer, self.bars = self.bars, opening == "|"
+        self.take(" ")
         values = [self.sum()]
         while self.take(","):
             values.append(self.sum())

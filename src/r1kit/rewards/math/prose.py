@@ -44,7 +44,7 @@ def candidate_answers(text: str, choice: bool, words: bool = False) -> list[str]
     place = _COMPUTED.sub("", (stated[-1] if stated else text)[-SEARCHED:]).translate(_MINUS)
     value = _letter(place, first=bool(stated)) if choice else _last_value(place)
     value = _SQUARED_UNIT.sub(" ", value) if value else value
-    return [*stated[-1:], *([value] if value else []), *(_complement(place) if words and not stated else [])]
+    return [*stated[-1:], *([value] if value else []), *(_complement(place) if (words or not value) and not stated else [])]
 
 
 def _complement(place: str) -> list[str]:

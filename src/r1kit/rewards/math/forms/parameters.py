@@ -18,7 +18,7 @@ _DOMAINS = {
     r"|[≥] ?1|> ?0|=1,2,(?:3,)?\.\.\.|为正整数",
     "nonnegative": r"∈ ?N_\{?0\}?|(?:is |are )?(?:a |any )?non-?negative integers?|≥ ?0|=0,1,(?:2,)?\.\.\.",
     "signed": r"=0,\\pm ?1,(?:\\pm ?2,)?\.\.\.",
-    "real": r"∈ ?R|(?:is |are )?(?:a |any )?real(?: numbers?)?|(?:is |are )(?:an )?(?:arbitrary )?(?:constants?|reals?)",
+    "real": r"∈ ?R|(?:is |are )?(?:a |any )?real(?: numbers?)?|(?:is |are )(?:an? )?(?:arbitrary )?(?:real )?(?:constants?|reals?)",
 }
 _LINK = r"(?:for|where|with|when|as|and|\\forall|for (?:all|any|every|each|some)|其中|for some (?:real )?constant)"
 _QUALIFIER = re.compile(
@@ -30,7 +30,7 @@ _REMARK = re.compile(
     r"|unique|unique solution)\)?$"
 )
 _LETTERS = frozenset("kmnlpqt")
-_CONSTANT = re.compile(r"(?<![A-Za-z\\])([CcK])(?![A-Za-z(])")
+_CONSTANT = re.compile(r"(?<![A-Za-z\\])([CcK])(?![A-Za-df-z(]|e(?!\^))")
 _MODULUS = re.compile(r"(.*?) ?\(?(?:\\p?mod(?![a-z])|mod(?= )) ?\{?(\d+)\}?\)?")
 _LEFT = re.compile(r"([a-zA-Z])(?:\\equiv ?|=|≡)(.*)")
 
@@ -53,7 +53,7 @@ def split_qualifier(text: str) -> Qualified:
         noun, domain = (match["noun"] or "").strip(), match["domain"].strip()
         if not formula or (not domain and not noun):
             continue
-        if re.search(rf"(?<![A-Za-z]){re.escape(match['name'])}(?![a-z])", formula) is None:
+        if match["name"] not in re.sub(r"\\[a-zA-Z]+", lambda c: c[0] if c[0] == match["name"] else " ", formula):
             continue
         kind = next((kind for kind, pattern in _DOMAINS.items() if re.fullmatch(pattern, domain)), "")
         kind = kind or {"constant": "real", "integer": "integer", "integers": "integer"}.get(noun, "real")
@@ -64,7 +64,7 @@ def split_qualifier(text: str) -> Qualified:
 def compatible(gold: Qualified, answer: Qualified) -> bool:
     """Return whether the domains of two parameters do not contradict each other."""
     pair = {gold.domain, answer.domain} - {""}
-    return len(pair) < 2 or pair == {"natural", "nonnegative"} or (pair == {"natural", "integer"} and False)
+    return len(pair) < 2 or pair == {"natural", "nonnegative"}
 
 
 def rename_candidates(gold: Qualified, answer: Qualified) -> list[str]:

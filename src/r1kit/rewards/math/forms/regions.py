@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from math import isfinite
 from typing import NamedTuple
 
 from r1kit.rewards.math.exact import rational
@@ -69,13 +70,15 @@ def same_region(gold: str, answer: str) -> bool:
     if len(names) > 1:
         return False
     wanted, given = region(gold), region(answer)
+    if wanted is None and given and all(piece.low == piece.high for piece in given):  # {1}∪{2} is the list 1, 2
+        wanted = region(f"\\{{{gold}\\}}")
     return wanted is not None and given is not None and bool(wanted) and _close(wanted, given)
 
 
 def _close(a: Region, b: Region) -> bool:
     def same(x: Number, y: Number) -> bool:
         exact = isinstance(x, Fraction) and isinstance(y, Fraction)
-        return x == y or (not exact and abs(x - y) <= 1e-11 * max(abs(x), abs(y)))
+        return x == y or (not exact and isfinite(x) and isfinite(y) and abs(x - y) <= 1e-11 * max(abs(x), abs(y)))
 
     return len(a) == len(b) and all(
         same(p.low, q.low) and same(p.high, q.high) and (p[1], p[3]) == (q[1], q[3]) for p, q in zip(a, b, strict=True)

@@ -41,6 +41,9 @@ _NAMED_QUANTITY = re.compile(
     r"(?:\\angle|\\triangle|m\\angle|\\max|\\min|\\overline|\\vector|\\deg|\\dim|\\operatorname)(?![a-z]).*"
     r"|[A-Z]\[[A-Za-z]\]|\|[^|]*[A-Za-z][^|]*\||‖[^‖]+‖|[A-Z]\([A-Za-z<>≤≥=∪, 0-9]+\)"
 )
+_TEXT_COMMAND = re.compile(r"\\(?:text|mathrm|mbox|textbf)\s*\{([^{}]*)\}")
+_SPACING = re.compile(r"\\(?:[,;:! ]|q?quad(?![a-z]))|\$")
+HINT = re.compile(r"(?:^|[\s({])(?:[1aAi]\)|①)")
 _RATIO_NAME = re.compile(r"[A-Za-z]+(?::[A-Za-z]+)+=")
 _POLYNOMIAL = ("+", "*", "^", "root", "!", "!!")
 _GROUPS = re.compile(r";|(?<![A-Za-z])or(?![a-z])|或")
@@ -68,7 +71,7 @@ def rewrites(gold: str, answer: str) -> Iterator[Pairs]:
     """Yield lists of pairs that must all be equal for the answers to be equal."""
     if max(len(gold), len(answer)) > MAX_CHARACTERS or (_NUMBER.fullmatch(gold) and _NUMBER.fullmatch(answer)):
         return
-    yield from _parts(gold, answer)
+    yield from _groups(gold, answer)
     if "=" in gold or "=" in answer:
         yield from _equations(gold, answer)
     if answer[:1].isupper() and gold[:1] == "(":
@@ -85,14 +88,20 @@ def rewrites(gold: str, answer: str) -> Iterator[Pairs]:
             yield [(wanted.formula, renamed)]
 
 
-def _parts(gold: str, answer: str) -> Iterator[Pairs]:
-    """Match labelled parts in order, and groups such as "p=5, q=2; p=7, q=2" with pairs."""
+def labelled_parts(gold: str, answer: str) -> Pairs | None:
+    """Match labelled parts in order: "(1) 12; (2) 30" and "12, 30". The texts are not normalised."""
+    if max(len(gold), len(answer)) > MAX_CHARACTERS or not (HINT.search(gold) or HINT.search(answer)):
+        return None
+    gold, answer = (_SPACING.sub(" ", _TEXT_COMMAND.sub(r" \1 ", text)) for text in (gold, answer))
     wanted, given = numbered_parts(gold), numbered_parts(answer)
-    if wanted or given:
-        left, right = wanted or plain_list(gold), given or plain_list(answer)
-        if len(left) == len(right) > 1:
-            yield list(zip(left, right, strict=True))
-        return
+    if not wanted and not given:
+        return None
+    left, right = wanted or plain_list(gold), given or plain_list(answer)
+    return list(zip(left, right, strict=True)) if len(left) == len(right) > 1 else None
+
+
+def _groups(gold: str, answer: str) -> Iterator[Pairs]:
+    """Match groups such as "p=5, q=2; p=7, q=2" with pairs."""
     pairs = _grouped(gold), _grouped(answer)
     if pairs != (gold, answer):
         yield [pairs]
@@ -133,6 +142,8 @@ def _is_quantity(text: str, alone: bool) -> bool:
     text = text.replace(TEXT, "")
     if _NAMED_QUANTITY.fullmatch(text) and not re.fullmatch(r"\|[a-z]\|", text if alone else ""):
         return True
+    if re.fullmatch("[a-z]{2,4}", text):
+        return not alone
     try:
         formula = parse(text)
     except Unreadable:
