@@ -26,13 +26,13 @@ from typing import Any
 
 from r1kit import machine
 from r1kit.config import MemoryUse, Pretrain, Recipe, StageConfig, Supervised
+from r1kit.config.stage import PROMPT_TOKENS
 from r1kit.errors import UserError
 from r1kit.model.config import ModelConfig
 from r1kit.model.hf_config import read_config
 from r1kit.model.known_shapes import known_shape
 from r1kit.model.reference import cached_model, local_model
 
-PROMPT_TOKENS = 512  # assumed length of a prompt; only the KV cache depends on it
 COMPLETION_BYTES, COMPLETION_TOKEN_BYTES = 700, 68
 FEWEST_TOKENS = 16  # per completion, where the memory is counted that a rollout needs in any case
 LARGEST_MEMORY = 10**13  # bytes; more than any machine has for one process
@@ -208,6 +208,13 @@ def _too_large(stage: StageConfig, planned: StagePlan, shape: ModelConfig | None
             f"{_largest_key(stage)}: {size(planned.parameters or 0)} parameters need at least {show_bytes(needed)} of "
             f"memory, but {_limit(limit)}; use a smaller model"
         )
+    if shape is not None and (tokens := stage.memory_use().completion_tokens):
+        cache = _kv_bytes(shape, BYTES["bfloat16"]) * tokens
+        if cache > limit:
+            return (
+                f"max_completion_length = {tokens}: the KV cache of one completion of this length needs "
+                f"{show_bytes(cache)} of memory, but {_limit(limit)}; lower max_completion_length"
+            )
     for amount in stage.amounts():
         each = _completion_bytes(FEWEST_TOKENS)
         limit = _main_memory()

@@ -127,6 +127,7 @@ def test_warnings(tmp_path: Path, override: str, warning: str) -> None:
     [
         ("stage.zero.num_generations=100000000", "stage.zero.num_generations = 100000000: prompts_per_step * "),
         ("stage.zero.prompts_per_step=10000000000", "stage.zero.prompts_per_step = 10000000000: "),
+        ("stage.zero.max_completion_length=1000000000000", "stage.zero.max_completion_length = 1000000000000: the KV"),
         ("stage.zero.steps_per_rollout=100000000", "stage.zero.steps_per_rollout = 100000000: "),
     ],
 )
@@ -134,7 +135,13 @@ def test_rollout_that_cannot_fit_is_refused_by_the_key_to_lower(tmp_path: Path, 
     assert plan_of(tmp_path).errors == {}
     (error,) = plan_of(tmp_path, override).errors.values()
     assert error.startswith(reason)
-    assert "completions per rollout need at least" in error and "this machine has" in error
+    assert "of memory, but" in error and error.endswith(override.split("=")[0].removeprefix("stage.zero."))
+
+
+def test_micro_batch_is_never_larger_than_a_step(tmp_path: Path) -> None:
+    sizes = ["stage.zero.max_completion_length=64", "stage.zero.prompts_per_step=1", "stage.zero.num_generations=2"]
+    small = plan_of(tmp_path, *sizes, f"stage.zero.micro_batch_tokens={2 * (64 + 512)}").stages[0].memory
+    assert plan_of(tmp_path, *sizes, "stage.zero.micro_batch_tokens=100000000000000").stages[0].memory == small
 
 
 @pytest.mark.parametrize(

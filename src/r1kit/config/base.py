@@ -15,6 +15,15 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_booleans_as_numbers(cls, value: object) -> object:
+        """Refuse `steps = true`, which pydantic would read as 1."""
+        for key, given in value.items() if isinstance(value, dict) else ():
+            if isinstance(given, bool) and key in cls.model_fields and cls.model_fields[key].annotation is not bool:
+                raise ValueError(f"{key} = {str(given).lower()}: must not be true or false")
+        return value
+
 
 class PromptSource(Strict):
     """A source of problems. A plain string is short for a table with only `source`."""

@@ -56,7 +56,7 @@ class Recipe(Strict):
     """Sandbox for programs that are graded; `auto` takes the strongest that works, `none` runs them unprotected."""
     judge: Service | None = None
     """Model that grades problems with the verifier `judge`, in rl and evaluate stages. Paper: DeepSeek-V3."""
-    reward_workers: int = Field(2, gt=0)
+    reward_workers: int = Field(2, gt=0, le=1024)
     """Worker processes for grading that rules cannot do in the main process."""
     reward_timeout: float = Field(300.0, gt=0)
     """Seconds to grade one completion in a worker process; a completion that takes longer is masked."""

@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from r1kit.config.base import Location, Optimizer, PromptSource, Sampling, Strict, Template
 from r1kit.config.stage import (
+    PROMPT_TOKENS,
     Amount,
     MemoryUse,
     Output,
@@ -197,10 +198,12 @@ class RL(StageConfig, Optimizer, Sampling):
 
     @override
     def memory_use(self) -> MemoryUse:
+        counts = self.counts()
+        longest_batch = counts["completions_per_step"] * (self.longest_completion + PROMPT_TOKENS)
         return MemoryUse(
-            trained_tokens=self.micro_batch_tokens,
+            trained_tokens=min(self.micro_batch_tokens, longest_batch),
             has_reference=self.beta > 0,
-            completions=self.counts()["completions_per_rollout"],
+            completions=counts["completions_per_rollout"],
             completion_tokens=self.longest_completion,
         )
 

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 
 from r1kit.config.base import Location, PromptSource, Strict
 
+PROMPT_TOKENS = 512  # assumed length of a prompt where memory is estimated
 Output = Literal["model", "reward model", "data", "results"]
 
 

@@ -63,8 +63,9 @@ def to_problem(row: Mapping[str, Any], where: str, family: str, answered: bool =
     is_missing = not question and fields.keys().isdisjoint(QUESTION_FIELDS)
     is_missing = is_missing or (answered and fields.keys().isdisjoint(ANSWER_FIELDS))
     if is_missing or not isinstance(question, str | None) or not isinstance(answer, str | int | float | None):
+        wrong = "" if is_missing else _wrong_type(fields, question, answer)
         raise DataError(
-            f"{where}: the fields are {', '.join(row) or '(none)'}: must be a question as text in one of "
+            f"{where}: {wrong}the fields are {', '.join(row) or '(none)'}: must be a question as text in one of "
             f"{', '.join(QUESTION_FIELDS)} and an answer in one of {', '.join(ANSWER_FIELDS)}, or numbers and target"
         )
     options = _first(fields, OPTIONS_FIELDS)
@@ -104,6 +105,13 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _wrong_type(fields: Mapping[str, Any], question: Any, answer: Any) -> str:
+    """Return which field has a type that is not text, as the beginning of a message."""
+    value = answer if isinstance(question, str | None) else question
+    name = next(name for name, given in fields.items() if given is value)
+    return f"{name} is of type {type(value).__name__}; "
 
 
 def final_answer(solution: str) -> str:

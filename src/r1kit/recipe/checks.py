@@ -165,9 +165,16 @@ def _shape_mistake(architecture: Architecture) -> str | None:
 
 
 def _world_mistakes(at: Location, source: PromptSource) -> Iterable[Mistake]:
-    from r1kit.data.worlds import DEFAULT_LIMIT, WORLDS
+    from r1kit.data.worlds import DEFAULT_LIMIT, FAMILIES, WORLDS
+    from r1kit.data.worlds.task import LEVELS
 
     prefix, _, world = source.source.partition(":")
+    levels = LEVELS if prefix == "world" and world in FAMILIES else range(source.min_level, source.max_level + 1)
+    if not any(source.min_level <= level <= source.max_level for level in levels):
+        known = f"; the levels of world:{world} are {levels[0]} to {levels[-1]}" if levels else ""
+        yield Mistake(
+            at, f"no level is between min_level = {source.min_level} and max_level = {source.max_level}{known}"
+        )
     if prefix == "world" and world not in WORLDS:
         yield Mistake(at, unknown("world", world, WORLDS), quote(source.source))
     elif prefix == "world" and source.split not in DEFAULT_LIMIT:

@@ -100,3 +100,16 @@ def test_duplicates_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[st
     printed = capsys.readouterr().err
     assert len(problems) == 2 and "a.csv: 1 duplicates left out" in printed
     assert "b.csv: 2 problems left out that an earlier source has too" in printed
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"question": ["a"], "answer": "1"}, "row 1: question is of type list; the fields are question, answer"),
+        ({"question": "a", "answer": {"x": 1}}, "row 1: answer is of type dict; the fields are question, answer"),
+    ],
+)
+def test_field_of_a_wrong_type_is_named(tmp_path: Path, row: dict[str, object], message: str) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(DataError, match=message):
+        load_problems([PromptSource(source=str(tmp_path / "a.jsonl"))])
