@@ -6,16 +6,17 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 LINE_SECONDS = 5.0  # between progress lines when stderr is not a terminal
-HEARTBEAT_SECONDS = 10.0  # a wait is silent this long; then the pauses between its lines double,
-HEARTBEAT_LIMIT = 60.0  # up to this
+HEARTBEAT_SECONDS = 10.0  # a wait is silent this long; the next pauses are twice and four times as long,
+HEARTBEAT_LIMIT = 60.0  # and all further ones this long
 
 _bars: RichProgress | None = None  # the live display, if any: rich allows one at a time
 _waits: dict[threading.Event, float] = {}  # the current heartbeats with their starts, outermost first
@@ -52,17 +53,25 @@ def heartbeat(doing: str | Callable[[], str]) -> Iterator[None]:
     Args:
         doing: A phrase such as "loading the model", or a function that returns it; called in another thread.
     """
+    pauses = chain((HEARTBEAT_SECONDS, 2 * HEARTBEAT_SECONDS, 4 * HEARTBEAT_SECONDS), repeat(HEARTBEAT_LIMIT))
+    with _beats(pauses, lambda elapsed: say(f"still {doing if isinstance(doing, str) else doing()} ({elapsed})")):
+        yield
+
+
+@contextmanager
+def _beats(pauses: Iterable[float], beat: Callable[[str], None]) -> Iterator[None]:
+    """Call `beat` with the elapsed time after each pause, except while a block inside lasts over 10 seconds."""
     start, done = time.monotonic(), threading.Event()
 
-    def beat() -> None:
-        pause = HEARTBEAT_SECONDS
-        while not done.wait(pause):
+    def run() -> None:
+        for pause in pauses:
+            if done.wait(pause):
+                return
             now = time.monotonic()
             if not any(begun > start and now - begun >= HEARTBEAT_SECONDS for begun in list(_waits.values())):
-                say(f"still {doing if isinstance(doing, str) else doing()} ({duration(now - start)})")
-            pause = min(2 * pause, max(HEARTBEAT_LIMIT, HEARTBEAT_SECONDS))
+                beat(duration(now - start))
 
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread = threading.Thread(target=run, name="heartbeat", daemon=True)
     thread.start()
     _waits[done] = start
     try:
@@ -78,7 +87,7 @@ def _format(values: Mapping[str, Any]) -> str:
 
 
 class _Lines:
-    """Progress for log files: one plain line every few seconds."""
+    """Progress for log files: one plain line every few seconds, also while nothing advances."""
 
     def __init__(self, description: str, total: int) -> None:
         self.description, self.total, self.done = description, total, 0
@@ -89,6 +98,10 @@ class _Lines:
         self.done += n
         self.shown.update(shown)
         if time.monotonic() - self.last >= LINE_SECONDS:
+            self.print()
+
+    def beat(self, elapsed: str) -> None:
+        if time.monotonic() - self.last >= HEARTBEAT_SECONDS:
             self.print()
 
     def print(self) -> None:
@@ -121,7 +134,8 @@ def progress(description: str, total: int) -> Iterator[ProgressBar]:
     if not sys.stderr.isatty():
         lines = _Lines(description, total)
         try:
-            yield lines
+            with _beats(repeat(HEARTBEAT_SECONDS), lines.beat):
+                yield lines
         finally:
             lines.print()
         return
