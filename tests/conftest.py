@@ -7,6 +7,11 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Examples take as long as the machine is busy.
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 FAST = ("unit", "architecture")  # folders; the others start processes, train or attack, so all their tests are slow
 
@@ -69,5 +74,5 @@ def sandbox():
 
 @pytest.fixture(scope="session")
 def sampled():
-    """sampled(rows, about): about so many of them, evenly spread; all of them with R1KIT_TEST_ALL=1."""
+    """Return a function (rows, about) -> about that many rows, evenly spread; all rows with R1KIT_TEST_ALL=1."""
     return lambda rows, about: rows if os.environ.get("R1KIT_TEST_ALL") else rows[:: max(1, len(rows) // about)]

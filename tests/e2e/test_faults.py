@@ -44,7 +44,7 @@ from r1kit.stages import rl
 from r1kit.stages.context import StageContext
 
 model, small = Path(sys.argv[1]), Path(sys.argv[2])
-subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", small], check=True, timeout=10)
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", small], check=True, timeout=60)
 watchdogs = dict.fromkeys("never_ends always_cut_off constant_reward".split(), "off")
 config = RL(kind="rl", model="m", prompts=[{"source": "world:arithmetic", "limit": 4}], steps=6, prompts_per_step=2,
             num_generations=2, steps_per_rollout=1, max_completion_length=8, save_every=2, watchdogs=watchdogs)
@@ -89,7 +89,7 @@ for file in ("model/model.safetensors", "metrics.jsonl"):
 def test_full_disk_stops_the_run_and_loses_nothing(model_dir: Path, tmp_path: Path) -> None:
     """Use a file system of 24 MB. After space is freed, the run ends in the same bytes as an undisturbed one."""
     inside = ["unshare", "--user", "--map-root-user", "--mount"]
-    if subprocess.run([*inside, "true"], capture_output=True, timeout=30, check=False).returncode:
+    if subprocess.run([*inside, "true"], capture_output=True, timeout=120, check=False).returncode:
         pytest.skip("this machine does not allow user namespaces")
     script, small = tmp_path / "full.py", tmp_path / "small"
     script.write_text(FULL_DISK)

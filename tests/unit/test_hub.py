@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -60,7 +59,8 @@ def fake_hub() -> Iterator[str]:
 
 
 def python(code: str, cache: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a process of its own: the hub's address is read at import."""
+    """Run code in a process of its own, as the hub's address is read at import. It must not sleep before retries."""
+    code = f"import time\ndef sleep(seconds): raise RuntimeError('sleep')\ntime.sleep = sleep\n{code}"
     environment = {**os.environ, "HF_HOME": str(cache), **variables}
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
 
@@ -87,9 +87,7 @@ def test_absent_and_gated_repositories_are_named(fake_hub: str, tmp_path: Path) 
 
 
 def test_unreachable_hub_is_noticed_at_once(tmp_path: Path) -> None:
-    start = time.monotonic()
     found = reasons(tmp_path, HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="0")
-    assert time.monotonic() - start < 8, "no retries"
     assert len(found) == 5 and all("the hub cannot be reached" in reason for reason in found.values())
 
 
@@ -101,10 +99,9 @@ def test_offline_variable_is_respected(fake_hub: str, tmp_path: Path) -> None:
 def test_dataset_is_refused_offline_without_retries(tmp_path: Path) -> None:
     pytest.importorskip("datasets")
     code = "from r1kit.data.problems import *\nload_problems([PromptSource(source='org/none')])"
-    start = time.monotonic()
     done = python(code, tmp_path, HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="0")
     assert "DataError: org/none: neither a local file nor a dataset that can be loaded from the hub" in done.stderr
-    assert "Retrying" not in done.stderr and time.monotonic() - start < 12
+    assert "Retrying" not in done.stderr and "sleep" not in done.stderr
 
 
 def test_cached_datasets_are_found_under_their_name_in_snake_case(

@@ -57,9 +57,11 @@ SCRIPT = """
 import time
 from r1kit import console as log
 log.LINE_SECONDS = 0.05
+now = 0.0
+time.monotonic = lambda: now
 with log.progress("zero", 40) as bar:
     for step in range(40):
-        time.sleep(0.01)
+        now += 0.01
         if step == 20:
             log.say("a word")
             with log.progress("inner", 2) as inner:

@@ -37,7 +37,7 @@ class Server(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     def endpoint(self, **changes):
-        return Endpoint(f"http://127.0.0.1:{self.server_port}/v1/", "a-model", **{"total_timeout": 3.0, **changes})
+        return Endpoint(f"http://127.0.0.1:{self.server_port}/v1/", "a-model", **{"total_timeout": 60.0, **changes})
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -57,21 +57,21 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         step = self.server.script[min(len(self.server.seen), len(self.server.script) - 1)]
         self.server.seen.append((self.path, self.headers.get("Authorization"), body))
-        self.server.times.append(time.monotonic())
+        self.server.times.append(time.time())
         if step == "hang up":
             self.connection.close()
             return
         if step == "sleep":
-            time.sleep(0.2)
+            time.sleep(0.5)
         if step == "drip":
             self.send_response(200)
             self.end_headers()
-            for _ in range(100):
+            for _ in range(600):
                 self.wfile.write(b" ")
                 time.sleep(0.1)
         if step == "drip headers":
             self.wfile.write(b"HTTP/1.1 200 OK\r\n")
-            for number in range(100):
+            for number in range(600):
                 self.wfile.write(b"X-%d: 1\r\n" % number)
                 time.sleep(0.1)
         if step == "stall":
@@ -79,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             time.sleep(0.7)
             self.wfile.write(b" ")
-            time.sleep(3)
+            time.sleep(60)
             return
         if step == "flood":
             self.send_response(200)
@@ -161,22 +161,24 @@ def test_permanent_errors_and_redirects_are_not_retried(server, status, monkeypa
 def test_all_tries_together_take_at_most_the_total_timeout(server, script):
     started = time.monotonic()
     assert ask(server, script, total_timeout=1.0, tries=1000).masked
-    assert time.monotonic() - started < 1.6
+    assert time.monotonic() - started < 30, "the server takes 60 seconds, and the tries as long as they may"
 
 
 @pytest.mark.parametrize("as_date", [False, True])
 @pytest.mark.slow
 def test_retry_after_delays_the_next_try(server, as_date):
-    server.retry_after = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True) if as_date else "1"
-    assert ask(server, [429, "Verdict: correct"], total_timeout=10.0).status == "right"
-    assert 0.5 < server.times[1] - server.times[0] < 4
+    date = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3)
+    server.retry_after = format_datetime(date, usegmt=True) if as_date else "1"
+    assert ask(server, [429, "Verdict: correct"]).status == "right"
+    earliest = date.timestamp() if as_date else server.times[0] + 1
+    assert server.times[1] > earliest - 0.1
 
 
 def test_retry_after_beyond_the_total_timeout_ends_the_request_at_once(server):
-    server.retry_after = "60"
+    server.retry_after = "120"
     started = time.monotonic()
     assert "HTTP 429" in ask(server, 429).reason
-    assert time.monotonic() - started < 1.5 and len(server.seen) == 1
+    assert time.monotonic() - started < 30 and len(server.seen) == 1
 
 
 def test_size_of_an_answer_is_bounded(server, monkeypatch):
@@ -230,14 +232,15 @@ def test_answers_are_cached_counted_and_priced(server, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_threads_share_a_client_and_never_exceed_max_concurrent(server, tmp_path):
     server.script = ["sleep"]
-    clients = [Client(server.endpoint(max_concurrent=3, cache=str(tmp_path), total_timeout=1.5)) for _ in range(2)]
+    clients = [Client(server.endpoint(max_concurrent=3, cache=str(tmp_path), total_timeout=4.0)) for _ in range(2)]
     with ThreadPoolExecutor(12) as threads:  # the limit holds for all clients of an endpoint
-        answers = list(threads.map(lambda i: clients[i % 2].complete([], seed=i).text, range(24)))
-    assert answers == ["sleep"] * 24 and server.most_in_flight == 3, "waiting for a slot does not use up the timeout"
+        answers = list(threads.map(lambda i: clients[i % 2].complete([], seed=i).text, range(27)))
+    assert answers == ["sleep"] * 27 and server.most_in_flight == 3, "waiting for a slot does not use up the timeout"
     usages = [client.take_usage() for client in clients]
-    assert sum(usage["requests"] for usage in usages) == 24 and usages[0]["prompt_tokens"] == 12_000
+    assert sum(usage["requests"] for usage in usages) == 27 and usages[0]["prompt_tokens"] == 14_000
 
 
 def test_equal_requests_of_several_threads_share_a_cache_entry(server, tmp_path):

@@ -38,7 +38,7 @@ def deadly(problem, text):  # kills its process the first time that it gets a te
     return 1
 
 def always_deadly(problem, text): os.kill(os.getpid(), signal.SIGKILL)
-def slow(problem, text): time.sleep(60 if text == "hang" else 0); return 1.0
+def slow(problem, text): time.sleep(600 if text == "hang" else 0); return 1.0
 def state(problem, text):
     return os.nice(0) * 2 + ("torch" in sys.modules) + 0.25 * (os.environ["OMP_NUM_THREADS"] == "1")
 
@@ -101,7 +101,7 @@ def test_score_many_collects_what_begin_started(folder):
 
 @pytest.mark.slow
 def test_requests_that_die_twice_or_hang_are_masked(folder):
-    with RewardPool(2, settings=replace(folder, timeout=4.0)) as pool:
+    with RewardPool(2, settings=replace(folder, timeout=8.0)) as pool:
         assert totals(pool.score_many(requests("slow", ["a", "hang", "b", "c"]))) == [1.0, None, 1.0, 1.0]
         [lost] = pool.score_many(requests("always_deadly", ["x"]))
         assert lost.masked and "died on each of 2 tries (signal SIGKILL)" in lost.reason
@@ -178,7 +178,7 @@ def test_error_ends_hanging_workers_at_once(folder):
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         interrupt()
-    assert time.monotonic() - start < 30, "not the 60 seconds that the reward sleeps"
+    assert time.monotonic() - start < 300, "not the 600 seconds that the reward sleeps"
 
 
 def test_lost_requests_raise():

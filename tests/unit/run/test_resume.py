@@ -45,14 +45,14 @@ def test_run_killed_at_random_times_ends_in_the_same_bytes(recipe: Recipe) -> No
 
 @pytest.mark.slow
 def test_sigterm_reports_how_to_continue(recipe: Recipe) -> None:
-    process = start_command("run", "--set", "stage.zero.learning_rate=0.05")
+    process = start_command("run", "--set", "stage.zero.learning_rate=0.3")
     wait_for("run/stages/zero/checkpoints/last.json", process)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "interrupted in stage zero; run the same command again to continue from its last checkpoint" in errors
     assert "Traceback" not in errors
-    again = start_command("run", "--no-report", "--set", "stage.zero.learning_rate=0.05")
+    again = start_command("run", "--no-report", "--set", "stage.zero.learning_rate=0.3")
     _, errors = again.communicate(timeout=300)
     assert len(Path("run/stages/zero/metrics.jsonl").read_text().splitlines()) == 12
     assert Path("run/stages/eval/artifact.json").exists(), errors
@@ -63,6 +63,7 @@ def test_lock_refuses_a_second_process_and_is_released_by_sigkill(recipe: Recipe
     slow = ("--no-report", "--set", "stage.zero.learning_rate=0.2")
     first = start_command("run", *slow)
     wait_for("run/stages/zero/metrics.jsonl", first)
+    first.send_signal(signal.SIGSTOP)  # so that it does not end before the second one starts
     _, errors = (second := start_command("run", *slow)).communicate(timeout=300)
     assert second.returncode == 2 and f"in use by process {first.pid} on " in errors and "--run-dir" in errors
     first.kill()

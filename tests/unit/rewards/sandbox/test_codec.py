@@ -97,10 +97,10 @@ def test_hostile_text_is_refused(text: str) -> None:
 def test_keys_with_the_same_hash_are_refused_quickly() -> None:
     """Every multiple of 2**61 - 1 has hash 0: a set of 50,000 would take minutes to build."""
     text = json.dumps({"set": [{"int": hex(n * (2**61 - 1))} for n in range(50_000)]})
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(codec.CodecError, match="one hash"):
         codec.unpack(text, 10**7)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize(
