@@ -8,6 +8,8 @@ from fractions import Fraction
 
 from r1kit.rewards.math.notation import TEXT, plain_text
 from r1kit.rewards.math.structure import (
+    CONJUNCTION,
+    DISJUNCTION,
     FLIPPED,
     RELATION,
     UNORDERED,
@@ -28,6 +30,7 @@ _PLAIN_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _LABEL = re.compile(r"(?i:option|choice|选项?)? ?\(?([A-J])(?:[.:)]|$)")
 _VECTOR = re.compile(r"matrix \[(?:\d+|1(?:, 1)*)\]")
 _MODULO = re.compile(r" ?\(?(?:\\p?mod(?![a-z])|mod(?= )) ?\{?(\w+)\}?\)?$")
+_INEQUALITY = re.compile("[<>≤≥≠]")
 _COMMA_DECIMAL = re.compile(r"-?\d+,(?:\d{1,2}|\d{4,})")
 
 
@@ -39,12 +42,20 @@ def same_answer(gold: str, answer: str) -> bool:
         return Fraction(gold) == Fraction(answer)
     if _same_label(gold, answer) or _same_comma_decimal(gold, answer):
         return True
+    if _INEQUALITY.search(gold) and _INEQUALITY.search(answer) and _connective(gold) + _connective(answer) == 0:
+        if _connective(gold):
+            return False
     gold, answer = _drop_modulus(simplify_condition(gold), simplify_condition(answer))
     name, value = named_value(chain_to_interval(gold))
     answer_name, answer_value = named_value(chain_to_interval(answer))
     if None not in (name, answer_name) and (name == answer_name or "" in (name, answer_name)):
         gold, answer = value, answer_value
     return _same_structure(gold, answer)
+
+
+def _connective(text: str) -> int:
+    """Return 1 for conditions joined by "and", -1 by "or", 0 for others."""
+    return (CONJUNCTION.search(text) is not None) - (DISJUNCTION.search(text) is not None)
 
 
 def _same_structure(gold: str, answer: str) -> bool:
@@ -61,6 +72,8 @@ def _same_structure(gold: str, answer: str) -> bool:
         unions = as_union(gold), as_union(answer)
         if unions != (gold, answer):
             return same_answer(*unions)
+    if r"\emptyset" in (*wanted.parts, *given.parts) and wanted.kind != given.kind:
+        return False
     if len(wanted.parts) == 1 == len(given.parts):  # a set of one element equals the element
         return same_answer(wanted.parts[0], given.parts[0])
     if {wanted.kind, given.kind} == {"set", "()"} and 1 in (len(wanted.parts), len(given.parts)):
@@ -116,6 +129,8 @@ def _same_named_parts(wanted: Structure, given: Structure) -> bool | None:
     gold_is_bare = gold[0][0] == ""
     named, bare, bare_structure = (answer, gold, wanted) if gold_is_bare else (gold, answer, given)
     names = [name for name, _ in named]
+    if 1 < len(set(names)) < len(names) and all(names):  # "a=1, b=4; a=2, b=3" is no list of four numbers
+        return False if all(name == "" for name, _ in bare) else None
     if len(named) != len(bare) or len(set(names)) < len(names) or not all(names) or any(name != "" for name, _ in bare):
         return None
     if bare_structure.kind == "()" and names != sorted(name or "" for name in names):

@@ -68,6 +68,8 @@ _SIGNS = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\$", ""),
+        (r"^(-?\d+\.\d*)\((\d{1,9})\)$", r"\1\\overline{\2}"),  # 0.1(6)
+        (r"(?<!\d)(\d+\.\d*?)(\d{2,6})\2+ ?\.\.\.", r"\1\\overline{\2}"),  # 0.4545...
         (r"(?<=\d)\s*\{\s*,\s*\}\s*(?=\d)", ","),
         (r"\{,\}", ","),
         (r"(?<=[A-Za-z}])\s+_\s*", "_"),

@@ -53,7 +53,8 @@ def _complement(place: str) -> list[str]:
     match = _VERB.search(sentence)
     if not match or is_denial(sentence):
         return []
-    return [re.sub(r"^(?:an?|the) ", "", sentence[match.end() :].strip(" *"), flags=re.IGNORECASE)]
+    complement = re.sub(r"^(?:an?|the) ", "", sentence[match.end() :].strip(" *"), flags=re.IGNORECASE)
+    return [] if re.search(r"\d", complement) else [complement]
 
 
 def _letter(place: str, first: bool) -> str | None:

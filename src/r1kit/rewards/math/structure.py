@@ -9,6 +9,7 @@ from typing import NamedTuple
 from r1kit.rewards.math.notation import ROW, TEXT
 
 _SEPARATOR = re.compile(r"[,;和或]|\\lor(?![a-z])|(?<![A-Za-z])(?:and|or)(?![a-z])")
+CONJUNCTION, DISJUNCTION = re.compile(r"(?<![A-Za-z])and(?![a-z])"), re.compile(r"\\lor(?![a-z])|(?<![A-Za-z])or(?![a-z])|或")
 _UNION = re.compile("∪")
 RELATION = re.compile("[=<>≤≥≠∈≈]")
 FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
@@ -153,6 +154,8 @@ def as_union(text: str) -> str:
     """Rewrite inequalities for one name as a union of intervals: "x < 1 or x >= 5" as (-∞,1)∪[5,∞)."""
     if text == "R":
         return r"(-\infty,\infty)"
+    if CONJUNCTION.search(text):  # an intersection
+        return text
     lines = [_half_line(chain_to_interval(piece)) for piece in members(text)]
     return "∪".join(lines) if all(line[:1] in "([" and line[-1:] in ")]" for line in lines) else text
 

@@ -51,6 +51,8 @@ def number_set(text: str) -> str | None:
     text = re.sub(r"^[a-zA-Z]∈", "", text.replace(TEXT, "").strip())
     if text[:1] == "R" and (marked := _MARKED.fullmatch(text)):
         return _MARKS[next(filter(None, marked.groups()))]
+    if text in ("Z", "N", "Q"):
+        return text
     words = text.lower()
     if match := _SET_WORDS.fullmatch(words):
         return _SIGNS[("non" if match[1] else "") + match[2]]

@@ -70,7 +70,7 @@ def same_region(gold: str, answer: str) -> bool:
     if len(names) > 1:
         return False
     wanted, given = region(gold), region(answer)
-    if wanted is None and given and all(piece.low == piece.high for piece in given):  # {1}∪{2} is the list 1, 2
+    if wanted is None and given and "∪" in answer and all(piece.low == piece.high for piece in given):  # {1}∪{2} is the list 1, 2
         wanted = region(f"\\{{{gold}\\}}")
     return wanted is not None and given is not None and bool(wanted) and _close(wanted, given)
 
@@ -168,7 +168,7 @@ def _single(text: str, depth: int) -> Region | None:
         return None if None in values else _union([Piece(v, True, v, True) for v in values if v is not None])
     if opening in ("(", "[") and len(parts) == 2:
         low, high = _end(parts[0]), _end(parts[1])
-        if low is None or high is None or low > high or (low == high and opening + closing != "[]"):
+        if low is None or high is None or not low < high:
             return None
         return [Piece(low, opening == "[", high, closing == "]")]
     if opening == "(" and RELATION.search(inside):

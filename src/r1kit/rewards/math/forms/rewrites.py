@@ -45,6 +45,7 @@ _TEXT_COMMAND = re.compile(r"\\(?:text|mathrm|mbox|textbf)\s*\{([^{}]*)\}")
 _SPACING = re.compile(r"\\(?:[,;:! ]|q?quad(?![a-z]))|\$")
 HINT = re.compile(r"(?:^|[\s({])(?:[1aAi]\)|①)")
 _RATIO_NAME = re.compile(r"[A-Za-z]+(?::[A-Za-z]+)+=")
+_TIME = re.compile(r"\d{1,2}:\d\d")
 _POLYNOMIAL = ("+", "*", "^", "root", "!", "!!")
 _GROUPS = re.compile(r";|(?<![A-Za-z])or(?![a-z])|或")
 
@@ -122,7 +123,7 @@ def _grouped(text: str) -> str:
 
 def _equations(gold: str, answer: str) -> Iterator[Pairs]:
     """Read "a+b = 5" as 5 where the left-hand side is a quantity, not an equation to solve."""
-    bare = _RATIO_NAME.sub("", gold), _RATIO_NAME.sub("", answer)
+    bare = _without_ratio_names(gold, answer)
     if bare != (gold, answer):
         yield [bare]
     for text, other, swapped in ((answer, gold, False), (gold, answer, True)):
@@ -132,6 +133,12 @@ def _equations(gold: str, answer: str) -> Iterator[Pairs]:
         for left, right in (sides, sides[::-1]):
             if _is_quantity(left, alone=swapped) and not free_letters(right):
                 yield [(right, other) if swapped else (other, right)]
+
+
+def _without_ratio_names(gold: str, answer: str) -> tuple[str, str]:
+    """Remove the label of a ratio, as in S:T=7:9, unless the two answers have different labels."""
+    labels = {match[0] for text in (gold, answer) if (match := _RATIO_NAME.match(text))}
+    return (gold, answer) if len(labels) != 1 else (_RATIO_NAME.sub("", gold), _RATIO_NAME.sub("", answer))
 
 
 def _is_quantity(text: str, alone: bool) -> bool:
@@ -164,8 +171,9 @@ def free_letters(text: str) -> set[str]:
 
 def _same_ratio(gold: str, answer: str) -> bool:
     """Compare ratios of several terms, and "3 to 4" with 3:4."""
+    gold, answer = _without_ratio_names(gold, answer)
     wanted, given = ratio_terms(gold), ratio_terms(answer)
-    if not wanted or not given or len(wanted) != len(given) or (len(wanted) == 2 and " to " not in gold + answer):
+    if not wanted or not given or len(wanted) != len(given) or _TIME.fullmatch(gold):
         return False
     terms = [(rational_value(w), rational_value(g)) for w, g in zip(wanted, given, strict=True)]
     if any(w is None or g is None or not w or not g for w, g in terms):
