@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from r1kit import hub
 from r1kit.config import PromptSource
-from r1kit.console import say
+from r1kit.console import heartbeat, say
 from r1kit.data.problem_rows import to_problem
 from r1kit.data.store import FORMATS, READERS, DataError, data_suffix, read_rows
 from r1kit.errors import require
@@ -32,7 +32,8 @@ def load_problems(sources: Sequence[PromptSource], *, answered: bool = True) -> 
     """
     problems: dict[str, Problem] = {}
     for source in sources:
-        loaded = _load(source, answered)
+        with heartbeat(f"loading {source.source}"):
+            loaded = _load(source, answered)
         repeated = sum(problem.id in problems for problem in loaded)
         if repeated:
             say(f"{source.source}: {repeated} problems left out that an earlier source has too")

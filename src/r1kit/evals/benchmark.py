@@ -14,7 +14,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.config import Evaluate, PromptSource, Template
-from r1kit.console import progress
+from r1kit.console import heartbeat, progress
 from r1kit.data.problems import load_problems
 from r1kit.data.prompt import Prompt, make_prompts
 from r1kit.engine.base import Engine, SamplingParams
@@ -67,10 +67,11 @@ def evaluate(
             for start in range(0, len(problems), chunk):
                 prompts = make_prompts(problems[start : start + chunk], template, tokenizer)
                 groups = sample_completions(engine, prompts, samples, params)
-                for prompt, completions in zip(prompts, groups, strict=True):
-                    scores = score_group(prompt, completions)
-                    results.append(_result(prompt, completions, scores))
-                    rows += [_row(name, prompt.problem, *pair) for pair in zip(completions, scores, strict=True)]
+                with heartbeat(f"grading the completions of {name}"):
+                    for prompt, completions in zip(prompts, groups, strict=True):
+                        scores = score_group(prompt, completions)
+                        results.append(_result(prompt, completions, scores))
+                        rows += [_row(name, prompt.problem, *pair) for pair in zip(completions, scores, strict=True)]
                 bar.advance(len(prompts))
             if not any(result.correct for result in results):
                 reasons = (row["reason"] for row in rows if row["benchmark"] == name)

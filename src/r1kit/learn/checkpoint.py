@@ -26,7 +26,7 @@ from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, se
 from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 
-from r1kit.console import say
+from r1kit.console import heartbeat, say
 from r1kit.files import find_damage, fsync, publish, read_json, write_bytes, write_manifest
 
 KEEP = 2  # the newest, and one to fall back on
@@ -69,14 +69,16 @@ class Checkpoints:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._executor.shutdown()  # waits
+        with heartbeat("writing a checkpoint"):
+            self._executor.shutdown()  # waits
         self.wait()
 
     def wait(self) -> None:
         """Block until the last `save` is on disk or has failed."""
         if self._pending is not None:
             pending, self._pending = self._pending, None
-            pending.result()
+            with heartbeat("writing a checkpoint"):
+                pending.result()
 
     def save(self, state: TrainingState, progress: Mapping[str, Any]) -> None:
         """Start writing the checkpoint after `progress["step"]` updates; the newest KEEP stay.
@@ -102,7 +104,7 @@ class Checkpoints:
             self._truncate_logs({})
             return None
         tensors = _tensors(state)
-        with _original_errors():
+        with heartbeat(f"loading the checkpoint {newest}"), _original_errors():
             dcp_load(tensors, checkpoint_id=newest, no_dist=True)
         set_optimizer_state_dict(state.master, state.optimizer, optim_state_dict=tensors["optimizer"])
         state.sync_compute_weights()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from r1kit.console import say
+from r1kit.console import heartbeat, say
 from r1kit.errors import UserError
 from r1kit.files import publish, read_json, write_json
 from r1kit.model.decoder import Decoder
@@ -40,8 +40,9 @@ def load_weights(
 ) -> M:
     """Allocate a model that is on the meta device and fill it. UserError when weights and config do not match."""
     check_fit(model, stored, directory)
-    model = model.to(dtype).to_empty(device=device)
-    fill(model, stored, directory)
+    with heartbeat(f"loading the model {directory}"):
+        model = model.to(dtype).to_empty(device=device)
+        fill(model, stored, directory)
     return model
 
 
@@ -65,8 +66,9 @@ def publish_model(model: Decoder, tokenizer: PreTrainedTokenizerBase, directory:
     """Save to a temporary directory, then rename it atomically."""
     temporary = directory.with_name(f".{directory.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    save_model(model, tokenizer, temporary)
-    publish(temporary, directory)
+    with heartbeat(f"writing the model {directory}"):
+        save_model(model, tokenizer, temporary)
+        publish(temporary, directory)
 
 
 def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
@@ -102,14 +104,16 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     tokenizer.json is used unchanged. AutoTokenizer in transformers 5 replaces it with the model type's own tokenizer,
     which splits text differently where a checkpoint has another (R1's Llama distills do).
     """
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    with heartbeat("importing transformers"):
+        from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     present = [name for name in TOKENIZER_FILES if (directory / name).is_file()]
     if not present:  # AutoTokenizer would return an empty one
         raise UserError(f"{directory}: no tokenizer: expected one of {', '.join(TOKENIZER_FILES)}")
     kind = PreTrainedTokenizerFast if present[0] == "tokenizer.json" else AutoTokenizer
     try:
-        tokenizer = kind.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        with heartbeat(f"loading the tokenizer {directory}"):
+            tokenizer = kind.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises plain Exception for what it cannot parse
         raise UserError(f"{directory}: the tokenizer cannot be loaded ({error})") from error
     _refuse_larger_vocabulary(tokenizer, directory)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from r1kit import hub
+from r1kit.console import heartbeat
 from r1kit.errors import UserError, nearest
 from r1kit.files import read_json
 from r1kit.model.hf_config import read_config
@@ -115,7 +116,8 @@ def resolve_model(reference: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(reference, allow_patterns=HUB_FILES))
+        with heartbeat(f"downloading {reference} from the hub"):
+            return Path(snapshot_download(reference, allow_patterns=HUB_FILES))
     except OSError as error:  # a lost connection, a full disk
         raise UserError(f"{reference}: cannot be downloaded from the hub: {error}") from error
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from r1kit import hub
 from r1kit.config import Location, Recipe
+from r1kit.console import heartbeat
 from r1kit.data.store import READERS, data_suffix, file_problem
 from r1kit.errors import UserError
 from r1kit.model.hf_config import read_config
@@ -86,7 +87,8 @@ class _Inputs:
 
     def mistakes(self) -> list[Mistake]:
         """Ask the hub for what is not here, and return all mistakes."""
-        reasons = hub.unavailable(self.repositories)
+        with heartbeat("asking the hub for models and data"):
+            reasons = hub.unavailable(self.repositories)
         for repository, (at, source) in self.repositories.items():
             name, kind = repository
             if repository in reasons:

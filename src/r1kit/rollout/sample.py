@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from r1kit.config import Sampling, Template
+from r1kit.console import heartbeat
 from r1kit.data.prompt import Prompt, make_prompt
 from r1kit.engine.base import Engine, Finished, Request, SamplingParams
 from r1kit.engine.factory import load_engine
@@ -38,7 +39,8 @@ def sample_completions(
         first_sample = occurrences[prompt_id] * samples
         requests.append(Request(prompt_id, prompt.token_ids, samples, first_sample))
         occurrences[prompt_id] += 1
-    completions = engine.generate(requests, params, on_finished)
+    with heartbeat(f"sampling {samples} completions of each of {len(prompts)} prompts"):
+        completions = engine.generate(requests, params, on_finished)
     return [completions[i : i + samples] for i in range(0, len(completions), samples)]
 
 

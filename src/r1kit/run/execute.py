@@ -56,8 +56,11 @@ def run_stage(stage: ResolvedStage, recipe: Recipe, run: RunDir, compute: Comput
         grading=asdict(grading),
     )
     with _recorded(run, directory, record, lineage):
-        summary = importlib.import_module(stage.config.module).run(stage.config, context)
-    publish_artifact(stage, directory, record, summary)
+        with console.heartbeat("importing PyTorch"):
+            module = importlib.import_module(stage.config.module)
+        summary = module.run(stage.config, context)
+    with console.heartbeat(f"publishing the output of {stage.name}"):
+        publish_artifact(stage, directory, record, summary)
     files.write_json(run.lineage, lineage)
     console.say(f"{stage.name}: done in {console.duration(record['seconds'])}")
 
@@ -137,7 +140,8 @@ def _verified(recipe: Recipe, run: RunDir, name: str) -> StageDir:
     directory = run.stage(name)
     folder = recipe.stage[name].output_folder
     published = files.read_json(directory.artifact)["outputs"]
-    actual = {f"{folder}/{file}": sha for file, sha in hashing.manifest(directory.path / folder).items()}
+    with console.heartbeat(f"verifying the output of {name}"):
+        actual = {f"{folder}/{file}": sha for file, sha in hashing.manifest(directory.path / folder).items()}
     changed = [file for file, sha in published.items() if file.startswith(f"{folder}/") and actual.get(file) != sha]
     if changed:
         raise UserError(

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from r1kit.config import Curate, Service
-from r1kit.console import progress, say
+from r1kit.console import heartbeat, progress, say
 from r1kit.data.examples import conversation, read_sources
 from r1kit.data.pairs import Pair, match_lengths
 from r1kit.data.problems import load_problems
@@ -35,13 +35,16 @@ BLOCK = 64  # prompts that are sampled, reviewed and written together
 def run(config: Curate, context: StageContext) -> dict[str, Any]:
     """Sample, review and choose; publish data/. Return the main counts of the data card."""
     problems = load_problems(config.prompts, answered=config.makes == "records")
-    contamination = Contamination(load_benchmarks(config.benchmarks), config.ngram)
+    benchmarks = load_benchmarks(config.benchmarks)
+    with heartbeat("indexing the benchmarks"):
+        contamination = Contamination(benchmarks, config.ngram)
     with open_reviewer(config, context, problems) as review:
         rows = list(_sample(config, context, problems, contamination, review))
     mixed: list[Row] = []
     if config.makes == "records":
         rows = choose(rows, config.keep, context.seed)
-        others = list(_other_rows(config, context, contamination))
+        with heartbeat("comparing the other records with the benchmarks"):
+            others = list(_other_rows(config, context, contamination))
         kept = sum(not row["reason"] for row in rows)
         mixed = mix(others, kept, config.data_share, context.seed)
         rows += [row for row in others if row["reason"]]

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.config import Pretrain
+from r1kit.console import heartbeat
 from r1kit.data.tokenizer import train_tokenizer
 from r1kit.data.worlds.corpus import documents
 from r1kit.hashing import derive_seed
@@ -64,7 +65,8 @@ def _initial_model(config: Pretrain, context: StageContext) -> tuple[Decoder, Pr
     if config.architecture is None or config.vocab_size is None:
         raise ValueError("a pretrain stage without `model` needs `architecture` and `vocab_size`")
     texts = documents(config.corpus, derive_seed(context.seed, "tokenizer"))
-    tokenizer = train_tokenizer(islice(texts, TOKENIZER_DOCUMENTS), config.vocab_size)
+    with heartbeat("training the tokenizer"):
+        tokenizer = train_tokenizer(islice(texts, TOKENIZER_DOCUMENTS), config.vocab_size)
     shape = ModelConfig.from_architecture(config.architecture, len(tokenizer), config.context_length)
     shape = replace(shape, eos_token_ids=(tokenizer.eos_token_id,), pad_token_id=tokenizer.pad_token_id)
     model = Decoder(shape).to(context.device)

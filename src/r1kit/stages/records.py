@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.config import Supervised
-from r1kit.console import say
+from r1kit.console import heartbeat, say
 from r1kit.data.examples import Row, encode, hold_out, read_sources
 from r1kit.data.pack import Document, first_fit
 from r1kit.data.store import DataError
@@ -124,7 +124,8 @@ def load_records(
             labels.append(texts.label)
             yield from texts.answers
 
-    documents = list(encode(answers(), tokenizer, close=close))
+    with heartbeat(f"tokenizing {', '.join(config.data)}"):
+        documents = list(encode(answers(), tokenizer, close=close))
     size = len(documents) // max(1, len(keys))  # documents per record
     records = [Record(tuple(documents[i * size : (i + 1) * size]), label) for i, label in enumerate(labels)]
     fitting = [i for i, record in enumerate(records) if max(map(len, record.documents)) <= config.context_length]

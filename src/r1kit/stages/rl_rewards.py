@@ -73,6 +73,10 @@ class RLRewards:
             _add_parts(score, {name: values[name][i] for name in weights}, weights) for i, score in enumerate(scores)
         ]
 
+    def waiting_for(self) -> str:
+        """Return what is being graded, for messages."""
+        return self.pool.waiting_for() if self.pool is not None else "grading"
+
     def _rules(self, problem: Problem) -> dict[str, float]:
         """Return the rewards of a problem that no reward model gives."""
         return {name: weight for name, weight in self.prompts.rewards(problem).items() if name not in self.models}

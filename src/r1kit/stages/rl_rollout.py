@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.config import RL
+from r1kit.console import heartbeat
 from r1kit.data.prompt import Prompt, make_prompt, make_prompts
 from r1kit.engine.base import Engine
 from r1kit.evals.style import other_language_share, reflective_words, repetition
@@ -102,7 +103,8 @@ def collect(
         on_finished = rewards.scorer_of_finished(batch)
         completions = sample_completions(engine, batch, config.num_generations, params, on_finished)
         generated = time.monotonic()
-        groups = [_score(*pair, rewards, cap, config) for pair in zip(batch, completions, strict=True)]
+        with heartbeat(rewards.waiting_for):
+            groups = [_score(*pair, rewards, cap, config) for pair in zip(batch, completions, strict=True)]
         rollout.seconds_generating += generated - start
         rollout.seconds_grading += time.monotonic() - generated
         rollout.sampled += groups

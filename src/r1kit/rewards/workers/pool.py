@@ -62,7 +62,8 @@ def open_sandbox_for(problems: Iterable[Problem]) -> None:
         return
     say("opening the sandbox; the first time on a machine, this builds it")
     try:
-        tier = services.open_early()
+        with heartbeat("opening the sandbox"):
+            tier = services.open_early()
     except UserError as error:
         if programs:
             raise
