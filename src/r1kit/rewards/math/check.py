@@ -207,7 +207,8 @@ def _result(text: str, trusted: bool) -> str:
     An untrusted chain that contradicts itself, such as 5 = 6 or 5 ≈ 6, stays as it is.
     """
     if (structure := structure_of(text)).kind == "list":
-        return ",".join(_result(part, trusted) for part in structure.parts)
+        parts = [_result(part, trusted) for part in structure.parts]
+        return text if parts == structure.parts else ",".join(parts)
     sides, signs = split_top_level(text, RELATION)
     while len(signs) > 1 and signs[-1] == "≈":
         if not trusted and not rounds_to(sides[-2], sides[-1]):
