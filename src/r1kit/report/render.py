@@ -19,6 +19,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from r1kit.console import heartbeat
 from r1kit.files import write_bytes
 from r1kit.report.collect import Run, collect
 from r1kit.report.excerpts import fit_questions, fit_rollouts, shared_questions, to_json
@@ -50,7 +51,8 @@ NO_COMPLETIONS = Completions({}, [], 0, 0, 0, 0)
 
 def write_report(run_dir: Path) -> Path:
     """Write RUN/report.html and return its path. UserError if `run_dir` is not a run directory."""
-    page = render(collect(run_dir), run_dir)
+    with heartbeat("writing the report"):
+        page = render(collect(run_dir), run_dir)
     path = RunDir(run_dir).report
     write_bytes(path, page.encode("utf-8", "replace"))
     return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ NO_JUDGE = (
     'the verifier \'judge\' needs an endpoint: set judge = { base_url = "https://HOST/v1", model = "NAME" } at the '
     "top of the recipe, or give --judge-url to `r1kit grade`"
 )
+
+OPENING = "opening the sandbox (the first time on a machine it is built, in about a minute)"
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class _ThreadSandboxes(threading.local):
 _settings = Settings()
 _local = _ThreadSandboxes()
 _opened_tier: str | None = None
+_seconds_opening = 0.0
 _judge: Client | None = None
 _judge_lock = threading.Lock()
 
@@ -66,9 +70,7 @@ def settings() -> Settings:
 def sandbox() -> Sandbox:
     """Return this thread's sandbox. UserError when no tier works on this machine."""
     if _local.sandbox is None or _local.sandbox[0] != os.getpid():  # a forked child needs its own
-        from r1kit.rewards.sandbox import open_sandbox
-
-        _local.sandbox = os.getpid(), open_sandbox(_settings.sandbox)
+        _local.sandbox = os.getpid(), _open(_settings.sandbox)
     return _local.sandbox[1]
 
 
@@ -81,10 +83,27 @@ def native_sandbox() -> Sandbox:
     if _settings.sandbox != "wasm" and sandbox().name != "wasm":
         return sandbox()
     if _local.native is None or _local.native[0] != os.getpid():
-        from r1kit.rewards.sandbox import NATIVE, open_sandbox
-
-        _local.native = os.getpid(), open_sandbox("auto", NATIVE)
+        _local.native = os.getpid(), _open("auto", native=True)
     return _local.native[1]
+
+
+def _open(tier: str, native: bool = False) -> Sandbox:
+    """Open a sandbox. The time does not count as grading."""
+    global _seconds_opening
+    from r1kit.rewards.sandbox import NATIVE, TIERS, open_sandbox
+
+    start = time.perf_counter()
+    now_doing(OPENING)
+    try:
+        return open_sandbox(tier, NATIVE if native else TIERS)
+    finally:
+        _seconds_opening += time.perf_counter() - start
+        now_doing("")
+
+
+def seconds_opening() -> float:
+    """Return the seconds that this process has spent on opening sandboxes."""
+    return _seconds_opening
 
 
 def open_early() -> str:
@@ -130,7 +149,10 @@ def on_activity(report: Callable[[str], None]) -> None:
 
 
 def now_doing(activity: str) -> None:
-    """Say what this process is about to do, such as "reward my_rewards:brevity", in case it hangs or dies there."""
+    """Say what this process is about to do, such as "reward my_rewards:brevity", in case it hangs or dies there.
+
+    Without text, it does again what the request asked for.
+    """
     _report_activity(activity)
 
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import httpx
 import tenacity
 
+from r1kit.console import heartbeat
 from r1kit.files import write_bytes
 from r1kit.rewards.judge.endpoint import Endpoint, EndpointError
 
@@ -72,7 +73,8 @@ class Client:
         if (cached := _read_cached(path)) is not None:
             self._count(cached=1)
             return cached
-        raw, answer = _run(self._request(body))
+        with heartbeat(f"waiting for {self.endpoint.model} at {self.endpoint.base_url}"):
+            raw, answer = _run(self._request(body))
         cost = answer.prompt_tokens * self.endpoint.prompt_price
         cost += answer.completion_tokens * self.endpoint.completion_price
         self._count(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens, cost=cost / 1e6)

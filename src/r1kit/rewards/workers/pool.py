@@ -113,8 +113,8 @@ class RewardPool:
         if self._settings.judge is None and _service_of(verifier) == "judge":
             raise UserError(f"problem {request.problem.id}: {services.NO_JUDGE}")
         self._stop_if_hopeless()
-        doing = f"verifier {verifier}" if ACCURACY in request.weights else "grading"
-        reply = self._pool.submit(asdict(request), label(request.problem), doing)
+        purpose = f"verifier {verifier}" if ACCURACY in request.weights else "grading"
+        reply = self._pool.submit(asdict(request), label(request.problem), purpose)
         reply.add_done_callback(self._note_outcome)
         return Ticket(verifier, reply)
 

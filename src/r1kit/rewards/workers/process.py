@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from r1kit.rewards import services
+
 STARTUP_TIMEOUT = 900.0  # seconds; workers run at low priority, so they start slowly on a busy machine
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
 
@@ -46,8 +48,8 @@ class Process:
 
         Args:
             request: The line.
-            timeout: Seconds; then TimeoutError.
-            on_activity: Called with what the process says that it is about to do.
+            timeout: Seconds, without those to open a sandbox; then TimeoutError.
+            on_activity: Called with what the process says that it is about to do; "" for what the request asks for.
 
         Raises:
             Died: The process ended.
@@ -59,7 +61,10 @@ class Process:
         except BrokenPipeError:
             raise self._death() from None
         while (line := self._read_line(deadline)).startswith(b"#"):
-            on_activity(json.loads(line[1:]))
+            activity = json.loads(line[1:])
+            on_activity(activity)
+            if activity in (services.OPENING, ""):  # opening a sandbox has its own limit; then the request's begins
+                deadline = time.monotonic() + (STARTUP_TIMEOUT if activity else timeout)
         return line
 
     def _read_line(self, deadline: float) -> bytes:

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from r1kit.console import duration, say
+from r1kit.rewards import services
 from r1kit.rewards.services import Settings
 from r1kit.rewards.workers.process import STARTUP_TIMEOUT, Died, Process
 
@@ -41,13 +42,24 @@ class _Task(Generic[Answer]):
 
     line: bytes
     subject: str  # what the request is about, such as a question
-    doing: str  # what its process does
+    purpose: str  # what its process does unless it says otherwise
     answer: Future[Answer] = field(default_factory=Future)
+    doing: str = ""  # what its process says that it does
     since: float = 0.0  # when its process received it; 0 while the process starts
 
     def __str__(self) -> str:
-        doing = self.doing if self.since else "starting a worker process"
-        return f"{doing}, {self.subject}" if self.subject else doing
+        return f"{self.activity}, {self.subject}" if self.subject else self.activity
+
+    @property
+    def activity(self) -> str:
+        """What is being done for the request."""
+        return (self.doing or self.purpose) if self.since else "starting a worker process"
+
+    def set_activity(self, activity: str) -> None:
+        """Note what the process says that it does; "" for the purpose of the request."""
+        self.doing = activity
+        if activity in (services.OPENING, ""):
+            self.since = time.monotonic()
 
 
 class Pool(Generic[Answer]):
@@ -81,15 +93,15 @@ class Pool(Generic[Answer]):
         for thread in self._threads:
             thread.start()
 
-    def submit(self, request: Any, subject: str = "", doing: str = "working") -> Future[Answer]:
+    def submit(self, request: Any, subject: str = "", purpose: str = "working") -> Future[Answer]:
         """Send one request. The future raises Lost when there is no answer.
 
         Args:
             request: A JSON value.
             subject: What the request is about, for messages.
-            doing: What the process does first, for messages; `services.now_doing` in the process replaces it.
+            purpose: What the process does first, for messages; `services.now_doing` in the process replaces it.
         """
-        task: _Task[Answer] = _Task(json.dumps(request).encode() + b"\n", subject, doing)
+        task: _Task[Answer] = _Task(json.dumps(request).encode() + b"\n", subject, purpose)
         if self._aborted:
             task.answer.set_exception(Lost("the worker processes were stopped"))
         else:
@@ -104,7 +116,7 @@ class Pool(Generic[Answer]):
         if not current:
             return f"no request in a process{waiting}"
         task = current[0]
-        if not task.since:
+        if not task.since or task.doing == services.OPENING:
             return f"{task}{waiting}"
         limit = f"after {duration(self._timeout)} it is killed and {self._when_lost}"
         return f"{task}: {duration(time.monotonic() - task.since)} so far, {limit}{waiting}"
@@ -158,15 +170,15 @@ class Pool(Generic[Answer]):
 
     def _answer(self, process: Process | None, task: _Task[Answer]) -> Process | None:
         """Answer one request; return the process if it still runs."""
-        lost, first_activity = Lost("the worker processes were stopped"), task.doing
+        lost = Lost("the worker processes were stopped")
         for trial in range(TRIES):
             if process is None and (process := self._start()) is None:
                 break
-            task.doing, task.since = first_activity, 0.0
+            task.doing, task.since = "", 0.0
             try:
                 process.wait_until_ready()
                 task.since = time.monotonic()
-                answer = process.ask(task.line, self._timeout, lambda activity: setattr(task, "doing", activity))
+                answer = process.ask(task.line, self._timeout, task.set_activity)
             except (Died, TimeoutError) as error:
                 lost = self._bury(process, task, error, is_last=trial == TRIES - 1)
                 process = None
@@ -194,7 +206,7 @@ class Pool(Generic[Answer]):
             fate = self._when_lost if is_last else "trying once more in a new process"
             fault = Lost(f"{task}: the worker process died on each of {TRIES} tries ({error})")
             event = f"worker process died ({error})"
-        key = f"{event} {task.doing} {fate}"
+        key = f"{event} {task.activity} {fate}"
         if key not in self._reported and not self._aborted:
             self._reported.add(key)
             say(f"warning: {event}: {task}; {fate}. Further cases are only counted")

@@ -25,8 +25,10 @@ GRACE_SECONDS = 5.0  # for the current request after the parent has ended
 
 def main(target: str, settings: str) -> None:
     """Answer requests with the function `target` until the parent closes the pipe."""
+    from r1kit import console
     from r1kit.rewards.services import Settings, configure, on_activity
 
+    console.HEARTBEAT_SECONDS = threading.TIMEOUT_MAX  # the parent reports what this process does
     requests, answers = _take_pipes()
 
     def write(line: str) -> None:
