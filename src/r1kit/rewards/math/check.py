@@ -48,6 +48,7 @@ from r1kit.rewards.math.value import (
 from r1kit.rewards.verdict import Ruling
 
 MAX_CHARACTERS = 2_000  # of an answer
+MAX_READABLE = 300  # of an answer that a reason may call readable
 MAX_DIGITS = 1_000  # in a row
 NO_ANSWER = Ruling("unparseable", "no answer found")
 
@@ -186,6 +187,8 @@ def _normalise(text: str) -> str:
 
 
 def _is_readable(text: str) -> bool:
+    if len(text) > MAX_READABLE:
+        return False
     parts = structure_of(named_value(_normalise(text))[1]).parts
     return all(exact_value(split_value(part)[0]) is not None for part in parts)
 

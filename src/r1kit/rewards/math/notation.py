@@ -34,62 +34,63 @@ def _rows_as_list(match: re.Match[str]) -> str:
     return ",".join(row.strip(" ,") for row in match[1].split(ROW) if row.strip())
 
 
+# A rule applies only to texts that contain its needle.
 _COMMANDS = [
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"\\\\", ROW),
-        (r"\\(?:text)?color\s*\{[^{}]*\}", ""),
-        (r"\\\|", "‖"),
-        (_WORDS + r"\{\s*(and|or)\s*\}", r" \1 "),
-        (_WORDS + r"\{\s*[和或]\s*\}", ","),
-        (_WORDS + rf"\{{\s*({'|'.join(FUNCTION_WORDS)})\s*\}}", r"\\\1 "),
-        (r"\\(?:mathrm|text)\s*\{([ei])\}", r" \1"),
-        (_WORDS + _INSIDE, rf"{TEXT}\1{TEXT}"),
-        (_VECTOR + r"\s*(?:\\times(?![a-z])|\*)\s*" + _VECTOR, r"\\cross{\1}{\2}"),
-        (r"\\(?:vec|overrightarrow)\s*\{\s*([A-Z])\s*([A-Z])\s*\}", r"\\vector{\1\2}"),
-        (r"\\overrightarrow(?![a-zA-Z])", r"\\vec"),
-        (r"\\dot\{(\d)\}(\d*)\\dot\{(\d)\}", r"\\overline{\1\2\3}"),
-        (_LETTERS + r"(?:\{([^{}]*)\}|([A-Za-z])(?![A-Za-z]))", r" \1\2"),
-        (r"\\begin\{(?:cases|aligned|gathered)\}([^&]*?)\\end\{(?:cases|aligned|gathered)\}", _rows_as_list),
-        (r"\\(?:left|right)\.", ""),
-        (r"\\not\s*=", "≠"),
-        (r"\\([A-Za-z]+)", _renamed),
-        (r"\\[()\[\]]", ""),
-        (r"\\\$", "¤"),
-        (r",\\!\s*", ","),
-        (r"\\[,;:! ]|\\[hv]space\*?\{[^{}]*\}", " "),
-        (r"\\([%<>])", r"\1"),
-        (r"\\\{\s*\\\}", r"\\emptyset"),
-        (r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}", r"\\frac{\1}{\2}"),
-        (r"\{([^{}]*)\\choose(?![a-zA-Z])([^{}]*)\}", r"\\binom{\1}{\2}"),
+    (needle, re.compile(pattern), replacement)
+    for needle, pattern, replacement in (
+        ("\\\\", r"\\\\", ROW),
+        ("color", r"\\(?:text)?color\s*\{[^{}]*\}", ""),
+        ("\\|", r"\\\|", "‖"),
+        ("{", _WORDS + r"\{\s*(and|or)\s*\}", r" \1 "),
+        ("{", _WORDS + r"\{\s*[和或]\s*\}", ","),
+        ("{", _WORDS + rf"\{{\s*({'|'.join(FUNCTION_WORDS)})\s*\}}", r"\\\1 "),
+        ("{", r"\\(?:mathrm|text)\s*\{([ei])\}", r" \1"),
+        ("{", _WORDS + _INSIDE, rf"{TEXT}\1{TEXT}"),
+        ("\\times", _VECTOR + r"\s*(?:\\times(?![a-z])|\*)\s*" + _VECTOR, r"\\cross{\1}{\2}"),
+        ("{", r"\\(?:vec|overrightarrow)\s*\{\s*([A-Z])\s*([A-Z])\s*\}", r"\\vector{\1\2}"),
+        ("\\overrightarrow", r"\\overrightarrow(?![a-zA-Z])", r"\\vec"),
+        ("\\dot", r"\\dot\{(\d)\}(\d*)\\dot\{(\d)\}", r"\\overline{\1\2\3}"),
+        ("", _LETTERS + r"(?:\{([^{}]*)\}|([A-Za-z])(?![A-Za-z]))", r" \1\2"),
+        ("\\begin", r"\\begin\{(?:cases|aligned|gathered)\}([^&]*?)\\end\{(?:cases|aligned|gathered)\}", _rows_as_list),
+        ("t.", r"\\(?:left|right)\.", ""),
+        ("\\not", r"\\not\s*=", "≠"),
+        ("", r"\\([A-Za-z]+)", _renamed),
+        ("", r"\\[()\[\]]", ""),
+        ("$", r"\\\$", "¤"),
+        ("\\!", r",\\!\s*", ","),
+        ("", r"\\[,;:! ]|\\[hv]space\*?\{[^{}]*\}", " "),
+        ("", r"\\([%<>])", r"\1"),
+        ("\\}", r"\\\{\s*\\\}", r"\\emptyset"),
+        ("\\over", r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}", r"\\frac{\1}{\2}"),
+        ("\\choose", r"\{([^{}]*)\\choose(?![a-zA-Z])([^{}]*)\}", r"\\binom{\1}{\2}"),
     )
 ]
 _SIGNS = [
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"\$", ""),
-        (r"^(-?\d+\.\d*)\((\d{1,9})\)$", r"\1\\overline{\2}"),  # 0.1(6)
-        (r"(?<!\d)(\d+\.\d*?)(\d{2,6})\2+ ?\.\.\.", r"\1\\overline{\2}"),  # 0.4545...
-        (r"(?<=\d)\s*\{\s*,\s*\}\s*(?=\d)", ","),
-        (r"\{,\}", ","),
-        (r"(?<=[A-Za-z}])\s+_\s*", "_"),
-        (r"(?:\{\})?[_^]\{?(\w+)\}?C_\{?(\w+)\}?", r"\\binom{\1}{\2}"),
-        (r"\^\s*\{?\s*([°'])\s*\}?", r"\1"),
-        (rf"°\s*{TEXT}?\s*([CF]){TEXT}?(?![a-z])", r"°\1"),
-        (r"<=", "≤"),
-        (r">=|=>", "≥"),
-        (r"!=", "≠"),
-        (r" ?\bpercent\b", "%"),
-        (r"(?<=[)\]}]) ?U ?(?=[(\[{])", "∪"),
-        (r"([A-Za-z])\^(\w|\{[^{}]*\})_(\w|\{[^{}]*\})", r"\1_\3^\2"),
-        (r"([\^_])\{(\w)\}(?!\w)", r"\1\2"),
-        (r"[\s~]+", " "),
-        (r"(?<=\d) (?=\d{3}(?![\d/]))(?<![./]\d )", ""),  # 12 345 678
-        (r"(?<=\d)_(?=\d{3})", ""),
-        (r"(?<=[\w)])\*\*(?=[\w(])", "^"),
-        (r"(?<=\d) (?=[十百千万亿])", ""),
-        (r"(?<=\d) ?[xX] ?(?=10\^)", "*"),  # 3 x 10^5
-        (rf"(?<=\d) ?{TEXT}? ?([aApP])\.?[mM]\.?{TEXT}?$", lambda match: f"{match[1].lower()}m"),  # 8:15 a.m.
+    (needle, re.compile(pattern), replacement)
+    for needle, pattern, replacement in (
+        ("$", r"\$", ""),
+        ("(", r"^(-?\d+\.\d*)\((\d{1,9})\)$", r"\1\\overline{\2}"),  # 0.1(6)
+        ("...", r"(?<!\d)(\d+\.\d*?)(\d{2,6})\2+ ?\.\.\.", r"\1\\overline{\2}"),  # 0.4545...
+        ("{", r"(?<=\d)\s*\{\s*,\s*\}\s*(?=\d)", ","),
+        ("{,}", r"\{,\}", ","),
+        ("_", r"(?<=[A-Za-z}])\s+_\s*", "_"),
+        ("C", r"(?:\{\})?[_^]\{?(\w+)\}?C_\{?(\w+)\}?", r"\\binom{\1}{\2}"),
+        ("^", r"\^\s*\{?\s*([°'])\s*\}?", r"\1"),
+        ("°", rf"°\s*{TEXT}?\s*([CF]){TEXT}?(?![a-z])", r"°\1"),
+        ("<=", r"<=", "≤"),
+        (">", r">=|=>", "≥"),
+        ("!=", r"!=", "≠"),
+        ("percent", r" ?\bpercent\b", "%"),
+        ("U", r"(?<=[)\]}]) ?U ?(?=[(\[{])", "∪"),
+        ("^", r"([A-Za-z])\^(\w|\{[^{}]*\})_(\w|\{[^{}]*\})", r"\1_\3^\2"),
+        ("{", r"([\^_])\{(\w)\}(?!\w)", r"\1\2"),
+        ("", r"[\s~]+", " "),
+        (" ", r"(?<=\d) (?=\d{3}(?![\d/]))(?<![./]\d )", ""),  # 12 345 678
+        ("_", r"(?<=\d)_(?=\d{3})", ""),
+        ("**", r"(?<=[\w)])\*\*(?=[\w(])", "^"),
+        (" ", r"(?<=\d) (?=[十百千万亿])", ""),
+        ("10^", r"(?<=\d) ?[xX] ?(?=10\^)", "*"),  # 3 x 10^5
+        ("", rf"(?<=\d) ?{TEXT}? ?([aApP])\.?[mM]\.?{TEXT}?$", lambda match: f"{match[1].lower()}m"),  # 8:15 a.m.
     )
 ]
 _POWERS = [
@@ -120,8 +121,9 @@ def normalise(text: str) -> str:
         for pattern, replacement in _POWERS:
             text = pattern.sub(replacement, text)
         text = text.translate(_CHARACTERS)
-    for pattern, replacement in (_COMMANDS if "\\" in text else []) + _SIGNS:
-        text = pattern.sub(replacement, text)
+    for needle, pattern, replacement in (_COMMANDS if "\\" in text else []) + _SIGNS:
+        if needle in text:
+            text = pattern.sub(replacement, text)
     if not re.search(r"[(\[]|\\\{", text):  # but (1,234) is a pair
         text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
     recurring = "..." if re.search(r"\d\.\.\. *$", text) else ""  # keep the dots of 0.333...

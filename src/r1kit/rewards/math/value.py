@@ -20,6 +20,7 @@ from r1kit.rewards.math.parser import parse
 from r1kit.rewards.math.sympy_client import proved_equal
 from r1kit.rewards.math.units import ANGLE, RADIAN, Unit, split_unit
 
+MAX_COMPUTATION = 80  # characters
 LARGE = 1_000  # from this size on, a power such as 2^{10} is a result
 MIN_DIGITS = 4  # significant digits of a decimal that may match a value it is rounded from
 
@@ -116,8 +117,7 @@ def _same_quantity(gold: tuple[str, Unit | None], answer: tuple[str, Unit | None
 
 def is_unevaluated(gold: str, answer: str) -> bool:
     """Return whether an answer has the value of a rational gold answer, but is a computation such as 2+3."""
-    wanted = rational_value(gold)
-    if wanted is None or is_evaluated(answer):
+    if len(answer) > MAX_COMPUTATION or (wanted := rational_value(gold)) is None or is_evaluated(answer):
         return False
     given = real_value(answer)
     return given is not None and abs(given - float(wanted)) <= 1e-9 * max(1.0, abs(given))
