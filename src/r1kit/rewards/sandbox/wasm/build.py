@@ -12,11 +12,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from importlib import metadata, util
 from pathlib import Path
 
 import r1kit
+from r1kit.console import duration, heartbeat, say
 from r1kit.errors import UserError
 
 ROOT = Path(r1kit.__file__).parents[1]
@@ -25,6 +27,7 @@ GUESTS = {  # file of the compiled component: (main module, libraries that it bu
     "sympy.cwasm": ("r1kit.rewards.sandbox.guest.component_sympy", ("sympy", "mpmath")),
 }
 BUILD_SECONDS = 3600.0  # for componentize-py, which takes about 15 s on an idle machine
+USUAL_SECONDS = 60.0  # for all components
 WIT = Path(__file__).parents[1] / "guest" / "world.wit"
 ENGINE = Path(__file__).parent / "engine.py"
 TOOLS = ("componentize-py", "wasmtime")
@@ -70,8 +73,15 @@ def _build(target: Path, sources: dict[str, dict[str, str]]) -> None:
 
     for abandoned in target.parent.glob(".build-*"):  # a builder that was killed left it; this process holds the lock
         shutil.rmtree(abandoned)
-    print("building the sandbox, once: about a minute ...", file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as name:
+    say("building the sandbox, once on this machine: about a minute ...")
+    done, start = 0, time.monotonic()  # components of GUESTS
+    end = start + USUAL_SECONDS  # expected
+
+    def state() -> str:
+        left = duration(max(1.0, end - time.monotonic()))
+        return f"building the sandbox: {done} of {len(GUESTS)} components done, about {left} left"
+
+    with heartbeat(state), tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as name:
         output, digests = Path(name) / "output", {}
         output.mkdir(mode=0o700)
         for file, (module, libraries) in GUESTS.items():
@@ -81,6 +91,8 @@ def _build(target: Path, sources: dict[str, dict[str, str]]) -> None:
             code = bytes(component.Component.from_file(new_engine(), wasm).serialize())
             digests[file] = hashlib.sha256(code).hexdigest()
             _write(output / file, code)
+            done += 1
+            end = start + (time.monotonic() - start) / done * len(GUESTS) * 1.1  # the last component is the largest
         _write(output / "sha256.json", json.dumps(digests).encode())
         output.rename(target)
     for old in sorted(target.parent.glob("[0-9a-f]*/"), key=os.path.getmtime)[:-KEPT]:
