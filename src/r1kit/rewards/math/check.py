@@ -54,13 +54,16 @@ NO_ANSWER = Ruling("unparseable", "no answer found")
 
 _NESTED_BOX = re.compile(r"\\(?:boxed|fbox) ?\{([^{}]*)\}")
 _LEAD = re.compile(
-    rf"{TEXT}?(?:(?:(?:the )?(?:final )?answer(?: is)?|答案(?:是|为)?) ?:?|(?:about|approximately|exactly|precisely|just"
-    r"|a total of|in total|altogether|we (?:get|have)|thus|hence|so|therefore)(?![a-z])|约|大约|共|一共)"
+    rf"{TEXT}?(?:(?:(?:the )?(?:final )?answer(?: is)?|答案(?:是|为)?) ?:?|(?:about|approximately|exactly|precisely"
+    r"|just|a total of|in total|altogether|we (?:get|have)|thus|hence|so|therefore)(?![a-z])|约|大约|共|一共)"
     rf"[ ,:]*{TEXT}? ?|≈|\\(?:Rightarrow|to)(?![a-z]) ?",
     re.IGNORECASE,
 )
-_MINUS = re.compile(rf"{TEXT}?(?:minus|negative) ?{TEXT}? ?(?=[\d\\(.]|(?:zero|one|two|three|four|five|six|seven|eight|nine|ten"
-    r"|eleven|twelve|thir|twenty|fif|hundred))", re.IGNORECASE)
+_MINUS = re.compile(
+    rf"{TEXT}?(?:minus|negative) ?{TEXT}? ?(?=[\d\\(.]|(?:zero|one|two|three|four|five|six|seven|eight|nine|ten"
+    r"|eleven|twelve|thir|twenty|fif|hundred))",
+    re.IGNORECASE,
+)
 _QUOTE = re.compile("['\"]")
 
 
@@ -70,7 +73,12 @@ def check(gold: str, answer: str) -> Ruling:
         return over_limit
     try:
         wanted, given = _normalise_gold(gold), _normalise(answer)
-        if wanted == given or _same_result(wanted, given) or _same_in_other_form(wanted, given) or _same_parts(gold, answer):
+        if (
+            wanted == given
+            or _same_result(wanted, given)
+            or _same_in_other_form(wanted, given)
+            or _same_parts(gold, answer)
+        ):
             return Ruling("right", "right")
     except Undecided as reason:
         return reason.ruling

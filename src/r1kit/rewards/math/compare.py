@@ -42,9 +42,8 @@ def same_answer(gold: str, answer: str) -> bool:
         return Fraction(gold) == Fraction(answer)
     if _same_label(gold, answer) or _same_comma_decimal(gold, answer):
         return True
-    if _INEQUALITY.search(gold) and _INEQUALITY.search(answer) and _connective(gold) + _connective(answer) == 0:
-        if _connective(gold):
-            return False
+    if _INEQUALITY.search(gold) and _INEQUALITY.search(answer) and _connective(gold) * _connective(answer) == -1:
+        return False
     gold, answer = _drop_modulus(simplify_condition(gold), simplify_condition(answer))
     name, value = named_value(chain_to_interval(gold))
     answer_name, answer_value = named_value(chain_to_interval(answer))

@@ -6,6 +6,7 @@ inside the sandbox, which is why this module imports so little.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import prod
@@ -61,3 +62,22 @@ def product(factors: Sequence[Formula]) -> Formula:
     if len(numbers) > 1:
         factors = [Fraction(prod(numbers)), *(factor for factor in factors if not isinstance(factor, Fraction))]
     return factors[0] if len(factors) == 1 else Apply("*", tuple(factors))
+
+
+def sorted_terms(subscript: str) -> str:
+    """Return a subscript with its terms in order: i+j and j+i are equal."""
+    if "+" not in subscript and subscript.count("-") < 2:
+        return subscript
+    terms = re.findall(r"[+-]?[^+-]+", subscript)
+    return "".join(sorted(term if term[0] in "+-" else f"+{term}" for term in terms))
+
+
+def renamed(formula: Formula, old: str, new: str) -> Formula:
+    """Return the formula with one symbol renamed, also in subscripts."""
+    if isinstance(formula, Apply):
+        return Apply(formula.head, tuple(renamed(arg, old, new) for arg in formula.args))
+    if not isinstance(formula, str):
+        return formula
+    name, _, subscript = formula.partition("_")
+    changed = re.sub(rf"(?<![A-Za-z]){old}(?![A-Za-z])", new, subscript)
+    return (new if name == old else name) + ("_" + sorted_terms(changed) if subscript else "")

@@ -26,7 +26,11 @@ _COMPLEX: dict[str, Callable[..., complex]] = {
 }
 _COMPLEX |= {f"arc{name}": getattr(cmath, f"a{name}") for name in ("sin", "cos", "tan")}
 _COMPLEX |= {"cot": lambda x: 1 / cmath.tan(x), "sec": lambda x: 1 / cmath.cos(x), "csc": lambda x: 1 / cmath.sin(x)}
-_COMPLEX |= {"coth": lambda x: 1 / cmath.tanh(x), "arccot": lambda x: cmath.atan(1 / x), "abs": lambda x: complex(abs(x))}
+_COMPLEX |= {
+    "coth": lambda x: 1 / cmath.tanh(x),
+    "arccot": lambda x: cmath.atan(1 / x),
+    "abs": lambda x: complex(abs(x)),
+}
 _REAL: dict[str, Callable[..., float]] = {"floor": math.floor, "ceil": math.ceil, "max": max, "min": min}
 _REAL |= {"erf": math.erf, "Gamma": math.gamma}
 
@@ -83,9 +87,7 @@ def free_symbols(formula: Formula) -> set[str]:
 class _Evaluator:
     """Evaluates formulas at one point and records the largest intermediate value."""
 
-    def __init__(
-        self, index: int, signed: bool, integers: Collection[str] = (), constants_only: bool = False
-    ) -> None:
+    def __init__(self, index: int, signed: bool, integers: Collection[str] = (), constants_only: bool = False) -> None:
         self.index, self.signed, self.integers, self.constants_only = index, signed, integers, constants_only
         self.indices: dict[str, float] = {}  # of the sums that are being evaluated
         self.largest = 0.0
@@ -143,9 +145,9 @@ class _Evaluator:
 
 
 def _power(base: complex, exponent: complex, formula: Formula) -> complex:
-    if isinstance(formula, Fraction) and formula.denominator % 2 and formula.denominator > 1:
-        if base.imag == 0 and base.real < 0:  # x^{2/3} is the square of the real cube root
-            return _root(base, complex(formula.denominator)) ** formula.numerator
+    is_negative = base.imag == 0 and base.real < 0
+    if is_negative and isinstance(formula, Fraction) and formula.denominator % 2 and formula.denominator > 1:
+        return _root(base, complex(formula.denominator)) ** formula.numerator  # of the real cube root
     return base**exponent
 
 

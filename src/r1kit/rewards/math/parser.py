@@ -16,6 +16,8 @@ from r1kit.rewards.math.formula import (
     negative,
     power,
     product,
+    renamed,
+    sorted_terms,
     subterms,
 )
 
@@ -26,10 +28,18 @@ FUNCTIONS = (
     *("arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "coth", "sin", "cos", "tan", "cot", "sec", "csc"),
     *("arccot", "exp", "log", "ln", "lg", "gcd", "lcm", "max", "min", "abs", "floor", "ceil", "erf", "cis"),
 )
-FUNCTION_LETTERS = frozenset("fghFGHO") | {"Gamma", "zeta", "Re", "Im", "arg", "sgn"}  # f(0) is a call, x(x+1) a product
+FUNCTION_LETTERS = frozenset("fghFGHO") | {
+    "Gamma",
+    "zeta",
+    "Re",
+    "Im",
+    "arg",
+    "sgn",
+}  # f(0) is a call, x(x+1) a product
 SYMBOLS = frozenset(
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi pi rho sigma tau "
-    "Re Im arg sgn nabla partial upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell hbar infty".split()
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau "
+    "Re Im arg sgn nabla partial upsilon phi chi psi omega "
+    "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell hbar infty".split()
 )
 
 # Inside a formula, 2e+1 contains Euler's number; a complete text 2e+1 is a decimal (`value` also tries the other).
@@ -82,25 +92,6 @@ def _recurring_decimal(match: re.Match[str]) -> Fraction:
     whole, start, period = match[first], match[first + 1], match[first + 2] + (match[4] or "")
     tail: Fraction = Fraction(int(period), 10 ** len(period) - 1) / 10 ** len(start)
     return Fraction(f"{whole or 0}.{start}0") + tail
-
-
-def _sorted_terms(subscript: str) -> str:
-    """Return a subscript with its terms in order: i+j and j+i are equal."""
-    if "+" not in subscript and subscript.count("-") < 2:
-        return subscript
-    terms = re.findall(r"[+-]?[^+-]+", subscript)
-    return "".join(sorted(term if term[0] in "+-" else f"+{term}" for term in terms))
-
-
-def _rename(formula: Formula, old: str, new: str) -> Formula:
-    """Return the formula with one symbol renamed, also in subscripts."""
-    if isinstance(formula, Apply):
-        return Apply(formula.head, tuple(_rename(arg, old, new) for arg in formula.args))
-    if not isinstance(formula, str):
-        return formula
-    name, _, subscript = formula.partition("_")
-    renamed = re.sub(rf"(?<![A-Za-z]){old}(?![A-Za-z])", new, subscript)
-    return (new if name == old else name) + ("_" + _sorted_terms(renamed) if subscript else "")
 
 
 class _Parser:
@@ -281,11 +272,13 @@ class _Parser:
         self.take(" ")
         body = self.product()
         depth = sum(term in ("sum", "prod") for term in subterms(body))
-        return Apply(name, (_rename(body, limits[1], f"#{depth}"), first, last))
+        return Apply(name, (renamed(body, limits[1], f"#{depth}"), first, last))
 
     def decorated(self, name: str) -> Formula:
         r"""Parse \overline{AB} (a segment, or a conjugate), \vector{AB} or \cross{a}{b} as one symbol."""
-        letters = [match[1] for match in (self.match(_LETTERS), self.match(_LETTERS) if name == "cross" else None) if match]
+        letters = [
+            match[1] for match in (self.match(_LETTERS), self.match(_LETTERS) if name == "cross" else None) if match
+        ]
         if len(letters) != 1 + (name == "cross"):
             raise Unreadable(name)
         if name == "overline" and not re.fullmatch("[A-Z]{2}", letters[0]):
@@ -297,7 +290,8 @@ class _Parser:
     def symbol(self, name: str) -> Formula:
         if name == "C" and (pair := _COMBINATIONS.match(self.text, self.at)):
             upper, lower = (parse(part.strip("{}")) for part in pair.groups())
-            if isinstance(upper, str) or (isinstance(lower, Fraction) and 2 < upper >= lower):
+            chosen = isinstance(upper, Fraction) and isinstance(lower, Fraction) and upper > 2 and upper >= lower
+            if isinstance(upper, str) or chosen:
                 self.at = pair.end()
                 return Apply("choose", (upper, lower))
         if name == "C" and self.peek() == "(" and (arguments := self.pair()):
@@ -305,7 +299,7 @@ class _Parser:
         while self.take("'"):
             name += "'"
         if subscript := self.match(_SUBSCRIPT):
-            name += "_" + _sorted_terms(re.sub(r"[\\\s]", "", subscript[1] or subscript[2]))
+            name += "_" + sorted_terms(re.sub(r"[\\\s]", "", subscript[1] or subscript[2]))
         if name.rstrip("'").split("_")[0] in FUNCTION_LETTERS and self.peek() == "(" and (arguments := self.group()):
             return Apply(name, arguments)
         return name

@@ -11,6 +11,7 @@ from r1kit.rewards.extract import find_answers
 from r1kit.rewards.math.forms.expressions import Span, denied, expressions, is_bounded, is_denial, same_sentence
 
 SEARCHED = 4_000  # characters at the end of a text
+MAX_SENTENCE = 200  # characters of a sentence that states an answer in words
 _BROKEN_BOX = re.compile(r"(?<![A-Za-z])\\?[A-Za-z]{0,20}boxed\s*\{")
 _FORMULA = re.compile(
     r"(?<!\\)\$\$(.+?)(?<!\\)\$\$|(?<![\\$])\$([^$]*?(?:\\\$[^$]*?)*)(?<!\\)\$(?!\d)|\\\((.+?)\\\)|\\\[(.+?)\\\]",
@@ -44,16 +45,20 @@ def candidate_answers(text: str, choice: bool, words: bool = False) -> list[str]
     place = _COMPUTED.sub("", (stated[-1] if stated else text)[-SEARCHED:]).translate(_MINUS)
     value = _letter(place, first=bool(stated)) if choice else _last_value(place)
     value = _SQUARED_UNIT.sub(" ", value) if value else value
-    return [*stated[-1:], *([value] if value else []), *(_complement(place) if (words or not value) and not stated else [])]
+    return [
+        *stated[-1:],
+        *([value] if value else []),
+        *(_complement(place) if (words or not value) and not stated else []),
+    ]
 
 
 def _complement(place: str) -> list[str]:
     """Return the complement of the last sentence, such as "Tuesday" in "It will be a Tuesday."; [] if it denies it."""
     sentence = _SENTENCE.split(place.strip().rstrip(".!。 *"))[-1]
-    match = _VERB.search(sentence)
+    match = _VERB.match(sentence[-MAX_SENTENCE:])
     if not match or is_denial(sentence):
         return []
-    complement = re.sub(r"^(?:an?|the) ", "", sentence[match.end() :].strip(" *"), flags=re.IGNORECASE)
+    complement = re.sub(r"^(?:an?|the) ", "", sentence[-MAX_SENTENCE:][match.end() :].strip(" *"), flags=re.IGNORECASE)
     return [] if re.search(r"\d", complement) else [complement]
 
 

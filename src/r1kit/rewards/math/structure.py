@@ -9,7 +9,10 @@ from typing import NamedTuple
 from r1kit.rewards.math.notation import ROW, TEXT
 
 _SEPARATOR = re.compile(r"[,;和或]|\\lor(?![a-z])|(?<![A-Za-z])(?:and|or)(?![a-z])")
-CONJUNCTION, DISJUNCTION = re.compile(r"(?<![A-Za-z])and(?![a-z])"), re.compile(r"\\lor(?![a-z])|(?<![A-Za-z])or(?![a-z])|或")
+CONJUNCTION, DISJUNCTION = (
+    re.compile(r"(?<![A-Za-z])and(?![a-z])"),
+    re.compile(r"\\lor(?![a-z])|(?<![A-Za-z])or(?![a-z])|或"),
+)
 _UNION = re.compile("∪")
 RELATION = re.compile("[=<>≤≥≠∈≈]")
 FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}

@@ -64,7 +64,11 @@ def same_value(gold: str, answer: str) -> bool:
     quantities = split_value(gold), split_value(answer)
     if _same_quantity(*quantities):
         return True
-    if gold.strip(TEXT)[-1:].isalpha() and answer.strip(TEXT)[-1:].isalpha() and not (quantities[0][1] and quantities[1][1]):
+    if (
+        gold.strip(TEXT)[-1:].isalpha()
+        and answer.strip(TEXT)[-1:].isalpha()
+        and not (quantities[0][1] and quantities[1][1])
+    ):
         glued = split_value(gold, glued=True), split_value(answer, glued=True)
         if glued[0][1] and glued[1][1] and _same_quantity(*glued):
             return True

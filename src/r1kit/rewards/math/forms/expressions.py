@@ -39,8 +39,8 @@ _BOUND = re.compile(
     re.IGNORECASE,
 )
 _BOUNDARY = re.compile(
-    r"[.;:!?。；！？，]\s*|,\s|\n|\b(?:(?<!anything )but|because|since|which|so|therefore|thus|hence|then|it['’]s|it is|instead|take"
-    r"|choose|pick|is actually|而是)\b",
+    r"[.;:!?。；！？，]\s*|,\s|\n|\b(?:(?<!anything )but|because|since|which|so|therefore|thus|hence|then|it['’]s|it is"
+    r"|instead|take|choose|pick|is actually|而是)\b",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。！？\n]")

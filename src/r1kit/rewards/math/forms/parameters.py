@@ -7,22 +7,23 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
+from r1kit.rewards.math.formula import Unreadable
 from r1kit.rewards.math.notation import TEXT
 from r1kit.rewards.math.numeric import free_symbols
 from r1kit.rewards.math.parser import parse
-from r1kit.rewards.math.formula import Unreadable
 
 _DOMAINS = {
     "integer": r"∈ ?Z|(?:is |are )?(?:an |any |arbitrary |some )?integers?|为整数|整数",
-    "natural": r"∈ ?(?:N|Z)(?:[_^]?\{?[*+]\}?|_\{?[>≥][01]\}?)?|(?:is |are )?(?:a |any )?(?:positive|natural) (?:integers?|numbers?)"
-    r"|[≥] ?1|> ?0|=1,2,(?:3,)?\.\.\.|为正整数",
+    "natural": r"∈ ?(?:N|Z)(?:[_^]?\{?[*+]\}?|_\{?[>≥][01]\}?)?"
+    r"|(?:is |are )?(?:a |any )?(?:positive|natural) (?:integers?|numbers?)|[≥] ?1|> ?0|=1,2,(?:3,)?\.\.\.|为正整数",
     "nonnegative": r"∈ ?N_\{?0\}?|(?:is |are )?(?:a |any )?non-?negative integers?|≥ ?0|=0,1,(?:2,)?\.\.\.",
     "signed": r"=0,\\pm ?1,(?:\\pm ?2,)?\.\.\.",
-    "real": r"∈ ?R|(?:is |are )?(?:a |any )?real(?: numbers?)?|(?:is |are )(?:an? )?(?:arbitrary )?(?:real )?(?:constants?|reals?)",
+    "real": r"∈ ?R|(?:is |are )?(?:a |any )?real(?: numbers?)?"
+    r"|(?:is |are )(?:an? )?(?:arbitrary )?(?:real )?(?:constants?|reals?)",
 }
 _LINK = r"(?:for|where|with|when|as|and|\\forall|for (?:all|any|every|each|some)|其中|for some (?:real )?constant)"
 _QUALIFIER = re.compile(
-    rf"[ ,;]*\(?(?:{_LINK} ?)*(?P<noun>constant |integers? |(?:positive )?integers? |real(?: number)? |all |any |every )?"
+    rf"[ ,;]*\(?(?:{_LINK} ?)*(?P<noun>constant |integers? |positive integers? |real(?: number)? |all |any |every )?"
     rf"(?P<name>[A-Za-z](?:_\w)?|\\lambda|\\alpha|\\theta)(?P<domain> ?(?:{'|'.join(_DOMAINS.values())})?)\)?$"
 )
 _REMARK = re.compile(
@@ -53,7 +54,7 @@ def split_qualifier(text: str) -> Qualified:
         noun, domain = (match["noun"] or "").strip(), match["domain"].strip()
         if not formula or (not domain and not noun):
             continue
-        if match["name"] not in re.sub(r"\\[a-zA-Z]+", lambda c: c[0] if c[0] == match["name"] else " ", formula):
+        if match["name"] not in (formula if match["name"][0] == "\\" else re.sub(r"\\[a-zA-Z]+", " ", formula)):
             continue
         kind = next((kind for kind, pattern in _DOMAINS.items() if re.fullmatch(pattern, domain)), "")
         kind = kind or {"constant": "real", "integer": "integer", "integers": "integer"}.get(noun, "real")
@@ -68,13 +69,17 @@ def compatible(gold: Qualified, answer: Qualified) -> bool:
 
 
 def rename_candidates(gold: Qualified, answer: Qualified) -> list[str]:
-    """Return the answer's formula with its integer parameter written as in the gold answer: renamed, shifted, negated."""
+    """Return the answer's formula with its integer parameter renamed, shifted and negated to the gold answer's."""
     names = _parameters(gold), _parameters(answer)
     if len(names[0]) != 1 or len(names[1]) != 1:
         return []
     (name,), (other,) = names
     if "integer" in (gold.domain, answer.domain):
-        values = [name, *(f"({name}{shift:+d})" for shift in (1, -1, 2, -2)), *(f"({shift}-{name})" for shift in (0, 1, -1))]
+        values = [
+            name,
+            *(f"({name}{shift:+d})" for shift in (1, -1, 2, -2)),
+            *(f"({shift}-{name})" for shift in (0, 1, -1)),
+        ]
     else:
         values = [name] if name != other else []
     return [_substitute(answer.formula, other, value) for value in values]
@@ -118,7 +123,11 @@ def _residue(text: str) -> tuple[str, int, int] | None:
     if match := _MODULUS.fullmatch(plain):
         left = _LEFT.fullmatch(match[1])
         name, residue = (left[1], left[2]) if left else ("", match[1])
-        return (name, int(residue) % int(match[2]), int(match[2])) if re.fullmatch(r"-?\d{1,9}", residue) and int(match[2]) else None
+        return (
+            (name, int(residue) % int(match[2]), int(match[2]))
+            if re.fullmatch(r"-?\d{1,9}", residue) and int(match[2])
+            else None
+        )
     return None
 
 

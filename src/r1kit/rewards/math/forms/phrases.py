@@ -14,7 +14,7 @@ _NO_SOLUTION = re.compile(
 )
 _INFINITE = re.compile(
     r"(?:there (?:is|are) |(?:it |the (?:equation|system) )?has )?(?:infinitely many|an infinite number of|infinite)"
-    r"(?: (?:many )?(?:real )?(?:solutions?|answers?))?|无穷多(?:个)?(?:组)?解?|无数(?:个|组)?解?|有无穷多(?:个|组)?解?|infinitely many"
+    r"(?: (?:many )?(?:real )?(?:solutions?|answers?))?|无穷多(?:个)?(?:组)?解?|无数(?:个|组)?解?|有无穷多(?:个|组)?解?"
 )
 _MISSING = re.compile(
     r"(?:the )?(?:limit |it |value )?(?:does not|doesn'?t|do not|did not) exist|d\.?n\.?e|(?:极限)?不存在|nonexistent"
@@ -32,10 +32,15 @@ _SIGNS = {"positive": "(0,\\infty)", "negative": "(-\\infty,0)"}
 _SIGNS |= {"nonnegative": "[0,\\infty)", "nonpositive": "(-\\infty,0]"}
 _SET_WORDS = re.compile(r"(?:the )?(?:set of )?(?:all )?(?:(non)?-?(positive|negative) )real(?:s| numbers?)")
 _NONZERO = re.compile(r"(?:the )?(?:set of )?(?:all )?non-?zero real(?:s| numbers?)")
-_MARKED = re.compile(r"R(?:\^(\*)|[_^]\{?([+-])\}?|_\{?([<>≤≥≠])=?0\}?|\^\{?\*\}?_\{?([+-])\}?|_\{?([+-])\}?\^\{?\*\}?)")
+_MARKED = re.compile(
+    r"R(?:\^(\*)|[_^]\{?([+-])\}?|_\{?([<>≤≥≠])=?0\}?|\^\{?\*\}?_\{?([+-])\}?|_\{?([+-])\}?\^\{?\*\}?)"
+)
 _MARKS = {"+": "(0,\\infty)", "-": "(-\\infty,0)", ">": "(0,\\infty)", "<": "(-\\infty,0)", "≥": "[0,\\infty)"}
 _MARKS |= {"≤": "(-\\infty,0]", "≠": r"(-\infty,0)∪(0,\infty)", "*": r"(-\infty,0)∪(0,\infty)"}
-_INTEGERS = re.compile(r"(?:the )?(?:set of )?(?:all )?(?:(positive|negative|nonnegative|non-negative) )?(integers?|natural numbers?|rational numbers?|rationals|complex numbers?)")
+_INTEGERS = re.compile(
+    r"(?:the )?(?:set of )?(?:all )?(?:(positive|negative|nonnegative|non-negative) )?"
+    r"(integers?|natural numbers?|rational numbers?|rationals|complex numbers?)"
+)
 
 
 def phrase_of(text: str) -> str | None:

@@ -23,7 +23,10 @@ from r1kit.rewards.math.value import exact_value, is_evaluated, rational_value, 
 
 MAX_PIECES = 24
 _INFINITY = float("inf")
-_OR, _AND = re.compile(r"∪|\\lor(?![a-z])|(?<![A-Za-z])or(?![a-z])|或"), re.compile(r"\\cap(?![a-z])|(?<![A-Za-z])and(?![a-z])")
+_OR, _AND = (
+    re.compile(r"∪|\\lor(?![a-z])|(?<![A-Za-z])or(?![a-z])|或"),
+    re.compile(r"\\cap(?![a-z])|(?<![A-Za-z])and(?![a-z])"),
+)
 _COMMA = re.compile(r"[,;]")
 _WITHOUT = re.compile(r"\\setminus(?![a-z]) ?|\\backslash ?")
 _NAME = re.compile(r"[a-zA-Z]|\\[a-z]+")
@@ -70,15 +73,21 @@ def same_region(gold: str, answer: str) -> bool:
     if len(names) > 1:
         return False
     wanted, given = region(gold), region(answer)
-    if wanted is None and given and "∪" in answer and all(piece.low == piece.high for piece in given):  # {1}∪{2} is the list 1, 2
+    if (
+        wanted is None and given and "∪" in answer and all(piece.low == piece.high for piece in given)
+    ):  # {1}∪{2} is the list 1, 2
         wanted = region(f"\\{{{gold}\\}}")
-    return wanted is not None and given is not None and bool(wanted) and _close(wanted, given)
+    try:
+        return wanted is not None and given is not None and bool(wanted) and _close(wanted, given)
+    except OverflowError:  # an end too large for a float
+        return False
 
 
 def _close(a: Region, b: Region) -> bool:
     def same(x: Number, y: Number) -> bool:
         exact = isinstance(x, Fraction) and isinstance(y, Fraction)
-        return x == y or (not exact and isfinite(x) and isfinite(y) and abs(x - y) <= 1e-11 * max(abs(x), abs(y)))
+        near = isfinite(x) and isfinite(y) and abs(float(x - y)) <= 1e-11 * max(abs(float(x)), abs(float(y)))
+        return x == y or (near and not exact)
 
     return len(a) == len(b) and all(
         same(p.low, q.low) and same(p.high, q.high) and (p[1], p[3]) == (q[1], q[3]) for p, q in zip(a, b, strict=True)
@@ -97,7 +106,7 @@ def region(text: str) -> Region | None:
     """Parse a text into disjoint intervals in order; None if it is no set with numeric ends."""
     try:
         pieces = _parse(text.strip(), 0)
-    except (Unreadable, RecursionError):
+    except (Unreadable, OverflowError):
         return None
     return None if pieces is None or len(pieces) > MAX_PIECES else _union(pieces)
 
@@ -129,7 +138,7 @@ def _combine(parts: list[str], combine: Callable[[Region, Region], Region], dept
 
 
 def _conditions(parts: list[str], depth: int) -> Region | None:
-    """Read "0 < x < 2, x ≠ 1": exclusions intersect, other conditions are alternatives unless that gives all numbers."""
+    """Read "0 < x < 2, x ≠ 1": exclusions intersect, other conditions unite unless that gives all numbers."""
     regions = [_parse(part, depth + 1) for part in parts]
     if any(one is None for one in regions):
         return None
@@ -187,7 +196,11 @@ def _inequality(left: str, sign: str, right: str) -> Region | None:
     if _NAME.fullmatch(left) and left not in (r"\pi", "e", "i"):
         scale, offset = Fraction(1), Fraction(0)
         below = [Piece(-_INFINITY, False, end, closed)]
-    elif (absolute := _ABSOLUTE.fullmatch(left)) and (linear := _linear(absolute[1])) and abs(end) < _INFINITY:
+    elif (
+        (absolute := _ABSOLUTE.fullmatch(left))
+        and (linear := _linear(absolute[1]))
+        and end not in (_INFINITY, -_INFINITY)
+    ):
         scale, offset = linear
         if end < 0 or (end == 0 and sign == "<"):
             return None
@@ -234,7 +247,9 @@ def _union(pieces: Region) -> Region:
     merged: Region = []
     for piece in sorted(pieces, key=lambda p: (p.low, not p.low_closed)):
         last = merged[-1] if merged else None
-        touches = last and (piece.low < last.high or (piece.low == last.high and (piece.low_closed or last.high_closed)))
+        touches = last and (
+            piece.low < last.high or (piece.low == last.high and (piece.low_closed or last.high_closed))
+        )
         if last and touches:
             high = max((last.high, last.high_closed), (piece.high, piece.high_closed))
             merged[-1] = Piece(last.low, last.low_closed, *high)
@@ -245,7 +260,8 @@ def _union(pieces: Region) -> Region:
 
 def _complement(pieces: Region) -> Region:
     result: Region = []
-    low, closed = -_INFINITY, False
+    low: Number = -_INFINITY
+    closed = False
     for piece in _union(pieces):
         if low < piece.low or (low == piece.low and closed and not piece.low_closed and low > -_INFINITY):
             result.append(Piece(low, closed, piece.low, not piece.low_closed))

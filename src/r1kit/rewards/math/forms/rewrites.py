@@ -1,7 +1,7 @@
 """Other forms of the same answer, tried after the general comparison has failed.
 
-`settled` decides some forms itself. `rewrites` yields lists of (gold, answer) pairs: if all pairs of one list are equal,
-the answers are.
+`settled` decides some forms itself. `rewrites` yields lists of (gold, answer) pairs: if all pairs of
+one list are equal, the answers are.
 """
 
 from __future__ import annotations
@@ -118,7 +118,11 @@ def _grouped(text: str) -> str:
     if len(names) != 1 or len(rows[0]) < 2:
         return text
     row = [name or "" for name in names.pop()]
-    return ",".join(f"({','.join(value for _, value in group)})" for group in rows) if all(row) and row == sorted(row) else text
+    return (
+        ",".join(f"({','.join(value for _, value in group)})" for group in rows)
+        if all(row) and row == sorted(row)
+        else text
+    )
 
 
 def _equations(gold: str, answer: str) -> Iterator[Pairs]:
@@ -142,7 +146,7 @@ def _without_ratio_names(gold: str, answer: str) -> tuple[str, str]:
 
 
 def _is_quantity(text: str, alone: bool) -> bool:
-    """Return whether a left-hand side names one quantity: a+b, |z|, \\sin x; not 2x or x^2, which ask for x.
+    r"""Return whether a left-hand side names one quantity: a+b, |z|, \sin x; not 2x or x^2, which ask for x.
 
     alone: Sums and products of several variables do not count, because the gold answer may be their equation.
     """
