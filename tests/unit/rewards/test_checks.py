@@ -101,4 +101,4 @@ def test_find_answers_is_fast_on_long_hostile_responses(unit):
     started = time.process_time()
     find_answers(text)
     find_answers("<think>r</think>" + text + "<answer>5</answer>")
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 8  # linear: 2 on an idle machine; quadratic: minutes

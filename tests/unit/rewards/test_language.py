@@ -107,4 +107,4 @@ def test_the_reward_measures_the_thinking_only():
 def test_hostile_texts_take_bounded_time(unit):
     started = time.process_time()
     consistency(unit * (300_000 // len(unit)), "en")
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 6

@@ -80,7 +80,7 @@ def test_hostile_answers_are_refused_in_bounded_time(bomb):
     check_prose("5", bomb * (100_000 // len(bomb)))
     canonical(bomb)
     check(bomb, bomb)
-    assert time.process_time() - started < 0.8  # seven calls on a busy machine
+    assert time.process_time() - started < 2.4  # seven calls: 0.5 on an idle machine
 
 
 PIECES = (
@@ -95,4 +95,4 @@ def test_any_text_gets_a_ruling_and_equals_itself(text):
     ruling = check(text, text)
     assert ruling.status == ("right" if text.strip() else "unparseable") or r"\boxed" in text
     assert isinstance(canonical(text), str) and check_prose("5", text)[0].status in get_args(Status)
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 3
