@@ -40,6 +40,8 @@ class Outcomes:
         error = reply.exception()
         failure = str(error) if error else reply.result().get("failure", "")
         with self._lock:
+            if self.hopeless:  # the rest was stopped
+                return False
             is_first = bool(failure) and not self._first_failure
             if is_first:
                 self._first_failure = failure
