@@ -39,7 +39,7 @@ _COMMANDS = [
     (needle, re.compile(pattern), replacement)
     for needle, pattern, replacement in (
         ("\\\\", r"\\\\", ROW),
-        ("color", r"\\(?:text)?color\s*\{[^{}]*\}", ""),
+        ("color", r"\\(?:(?:text)?color|colorbox)\s*\{[^{}]*\}", ""),
         ("\\|", r"\\\|", "‖"),
         ("{", _WORDS + r"\{\s*(and|or)\s*\}", r" \1 "),
         ("{", _WORDS + r"\{\s*[和或]\s*\}", ","),
@@ -73,6 +73,7 @@ _SIGNS = [
         ("...", r"(?<!\d)(\d+\.\d*?)(\d{2,6})\2+ ?\.\.\.", r"\1\\overline{\2}"),  # 0.4545...
         ("{", r"(?<=\d)\s*\{\s*,\s*\}\s*(?=\d)", ","),
         ("{,}", r"\{,\}", ","),
+        ("overline", r"\\overline ?([A-Za-z])(?![A-Za-z])", r"\\overline{\1}"),
         ("_", r"(?<=[A-Za-z}])\s+_\s*", "_"),
         ("C", r"(?:\{\})?[_^]\{?(\w+)\}?C_\{?(\w+)\}?", r"\\binom{\1}{\2}"),
         ("^", r"\^\s*\{?\s*([°'])\s*\}?", r"\1"),

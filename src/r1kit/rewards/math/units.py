@@ -92,6 +92,7 @@ _KNOWN = _known_units()
 _WORDS_SUFFIX = re.compile(
     rf"(?:{TEXT}[A-Za-z./'’° \u4e00-\u9fff^\d-]+{TEXT}"  # \text{{ any words}}
     r"|(?<=[\d}]) [A-Za-z][A-Za-z./' ]*"  # 5 apples
+    r"|(?<=\})[a-z]{4}[a-z ]*"
     r"|(?<=[\d}]) ?[\u4e00-\u9fff]{1,6})$"
 )
 # One English word, not a product of variables or a function.
@@ -142,7 +143,7 @@ def _tail_starts(text: str, glued: bool) -> list[int]:
 def _is_droppable(suffix: str, words: str) -> bool:
     r"""Return whether a suffix is plain words: in \text{}, one English word, or Chinese."""
     in_text = suffix.startswith(TEXT) and len(words) > 1 and not re.search(r"(?<![A-Za-z^-])\d", words)
-    is_word = suffix[0] == " " and _WORD.fullmatch(words)
+    is_word = (suffix[0] == " " or suffix[0].islower()) and _WORD.fullmatch(words)
     return bool(in_text or is_word or re.fullmatch("[\u4e00-\u9fff]+", words))
 
 

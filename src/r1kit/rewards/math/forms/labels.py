@@ -8,7 +8,7 @@ from r1kit.rewards.math.notation import TEXT
 from r1kit.rewards.math.structure import split_top_level
 
 _LABELS = (
-    re.compile(r"(?:^|(?<=[\s,;.]))(?:parts? ?)?\(?([1-9]|i{1,3}|iv|v|[a-e]|[A-E])\)[ :.]*(?=\S)"),
+    re.compile(r"(?:^|(?<=[\s,;.]))(?:[Pp]art ?)?\(?([1-9]|i{1,3}|iv|v|[a-e]|[A-E])\)[ :.]*(?=\S)"),
     re.compile(r"(?<![\w(\[^_])\(([1-9]|i{1,3}|iv|v|[a-e])\)[ :]*(?=[^\s)+*/^=-])"),
     re.compile(r"([①②③④⑤]) ?"),
 )

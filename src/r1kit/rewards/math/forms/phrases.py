@@ -8,7 +8,7 @@ from r1kit.rewards.math.notation import TEXT
 
 _NO_SOLUTION = re.compile(
     r"(?:there (?:is|are|exists?) )?(?:(?:the )?(?:equation|system|inequality|problem|it) has )?"
-    r"no(?:t any)? (?:real )?(?:solutions?|roots?|answers?)(?: exists?| in r)?|(?:the )?(?:empty|null) set|none exist"
+    r"no(?:t any)? (?:real )?(?:solutions?|roots?|answers?)(?: exists?| in ?r)?|(?:the )?(?:empty|null) set|none exist"
     r"|(?:it |the equation )?(?:has|have) no (?:real )?(?:solutions?|roots?)|\\emptyset|\{\}|no such \w+(?: exists?)?"
     r"|无(?:实数)?解|无(?:实)?根|没有(?:实数)?解|方程无(?:实数)?解|空集|unsolvable"
 )
@@ -54,6 +54,8 @@ def phrase_of(text: str) -> str | None:
 def number_set(text: str) -> str | None:
     r"""Return the interval or symbol for a set of numbers: \mathbb{R}^+ and "positive real numbers" as (0,∞)."""
     text = re.sub(r"^[a-zA-Z]∈", "", text.replace(TEXT, "").strip())
+    if text in ("R^", "R^*", "R^{*}"):  # a trailing * is removed as markup
+        return _MARKS["≠"]
     if text[:1] == "R" and (marked := _MARKED.fullmatch(text)):
         return _MARKS[next(filter(None, marked.groups()))]
     if text in ("Z", "N", "Q"):
@@ -67,7 +69,7 @@ def number_set(text: str) -> str | None:
         letter = {"i": "Z", "n": "N", "r": "Q", "c": "C"}[match[2][0]]
         sign = {"positive": "^+", "negative": "^-", "nonnegative": "_≥", "non-negative": "_≥", None: ""}[match[1]]
         return letter + sign
-    integers = re.fullmatch(r"([ZN])(\^\{?\*\}?|[_^]\{?\+\}?|_\{?>0\}?|_\{?≥1\}?)", text)
+    integers = re.fullmatch(r"([ZN])(\^|\^\{?\*\}?|[_^]\{?\+\}?|_\{?>0\}?|_\{?≥1\}?)", text)
     if integers:
         return "Z^+"
     return "Z_≥" if re.fullmatch(r"Z_\{?≥0\}?|N_\{?0\}?", text) else None

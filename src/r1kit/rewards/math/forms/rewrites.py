@@ -45,6 +45,7 @@ _TEXT_COMMAND = re.compile(r"\\(?:text|mathrm|mbox|textbf)\s*\{([^{}]*)\}")
 _SPACING = re.compile(r"\\(?:[,;:! ]|q?quad(?![a-z]))|\$")
 HINT = re.compile(r"(?:^|[\s({])(?:[1aAi]\)|①)")
 _RATIO_NAME = re.compile(r"[A-Za-z]+(?::[A-Za-z]+)+=")
+_RATIO = re.compile(r"^(\d+):(\d+)$")
 _TIME = re.compile(r"\d{1,2}:\d\d")
 _POLYNOMIAL = ("+", "*", "^", "root", "!", "!!")
 _GROUPS = re.compile(r";|(?<![A-Za-z])or(?![a-z])|或")
@@ -84,7 +85,7 @@ def rewrites(gold: str, answer: str) -> Iterator[Pairs]:
     wanted, given = split_qualifier(gold), split_qualifier(answer)
     if compatible(wanted, given):
         if (wanted.formula, given.formula) != (gold, answer):
-            yield [(wanted.formula, given.formula)]
+            yield [(wanted.formula, same_constant(wanted.formula, given.formula) or given.formula)]
         for renamed in rename_candidates(wanted, given):
             yield [(wanted.formula, renamed)]
 
@@ -129,7 +130,7 @@ def _equations(gold: str, answer: str) -> Iterator[Pairs]:
     """Read "a+b = 5" as 5 where the left-hand side is a quantity, not an equation to solve."""
     bare = _without_ratio_names(gold, answer)
     if bare != (gold, answer):
-        yield [bare]
+        yield [(_RATIO.sub(r"\1/\2", bare[0]), _RATIO.sub(r"\1/\2", bare[1]))]
     for text, other, swapped in ((answer, gold, False), (gold, answer, True)):
         sides, signs = split_top_level(text, RELATION)
         if signs != ["="] or RELATION.search(other):
