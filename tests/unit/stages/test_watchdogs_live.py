@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow
 OWN_REWARDS = """
 import time
 
-calls = 0
+calls, ended = 0, time.monotonic()
 
 def counted():
     global calls
@@ -45,7 +45,12 @@ def counted():
 def digits(problem, text): return float(sum(c in "0123456789aeiou" for c in text))
 def grows(problem, text): return 1.0 + counted()
 def settles(problem, text): return 1.0 if counted() > 4 else 0.5
-def slow(problem, text): time.sleep(0.2); return digits(problem, text)
+def slow(problem, text):  # takes most of a step, however busy the machine is
+    global ended
+    time.sleep(0.05 + 2 * (time.monotonic() - ended))
+    ended = time.monotonic()
+    return digits(problem, text)
+
 def huge(problem, text): return 1e39 if counted() % 2 else -1e39  # finite, but not as a float32
 def once_huge(problem, text): return digits(problem, text) + (1e39 if counted() == 5 else 0)
 def jumps(problem, text): return digits(problem, text) * (1e5 if counted() > 4 * 12 else 1)
