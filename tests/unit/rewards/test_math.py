@@ -210,6 +210,13 @@ def test_a_missing_sandbox_gives_an_infra_error(monkeypatch):
     assert check(r"\cos 3x", r"4\cos^3x-2\cos x").status == "wrong"  # refuted without the sandbox
 
 
+@pytest.mark.parametrize("answer", ["2+3", "10/2", r"\sqrt{20+5}", "5!/4!"])
+def test_the_reason_says_that_an_equal_computation_is_not_worked_out(answer):
+    ruling = check("5", answer)
+    assert ruling.status == "wrong" and "not worked out" in ruling.reason
+    assert "not worked out" not in check("6", answer).reason
+
+
 @pytest.mark.parametrize(("gold", "answer"), [("1, 2", r"\{,\}"), (r"\{,\}", "1, 2"), ("1, 2", r"\{\text{}\}")])
 def test_a_set_without_members_equals_no_list(gold, answer):
     assert check(gold, answer).status in ("wrong", "unparseable")

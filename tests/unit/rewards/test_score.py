@@ -46,7 +46,13 @@ def test_answer_counts_only_after_a_think_tag_opened_by_the_prompt_is_closed():
     assert extract_answer("r </think> the answer is 5", think_open=True) == "5"
 
 
-def test_all_boxes_must_be_right():
+def test_the_last_box_counts():
+    assert grade(PROBLEM, "So \\boxed{4}. No, it is \\boxed{5}.").value == 1
+    assert grade(PROBLEM, "So \\boxed{5}. No, it is \\boxed{4}.").value == 0
+    assert grade(PROBLEM, "Step 1:\n\n\\[\\boxed{2}\\]\n\nStep 2:\n\n\\[\\boxed{5}\\]").value == 1
+
+
+def test_all_boxes_of_one_sentence_must_be_right():
     assert grade(PROBLEM, "\\boxed{5}, I mean \\boxed{5.0}").value == 1
     verdict = grade(PROBLEM, "\\boxed{4} or \\boxed{5}")
     assert verdict.value == 0 and verdict.extracted == "5" and "several answers" in verdict.reason

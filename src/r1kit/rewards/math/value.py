@@ -104,10 +104,10 @@ def _same_quantity(gold: tuple[str, Unit | None], answer: tuple[str, Unit | None
             return _same_formula(_in_radians(wanted, unit), _in_radians(given, other))
         same_kind = unit.dimension == other.dimension and is_evaluated(given)
         return same_kind and _same_formula(f"({wanted})*{unit.factor}", f"({given})*{other.factor}")
-    if wanted == given or plain_text(wanted) == plain_text(given):
-        return True
     if _is_angle(unit) != _is_angle(other) and r"\pi" in wanted + given:  # 90° and \pi/2
         return _same_formula(_in_radians(wanted, unit), _in_radians(given, other))
+    if wanted == given or plain_text(wanted) == plain_text(given):
+        return True
     percents = wanted.endswith("%"), given.endswith("%")
     wanted, given = wanted.rstrip("%"), given.rstrip("%")
     if rational_value(wanted) is not None and is_evaluated(wanted) and not is_evaluated(given):

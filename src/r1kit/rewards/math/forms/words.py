@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_DENY = """not no never none neither nor cannot cant wont isnt false untrue wrong incorrect invalid impossible unlikely
+_DENY = """not no nope nah never none neither nor cannot cant wont isnt false untrue wrong incorrect invalid impossible unlikely
 impossible excluded rejected discarded refuted disproved denied fail fails failed violates violated contradicts
 contradicted differs excludes except excluding without mistaken erroneous error unless nothing"""
 _HEDGE = """or and if else wait maybe perhaps either but rather instead possibly alternatively actually probably guess
