@@ -21,12 +21,22 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert not console._waits and not [t for t in threading.enumerate() if t.name == "heartbeat"], "nothing is left"
 
 
+def printed(capsys: pytest.CaptureFixture[str], text: str, count: int = 1) -> str:
+    """Return what is printed until it contains the text that often, or for 60 seconds."""
+    output, deadline = "", time.monotonic() + 60
+    while output.count(text) < count and time.monotonic() < deadline:
+        time.sleep(0.01)
+        output += capsys.readouterr().err
+    return output
+
+
 def test_long_wait_is_named_with_its_duration(capsys: pytest.CaptureFixture[str]) -> None:
     left = iter((3, 2, *[1] * 99))
     with heartbeat(lambda: f"grading: {next(left)} left"):
-        time.sleep(0.6)
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[:2] == ["still grading: 3 left (0:00)", "still grading: 2 left (0:00)"]
+        lines = printed(capsys, "\n", 2).splitlines()
+    assert re.fullmatch(r"still grading: 3 left \(0:0\d\)", lines[0])
+    assert re.fullmatch(r"still grading: 2 left \(0:0\d\)", lines[1])
+    capsys.readouterr()
     time.sleep(0.3)
     assert not capsys.readouterr().err, "nothing is printed after the block"
 
@@ -40,24 +50,23 @@ def test_short_wait_prints_nothing(capsys: pytest.CaptureFixture[str], monkeypat
 
 def test_innermost_long_wait_speaks(capsys: pytest.CaptureFixture[str]) -> None:
     with progress("train", 1), heartbeat("outer"):
-        for _ in range(5):
+        outer = ""
+        for _ in range(1000):
             with heartbeat("short"):
-                time.sleep(0.05)
-        outer = capsys.readouterr().err
+                time.sleep(0.02)
+            if "still outer" in (outer := outer + capsys.readouterr().err):
+                break
+        assert "still outer" in outer
         with heartbeat("inner"):
-            time.sleep(0.15)
-            capsys.readouterr()  # until the inner wait is long, the outer one may speak
-            time.sleep(0.6)
-        inner = capsys.readouterr().err
-    assert "still outer" in outer
+            printed(capsys, "still inner")  # until the inner wait is long, the outer one may speak
+            inner = printed(capsys, "still inner", 2)
     assert set(re.findall(r"still (\w+)", inner)) == {"inner"}
 
 
 def test_log_file_shows_progress_while_nothing_advances(capsys: pytest.CaptureFixture[str]) -> None:
     with progress("train", 7) as bar:
         bar.advance(2)
-        time.sleep(0.35)
-        assert capsys.readouterr().err.count("train 2/7") >= 2
+        assert printed(capsys, "train 2/7", 2).count("train 2/7") >= 2
 
 
 def test_wait_that_fails_ends_its_heartbeat() -> None:
