@@ -186,7 +186,7 @@ def _normalise(text: str) -> str:
         text = text[lead.end() :]
     if minus := _MINUS.match(text):
         text = "-" + text[minus.end() :]
-    if text[:1] == "]" or text[-1:] == "[" or "[∪" in text or "∪]" in text:
+    if len(text) <= MAX_READABLE and (text[:1] == "]" or text[-1:] == "[" or "[∪" in text or "∪]" in text):
         text = french_intervals(text)
     text = merge_parts(text)
     if text[:1] == "-" and (number := english_number(text[1:].replace(TEXT, ""))) is not None:

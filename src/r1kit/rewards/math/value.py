@@ -21,6 +21,7 @@ from r1kit.rewards.math.sympy_client import proved_equal
 from r1kit.rewards.math.units import ANGLE, RADIAN, Unit, split_unit
 
 MAX_COMPUTATION = 80  # characters
+MAX_WORDS = 300  # characters of a number in Chinese words
 LARGE = 1_000  # from this size on, a power such as 2^{10} is a result
 MIN_DIGITS = 4  # significant digits of a decimal that may match a value it is rounded from
 
@@ -139,7 +140,7 @@ def split_value(text: str, glued: bool = False) -> tuple[str, Unit | None]:
     Number words, "inf" and ratios such as 3:4 become formulas.
     """
     text, unit = split_unit(expand_scale(text), glued)
-    number = chinese_number(text)
+    number = chinese_number(text) if len(text) <= MAX_WORDS else None
     if number and re.fullmatch("[\u4e00-\u9fff]{0,2}", number[1]):
         text = str(number[0])
     elif infinite := _INFINITE.fullmatch(text):

@@ -8,6 +8,7 @@ from fractions import Fraction
 from r1kit.rewards.math.notation import TEXT
 from r1kit.rewards.math.units import split_unit
 
+MAX_CHARACTERS = 100
 _PART = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z.]+|[\u4e00-\u9fff]{1,3})(?: ?,| and\b| ?, ?and\b|又)? ?")
 _ARC = re.compile(r"(\d+)°(?: ?(\d+(?:\.\d+)?)')?(?: ?(\d+(?:\.\d+)?)(?:''|\"))?")
 _CLOCK = re.compile(r"(?:(上午|下午|晚上|早上)?(\d{1,2})(?::|点|时)(\d\d)分?) ?([ap]m)?", re.IGNORECASE)
@@ -16,7 +17,7 @@ _HOUR = re.compile(r"(上午|下午|晚上|早上)?(\d{1,2})() ?(am|pm|o'clock|�
 
 def merge_parts(text: str) -> str:
     """Rewrite a quantity in several units in its smallest one: 1 h 30 min as 90 min; return other texts unchanged."""
-    if not text[:1].isdigit() or not re.search(r"\d.*[^\d.,].*\d", text):
+    if len(text) > MAX_CHARACTERS or not text[:1].isdigit() or not re.search(r"\d.*[^\d.,].*\d", text):
         return text
     plain = text.replace(TEXT, " ").replace("\\", "").strip()
     if "°" in plain and "'" in plain and (arc := _ARC.fullmatch(re.sub(r"\s+", " ", plain).replace("° ", "°"))):

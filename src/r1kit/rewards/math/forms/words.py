@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-_DENY = """not no nope nah never none neither nor cannot cant wont isnt false untrue wrong incorrect invalid impossible unlikely
-impossible excluded rejected discarded refuted disproved denied fail fails failed violates violated contradicts
+_DENY = """not no nope nah never none neither
+nor cannot cant wont isnt false untrue wrong incorrect invalid impossible unlikely
+excluded rejected discarded refuted disproved denied fail fails failed violates violated contradicts
 contradicted differs excludes except excluding without mistaken erroneous error unless nothing"""
 _HEDGE = """or and if else wait maybe perhaps either but rather instead possibly alternatively actually probably guess
 unsure whether unknown versus vs otherwise"""
