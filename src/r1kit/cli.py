@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
@@ -222,36 +222,40 @@ def evaluate(
 @app.command()
 def sample(
     model: ModelName,
-    question: Annotated[str, typer.Argument(help="the question")],
-    n: Annotated[int, typer.Option("-n", min=1, max=100_000, help="number of completions")] = 1,
+    question: Annotated[str | None, typer.Argument(metavar="QUESTION", help="the question")] = None,
+    file: Annotated[Path | None, typer.Option(help="a file of questions: one per line, or a data file")] = None,
+    n: Annotated[int, typer.Option("-n", min=1, max=100_000, help="number of completions per question")] = 1,
     template: TemplateName = "r1-zero",
     temperature: Temperature = 0.6,
     top_p: TopP = 0.95,
     max_completion_length: Length = 512,
     seed: Seed = 0,
+    json_output: Json = False,
 ) -> None:
-    """Ask a model a question and stream its completions."""
+    """Ask a model a question, or each of a file, and stream its completions."""
     from r1kit.evals import measure
 
-    pieces = measure.sample(
-        model,
-        question,
-        n=n,
-        template=template,
-        temperature=temperature,
-        top_p=top_p,
-        max_completion_length=max_completion_length,
-        seed=seed,
-    )
-    for piece in pieces:
-        print(piece, end="", flush=True)
+    if (question is None) == (file is None):
+        raise typer.BadParameter("give one question, or --file FILE")
+    questions = [question] if question is not None else measure.read_questions(cast(Path, file))
+    settings: dict[str, Any] = {"template": template, "temperature": temperature, "top_p": top_p, "seed": seed}
+    pieces = measure.stream(model, questions, n=n, max_completion_length=max_completion_length, **settings)
+    if json_output:
+        return _print_json(measure.collect(pieces, model, questions))
+    for text in measure.transcript(pieces, questions, n):
+        print(text, end="", flush=True)
     print()
 
 
 @app.command()
-def report(run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="the directory of a run")]) -> None:
-    """Write report.html into a run's directory and print its table."""
+def report(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="the directory of a run")],
+    json_output: Json = False,
+) -> None:
+    """Write report.html into a run's directory and print its table. With --json, print where it is."""
     page = _write_report(run_dir)
+    if json_output:
+        return _print_json({"run": str(run_dir), "report": str(page)})
     _print_table(run_dir)
     print(f"report: {page}")
 
@@ -281,10 +285,12 @@ def grade(
     sandbox: Annotated[str, typer.Option(help="auto, wasm, namespaces, landlock, or none (no protection)")] = "auto",
     judge_url: Annotated[str | None, typer.Option(help="OpenAI-compatible endpoint for lines of kind judge")] = None,
     judge_model: Annotated[str, typer.Option(help="the model at that endpoint")] = "default",
+    strict: Annotated[bool, typer.Option("--strict", help="exit with 1 if any line could not be graded")] = False,
 ) -> None:
-    """Grade a file of answers: one verdict per line, in the same order.
+    """Grade a file of answers: one verdict per line as JSON (there is no --json), in the same order.
 
     Each line is an object with kind, response and the fields of its kind, such as gold, options, tests or constraints.
+    Blank lines are skipped. Exits with 1 if no line could be graded.
     """
     from r1kit.rewards.grade_file import grade_stream
     from r1kit.rewards.judge.endpoint import Endpoint
@@ -298,6 +304,8 @@ def grade(
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return
     say(", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items())) or "no lines to grade")
+    if counts["right"] + counts["wrong"] == 0 or (strict and counts["not graded"]):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -314,7 +322,7 @@ def doctor(json_output: Json = False) -> None:
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 success, 1 unexpected error, 2 user error, 130 interrupted."""
+    """Run the command line. Exit codes: 0 success, 1 unexpected error or nothing graded, 2 user error, 130 signal."""
     _use_utf8()
     machine.tune_allocator()
     try:

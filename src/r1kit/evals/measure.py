@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from pydantic import ValidationError
 
@@ -12,6 +12,9 @@ from r1kit import errors, machine
 from r1kit.config import Evaluate, PromptSource, Sampling, Template
 from r1kit.machine import DeviceSetting
 from r1kit.model.reference import resolve_model
+
+if TYPE_CHECKING:
+    from r1kit.rollout.sample import Piece
 
 MAX_CONCURRENT = 512  # the default of recipes
 
@@ -51,9 +54,33 @@ def evaluate(
     return {"model": model, "benchmarks": evaluation.benchmarks}
 
 
-def sample(
+def sample(model: str, question: str, *, n: int = 1, **settings: Any) -> Iterator[str]:
+    """Yield `n` completions of one question piece by piece, as they are generated, with a blank line between them.
+
+    Args:
+        model: A bundled model, a directory, a stage of a run or a hub id.
+        question: The question.
+        n: The number of completions.
+        settings: template, temperature, top_p, max_completion_length and seed, as for `stream`.
+
+    Raises:
+        UserError: A setting is invalid, or the model does not exist.
+    """
+    return _text(stream(model, [question], n=n, **settings))
+
+
+def _text(pieces: Iterable[Piece]) -> Iterator[str]:
+    current = 0
+    for piece in pieces:
+        if piece.sample != current:
+            current = piece.sample
+            yield "\n\n"
+        yield piece.text
+
+
+def stream(
     model: str,
-    question: str,
+    questions: Sequence[str],
     *,
     n: int = 1,
     template: str = "r1-zero",
@@ -61,8 +88,8 @@ def sample(
     top_p: float = 0.95,
     max_completion_length: int = 512,
     seed: int = 0,
-) -> Iterator[str]:
-    """Yield `n` completions of one question piece by piece, as they are generated.
+) -> Iterator[Piece]:
+    """Yield `n` completions of every question in pieces, as they are generated.
 
     Raises:
         UserError: A setting is invalid, or the model does not exist.
@@ -79,8 +106,55 @@ def sample(
 
     name = cast(Template, template)
     return stream_samples(
-        directory, question, name, sampling, n, max_completion_length, seed, compute.device, compute.dtype
+        directory, questions, name, sampling, n, max_completion_length, seed, compute.device, compute.dtype
     )
+
+
+def transcript(pieces: Iterable[Piece], questions: Sequence[str], n: int) -> Iterator[str]:
+    """Yield the pieces as text for a terminal: questions and completions are numbered where there are several."""
+    current = (0, -1)
+    for piece in pieces:
+        number, index = place = piece.question, piece.sample
+        if place != current:
+            yield "" if current == (0, -1) else "\n\n"
+            if len(questions) > 1 and index == 0:
+                yield f"Question {number + 1} of {len(questions)}: {questions[number]}\n"
+            if n > 1:
+                yield f"Answer {index + 1} of {n}:\n"
+            current = place
+        yield piece.text
+
+
+def collect(pieces: Iterable[Piece], model: str, questions: Sequence[str]) -> dict[str, Any]:
+    """Return {"model": name, "questions": [{"question": text, "answers": [text, ...]}, ...]}."""
+    answers: list[list[str]] = [[] for _ in questions]
+    for piece in pieces:
+        texts = answers[piece.question]
+        texts += [""] * (piece.sample + 1 - len(texts))
+        texts[piece.sample] += piece.text
+    rows = [{"question": question, "answers": texts} for question, texts in zip(questions, answers, strict=True)]
+    return {"model": model, "questions": rows}
+
+
+def read_questions(path: Path) -> list[str]:
+    """Return the questions of a file: the problems of a data file, as in recipes, or else one question per line.
+
+    Raises:
+        UserError: The file holds no question, or is not a text in UTF-8.
+    """
+    from r1kit.data.problems import load_problems
+    from r1kit.data.store import READERS, data_suffix
+
+    if data_suffix(path) in READERS:
+        return [problem.question for problem in load_problems([PromptSource(source=str(path))], answered=False)]
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise errors.UserError(f"{path}: not a text in UTF-8: {error}") from None
+    questions = [line.strip() for line in lines if line.strip()]
+    if not questions:
+        raise errors.UserError(f"{path}: no question: write one per line, or give a data file as in recipes")
+    return questions
 
 
 def world_sources() -> list[str]:

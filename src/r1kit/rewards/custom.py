@@ -30,18 +30,18 @@ def value_of(name: str, folder: Path | None, problem: Problem, text: str) -> flo
     """Call the user's function. RewardError when it raises or does not return a finite number."""
     function = load(name, folder)
     now_doing(f"reward {name}")
+    where = f"problem {problem.id}, {label(problem)}"
     try:
         value: object = function(problem, text)
+        number = _finite(value)
+        shown = "" if number is not None else _describe(value)
     except RewardError:
         raise
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {_shorten(error)}"
-        raise RewardError(f"reward {name} failed on problem {problem.id}, {label(problem)}: {reason}") from error
-    if (number := _finite(value)) is None:
-        raise RewardError(
-            f"reward {name} returned {_describe(value)} for problem {problem.id}, {label(problem)}: "
-            "must return a finite number"
-        )
+        raise RewardError(f"reward {name} failed on {where}: {reason}") from error
+    if number is None:
+        raise RewardError(f"reward {name} returned {shown} for {where}: must return a finite number")
     return number
 
 
@@ -62,10 +62,7 @@ def _describe(value: object) -> str:
     """Return the value as text, shortened. Python refuses to print integers of over 4,300 digits."""
     if isinstance(value, int) and value.bit_length() > MAX_BITS:
         return f"an integer of {value.bit_length()} bits, too large for a float"
-    try:
-        return _shorten(repr(value))
-    except Exception as error:
-        return f"a value of type {type(value).__name__} ({type(error).__name__} while printing it)"
+    return _shorten(repr(value))
 
 
 def _shorten(value: object, limit: int = MAX_SHOWN) -> str:

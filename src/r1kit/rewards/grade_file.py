@@ -10,11 +10,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import lru_cache
 from math import isfinite
 from typing import Any, BinaryIO, TypedDict
 
+from r1kit.console import heartbeat
 from r1kit.errors import UserError, nearest
 from r1kit.rewards import services
 from r1kit.rewards.checks.base import Reward, Row, Verifier
@@ -45,7 +46,7 @@ class GradedLine(TypedDict):
 
 
 def grade_stream(source: BinaryIO, sink: BinaryIO, workers: int, settings: Settings | None = None) -> Counter[str]:
-    """Grade every line of `source` to `sink`, in order and in constant memory.
+    """Grade every line of `source` to `sink`, in order and in constant memory. Blank lines are skipped.
 
     Returns:
         The number of lines that are "right", "wrong" and "not graded".
@@ -54,18 +55,24 @@ def grade_stream(source: BinaryIO, sink: BinaryIO, workers: int, settings: Setti
     pending: deque[Future[GradedLine]] = deque()
 
     def write_first() -> None:
+        first = pending.popleft()
         try:
-            verdict = pending.popleft().result()
+            with nullcontext() if first.done() else heartbeat(lambda: f"grading: {pool.waiting_for()}"):
+                verdict = first.result()
         except Lost as error:
             verdict = _ungraded(str(error), 0.0)
         counts[{True: "right", False: "wrong", None: "not graded"}[verdict["correct"]]] += 1
         text = json.dumps(verdict, ensure_ascii=False, allow_nan=False)
         sink.write(text.encode(errors="backslashreplace") + b"\n")  # lone surrogates are written as JSON escapes
 
-    pool: Pool[GradedLine] = Pool("r1kit.rewards.grade_file:grade_line", workers, settings=settings)
+    pool: Pool[GradedLine] = Pool(
+        "r1kit.rewards.grade_file:grade_line", workers, settings=settings, when_lost="its line is not graded"
+    )
     with pool:
-        for line in _lines(source):
-            pending.append(pool.submit(line))
+        for number, line in enumerate(_lines(source), start=1):
+            if not line.strip():
+                continue
+            pending.append(pool.submit(line, f"line {number}", "grading"))
             if len(pending) >= LINES_PER_WORKER * workers:
                 write_first()
         while pending:
@@ -76,23 +83,28 @@ def grade_stream(source: BinaryIO, sink: BinaryIO, workers: int, settings: Setti
 
 def grade_line(line: str) -> GradedLine:
     """Return the verdict on one line of JSON. Never raises because of its contents."""
-    start = time.perf_counter()
+    start = _clock()
     try:
         row = _parse(line)
         _warm_up(str(row.get("kind")))
-        start = time.perf_counter()
+        start = _clock()
         verdict = grade_row(row)
     except (Ungradable, RewardError) as error:
-        return _ungraded(str(error), time.perf_counter() - start)
+        return _ungraded(str(error), _clock() - start)
     if verdict.masked:
-        return _ungraded(verdict.reason, time.perf_counter() - start)
+        return _ungraded(verdict.reason, _clock() - start)
     return {
         "score": verdict.value,
         "correct": verdict.status == "right",
         "extracted": None if verdict.extracted is None else _shorten(verdict.extracted),
         "reason": _shorten(verdict.reason),
-        "ms": round((time.perf_counter() - start) * 1000, 3),
+        "ms": round((_clock() - start) * 1000, 3),
     }
+
+
+def _clock() -> float:
+    """Return seconds, without those that were spent on opening the sandbox."""
+    return time.perf_counter() - services.seconds_opening()
 
 
 def grade_row(row: Row) -> Verdict:

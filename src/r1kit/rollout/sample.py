@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from r1kit.config import Sampling, Template
 from r1kit.console import heartbeat
@@ -49,9 +50,17 @@ def sampling_params(config: Sampling, seed: int, max_tokens: int) -> SamplingPar
     return SamplingParams(seed, max_tokens, config.temperature, config.top_p, config.top_k)
 
 
+class Piece(NamedTuple):
+    """The next piece of the text of a completion."""
+
+    question: int  # from 0
+    sample: int  # from 0
+    text: str
+
+
 def stream_samples(
     model_dir: Path,
-    question: str,
+    questions: Sequence[str],
     template: Template,
     sampling: Sampling,
     n: int,
@@ -59,23 +68,22 @@ def stream_samples(
     seed: int,
     device: str,
     dtype: str,
-) -> Iterator[str]:
-    """Yield the text of `n` completions of one question in pieces, as it is generated.
+) -> Iterator[Piece]:
+    """Yield `n` completions of each question in pieces, as they are generated, one completion after the other.
 
-    A blank line separates completions.
+    A completion does not depend on the other questions.
     """
     engine, tokenizer = load_engine(model_dir, device, dtype, max_concurrent=1)
-    prompt = make_prompt(Problem(id="question", question=question, answer=""), template, tokenizer)
     params = sampling_params(sampling, seed, max_completion_length)
-    for index in range(n):
-        token_ids: list[int] = []
-        shown = ""
-        if index:
-            yield "\n\n"
-        request = Request(prompt.problem.id, prompt.token_ids, 1, index)
-        for delta in engine.stream([request], params):
-            token_ids += delta.token_ids
-            text = str(tokenizer.decode(token_ids, skip_special_tokens=True))
-            if not text.endswith("\ufffd"):  # else the last character is incomplete
-                yield text[len(shown) :]
-                shown = text
+    for number, question in enumerate(questions):
+        prompt = make_prompt(Problem(id="question", question=question, answer=""), template, tokenizer)
+        for index in range(n):
+            token_ids: list[int] = []
+            shown = ""
+            request = Request(prompt.problem.id, prompt.token_ids, 1, index)
+            for delta in engine.stream([request], params):
+                token_ids += delta.token_ids
+                text = str(tokenizer.decode(token_ids, skip_special_tokens=True))
+                if not text.endswith("\ufffd"):  # else the last character is incomplete
+                    yield Piece(number, index, text[len(shown) :])
+                    shown = text

@@ -93,7 +93,7 @@ PROGRAM_CASES = [
     ({"kind": "cruxeval", "response": "f('abc')"}, None),
 ]
 BROKEN = [
-    b"",
+    b'""',
     b"not json",
     b"[1]",
     b'{"kind": "math"',
@@ -120,10 +120,10 @@ def test_verdict_on_programs_and_predictions(row, score, sandbox, monkeypatch):
     assert verdict["score"] == score, verdict
 
 
-def run(lines: list[bytes], *options: str) -> list[dict]:
+def run(lines: list[bytes], *options: str, code: int = 0) -> list[dict]:
     command = [sys.executable, "-m", "r1kit", "grade", *options]
     done = subprocess.run(command, input=b"\n".join(lines) + b"\n", capture_output=True, timeout=300)
-    assert done.returncode == 0, done.stderr.decode()
+    assert done.returncode == code, done.stderr.decode()
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -136,6 +136,30 @@ def test_verdicts_keep_the_order_of_the_lines():
     expected = [part for (_, score), _ in zip(CASES, BROKEN * 5, strict=False) for part in (score, None)]
     assert [verdict["score"] for verdict in verdicts] == expected
     assert all(verdict["correct"] is None and verdict["reason"] for verdict in verdicts[1::2])
+
+
+GOOD, BAD = b'{"kind": "math", "gold": "5", "response": "5"}', b'{"kind": "math"}'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("lines", "options", "code"),
+    [
+        ([GOOD, BAD], [], 0),
+        ([GOOD.replace(b': "5"}', b': "6"}')], ["--strict"], 0),
+        ([GOOD, BAD], ["--strict"], 1),
+        ([BAD, BAD], [], 1),
+        ([b""], [], 1),
+    ],
+)
+def test_exit_code_says_whether_lines_were_graded(lines, options, code):
+    assert len(run(lines, "--workers", "1", *options, code=code)) == len([line for line in lines if line])
+
+
+def test_blank_lines_are_skipped():
+    out = io.BytesIO()
+    counts = grade_stream(io.BytesIO(b"\n" + GOOD + b"\n\r\n  \n" + GOOD + b"\n\n"), out, 1)
+    assert counts == {"right": 2} and len(out.getvalue().splitlines()) == 2
 
 
 def test_overlong_line_does_not_affect_the_next_line():

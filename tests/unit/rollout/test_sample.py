@@ -66,6 +66,8 @@ def test_stream_samples_yields_complete_characters(tokenizer: PreTrainedTokenize
     engine = BytewiseEngine(tokenizer, lambda prompt_id, sample: texts[sample])
     monkeypatch.setattr("r1kit.rollout.sample.load_engine", lambda *args, **options: (engine, tokenizer))
     config = Evaluate(kind="evaluate", model="m", benchmarks={"b": ["a.jsonl"]})
-    pieces = list(stream_samples(tmp_path, "q", "none", config, 2, 50, 0, "cpu", "float32"))
-    assert "".join(pieces) == "1. 数 = 5\n\nsecond" and len(pieces) > 5
-    assert not any("\ufffd" in piece for piece in pieces)
+    pieces = list(stream_samples(tmp_path, ["q", "r"], "none", config, 2, 50, 0, "cpu", "float32"))
+    assert len(pieces) > 10 and not any("\ufffd" in piece.text for piece in pieces)
+    for place in [(0, 0), (0, 1), (1, 0), (1, 1)]:
+        assert "".join(piece.text for piece in pieces if piece[:2] == place) == texts[place[1]]
+    assert [piece[:2] for piece in pieces] == sorted(piece[:2] for piece in pieces), "one after the other"
