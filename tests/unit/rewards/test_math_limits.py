@@ -83,6 +83,14 @@ def test_hostile_answers_are_refused_in_bounded_time(bomb):
     assert time.process_time() - started < 2.4  # seven calls: 0.5 on an idle machine
 
 
+@pytest.mark.parametrize("unit", ["#", "(C)", "]", "1 h ", "1'", "x=1;", "(1) ", "十", "\\vec{a}\\times"])
+def test_long_gold_answers_take_bounded_time(unit):
+    started = time.process_time()
+    for start in ("5", "[", "x="):
+        assert check(start + unit * (15_000 // len(unit)), "7").status in ("wrong", "unparseable")
+    assert time.process_time() - started < 0.8
+
+
 PIECES = (
     r"1 2 x y i ( ) [ ] { } , ; + - * / ^ = < _ ! % . 和 & | \frac \sqrt \pm \cup \text \sin \{ \} \\ $ and ° ≈ 十 cm"
 )
