@@ -12,6 +12,7 @@ from math import isfinite
 from numbers import Real
 from pathlib import Path
 
+from r1kit.console import heartbeat
 from r1kit.errors import UserError
 from r1kit.rewards.services import now_doing
 from r1kit.types import Problem
@@ -28,8 +29,8 @@ class RewardError(UserError):
 
 def value_of(name: str, folder: Path | None, problem: Problem, text: str) -> float:
     """Call the user's function. RewardError when it raises or does not return a finite number."""
-    function = load(name, folder)
     now_doing(f"reward {name}")
+    function = load(name, folder)
     where = f"problem {problem.id}, {label(problem)}"
     try:
         value: object = function(problem, text)
@@ -76,7 +77,7 @@ def load(name: str, folder: Path | None) -> UserReward:
     """Import the function `package.module:function`. RewardError when that fails or its signature does not fit."""
     module, _, attribute = name.partition(":")
     try:
-        with _importable(folder):
+        with heartbeat(f"importing {module} for the reward {name}"), _importable(folder):
             function = getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:  # importing runs the user's module
         raise RewardError(

@@ -23,6 +23,11 @@ OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = 
 }
 _ALLOWED = re.compile(r"[0-9+\-*/() \t\n]+")  # ASCII only: \d would admit full-width digits
 
+_ASCII = {"×": "*", "⋅": "*", "·": "*", "÷": "/", "−": "-", "\\times": "*", "\\cdot": "*", "\\div": "/"}
+_ASCII |= {"\\left": "", "\\right": ""}
+_OPERATOR = re.compile(r"[×⋅·÷−]|\\(?:times|cdot|div|left|right)(?![A-Za-z])")
+_END = re.compile(r"(?<=[0-9)`$\]])\.$")
+
 
 class _Rejected(ValueError):
     """The expression contains something other than integers and the four operations."""
@@ -36,6 +41,7 @@ def refute(expression: str, numbers: Sequence[int], target: float) -> str | None
     """
     if len(expression) > MAX_CHARACTERS:
         return f"the expression has {len(expression)} characters: at most {MAX_CHARACTERS} are allowed"
+    expression = _plain(expression)
     if not _ALLOWED.fullmatch(expression):
         return f"{expression!r} contains more than numbers, + - * / and parentheses"
     try:
@@ -51,8 +57,19 @@ def refute(expression: str, numbers: Sequence[int], target: float) -> str | None
 
 
 def canonical(expression: str) -> str:
-    """Return the expression without white space."""
-    return re.sub(r"\s+", "", expression)
+    """Return the expression without markup and white space."""
+    return re.sub(r"\s+", "", _plain(expression))
+
+
+def _plain(expression: str) -> str:
+    """Return the expression with ASCII operators, without the markup of LaTeX and Markdown and a final full stop."""
+    text = _OPERATOR.sub(lambda match: _ASCII[match[0]], expression).strip()
+    text = _END.sub("", text)
+    for opening, closing in (("\\(", "\\)"), ("\\[", "\\]"), ("$$", "$$"), ("$", "$"), ("**", "**"), ("`", "`")):
+        inner = text[len(opening) : -len(closing)]
+        if text.startswith(opening) and text.endswith(closing) and opening not in inner and closing not in inner:
+            text = _END.sub("", inner.strip())
+    return text
 
 
 def _evaluate(node: ast.expr, used: list[int]) -> Fraction:

@@ -16,6 +16,8 @@ from r1kit.types import Problem
 
 MAX_CHARACTERS = 20_000  # of an answer
 KINDS = {"knight": True, "knights": True, "knave": False, "knaves": False, "骑士": True, "无赖": False, "恶棍": False}
+KINDS |= dict.fromkeys(("truth-teller", "truth-tellers", "truthteller", "truthtellers", "truth teller"), True)
+KINDS |= {"liar": False, "liars": False}
 
 _FOLD = re.IGNORECASE | re.ASCII  # beyond ASCII, characters that match are not always equal when folded
 _MARKUP = re.compile(
@@ -24,14 +26,15 @@ _MARKUP = re.compile(
 _PERSON = "\1\\d+\2"  # names are replaced by their numbers before anything is matched
 _JOINT = r"\s*(?:,\s*and\b|,|、|&|\band\b|和|与)\s*"
 _PEOPLE = rf"(?P<people>{_PERSON}(?:{_JOINT}{_PERSON}){{0,15}})"
-_ARTICLE = r"(?:an?\s|the\s)?\s*"
+_ARTICLE = r"(?:an?\s|the\s(?:(?:only|sole)\s)?)?\s*"
+_ADVERB = r"(?:(?:definitely|therefore|thus|hence|clearly|certainly|indeed|necessarily|actually)\s)*"
 _WORDS = "|".join(sorted(KINDS, key=len, reverse=True))
 _NO_OTHER = rf"(?!\s*(?:/|,?\s*(?:or\b|and\b|或|和))\s*{_ARTICLE}(?:{_WORDS}))"  # "a knight or a knave" is no statement
 _KIND = rf"(?P<kind>{_WORDS})(?![a-z0-9_]){_NO_OTHER}"
 _IS = (
     r"(?:\s*(?:[:=\-–—→>(,&]|\\to)+\s*"
     r"|\s*(?:\s(?:is|are|was|were|must be|has to be)|是|为)\s*(?:(?:both|all|also)\s)?)"
-    rf"(?P<negated>n['’]t\s|not\s|不是)?\s*{_ARTICLE}"
+    rf"{_ADVERB}(?P<negated>n['’]t\s|not\s|不是)?\s*{_ADVERB}{_ARTICLE}"
 )
 _SENTENCE = re.compile(_PEOPLE + _IS + _KIND, _FOLD)
 _SUPPOSED = re.compile(rf"(?:\b(?:if|suppose|assum(?:e|ing))(?: that)?|如果|假设)\s*{_PERSON}[^.;。；\n]*", _FOLD)

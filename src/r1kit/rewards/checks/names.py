@@ -9,7 +9,7 @@ from r1kit.rewards.verdict import Ruling
 
 MAX_CHARACTERS = 2_000  # of an answer
 NOBODY = {"none", "nobody", "没有", "无"}
-_SEPARATOR = re.compile(r"[\s,，、;；和]+|\\text|[{}$.。]")
+_SEPARATOR = re.compile(r"^\s*-\s+|[\s,，、;；和]+|\\text|[{}$.。*`]", re.MULTILINE)
 
 
 def refute(gold: str, answer: str) -> str | None:
