@@ -47,7 +47,7 @@ _ARTICLE = re.compile(
 _BOTH_WAYS = re.compile(r"(.*\S)\s*[(\[]\s*(?:(?:option|choice|answer)\s+)?([A-Z])\s*[)\]]", re.DOTALL)
 _QUOTED = re.compile(r"(['\"“”‘’«»「])\s*([A-Za-z])\s*['\"“”‘’«»」]")
 _MARKUP = re.compile(
-    r"\\(?:text|mathrm|mathbf|textbf|boxed)\s*\{([^{}]*)\}|\\[()\[\]]|[*`$]|^_+|_+$|^\s*#+\s+", re.MULTILINE
+    r"\\(?:text|mathrm|mathbf|textbf|boxed)\s*\{([^{}]*)\}|\\[()\[\]]|[*`$]|^_+|_+$|^[ \t]*#+[ \t]+", re.MULTILINE
 )
 # "(B) text", "B. text", "B: text", "B - text", "B": a letter set apart from the text that follows
 _LETTER = re.compile(
