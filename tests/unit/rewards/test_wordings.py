@@ -18,7 +18,8 @@ Answer: “C” | The answer is therefore C. | The answer is C! | \\(C\\) | # An
 NOT_CHOICES = """
 Antwort: B | La respuesta es C o B | C or B | not C | The answer is not C but B | 故选：B、C | 故选：BC
 blue (option C) or D | 正解はCではない | C is wrong | Ответ: не C | 答案不是C | Réponse : C ou D
-die Antwort ist nicht C | Answer: C / D | C? D | Both A and C | C, not A but B | 'C' or 'D' | 정답은 C가 아니다 | 选C或D | la respuesta no es C
+die Antwort ist nicht C | Answer: C / D | C? D | Both A and C | C, not A but B | 'C' or 'D'
+정답은 C가 아니다 | 选C或D | la respuesta no es C
 gold (option C) | C. A or B | la réponse n'est pas C | C! A! | C, (D) is right
 """
 
