@@ -79,7 +79,8 @@ def stop(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> str:
     process.send_signal(number)
     _, errors = process.communicate(timeout=300)
     assert time.monotonic() - sent < SECONDS, errors
-    assert process.returncode == 130, errors
+    # Python ends by SIGINT itself when the interrupt passed through code it ran from a string: a shell shows 130 too.
+    assert process.returncode in (130, -signal.SIGINT), errors
     assert "Traceback" not in errors
     return errors.splitlines()[-1]
 

@@ -180,8 +180,12 @@ def test_tokenizer_json_is_used_unchanged(
         directory = tmp_path / case
         save_model(_ours(CASES[case]), tokenizer, directory)
         assert ("AutoTokenizer" in capsys.readouterr().err) == (case == "qwen2")
-        path = directory / "tokenizer_config.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "tokenizer_class": claimed}))
+        for name, key, value in (
+            ("tokenizer_config.json", "tokenizer_class", claimed),
+            ("config.json", "vocab_size", len(tokenizer)),  # the tiny model's own vocabulary would be refused
+        ):
+            path = directory / name
+            path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
         assert AutoTokenizer.from_pretrained(directory).encode(TEXTS[0]) != tokenizer.encode(TEXTS[0])
         assert load_tokenizer(directory).encode(TEXTS[0]) == tokenizer.encode(TEXTS[0])
 

@@ -80,6 +80,7 @@ def test_check_prints_text_or_json(recipe: str) -> None:
         (["report", "DIR"], "is not a run directory"),
     ],
 )
+@pytest.mark.slow
 def test_user_errors_exit_with_2_and_one_message(args: list[str], message: str, recipe: str, tmp_path: Path) -> None:
     import torch
 
@@ -92,6 +93,7 @@ def test_user_errors_exit_with_2_and_one_message(args: list[str], message: str, 
     assert message in done.stderr and done.stdout == "" and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_debug_variable_shows_the_traceback() -> None:
     done = r1kit_command("check", "nothing", R1KIT_DEBUG="1")
     assert done.returncode == 1 and "Traceback" in done.stderr and "RecipeError" in done.stderr

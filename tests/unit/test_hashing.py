@@ -47,6 +47,7 @@ def test_identity_and_seed_are_equal_in_another_process() -> None:
 
 
 @given(st.lists(st.integers() | st.text(), max_size=4), st.lists(st.integers() | st.text(), max_size=4))
+@pytest.mark.slow
 def test_derived_seeds_have_63_bits_and_distinguish_parts(a: list[int | str], b: list[int | str]) -> None:
     assert 0 <= hashing.derive_seed(*a) < 2**63
     assert (hashing.derive_seed(*a) == hashing.derive_seed(*b)) == (a == b)

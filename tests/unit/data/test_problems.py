@@ -104,6 +104,7 @@ def test_lone_surrogates_are_refused_with_their_row(tmp_path: Path) -> None:
         load_problems([PromptSource(source=str(path))])
 
 
+@pytest.mark.slow
 def test_worlds_and_unknown_sources() -> None:
     problems = load_problems([PromptSource(source="world:arithmetic", limit=4)])
     assert {problem.family for problem in problems} == {"arithmetic"}

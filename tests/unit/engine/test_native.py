@@ -94,6 +94,7 @@ def test_completions_end_at_any_eos_token_or_at_max_tokens(expected, tokenizer):
 
 
 @pytest.mark.parametrize("max_concurrent", [1, 3, 7, 16, 512])
+@pytest.mark.slow
 def test_max_concurrent_does_not_change_completions(model, tokenizer, requests, expected, max_concurrent):
     engine = NativeEngine(model, tokenizer, max_concurrent)
     if max_concurrent == 1:  # slow: fewer requests
@@ -144,6 +145,7 @@ def test_common_prefix_does_not_change_completions(model, tokenizer, requests, m
 
 @pytest.mark.parametrize(("temperature", "computed_share"), [(0.02, 0.3), (0.1, 0.6), (0.3, 1.0)])
 @pytest.mark.parametrize("max_copied_suffix", [0, 1000])
+@pytest.mark.slow
 def test_identical_completions_are_computed_once(
     model, tokenizer, requests, monkeypatch, temperature, computed_share, max_copied_suffix
 ):
@@ -177,6 +179,7 @@ def test_completions_may_end_while_rows_split(model, tokenizer, requests, temper
         assert list(completion.token_ids) == naive_loop(model, request, completion.sample, params, engine.stops)[0]
 
 
+@pytest.mark.slow
 def test_samples_of_a_prompt_may_be_split_over_requests(model, tokenizer, requests, expected):
     split = []
     for request in requests:
@@ -277,6 +280,7 @@ def engine(request, model, tokenizer):
     )
 
 
+@pytest.mark.slow
 def test_contract_of_every_engine(engine, tokenizer, requests):
     params = replace(PARAMS, max_tokens=24)
     completions = engine.generate(requests, params)
@@ -302,6 +306,7 @@ def test_contract_of_every_engine(engine, tokenizer, requests):
     assert {c.weights_version for c in engine.generate(requests[:1], params)} == {3}
 
 
+@pytest.mark.slow
 def test_stream_yields_the_tokens_of_generate(engine, requests):
     params = replace(PARAMS, max_tokens=24)
     streamed: dict[tuple[str, int], list[int]] = {}

@@ -23,6 +23,7 @@ def evaluated(tokenizer: PreTrainedTokenizerBase, **benchmarks: list[Problem]) -
     return evaluate(engine, tokenizer, benchmarks, template="none", samples=2, params=SamplingParams(0, 500))
 
 
+@pytest.mark.slow
 def test_evaluation_has_a_summary_and_a_row_per_completion(tokenizer: PreTrainedTokenizerBase) -> None:
     evaluation = evaluated(tokenizer, sums=[SUM], more=[SUM])
     assert list(evaluation.benchmarks) == ["sums", "more"]

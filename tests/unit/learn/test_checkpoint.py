@@ -30,6 +30,7 @@ def test_restored_training_is_bit_identical(tmp_path, stop, beta, dtype):
     assert all_equal(all_tensors(fresh), final)
 
 
+@pytest.mark.slow
 def test_saving_does_not_change_training(tmp_path):
     saved, untouched = (tiny_learner(0, 0.02) for _ in range(2))
     for step in range(4):
@@ -58,6 +59,7 @@ def test_checkpoint_holds_the_weights_at_the_call_of_save(tmp_path):
     assert all_equal(all_tensors(fresh), at_save)
 
 
+@pytest.mark.slow
 def test_restore_truncates_logs(tmp_path, capsys):
     learner, log = tiny_learner(0, 0.0), tmp_path / "metrics.jsonl"
     train(learner, range(1))

@@ -195,6 +195,7 @@ def test_gradient_is_zero_without_advantages_and_kl(learner, objective):
     assert all((x == 0).all() for x in actual)
 
 
+@pytest.mark.slow
 def test_running_out_of_memory_halves_the_micro_batch(learner, monkeypatch, capsys):
     made = learner(micro_batch_tokens=100)
     batch = random_batch(made.model)

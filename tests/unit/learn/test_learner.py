@@ -106,6 +106,7 @@ def test_updates_raise_probability_of_good_completions(learner):
     assert all(p.grad is None for p in made.model.parameters())
 
 
+@pytest.mark.slow
 def test_bfloat16_weights_are_trained_through_fp32_master(make_decoder):
     """Updates far below bfloat16's resolution are kept, and gradients of micro-batches are summed in fp32."""
     exact = Learner(make_decoder(0), config(learning_rate=3e-6, micro_batch_tokens=11))

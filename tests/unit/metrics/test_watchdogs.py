@@ -138,6 +138,7 @@ def waits_without_timeout(path: Path) -> list[str]:
     return [f"{path.name}:{call.lineno}: {ast.unparse(call.func)}" for call in unlimited]
 
 
+@pytest.mark.slow
 def test_every_wait_for_another_process_has_a_timeout() -> None:
     package = Path(r1kit.__file__).parent
     assert [wait for path in sorted(package.rglob("*.py")) for wait in waits_without_timeout(path)] == []

@@ -38,6 +38,7 @@ def page(finished):
     return Page(write_report(finished))
 
 
+@pytest.mark.slow
 def test_page_shows_a_finished_run(page, finished):
     for words in (
         "sprout-zero",
@@ -106,12 +107,14 @@ def test_templates_never_switch_escaping_off():
         st.none() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x), max_leaves=8
     )
 )
+@pytest.mark.slow
 def test_embedded_json_has_no_markup_and_round_trips(value):
     text = to_json(value)
     assert not set("<>&\u2028\u2029") & set(text)
     assert to_json(json.loads(text)) == text
 
 
+@pytest.mark.slow
 def test_equal_files_give_an_equal_page(finished, page):
     first = (finished / "report.html").read_bytes()
     assert write_report(finished).read_bytes() == first
@@ -294,6 +297,7 @@ def test_constant_share_is_in_per_cent():
     assert labels == ["0%", "50%", "100%"] and note == "Constant: 100 %."
 
 
+@pytest.mark.slow
 def test_every_metric_is_drawn_or_named():
     rows = [{"step": 1, **{f"mine/{i}": 1.0 for i in range(20)}, "reward": 1.0}]
     drawn, left_out = charts(rows, "s")
@@ -345,6 +349,7 @@ def test_terminal_text_has_answers_and_no_control_characters(tmp_path):
     assert "[red]" in text and not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
 
 
+@pytest.mark.slow
 def test_import_needs_no_torch_or_matplotlib():
     code = "import sys, r1kit.report.render; print(sorted({'torch', 'transformers', 'matplotlib'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -147,6 +147,7 @@ def test_mean_of_runs_is_cell_by_cell(table: StageTable, tmp_path: Path) -> None
         mean_table([table, fewer])
 
 
+@pytest.mark.slow
 def test_terminal_and_page_show_the_table(run_dir: Path) -> None:
     text = render_text(run_dir)
     assert "R1-Zero" in text and "small_zero" in text and "no clear difference" in text
@@ -178,6 +179,7 @@ def test_lineage_boxes_do_not_overlap(run_dir: Path) -> None:
     assert all(top[end] >= top[start] + ROW for start, end, _ in edges)
 
 
+@pytest.mark.slow
 def test_whole_r1_benchmark_writes_both_files(run_dir: Path, tmp_path: Path) -> None:
     lineage = {"recipe": "r1", "seed": 0, "source": "abc", "threads": 2, "dtype": "float32"}
     write_json(run_dir / "lineage.json", {**lineage, "stages": {}})

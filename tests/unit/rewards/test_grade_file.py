@@ -170,6 +170,7 @@ def test_overlong_line_does_not_affect_the_next_line():
     assert counts == {"not graded": 1, "right": 1}
 
 
+@pytest.mark.slow
 def test_closed_output_pipe_is_not_an_error(tmp_path):
     path = tmp_path / "answers.jsonl"
     path.write_text('{"kind": "math", "gold": "5", "response": "5"}\n' * 3000)

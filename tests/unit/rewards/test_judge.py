@@ -158,6 +158,7 @@ def test_permanent_errors_and_redirects_are_not_retried(server, status, monkeypa
 
 
 @pytest.mark.parametrize("script", ["drip", "drip headers", "stall", 503, ["hang up", "drip"]])
+@pytest.mark.slow
 def test_all_tries_together_take_at_most_the_total_timeout(server, script):
     started = time.monotonic()
     assert ask(server, script, total_timeout=1.0, tries=1000).masked
@@ -259,6 +260,7 @@ def test_judge_grades_problems_by_the_summary_only(with_judge):
     assert grade(problem, "<think>hm").status == "unparseable" and services.take_usage()["requests"] == 1
 
 
+@pytest.mark.slow
 def test_judge_of_the_settings_grades_in_worker_processes(server):
     problem = Problem("p", "Capital of France?", "Paris", "judge")
     server.script = [500, "Verdict: correct", "Verdict: incorrect"]

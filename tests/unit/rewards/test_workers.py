@@ -88,6 +88,7 @@ def test_scores_do_not_depend_on_worker_count_or_deaths(folder):
         assert pool.take_report()["time/grading/restarts"] == 6
 
 
+@pytest.mark.slow
 def test_score_many_collects_what_begin_started(folder):
     batch = [*requests("length", ["abc", "abc", "d"]), *requests("deadly", ["abc"])]
     with RewardPool(2, settings=folder) as pool:

@@ -167,6 +167,7 @@ def test_resolved_recipe_imports_rewards_from_the_original_directory(tmp_path: P
     pipeline.run(resolved, "run")
 
 
+@pytest.mark.slow
 def test_json_output_is_the_last_line_of_stdout(recipe: Recipe) -> None:
     out, errors = (process := start_command("run", "--json")).communicate(timeout=300)
     assert process.returncode == 0, errors

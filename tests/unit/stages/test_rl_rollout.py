@@ -135,6 +135,7 @@ parts = st.tuples(problems, *(st.lists(each, min_size=2, max_size=2) for each in
 
 
 @given(drawn=st.lists(parts, min_size=1, max_size=4), dynamic_sampling=st.booleans())
+@pytest.mark.slow
 def test_unpack_restores_a_packed_rollout_exactly(
     tokenizer: PreTrainedTokenizerBase, drawn: list[tuple], dynamic_sampling: bool
 ) -> None:

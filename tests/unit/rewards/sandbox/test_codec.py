@@ -68,6 +68,7 @@ def test_other_types_cannot_be_encoded(value: object) -> None:
         codec.encode(value)
 
 
+@pytest.mark.slow
 def test_depth_and_size_are_limited() -> None:
     deep, wide, cycle = [], [], []
     for _ in range(60):

@@ -71,6 +71,7 @@ def test_cpp_programs_are_confined_like_python_programs(name: str, cpp_sandbox: 
     assert outcome.value == expected if status == "ok" else expected in outcome.detail
 
 
+@pytest.mark.slow
 def test_a_response_in_cpp_is_graded(cpp_sandbox: NamespaceSandbox) -> None:
     response = f"<think>C++ is fast</think>\n```cpp\n{HEADERS}int main(){{int x;std::cin>>x;std::cout<<x*x;}}\n```"
     assert code.language_of(response) == "cpp" and code.language_of("```cpp\n```\n```python\n1\n```") == "python"

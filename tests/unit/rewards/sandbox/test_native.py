@@ -52,6 +52,7 @@ def test_numpy_can_be_imported(sandbox) -> None:
     assert run(sandbox, "import numpy; print(numpy.linalg.det(numpy.eye(3)))").outcomes[0].value == "1.0\n"
 
 
+@pytest.mark.slow
 def test_results_before_the_end_of_the_process_are_kept(sandbox) -> None:
     source = "import ctypes, time\ndef f(x):\n    if x == 1: ACTION\n    return x"
     calls = [json.dumps({"function": "f", "args": codec.encode([x]), "kwargs": {}}) for x in range(3)]
@@ -60,6 +61,7 @@ def test_results_before_the_end_of_the_process_are_kept(sandbox) -> None:
         assert statuses(execution) == ["ok", status, status], execution
 
 
+@pytest.mark.slow
 def test_the_detail_names_the_reason(sandbox) -> None:
     def detail(source: str) -> str:
         return run(sandbox, source).outcomes[0].detail

@@ -47,6 +47,7 @@ def test_open_tier_returns_the_tier_of_that_name(name: str) -> None:
     sandbox.close()
 
 
+@pytest.mark.slow
 def test_the_canaries_detect_a_sandbox_without_protection(wasm: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     harmless = [a for a in canaries.ATTACKS if a.name.startswith(("reading a", "writing", "connecting", "running a p"))]
     monkeypatch.setattr(canaries, "ATTACKS", harmless)
@@ -61,12 +62,14 @@ def test_an_unknown_tier_is_refused_with_the_allowed_names() -> None:
 
 
 @pytest.mark.usefixtures("impossible_attack")
+@pytest.mark.slow
 def test_the_error_has_a_reason_for_every_tier_that_fails() -> None:
     with pytest.raises(UserError, match=r"no sandbox works here(.|\n)*wasm: did not contain: impossible"):
         open_sandbox()
 
 
 @pytest.mark.usefixtures("impossible_attack")
+@pytest.mark.slow
 def test_the_survey_reports_tiers_that_fail() -> None:
     assert [(tier, works) for tier, works, _ in survey()] == [(tier, False) for tier in TIERS]
 

@@ -81,6 +81,7 @@ HONEST = {  # name: (program, standard input, printed output)
 
 
 @pytest.mark.parametrize("name", HONEST)
+@pytest.mark.slow
 def test_honest_programs_print_what_they_print_elsewhere(sandbox: WasmSandbox, name: str) -> None:
     program, text, printed = HONEST[name]
     [outcome] = run(sandbox, "stdin", program, text).outcomes
@@ -154,6 +155,7 @@ def test_inputs_after_a_limit_are_over_limit_too(sandbox: WasmSandbox) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_bits(sandbox: WasmSandbox) -> None:
     program = (
         "import random, time, datetime, os, uuid, secrets\n"
@@ -173,6 +175,7 @@ def test_a_dead_host_process_is_replaced(sandbox: WasmSandbox) -> None:
     assert run(sandbox, "stdin", "print(1)", "").outcomes[0].value == "1\n"
 
 
+@pytest.mark.slow
 def test_a_changed_component_is_not_loaded(sandbox: WasmSandbox, tmp_path: Path) -> None:
     built, digests = sandbox.components
     shutil.copytree(built, tmp_path / "built")
