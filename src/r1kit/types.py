@@ -66,6 +66,8 @@ class Score:
     """Explanation of the accuracy reward."""
     masked: bool = False
     """Whether grading failed for a reason outside the completion, which then counts nowhere; see `reason`."""
+    readable: bool = True
+    """Whether the verifier could read the answer; else it has no vote (cons@k)."""
 
 
 @dataclass(frozen=True, slots=True)

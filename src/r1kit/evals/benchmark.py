@@ -21,8 +21,9 @@ from r1kit.engine.base import Engine, SamplingParams
 from r1kit.engine.factory import load_engine
 from r1kit.evals.filters import readability
 from r1kit.evals.metrics import ProblemResult, Summary, summarize
+from r1kit.evals.votes import group_answers
 from r1kit.hashing import derive_seed
-from r1kit.rewards.score import RewardError, canonical_answer
+from r1kit.rewards.score import RewardError
 from r1kit.rewards.workers.pool import open_sandbox_for
 from r1kit.rollout.sample import sample_completions, sampling_params
 from r1kit.rollout.score import score_group
@@ -92,7 +93,7 @@ def _result(prompt: Prompt, completions: Sequence[Completion], scores: Sequence[
         family=problem.family,
         language=problem.language,
         correct=tuple(s.parts["accuracy"] == 1 for _, s in graded),
-        answers=tuple(canonical_answer(problem, s.extracted) for _, s in graded),
+        answers=group_answers(problem, [s.extracted if s.readable else None for _, s in graded]),
         well_formed=tuple(s.parts["format"] == 1 for _, s in graded),
         lengths=tuple(len(c.token_ids) for c, _ in graded),
         truncated=tuple(c.finish_reason == "length" for c, _ in graded),

@@ -30,7 +30,7 @@ class ProblemResult:
     family: str
     language: str
     correct: tuple[bool, ...]
-    answers: tuple[str | None, ...]  # canonical, so that equal answers are equal strings; None without an answer
+    answers: tuple[str | None, ...]  # from `group_answers`: equal answers are equal strings; None has no vote
     well_formed: tuple[bool, ...]
     lengths: tuple[int, ...]  # tokens
     truncated: tuple[bool, ...]  # cut off by the length limit
@@ -58,7 +58,7 @@ def cons_at_k(answers: Sequence[str | None], correct: Sequence[bool], k: int) ->
     """Return the probability that the majority vote of k samples is right: the exact mean over all k-subsets.
 
     Samples without an answer (None) do not vote; a vote without voters is wrong. Tied answers share the vote equally.
-    An answer that was graded both right and wrong counts by the share of its samples that were right.
+    A group that was graded both right and wrong counts by the share of its samples that were right.
     """
     n = len(answers)
     if len(correct) != n or not 1 <= k <= n:

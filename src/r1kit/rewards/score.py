@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 
-from r1kit.errors import UserError, nearest
+from r1kit.errors import UserError
 from r1kit.rewards import custom
 from r1kit.rewards.checks import format
 from r1kit.rewards.checks.base import Reward, ScoreRequest
@@ -19,6 +19,7 @@ from r1kit.rewards.reply import Reply
 from r1kit.rewards.services import recipe_folder
 from r1kit.rewards.verdict import Verdict
 from r1kit.rewards.verifiers import verifier_named
+from r1kit.synonyms import nearest
 from r1kit.types import Problem, Score
 
 __all__ = [
@@ -26,7 +27,6 @@ __all__ = [
     "BUILT_IN",
     "RewardError",
     "ScoreRequest",
-    "canonical_answer",
     "check_reward_names",
     "grade",
     "score",
@@ -75,11 +75,6 @@ def grade(
         ) from error
 
 
-def canonical_answer(problem: Problem, extracted: str | None) -> str | None:
-    """Return the extracted answer in a form that is the same text for equal answers, for majority voting (cons@k)."""
-    return None if extracted is None else verifier_named(problem.verifier).canonical(extracted)
-
-
 def score(
     problem: Problem, text: str, weights: Mapping[str, float], *, think_open: bool, answer_tags: bool, truncated: bool
 ) -> Score:
@@ -94,9 +89,9 @@ def score_with_verdict(request: ScoreRequest) -> tuple[Score, Verdict | None]:
     """
     verdict = None
     if ACCURACY in request.weights:
-        verdict = grade(request.problem, request.text, think_open=request.think_open, truncated=request.truncated)
+        verdict = _grade(request.problem, request.reply)
     parts = {
-        name: verdict.value if verdict is not None and name == ACCURACY else _part(name, request)
+        name: accuracy(verdict, request.partial_credit) if verdict is not None and name == ACCURACY else _part(name, request)
         for name in request.weights
     }
     total = sum(weight * parts[name] for name, weight in request.weights.items())
@@ -104,7 +99,8 @@ def score_with_verdict(request: ScoreRequest) -> tuple[Score, Verdict | None]:
         raise RewardError(f"problem {request.problem.id}: the weighted sum of {parts} is {total}: must be finite")
     if verdict is None:
         return Score(total, parts), None
-    return Score(total, parts, verdict.extracted, verdict.reason, verdict.masked), verdict
+    readable = verdict.status != "unparseable"
+    return Score(total, parts, verdict.extracted, verdict.reason, verdict.masked, readable), verdict
 
 
 def _part(name: str, request: ScoreRequest) -> float:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1kit.rewards.math.check import canonical, check, check_prose
+from r1kit.rewards.math.check import canonical, check, check_prose, equivalent
 from r1kit.rewards.verdict import Status
 
 BOMBS = [
@@ -79,6 +79,7 @@ def test_hostile_answers_are_refused_in_bounded_time(bomb):
         assert check(gold, bomb).status not in ("right", "infra_error")
     check_prose("5", bomb * (100_000 // len(bomb)))
     canonical(bomb)
+    equivalent(bomb, bomb + " ")
     check(bomb, bomb)
     assert time.process_time() - started < 2.4  # seven calls: 0.5 on an idle machine
 

@@ -26,6 +26,8 @@ class ScoreRequest:
     think_open: bool = False  # the prompt ended in `<think>`
     answer_tags: bool = False  # the template asks for `<answer>`
     truncated: bool = False  # cut off by the length cap: the format is wrong, and only a closed answer counts
+    token_count: int = 0  # of the completion, with EOS; only functions of your own read it
+    partial_credit: bool = False  # accuracy is a share where the verifier gives one; else only a right answer counts
 
 
 def no_fields(row: Row) -> dict[str, Any]:
@@ -46,7 +48,9 @@ class Verifier(Generic[Gold]):
         read: Returns the gold answer of a problem. Raises KeyError, TypeError or ValueError when the problem lacks it
             or it cannot be used; then no answer to the problem is scored.
         judge: Judges a reply by the gold answer.
-        canonical: Maps an extracted answer to a text that is the same for equal answers; majority voting counts it.
+        canonical: Maps an extracted answer to a text that only equal answers have, for majority voting; None gives the
+            answer no vote. It may use of the gold answer only what the question states.
+        same: Whether an answer equals another; None if equal answers always have the same canonical text.
         from_row: Returns `Problem.extra` for a row of `r1kit grade`. Raises KeyError, TypeError or ValueError.
         service: What grading needs besides Python. Verifiers with a service run in worker processes, because they
             run foreign code or wait for an endpoint.
@@ -56,7 +60,8 @@ class Verifier(Generic[Gold]):
 
     read: Callable[[Problem], Gold]
     judge: Callable[[Gold, Reply], Verdict]
-    canonical: Callable[[str], str] = str.strip
+    canonical: Callable[[Gold, str], str | None] = lambda gold, answer: answer.strip()
+    same: Callable[[str, str], bool] | None = None
     from_row: Callable[[Row], dict[str, Any]] = no_fields
     service: Service | None = None
     may_use_sandbox: Callable[[Problem], bool] = lambda problem: False

@@ -113,10 +113,10 @@ def index_of(gold: str | int, options: Sequence[str]) -> int:
     return named.pop()
 
 
-def canonical(answer: str) -> str:
-    """Return the letter if an answer begins with one, else its normalised text."""
-    letter = _LETTER.match(_without_lead(_strip_markup(answer)))
-    return (letter[1] or letter[2] or letter[3]).upper() if letter else normalise(answer)
+def letter_of(options: Sequence[str], answer: str) -> str | None:
+    """Return the letter of the option that an answer names; None if it names none or several."""
+    named = named_options(options, answer) if len(answer) <= MAX_CHARACTERS else set()
+    return ascii_uppercase[named.pop()] if len(named) == 1 else None
 
 
 def _options_with_text(options: Sequence[str], text: str) -> set[int]:
@@ -165,6 +165,6 @@ def _read(problem: Problem) -> tuple[int, list[str]]:
 VERIFIER = Verifier(
     _read,
     judge_answers(lambda gold, answer: Ruling.of(refute(*gold, answer))),
-    canonical,
-    fields("options", "gold"),
+    lambda gold, answer: letter_of(gold[1], answer),
+    from_row=fields("options", "gold"),
 )

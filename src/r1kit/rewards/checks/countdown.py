@@ -57,7 +57,7 @@ def refute(expression: str, numbers: Sequence[int], target: float) -> str | None
 
 
 def canonical(expression: str) -> str:
-    """Return the expression without markup and white space."""
+    """Return the expression without markup and white space; 3*4 and 4*3 are different answers."""
     return re.sub(r"\s+", "", _plain(expression))
 
 
@@ -139,6 +139,6 @@ def _is_number(value: Any) -> bool:
 VERIFIER = Verifier(
     _read,
     judge_answers(lambda gold, answer: Ruling.of(refute(answer, *gold))),
-    canonical,
-    numbers_and_target,
+    lambda gold, answer: canonical(answer),
+    from_row=numbers_and_target,
 )

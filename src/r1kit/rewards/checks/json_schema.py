@@ -148,4 +148,18 @@ def _from_row(row: Row) -> dict[str, Any]:
     return {"schema": schema, "value": gold}
 
 
-VERIFIER = Verifier(_read, _judge, from_row=_from_row, warm_up=lambda: refute(True, None))
+def _canonical(gold: tuple[Any, Any], answer: str) -> str | None:
+    """Return one text for equal JSON values; None for what is not JSON."""
+    try:
+        value = json.loads(json.dumps(parse(find_json(answer))), parse_float=_shortest)
+    except NotJson:
+        return None
+    return json.dumps(value, sort_keys=True)
+
+
+def _shortest(number: str) -> int | float:
+    value = float(number)
+    return int(value) if value.is_integer() else value
+
+
+VERIFIER = Verifier(_read, _judge, _canonical, from_row=_from_row, warm_up=lambda: refute(True, None))

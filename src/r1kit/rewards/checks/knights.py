@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from r1kit.rewards.checks.base import Row, Verifier, judge_body
-from r1kit.rewards.checks.text import normalise
 from r1kit.rewards.verdict import Ruling
 from r1kit.types import Problem
 
@@ -117,6 +116,13 @@ def _read(problem: Problem) -> dict[str, bool]:
     return solution_of(problem.extra.get("solution", problem.answer), names)
 
 
+def _assignment(solution: Mapping[str, bool], reply: str) -> str | None:
+    """Return what a reply says of every person, as one text; None if it is incomplete or contradictory."""
+    stated = statements(list(solution), reply[:MAX_CHARACTERS])
+    complete = all(len(kinds) == 1 for kinds in stated.values())
+    return ", ".join(f"{name}: {kinds.pop()}" for name, kinds in stated.items()) if complete else None
+
+
 def _from_row(row: Row) -> dict[str, Any]:
     question = row.get("problem")
     names = row.get("names") or (names_in(question) if isinstance(question, str) else None)
@@ -126,6 +132,6 @@ def _from_row(row: Row) -> dict[str, Any]:
 VERIFIER = Verifier(
     _read,
     judge_body(lambda solution, body: Ruling.of(refute(solution, body))),
-    normalise,
-    _from_row,
+    _assignment,
+    from_row=_from_row,
 )

@@ -32,5 +32,5 @@ def _names(text: str) -> set[str]:
 VERIFIER = Verifier(
     gold_answer,
     judge_answers(lambda gold, answer: Ruling.of(refute(gold, answer))),
-    canonical,
+    lambda gold, answer: canonical(answer),
 )

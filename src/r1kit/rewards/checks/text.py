@@ -74,6 +74,14 @@ def _judge_fuzzy(golds: Sequence[str], reply: Reply) -> Verdict:
     return Verdict(f1, reply.answers[-1], reason, "right" if f1 >= FUZZY_RIGHT else "wrong")
 
 
-EXACT = Verifier(_read, judge_answers(_check), normalise, _from_row)
-FUZZY = Verifier(_read, _judge_fuzzy, normalise, _from_row)
-TOLD = Verifier(_read, judge_body(_check), normalise, _from_row)
+def _canonical(golds: Sequence[str], answer: str) -> str:
+    return normalise(answer)
+
+
+def _similar(one: str, other: str) -> bool:
+    return word_f1([one], other) >= FUZZY_RIGHT
+
+
+EXACT = Verifier(_read, judge_answers(_check), _canonical, from_row=_from_row)
+FUZZY = Verifier(_read, _judge_fuzzy, _canonical, _similar, _from_row)
+TOLD = Verifier(_read, judge_body(_check), _canonical, from_row=_from_row)

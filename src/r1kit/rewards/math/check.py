@@ -18,7 +18,6 @@ from functools import lru_cache
 from r1kit.data.response import find_boxes
 from r1kit.rewards.extract import find_answers, last_boxes, rule_on_all
 from r1kit.rewards.math.compare import same_answer
-from r1kit.rewards.math.exact import value_key
 from r1kit.rewards.math.forms.quantities import merge_parts
 from r1kit.rewards.math.forms.regions import french_intervals
 from r1kit.rewards.math.forms.rewrites import labelled_parts, rewrites, settled
@@ -28,15 +27,14 @@ from r1kit.rewards.math.numerals import english_number
 from r1kit.rewards.math.prose import candidate_answers, marked_answers
 from r1kit.rewards.math.structure import (
     RELATION,
-    UNORDERED,
     bracket_depths,
-    chain_to_interval,
     named_value,
     split_top_level,
     structure_of,
 )
 from r1kit.rewards.math.sympy_client import Undecided
 from r1kit.rewards.math.value import (
+    agreement_suffices,
     exact_value,
     is_computation,
     is_evaluated,
@@ -150,8 +148,20 @@ def is_number(gold: str) -> bool:
 
 
 def canonical(answer: str) -> str:
-    """Return one text for (nearly) all ways to write an answer; majority voting (cons@k) counts these texts."""
-    return answer.strip() if _exceeded_limit(answer) else _canonical(_normalise(answer))
+    """Return an answer in normalised notation. Equal answers can still differ: see `equivalent`."""
+    return answer.strip() if _exceeded_limit(answer) else _normalise(answer)
+
+
+def equivalent(gold: str, answer: str) -> bool:
+    """Return whether `answer` would be right if `gold` were the gold answer, for majority voting.
+
+    Formulas that agree numerically need no proof here, so that voting never waits for sympy and its sandbox. Answers
+    of more than MAX_READABLE characters are different unless their text is the same.
+    """
+    if max(len(gold), len(answer)) > MAX_READABLE:
+        return gold == answer
+    with agreement_suffices():
+        return check(gold, answer).status == "right"
 
 
 def _exceeded_limit(answer: str) -> Ruling | None:
@@ -199,17 +209,6 @@ def _is_readable(text: str) -> bool:
         return False
     parts = structure_of(named_value(_normalise(text))[1]).parts
     return all(exact_value(split_value(part)[0]) is not None for part in parts)
-
-
-def _canonical(text: str) -> str:
-    kind, parts = structure_of(named_value(chain_to_interval(text))[1])
-    if kind == "value":
-        single = split_value(parts[0])[0].rstrip("%")
-        value = exact_value(single) if rational_value(single) is None or is_evaluated(single) else None
-        return value_key(value) if value else single.lower()
-    names = [_canonical(part) for part in parts]
-    kind = "list" if kind == "set" else kind
-    return names[0] if len(names) == 1 else kind + ";".join(sorted(names) if kind in UNORDERED else names)
 
 
 def _result(text: str, trusted: bool) -> str:

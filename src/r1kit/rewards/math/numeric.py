@@ -35,21 +35,24 @@ _REAL: dict[str, Callable[..., float]] = {"floor": math.floor, "ceil": math.ceil
 _REAL |= {"erf": math.erf, "Gamma": math.gamma}
 
 
-def agree(a: Formula, b: Formula) -> bool | None:
+def agree(a: Formula, b: Formula, closely: bool = False) -> bool | None:
     """Return whether two formulas agree at every point where both have a value.
 
-    False is certain, True is not; None means that no point gives both a value.
+    False is certain, True is not; None means that no point gives both a value. With `closely`, the tolerance is
+    relative to the values themselves, so equal formulas in which digits cancel may be told apart.
     """
     signed, integers, compared = sign_matters(a, b), _bounds(a) | _bounds(b), None
     for index in range(POINTS):
         left, right = _Evaluator(index, signed, integers), _Evaluator(index, signed, integers)
         try:
-            difference = abs(left.value(a) - right.value(b))
+            results = left.value(a), right.value(b)
+            difference = abs(results[0] - results[1])
         except (ArithmeticError, ValueError, TypeError, Unreadable):
             difference = None  # one of them has no value at this point
         if difference is None:
             continue
-        if not difference <= TOLERANCE * max(left.largest, right.largest):
+        scale = max(map(abs, results)) if closely else max(left.largest, right.largest)
+        if not difference <= TOLERANCE * scale:
             return False
         compared = True
     return compared

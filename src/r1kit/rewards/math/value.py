@@ -8,6 +8,9 @@ decimal.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from fractions import Fraction
 from functools import lru_cache
 
@@ -212,6 +215,19 @@ def real_value(text: str) -> float | None:
         return None
 
 
+_needs_proof = ContextVar("_needs_proof", default=True)
+
+
+@contextmanager
+def agreement_suffices() -> Iterator[None]:
+    """Let formulas that agree closely in numbers be equal, without asking sympy."""
+    token = _needs_proof.set(False)
+    try:
+        yield
+    finally:
+        _needs_proof.reset(token)
+
+
 def _same_formula(gold: str, answer: str) -> bool:
     """Return whether two formulas have the same value; False if either is unreadable. Raises Undecided."""
     left, right = exact_value(gold), exact_value(answer)
@@ -219,11 +235,11 @@ def _same_formula(gold: str, answer: str) -> bool:
         if left and right and (left == right or Arithmetic().equal(left, right)):
             return True
         refuted = left and right and has_unique_form(left) and has_unique_form(right)
-        if refuted or not agree(parse(gold), parse(answer)):
+        if refuted or not agree(parse(gold), parse(answer), closely=not _needs_proof.get()):
             return False
     except Unreadable:
         return False
-    return proved_equal(gold, answer)
+    return not _needs_proof.get() or proved_equal(gold, answer)
 
 
 def constant_ratio(gold: str, answer: str) -> Fraction | None:

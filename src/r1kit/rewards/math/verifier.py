@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from r1kit.rewards.checks.base import Verifier, gold_answer, verdict_of
-from r1kit.rewards.math.check import MAX_DIGITS, canonical, check_prose, check_stated, is_number
+from r1kit.rewards.math.check import MAX_DIGITS, canonical, check_prose, check_stated, equivalent, is_number
 from r1kit.rewards.reply import Reply
 from r1kit.rewards.verdict import Verdict
 from r1kit.types import Problem
@@ -34,4 +34,4 @@ def _may_use_sandbox(problem: Problem) -> bool:
     return not is_number(problem.answer)  # sympy runs in the sandbox; comparing with a number never needs it
 
 
-VERIFIER = Verifier(_read, _judge, canonical, may_use_sandbox=_may_use_sandbox)
+VERIFIER = Verifier(_read, _judge, lambda gold, answer: canonical(answer), equivalent, may_use_sandbox=_may_use_sandbox)
