@@ -17,10 +17,15 @@ FAST = ("unit", "architecture")  # folders; the others start processes, train or
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of slow folders."""
+    """Mark the tests of slow folders, and start them first: no process then ends alone with a long test."""
+
+    def is_fast(item: pytest.Item) -> bool:
+        return item.path.relative_to(Path(__file__).parent).parts[0] in FAST
+
     for item in items:
-        if item.path.relative_to(Path(__file__).parent).parts[0] not in FAST:
+        if not is_fast(item):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=is_fast)
 
 
 @pytest.fixture(scope="session")
