@@ -1,8 +1,9 @@
-"""Other names of what r1kit has: those of TRL, verl, OpenRLHF and the field. Unknown names lead to a "did you mean"."""
+"""Suggestions for unknown names: similar names, and what TRL, verl, OpenRLHF and the field call the same thing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 
 _GROUP = (
     "group_size g n n_samples num_samples samples_per_prompt n_samples_per_prompt samples_per_problem rollout_n k "
@@ -118,8 +119,15 @@ _NAMES: Mapping[str, str] = {
 SYNONYMS: Mapping[str, frozenset[str]] = {name: frozenset(others.split()) for name, others in _NAMES.items()}
 
 
-def synonym_of(given: str, allowed: list[str]) -> str | None:
-    """Return the allowed name that `given` is another name of, whatever its case; None if there is none."""
+def nearest(given: str, allowed: Iterable[str]) -> str | None:
+    """Return the allowed name of which `given` is a synonym, or else the most similar one, or None."""
+    names = list(allowed)
+    similar = difflib.get_close_matches(given, names, n=1)
+    return _synonym_of(given, names) or (similar[0] if similar else None)
+
+
+def _synonym_of(given: str, allowed: list[str]) -> str | None:
+    """Return the allowed name that `given` is another name of, in upper or lower case; None if there is none."""
     plain = _plain(given)
     same = (name for name in allowed if _plain(name) == plain)
     return next(same, None) or next((name for name in allowed if plain in SYNONYMS.get(name, ())), None)

@@ -14,22 +14,22 @@ from source_tree import PACKAGE, imports, modules, name_of, tree_of, where
 
 # A module or package imports only from lower levels, so those of one level do not import each other.
 LEVELS = {
-    "synonyms": -1,
-    **dict.fromkeys(("types", "errors", "hashing", "hub", "interrupt", "console", "run_dir"), 0),
-    **dict.fromkeys(("config", "failure", "files", "machine", "metrics"), 1),
+    **dict.fromkeys(("types", "errors", "synonyms", "hashing", "hub", "interrupt", "console", "run_dir"), 0),
+    **dict.fromkeys(("config", "files", "machine", "metrics"), 1),
     **dict.fromkeys(("model", "data"), 2),
     **dict.fromkeys(("rewards", "engine", "learn"), 3),
     "rollout": 4,
     "evals": 5,
     "stages": 6,
-    **dict.fromkeys(("recipe", "plan", "report"), 7),  # a report reads files and needs no module above it
+    **dict.fromkeys(("recipe", "report"), 7),  # a report reads files and needs no module above it
     "run": 8,
-    "cli": 9,
-    "__main__": 10,
+    "commands": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 # Modules, and packages with all their modules, that must be importable without HEAVY libraries.
 LIGHT = [name for name, level in LEVELS.items() if level <= 1]
-LIGHT += ["cli", "plan", "recipe", "run", "report", "evals.measure", "model.reference", "model.families"]
+LIGHT += ["cli", "commands", "recipe", "run", "report", "evals.measure", "model.reference", "model.families"]
 LIGHT += ["rewards.grade_file", "rewards.workers"]
 HEAVY = ("torch", "transformers", "datasets")
 

@@ -68,10 +68,11 @@ benchmarks = { sums = ["world:arithmetic"] }
 COMMAND = """
 import sys
 from r1kit import cli
+from r1kit.commands import report
 from r1kit.config import RL, Evaluate
 RL.module = Evaluate.module = "tiny_stage"
 if "--no-report" in sys.argv:
-    cli._write_report = cli._print_table = lambda run_dir: None
+    report.write = report.show = lambda *_: None
     sys.argv.remove("--no-report")
 sys.argv[1:1] = ["run", "tiny.toml", "--run-dir"]
 cli.main()

@@ -13,7 +13,7 @@ import huggingface_hub.constants
 import pytest
 from good_recipe import GOOD
 
-from r1kit import cli, failure
+from r1kit import cli, errors
 from r1kit.recipe.load import bundled_recipes
 
 CASES = 200
@@ -96,7 +96,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(failure, "_save", lambda error: f"the traceback is in a file: {error!r}")
+    monkeypatch.setattr(errors, "_save", lambda error: f"the traceback is in a file: {error!r}")
     (tmp_path / "good.toml").write_text(GOOD)
     (tmp_path / "bad.toml").write_bytes(b"\xff\xfe[")
     (tmp_path / "bad.jsonl").write_text('{"question": 1}\n[\n')

@@ -11,11 +11,10 @@ from r1kit.config import STAGE_KINDS, Recipe
 from r1kit.config.base import PromptSource, Service
 from r1kit.config.pretrain import Architecture
 from r1kit.data.worlds import DEFAULT_LIMIT, WORLDS
-from r1kit.errors import nearest
 from r1kit.recipe import RecipeError, load_recipe
 from r1kit.rewards.grade_file import KINDS, grade_line
 from r1kit.rewards.score import ACCURACY, BUILT_IN
-from r1kit.synonyms import SYNONYMS
+from r1kit.synonyms import SYNONYMS, nearest
 
 RECIPE = 'name = "r"\n[stage.s]\nkind = "{kind}"\nmodel = "sprout-base"\n{keys}\n'
 REQUIRED = {
@@ -83,3 +82,8 @@ def test_every_synonym_belongs_to_a_name_that_exists() -> None:
 def test_names_come_before_synonyms() -> None:
     assert nearest("Samples", ["num_generations", "samples"]) == "samples"
     assert nearest("samples", ["num_generations", "steps"]) == "num_generations"
+
+
+def test_nearest_suggests_similar_names_only() -> None:
+    assert nearest("lerning_rate", ["learning_rate", "steps"]) == "learning_rate"
+    assert nearest("qqq", ["learning_rate", "steps"]) is None

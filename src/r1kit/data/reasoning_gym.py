@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from importlib import import_module, util
 from typing import TypedDict
 
-from r1kit.errors import UserError, nearest
+from r1kit.errors import UserError
+from r1kit.synonyms import nearest
 from r1kit.types import Problem
 
 DEFAULT_LIMIT = {"train": 5_000, "held_out": 150}

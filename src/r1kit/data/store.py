@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from r1kit.errors import UserError, nearest
+from r1kit.errors import UserError
 from r1kit.files import write_bytes
+from r1kit.synonyms import nearest
 
 STRUCTURED = frozenset({"numbers", "nums", "options", "choices", "messages", "extra"})  # columns of JSON in CSV files
 FORMATS = ".jsonl, .json, .csv or .tsv (each also with .gz), or .parquet"

@@ -23,8 +23,7 @@ from r1kit.engine.cache import ALIGN, KVCache
 from r1kit.engine.prepacked import prepacked
 from r1kit.engine.sampler import row_key, sample
 from r1kit.engine.shared_prefix import SharedPrefix
-from r1kit.errors import UserError
-from r1kit.failure import is_out_of_memory
+from r1kit.errors import UserError, is_out_of_memory
 from r1kit.model.attention import RecordingAttention, round_up
 from r1kit.model.decoder import Decoder
 from r1kit.model.prefix import MIN_SAVED_TOKENS, PromptCache, prefill

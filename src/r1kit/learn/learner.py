@@ -18,8 +18,7 @@ from torch import Tensor
 
 from r1kit.config import RL
 from r1kit.console import say
-from r1kit.errors import UserError
-from r1kit.failure import is_out_of_memory
+from r1kit.errors import UserError, is_out_of_memory
 from r1kit.learn.batch import micro_batches, prompt_blocks
 from r1kit.learn.kl import KLPenalty
 from r1kit.learn.logprobs import token_logprobs, token_logprobs_and_entropy

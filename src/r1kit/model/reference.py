@@ -6,10 +6,11 @@ from pathlib import Path
 
 from r1kit import hub
 from r1kit.console import heartbeat
-from r1kit.errors import UserError, nearest
+from r1kit.errors import UserError
 from r1kit.files import read_json
 from r1kit.model.hf_config import read_config
 from r1kit.run_dir import RunDir, StageDir
+from r1kit.synonyms import nearest
 
 ASSETS = Path(__file__).parents[1] / "assets"
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]

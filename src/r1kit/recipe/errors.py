@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from r1kit import errors
 from r1kit.config import STAGE_KINDS, Location, Recipe
+from r1kit.synonyms import nearest
 
 SHOWN = 60  # characters of a value
 
@@ -49,7 +50,7 @@ def quote(value: object) -> str:
 def unknown(what: str, given: str, allowed: Iterable[str]) -> str:
     """Return the message for an unknown name, with the closest allowed name or else all of them."""
     names = list(allowed)
-    close = errors.nearest(given, names)
+    close = nearest(given, names)
     hint = f"did you mean {close}?" if close else names and f"allowed: {', '.join(names)}"
     return f"unknown {what}; {hint}" if hint else f"unknown {what}"
 
@@ -98,9 +99,9 @@ def _unknown_key(key: str, parent: Any, given: object) -> str:
     if isinstance(given, dict) and "kind" in given:
         return f"a stage is written as [stage.{key}]"
     of_stages = dict.fromkeys(name for stage in STAGE_KINDS.values() for name in stage.model_fields)
-    if key not in of_stages and (errors.nearest(key, Recipe.model_fields) or not errors.nearest(key, of_stages)):
+    if key not in of_stages and (nearest(key, Recipe.model_fields) or not nearest(key, of_stages)):
         return unknown("key", key, Recipe.model_fields)
-    name = key if key in of_stages else errors.nearest(key, of_stages)
+    name = key if key in of_stages else nearest(key, of_stages)
     return f"no key of the recipe; did you mean stage.NAME.{name} (in the file: {name} below [stage.NAME])?"
 
 

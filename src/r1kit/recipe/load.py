@@ -10,12 +10,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from r1kit import errors, files
+from r1kit import files
 from r1kit.config import STAGE_KINDS, Location, Recipe
 from r1kit.recipe.checks import cross_checks
 from r1kit.recipe.errors import Mistake, RecipeError, explain, unknown
 from r1kit.recipe.overrides import override
 from r1kit.run_dir import RunDir
+from r1kit.synonyms import nearest
 
 INSTALLED = Path(__file__).parents[1] / "recipes"
 CHECKOUT = Path(__file__).parents[3] / "recipes"  # in an editable install
@@ -73,7 +74,7 @@ def _find(name_or_path: str) -> Path:
         names = sorted(path.glob("*.toml"))
         hint = f", such as {names[0]}" if names else f" (bundled: {', '.join(bundled)})"
         raise RecipeError(f"{name_or_path}: a directory, not a recipe: give a .toml file{hint}")
-    close = errors.nearest(path.name.removesuffix(".toml"), bundled)
+    close = nearest(path.name.removesuffix(".toml"), bundled)
     hint = f"did you mean {close}? " if close else ""
     raise RecipeError(f"{name_or_path}: neither a file nor a bundled recipe; {hint}bundled: {', '.join(bundled)}")
 

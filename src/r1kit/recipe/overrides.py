@@ -5,9 +5,9 @@ from __future__ import annotations
 import tomllib
 from typing import Any
 
-from r1kit import errors
 from r1kit.config import STAGE_KINDS, Location, Recipe
 from r1kit.recipe.errors import RecipeError
+from r1kit.synonyms import nearest
 
 
 def override(data: dict[str, Any], text: str) -> Location:
@@ -35,7 +35,7 @@ def _check_stage(text: str, path: list[str], stages: list[str]) -> None:
     """Refuse a path to an unknown stage, or to a stage without the prefix `stage`."""
     first, *rest = path
     if first == "stage" and rest and rest[0] not in stages:
-        close = errors.nearest(rest[0], stages)
+        close = nearest(rest[0], stages)
         hint = f"did you mean {close}?" if close else f"stages: {', '.join(stages)}"
         raise RecipeError(f"--set {text}: there is no stage {rest[0]}; {hint}")
     if not rest or first in (*Recipe.model_fields, "defaults"):
@@ -43,7 +43,7 @@ def _check_stage(text: str, path: list[str], stages: list[str]) -> None:
     meant = None
     if first == "stages" or (first in STAGE_KINDS and first not in stages):
         meant = ["stage" if first == "stages" else f"defaults.{first}", *rest]
-    elif close := errors.nearest(first, stages):
+    elif close := nearest(first, stages):
         meant = ["stage", close, *rest]
     if meant:
         raise RecipeError(f"--set {text}: {first} is no table of a recipe; did you mean {'.'.join(meant)}?")

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from r1kit.console import duration
-from r1kit.errors import UserError, nearest
+from r1kit.errors import UserError
 from r1kit.files import read_json
 from r1kit.run_dir import RunDir
+from r1kit.synonyms import nearest
 
 CODE = ("r1kit", "source", "commit", "python", "versions")
 MACHINE = ("platform", "cpu", "threads", "device", "dtype")

@@ -16,7 +16,7 @@ from math import isfinite
 from typing import Any, BinaryIO, TypedDict
 
 from r1kit.console import heartbeat
-from r1kit.errors import UserError, nearest
+from r1kit.errors import UserError
 from r1kit.rewards import services
 from r1kit.rewards.checks.base import Reward, Row, Verifier
 from r1kit.rewards.score import BUILT_IN, RewardError, grade
@@ -24,6 +24,7 @@ from r1kit.rewards.services import Settings
 from r1kit.rewards.verdict import Verdict
 from r1kit.rewards.verifiers import VERIFIERS
 from r1kit.rewards.workers.processes import Lost, Pool
+from r1kit.synonyms import nearest
 from r1kit.types import Problem
 
 MAX_LINE_BYTES = 16 << 20

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from r1kit.errors import nearest
 from r1kit.rewards.checks import choice, countdown, ifeval, json_schema, knights, names, reasoning_gym, text
 from r1kit.rewards.checks.base import Verifier
 from r1kit.rewards.code import verifier as code
 from r1kit.rewards.custom import RewardError
 from r1kit.rewards.judge import accuracy as judge
 from r1kit.rewards.math import verifier as math
+from r1kit.synonyms import nearest
 
 VERIFIERS: dict[str, Verifier[Any]] = {
     "math": math.VERIFIER,

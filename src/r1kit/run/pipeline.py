@@ -17,8 +17,8 @@ from r1kit import console, files, interrupt, machine
 from r1kit.config import Recipe
 from r1kit.errors import Interrupted, UserError
 from r1kit.metrics.glossary import legend
-from r1kit.plan import Plan
 from r1kit.recipe import RecipeError, cross_checks
+from r1kit.recipe.plan import Plan
 from r1kit.run.changes import refuse_changes
 from r1kit.run.execute import run_stage
 from r1kit.run.forecast import finished_seconds, forecast, format_remaining

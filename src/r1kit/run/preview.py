@@ -10,7 +10,7 @@ from typing import Literal
 from r1kit import machine
 from r1kit.config import Recipe
 from r1kit.console import duration
-from r1kit.plan import show_bytes
+from r1kit.recipe.plan import show_bytes
 from r1kit.run.changes import refuse_changes
 from r1kit.run.forecast import finished_seconds, forecast, format_remaining, unfinished_seconds
 from r1kit.run.preflight import require_ready

@@ -46,7 +46,7 @@ def test_new_file_in_the_package_is_a_new_kind(tmp_path: Path) -> None:
     for path in (package / "config").glob("*.py"):
         (tmp_path / "r1kit" / "config" / path.name).write_bytes(path.read_bytes())
     (tmp_path / "r1kit" / "config" / "merge.py").write_text(NEW_KIND)
-    code = "from r1kit.config import Recipe; from r1kit.plan import plan, render\n"
+    code = "from r1kit.config import Recipe; from r1kit.recipe.plan import plan, render\n"
     code += "recipe = Recipe(name='r', stage={'m': {'kind': 'merge', 'model': 'a'}})\n"
     code += "print(recipe.stage['m'].module, render(plan(recipe)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)

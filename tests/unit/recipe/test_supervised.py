@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from r1kit import plan
 from r1kit.model.known_shapes import KNOWN_SHAPES
-from r1kit.recipe import RecipeError, load_recipe
+from r1kit.recipe import RecipeError, load_recipe, plan
 from r1kit.run.resolve import resolve_stages
 
 RECIPE = """

@@ -14,8 +14,9 @@ from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
-from r1kit.errors import UserError, nearest
+from r1kit.errors import UserError
 from r1kit.rewards.language.scripts import LANGUAGE_NAMES, NOT_TEXT, SAME, SCRIPTS, SENTENCE_END, WORD
+from r1kit.synonyms import nearest
 
 MAX_CHARACTERS = 100_000  # of a longer text, the first and the last half of this number are read
 LONG_SENTENCE = 5  # words from which a sentence alone is evidence of a language

@@ -10,9 +10,9 @@ import pytest
 import torch
 import transformers
 
-from r1kit import machine, plan
+from r1kit import machine
 from r1kit.model.known_shapes import KNOWN_SHAPES
-from r1kit.recipe import load_recipe
+from r1kit.recipe import load_recipe, plan
 
 RECIPE = """
 name = "p"

@@ -1,0 +1,47 @@
+"""Evaluate a model on benchmarks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from r1kit.commands.options import Json, Length, ModelName, Seed, Temperature, TemplateName, TopP, print_json
+
+
+def command(
+    model: ModelName,
+    prompts: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE", help="world:NAME, a file or a hub dataset; repeatable; default: every world"),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="split of the sources; default: held_out for worlds, test for others")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="the first N problems of each source")] = None,
+    samples: Annotated[int, typer.Option(min=1, max=100_000, help="completions per problem")] = 4,
+    template: TemplateName = "r1-zero",
+    temperature: Temperature = 0.6,
+    top_p: TopP = 0.95,
+    max_completion_length: Length = 512,
+    seed: Seed = 0,
+    json_output: Json = False,
+) -> None:
+    """Evaluate a model on benchmarks.
+
+    Reports pass@1 (mean over samples) with its 95 % confidence interval, cons@k, pass@k, format rate and length.
+    """
+    from r1kit.evals import measure
+
+    settings: dict[str, Any] = {"template": template, "temperature": temperature, "top_p": top_p, "samples": samples}
+    benchmarks = measure.benchmarks_from(prompts or measure.world_sources(), split, limit)
+    result = measure.evaluate(model, benchmarks, seed=seed, max_completion_length=max_completion_length, **settings)
+    if json_output:
+        print_json(result)
+    else:
+        from rich.console import Console
+
+        from r1kit.report.terminal import comparison_table
+
+        Console().print(comparison_table({Path(model).name: result}))

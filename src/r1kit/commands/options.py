@@ -1,0 +1,39 @@
+"""Arguments and options that several commands share, and what they do with them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from r1kit.config import Recipe
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="a bundled recipe or a .toml file")]
+RecipeSeed = Annotated[int | None, typer.Option("--seed", help="the recipe's seed")]
+ModelName = Annotated[
+    str, typer.Argument(metavar="MODEL", help="a bundled model, a directory, a stage of a run or a hub id")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="override a key, e.g. stage.zero.steps=10; repeatable"),
+]
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object as the last line of stdout")]
+TemplateName = Annotated[str, typer.Option(metavar="NAME", help="prompt template: r1-zero, chat or none")]
+Temperature = Annotated[float, typer.Option(help="sampling temperature; 0 is greedy decoding")]
+TopP = Annotated[float, typer.Option(help="nucleus sampling; 1 keeps all tokens")]
+Seed = Annotated[int, typer.Option(help="sampling seed")]
+Length = Annotated[int, typer.Option(help="maximum length of a completion in tokens")]
+
+
+def load(recipe: str, overrides: list[str] | None, seed: int | None) -> Recipe:
+    """Read a recipe with the overrides of the command line; `seed` is one of them."""
+    from r1kit.recipe import load_recipe
+
+    return load_recipe(recipe, [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])])
+
+
+def print_json(value: Any) -> None:
+    """Print JSON as the last line of stdout."""
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
