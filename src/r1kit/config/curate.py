@@ -7,11 +7,12 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from r1kit.config.base import Location, PromptSource, Sampling, Service, Template
-from r1kit.config.stage import Amount, MemoryUse, Output, StageConfig, benchmark_sources, prompt_sources
+from r1kit.config.base import Location, PromptSource, Service, Template
+from r1kit.config.sampled import Sampled
+from r1kit.config.stage import Output, benchmark_sources, prompt_sources
 
 
-class Curate(StageConfig, Sampling):
+class Curate(Sampled):
     """Completions of a model, filtered, rewritten and mixed with other data (paper: cold start, 800k set)."""
 
     module: ClassVar[str] = "r1kit.stages.curate"
@@ -31,8 +32,6 @@ class Curate(StageConfig, Sampling):
     """Completions per prompt. Paper: undisclosed."""
     keep: int = Field(1, gt=0)
     """Most records to keep per prompt. Paper: undisclosed."""
-    max_completion_length: int = Field(32_768, gt=0)
-    """Longest completion in tokens. Paper: 32,768."""
     token_budget: int | None = Field(None, gt=0)
     """Sampled tokens after which no more prompts are started; unlimited by default."""
     rewriter: Literal["oracle:sprout"] | Service | None = None
@@ -71,21 +70,5 @@ class Curate(StageConfig, Sampling):
         return prompt_sources("prompts", self.prompts) + benchmark_sources(self.benchmarks)
 
     @override
-    def counts(self) -> dict[str, int]:
-        return {"samples_per_problem": self.samples}
-
-    @override
     def describe(self) -> str:
         return f"{self.samples} samples per prompt, filtered"
-
-    @override
-    def memory_use(self) -> MemoryUse:
-        return MemoryUse(completions=None, completion_tokens=self.max_completion_length)
-
-    @override
-    def amounts(self) -> list[Amount]:
-        return [Amount("completions", "per problem", {"samples": self.samples})]
-
-    @override
-    def longest_text(self) -> tuple[str, int]:
-        return "max_completion_length", self.max_completion_length

@@ -7,11 +7,12 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from typing_extensions import override
 
-from r1kit.config.base import Location, PromptSource, Sampling, Template
-from r1kit.config.stage import Amount, MemoryUse, Output, StageConfig, benchmark_sources
+from r1kit.config.base import Location, PromptSource, Template
+from r1kit.config.sampled import Sampled
+from r1kit.config.stage import Output, benchmark_sources
 
 
-class Evaluate(StageConfig, Sampling):
+class Evaluate(Sampled):
     """pass@1 as the mean over k samples, cons@k, format rate and length, by level (paper: section 3)."""
 
     module: ClassVar[str] = "r1kit.stages.evaluate"
@@ -29,29 +30,7 @@ class Evaluate(StageConfig, Sampling):
     """Divisor of the logits; 0 is greedy decoding. Paper: 0.6."""
     top_p: float = Field(0.95, gt=0, le=1)
     """Probability mass of the most likely tokens to sample from. Paper: 0.95."""
-    max_completion_length: int = Field(32_768, gt=0)
-    """Longest completion in tokens. Paper: 32,768."""
 
     @override
     def sources(self) -> list[tuple[Location, PromptSource]]:
         return benchmark_sources(self.benchmarks)
-
-    @override
-    def counts(self) -> dict[str, int]:
-        return {"samples_per_problem": self.samples}
-
-    @override
-    def describe(self) -> str:
-        return f"{self.samples} samples per problem"
-
-    @override
-    def memory_use(self) -> MemoryUse:
-        return MemoryUse(completions=None, completion_tokens=self.max_completion_length)
-
-    @override
-    def amounts(self) -> list[Amount]:
-        return [Amount("completions", "per problem", {"samples": self.samples})]
-
-    @override
-    def longest_text(self) -> tuple[str, int]:
-        return "max_completion_length", self.max_completion_length
