@@ -44,7 +44,7 @@ class SandboxTierReport(TypedDict):
     """Whether a sandbox tier works here, and the reason."""
 
     tier: str
-    works: bool
+    works: bool | None  # None: not built yet
     why: str
 
 
@@ -162,11 +162,11 @@ def versions(*packages: str) -> dict[str, str]:
     return installed
 
 
-def examine(sandboxes: Sequence[tuple[str, bool, str]], models: Sequence[str]) -> MachineReport:
+def examine(sandboxes: Sequence[tuple[str, bool | None, str]], models: Sequence[str]) -> MachineReport:
     """Collect what `r1kit doctor` shows.
 
     Args:
-        sandboxes: (tier, whether it works here, the reason), strongest first.
+        sandboxes: (tier, whether it works here or None if it is not built yet, the reason), strongest first.
         models: Names of the bundled models.
     """
     import torch
@@ -187,7 +187,7 @@ def examine(sandboxes: Sequence[tuple[str, bool, str]], models: Sequence[str]) -
         "allocator_tuned": tune_allocator(),
         "models": list(models),
         "sandboxes": [{"tier": tier, "works": works, "why": why} for tier, works, why in sandboxes],
-        "warnings": _warnings(models) + ([] if any(works for _, works, _ in sandboxes) else [NO_SANDBOX]),
+        "warnings": _warnings(models) + ([NO_SANDBOX] if all(works is False for _, works, _ in sandboxes) else []),
     }
 
 
@@ -219,6 +219,6 @@ def render(report: MachineReport) -> str:
         "models": ", ".join(report["models"]) or "none",
     }
     lines = [f"{name:<10} {value}" for name, value in rows.items()]
-    for tier in report["sandboxes"]:
-        lines.append(f"{'sandbox':<10} {tier['tier']}: {'yes' if tier['works'] else 'no'}, {tier['why']}")
+    states = {True: "yes", False: "no", None: "not yet"}
+    lines += [f"{'sandbox':<10} {tier['tier']}: {states[tier['works']]}, {tier['why']}" for tier in report["sandboxes"]]
     return "\n".join(lines + [f"warning    {text}" for text in report["warnings"]])

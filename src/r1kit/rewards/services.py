@@ -22,7 +22,7 @@ NO_JUDGE = (
     "top of the recipe, or give --judge-url to `r1kit grade`"
 )
 
-OPENING = "opening the sandbox (the first time on a machine it is built, in about a minute)"
+OPENING = "opening the sandbox (the first time on a machine it is built, in about half a minute)"
 
 
 @dataclass(frozen=True)

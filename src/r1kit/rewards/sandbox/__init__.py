@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TIERS = tuple(str(name) for name in get_args(SandboxTier) if name != "none")  # strongest first
 NATIVE = tuple(name for name in TIERS if name != "wasm")  # tiers that run this machine's own Python
+NOT_BUILT = "it is built at its first use, or now with `r1kit doctor --prepare`"
 
 
 def open_sandbox(tier: str = "auto", among: Sequence[str] = TIERS) -> Sandbox:
@@ -44,15 +45,30 @@ def open_sandbox(tier: str = "auto", among: Sequence[str] = TIERS) -> Sandbox:
     )
 
 
-def survey() -> list[tuple[str, bool, str]]:
-    """Test every tier: (name, whether it works on this machine, why or why not), strongest first."""
-    rows = []
+def survey(build: bool = False) -> list[tuple[str, bool | None, str]]:
+    """Test every tier: (name, whether it works on this machine, why or why not), strongest first.
+
+    None in place of whether it works: the component of the wasm tier is not built yet, and `build` is False.
+    """
+    rows: list[tuple[str, bool | None, str]] = []
     for name in TIERS:
+        if name == "wasm" and not build and _is_unbuilt():
+            rows.append((name, None, NOT_BUILT))
+            continue
         sandbox, reason = _open_and_test(name)
         rows.append((name, sandbox is not None, reason))
         if sandbox is not None:
             sandbox.close()
     return rows
+
+
+def _is_unbuilt() -> bool:
+    from r1kit.rewards.sandbox.wasm.build import is_built
+
+    try:
+        return not is_built()
+    except (UserError, OSError):  # it cannot be built: opening the tier gives the reason
+        return False
 
 
 def _open(name: str) -> Sandbox:

@@ -177,20 +177,20 @@ def test_a_dead_host_process_is_replaced(sandbox: WasmSandbox) -> None:
 
 @pytest.mark.slow
 def test_a_changed_component_is_not_loaded(sandbox: WasmSandbox, tmp_path: Path) -> None:
-    built, digests = sandbox.components
-    shutil.copytree(built, tmp_path / "built")
-    with open(tmp_path / "built" / "plain.cwasm", "r+b") as file:
+    built, digest = sandbox.component
+    changed = Path(shutil.copy(built, tmp_path))
+    with open(changed, "r+b") as file:
         file.seek(5000)
         file.write(b"changed")
     broken = WasmSandbox()
     broken.close()
-    broken.components = (tmp_path / "built", digests)
+    broken.component = (changed, digest)
     assert {o.status for o in run(broken, "stdin", "print(1)", "", "").outcomes} == {"infra_error"}
 
 
 def test_the_cache_is_private(sandbox: WasmSandbox) -> None:
-    built, _ = sandbox.components
-    assert all(os.stat(path).st_mode & 0o077 == 0 for path in (built.parent, built, *built.iterdir()))
+    build = sandbox.component[0].parent
+    assert all(os.stat(path).st_mode & 0o077 == 0 for path in (build.parent, build, *build.iterdir()))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="landlock and seccomp exist on Linux only")

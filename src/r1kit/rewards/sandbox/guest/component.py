@@ -8,7 +8,7 @@ import sys
 
 import wit_world  # type: ignore[import-not-found]  # componentize-py generates it from world.wit during the build
 
-import r1kit.rewards.sandbox.guest.stdlib  # noqa: F401  first, because later modules keep references to clocks
+import r1kit.rewards.sandbox.guest.preload_sympy  # noqa: F401  first, because later modules keep references to clocks
 from r1kit.rewards.sandbox.guest.heap import fill_holes
 
 fill_holes()

@@ -120,6 +120,8 @@ class Objects:
             target = unpack(function, self._find)
         else:
             owner, dot, name = function.rpartition("().")
+            if owner == "Solution" and owner not in self.scope:
+                dot = ""  # the program has the function without the class
             target = getattr(self._find(GLOBAL, owner)(), name) if dot else self._find(GLOBAL, name)
         callee: Callable[..., Any] = target
         return callee
@@ -127,7 +129,11 @@ class Objects:
     def _find(self, tag: str, *where: Any) -> Any:
         if tag == OBJECT:
             return self.kept[where]
+        [name] = where
         names = {GLOBAL: self.scope, BUILTIN: builtin_names}[tag]
-        if where[0] not in names:
-            raise NameError(f"name {where[0]!r} is not defined")
-        return names[where[0]]
+        if name in names:
+            return names[name]
+        solution = self.scope.get("Solution") if tag == GLOBAL else None
+        if not hasattr(solution, name):
+            raise NameError(f"name {name!r} is not defined")
+        return getattr(solution(), name)  # as LeetCode's judge calls it

@@ -144,6 +144,7 @@ def prepare() -> None:
         is_alive=lambda self: False,
     )
     sys.argv = ["main.py"]
+    sys.set_int_max_str_digits(0)  # the limits of the task bound the time of conversions
     _Console.spares[:] = _Console(), _Console()  # a program that is loaded and called once needs two
 
 

@@ -22,13 +22,13 @@ SLOWEST_FUEL_RATE = 1e7  # fuel per second
 
 
 class WasmSandbox:
-    """One host process, restarted when it dies. `components` is the directory of the components and their SHA-256s."""
+    """One host process, restarted when it dies. `component` is the file of the component and its SHA-256."""
 
     name: SandboxTier = "wasm"
 
     def __init__(self) -> None:
-        self.components = compiled()
-        self._host: WasmHost | None = WasmHost(*self.components)
+        self.component = compiled()
+        self._host: WasmHost | None = WasmHost(*self.component)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -65,23 +65,23 @@ class WasmSandbox:
 
     def _running(self) -> WasmHost:
         if not self._host:
-            self._host = WasmHost(*self.components)
+            self._host = WasmHost(*self.component)
         return self._host
 
 
 def open_tier() -> WasmSandbox:
-    """Open the tier, and build its components if the cache lacks them. Raises UserError if they cannot be built."""
+    """Open the tier, and build its component if the cache lacks it. Raises UserError if it cannot be built."""
     return WasmSandbox()
 
 
 class WasmHost:
     """This side's handle of one host process (wasm/host.py)."""
 
-    def __init__(self, directory: Path, digests: str) -> None:
+    def __init__(self, component: Path, digest: str) -> None:
         self.channel, theirs = socket.socketpair()
         with theirs:
             self.process: subprocess.Popen[bytes] = subprocess.Popen(
-                command("wasm.host", "main", str(directory), digests),
+                command("wasm.host", "main", str(component), digest),
                 env=ENVIRONMENT,
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),

@@ -1,4 +1,4 @@
-"""Builds the guest components into the user's cache, once for each version of their parts."""
+"""Builds the guest component into the user's cache, once for each version of its parts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from importlib import metadata, util
 from pathlib import Path
 
@@ -22,79 +22,80 @@ from r1kit.console import duration, heartbeat, say
 from r1kit.errors import UserError
 
 ROOT = Path(r1kit.__file__).parents[1]
-GUESTS = {  # file of the compiled component: (main module, libraries that it bundles without their tests)
-    "plain.cwasm": ("r1kit.rewards.sandbox.guest.component", ()),
-    "sympy.cwasm": ("r1kit.rewards.sandbox.guest.component_sympy", ("sympy", "mpmath")),
-}
+GUEST = "r1kit.rewards.sandbox.guest.component"  # the main module
+LIBRARIES = ("sympy", "mpmath")  # bundled without their tests
+COMPONENT, DIGEST = "guest.cwasm", "sha256"  # files of a build
 BUILD_SECONDS = 3600.0  # for componentize-py, which takes about 15 s on an idle machine
-USUAL_SECONDS = 60.0  # for all components
+USUAL_SECONDS = 30.0  # for all, on two idle cores,
+BUNDLING_SHARE = 0.6  # of which componentize-py takes this
 WIT = Path(__file__).parents[1] / "guest" / "world.wit"
 ENGINE = Path(__file__).parent / "engine.py"
 TOOLS = ("componentize-py", "wasmtime")
-KEPT = 4  # builds in the cache, of all versions; 180 MB each
+KEPT = 4  # builds in the cache, of all versions; 90 MB each
 SAFE_WASMTIME = (43, 0, 1)  # a guest can escape from earlier versions: CVE-2026-34971, CVE-2026-35195
 
 
 def compiled() -> tuple[Path, str]:
-    """Return (directory of the compiled components, JSON of their SHA-256s), and build them if the cache lacks them.
+    """Return (file of the compiled component, its SHA-256), and build it if the cache lacks it.
 
     A lock file lets only one process build at a time.
 
     Raises:
         UserError: a tool is missing, wasmtime is unsafe, the build fails, or the cache belongs to another user.
     """
-    versions = {name: _version(name) for name in (*TOOLS, *(lib for _, libs in GUESTS.values() for lib in libs))}
+    sources = _sources(GUEST)
+    build = _cache() / _key(sources)
+    with open(build.parent / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not build.is_dir():
+            _build(build, sources)
+    return build / COMPONENT, (build / DIGEST).read_text()
+
+
+def is_built() -> bool:
+    """Return whether the cache has the component. Raises UserError as `compiled` does."""
+    return (_cache() / _key(_sources(GUEST))).is_dir()
+
+
+def _key(sources: Mapping[str, str]) -> str:
+    """Return the name of the build: a hash of everything that affects it."""
+    versions = {name: _version(name) for name in (*TOOLS, *LIBRARIES)}
     if tuple(map(int, versions["wasmtime"].split("."))) < SAFE_WASMTIME:
         raise UserError(f"wasmtime {versions['wasmtime']} has known escapes; pip install 'wasmtime>=43.0.1'")
-    sources = {file: _sources(module) for file, (module, _) in GUESTS.items()}
-    parts = [
-        platform.system(),
-        platform.machine(),
-        _processor(),
-        versions,
-        sources,
-        WIT.read_text(),
-        ENGINE.read_text(),
-    ]
-    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-    cache = _cache()
-    with open(cache / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (cache / key).is_dir():
-            _build(cache / key, sources)
-    return cache / key, (cache / key / "sha256.json").read_text()
+    machine = [platform.system(), platform.machine(), _processor()]
+    parts = [machine, versions, sources, WIT.read_text(), ENGINE.read_text()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _build(target: Path, sources: dict[str, dict[str, str]]) -> None:
-    """Build the components in a temporary directory and rename it to `target`, so that it is complete or absent."""
-    from wasmtime import component  # heavy, and not needed where the components are already built
+def _build(target: Path, sources: Mapping[str, str]) -> None:
+    """Build the component in a temporary directory and rename it to `target`, so that it is complete or absent."""
+    from wasmtime import component  # heavy, and not needed where the component is already built
 
     from r1kit.rewards.sandbox.wasm.engine import new_engine
 
     for abandoned in target.parent.glob(".build-*"):  # a builder that was killed left it; this process holds the lock
         shutil.rmtree(abandoned)
-    say("building the sandbox, once on this machine: about a minute ...")
-    done, start = 0, time.monotonic()  # components of GUESTS
+    step = "bundling Python and sympy, step 1 of 2"
+    start = time.monotonic()
     end = start + USUAL_SECONDS  # expected
+    say(f"building the sandbox, once on this machine: about {USUAL_SECONDS:.0f} seconds if it is idle ...")
 
     def state() -> str:
-        left = duration(max(1.0, end - time.monotonic()))
-        return f"building the sandbox: {done} of {len(GUESTS)} components done, about {left} left"
+        left = end - time.monotonic()
+        return f"building the sandbox ({step}), {f'about {duration(left)} left' if left > 0 else 'longer than usual'}"
 
     with heartbeat(state), tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as name:
-        output, digests = Path(name) / "output", {}
+        stage, wasm, output = Path(name, "stage"), Path(name, "guest.wasm"), Path(name, "output")
         output.mkdir(mode=0o700)
-        for file, (module, libraries) in GUESTS.items():
-            stage, wasm = Path(name) / f"stage-{file}", Path(name) / f"{file}.wasm"
-            _stage(stage, sources[file], libraries)
-            _componentize(stage, module, wasm)
-            code = bytes(component.Component.from_file(new_engine(), wasm).serialize())
-            digests[file] = hashlib.sha256(code).hexdigest()
-            _write(output / file, code)
-            done += 1
-            end = start + (time.monotonic() - start) / done * len(GUESTS) * 1.1  # the last component is the largest
-        _write(output / "sha256.json", json.dumps(digests).encode())
+        _stage(stage, sources)
+        _componentize(stage, wasm)
+        step = "compiling them, step 2 of 2"
+        end = start + (time.monotonic() - start) / BUNDLING_SHARE
+        code = bytes(component.Component.from_file(new_engine(), wasm).serialize())
+        _write(output / COMPONENT, code)
+        _write(output / DIGEST, hashlib.sha256(code).hexdigest().encode())
         output.rename(target)
+    say(f"the sandbox is built: {duration(time.monotonic() - start)}")
     for old in sorted(target.parent.glob("[0-9a-f]*/"), key=os.path.getmtime)[:-KEPT]:
         shutil.rmtree(old)
 
@@ -106,13 +107,13 @@ def _write(path: Path, data: bytes) -> None:
         os.fsync(handle.fileno())
 
 
-def _stage(stage: Path, sources: dict[str, str], libraries: Sequence[str]) -> None:
+def _stage(stage: Path, sources: Mapping[str, str]) -> None:
     """Write everything that a guest imports, and nothing else, to `stage`. Its packages need no __init__."""
     for module, text in sources.items():
         path = stage / f"{module.replace('.', '/')}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    for library in libraries:
+    for library in LIBRARIES:
         spec = util.find_spec(library)
         if spec is None or spec.origin is None:
             raise UserError(f"the wasm sandbox needs {library}: pip install {library}")
@@ -120,8 +121,8 @@ def _stage(stage: Path, sources: dict[str, str], libraries: Sequence[str]) -> No
         shutil.copytree(Path(spec.origin).parent, stage / library, ignore=ignored)
 
 
-def _componentize(stage: Path, module: str, output: Path) -> None:
-    arguments = ["-d", WIT, "-w", "guest", "componentize", "--stub-wasi", "-p", stage, module, "-o", output]
+def _componentize(stage: Path, output: Path) -> None:
+    arguments = ["-d", WIT, "-w", "guest", "componentize", "--stub-wasi", "-p", stage, GUEST, "-o", output]
     run = "import componentize_py; raise SystemExit(componentize_py.script())"
     # The environment is empty because componentize-py looks for further packages along PATH and VIRTUAL_ENV.
     done = subprocess.run(

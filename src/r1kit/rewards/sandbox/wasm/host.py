@@ -51,27 +51,23 @@ class Request(TypedDict):
     memory_bytes: int
 
 
-class Guests:
-    """The compiled components. Each task runs in an instance of its own."""
+class Guest:
+    """The compiled component. Each task runs in an instance of its own."""
 
-    def __init__(self, directory: Path, digests: dict[str, str]) -> None:
-        self.engine = new_engine()
-        self.linker = component.Linker(self.engine)
-        self.components = {file: self._load(directory / file, digest) for file, digest in digests.items()}
-
-    def _load(self, path: Path, digest: str) -> tuple[component.Component, component.ExportIndex]:
-        """Load a component and find its export `answer`. Raises ValueError if it is not the one that was built."""
+    def __init__(self, path: Path, digest: str) -> None:
+        """Load the component and find its export `answer`. Raises ValueError if it is not the one that was built."""
         # A .cwasm file is native code, so its digest is checked before it is loaded.
         with open(path, "rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                 raise ValueError(f"{path} is not the file that was built")
-        loaded = component.Component.deserialize_file(self.engine, str(path))
-        if loaded.type.imports(self.engine):
+        self.engine = new_engine()
+        self.linker = component.Linker(self.engine)
+        self.component = component.Component.deserialize_file(self.engine, str(path))
+        if self.component.type.imports(self.engine):
             raise ValueError(f"{path} has imports")
-        answer = loaded.get_export_index("answer")
-        if answer is None:
+        self.export = self.component.get_export_index("answer")
+        if self.export is None:
             raise ValueError(f"{path} does not export `answer`")
-        return loaded, answer
 
     def run(self, request: Request, emit: Callable[[str], None], end: Callable[[dict[str, object]], None]) -> None:
         """Pass each reply to `emit`, then to `end` the status of the remaining inputs and the fuel used."""
@@ -87,8 +83,7 @@ class Guests:
     def _run_inputs(self, store: wasmtime.Store, request: Request, emit: Callable[[str], None]) -> tuple[str, str]:
         max_chars = max_reply_chars(request["task"]["output_bytes"])
         try:
-            guest, export = self.components[_component_file(request["task"])]
-            answer = self.linker.instantiate(store, guest).get_func(store, export)
+            answer = self.linker.instantiate(store, self.component).get_func(store, self.export)
             if answer is None:
                 raise ValueError("the export `answer` is not a function")
             task = json.dumps(request["task"])
@@ -104,17 +99,11 @@ class Guests:
         return "ok", ""
 
 
-def _component_file(task: Program) -> str:
-    """Return the small component, unless the task may need sympy or mpmath."""
-    wants_sympy = task["mode"] == "symbolic" or "sympy" in task["source"] or "mpmath" in task["source"]
-    return "sympy.cwasm" if wants_sympy else "plain.cwasm"
-
-
-def serve(guests: Guests) -> None:
+def serve(guest: Guest) -> None:
     """Run requests until the parent closes the pipe."""
     while header := _read(LENGTH.size):
         request = json.loads(_read(*LENGTH.unpack(header)))
-        guests.run(
+        guest.run(
             request,
             emit=lambda reply: _write(REPLY + reply.encode("utf-8", "replace")),
             end=lambda report: _write(END + json.dumps(report).encode()),
@@ -151,9 +140,9 @@ def confine() -> list[str]:
     return layers
 
 
-def main(directory: str, digests: str) -> None:
-    """Load the components, confine this process, report the layers in force, and serve."""
-    guests = Guests(Path(directory), json.loads(digests))
+def main(path: str, digest: str) -> None:
+    """Load the component, confine this process, report the layers in force, and serve."""
+    guest = Guest(Path(path), digest)
     if sys.platform == "linux":
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # no core dump, and no other process of this user may trace it
     # Filters apply to the thread that installs them, so both threads install them. Guests need a larger stack than the
@@ -164,7 +153,7 @@ def main(directory: str, digests: str) -> None:
         confined.wait()
         layers = confine()
         _write(END + json.dumps({"layers": layers}).encode())
-        serve(guests)
+        serve(guest)
 
     threading.stack_size(THREAD_STACK)
     worker = threading.Thread(target=work, daemon=True)

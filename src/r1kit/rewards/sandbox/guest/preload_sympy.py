@@ -1,4 +1,4 @@
-"""The component with sympy. Its snapshot is four times as large, which makes every run slower."""
+"""Loads the standard library and sympy for the snapshot of the wasm component."""
 
 from __future__ import annotations
 
@@ -19,4 +19,3 @@ from r1kit.rewards.math.sympy_guest import equal  # noqa: E402
 del sys.modules["ctypes"]
 for gold, answer in WARM_UP:
     equal(gold, answer)
-from r1kit.rewards.sandbox.guest.component import WitWorld  # noqa: E402, F401
