@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def _use_utf8() -> None:
-    """Read and write UTF-8 whatever the locale is. Under an ASCII locale (`LC_ALL=C`), start Python again for that."""
+    """Read and write UTF-8 in every locale. Under an ASCII locale (`LC_ALL=C`), start Python again for that."""
     if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -1,4 +1,4 @@
-"""Where the tests find the repository and the public data sets beside it."""
+"""Where the tests find the repository and the public data sets next to it."""
 
 from __future__ import annotations
 

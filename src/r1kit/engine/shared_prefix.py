@@ -72,7 +72,7 @@ class SharedPrefix:
         self._index_grid()
 
     def extend(self, other: SharedPrefix) -> None:
-        """Append another's rows, and its prefixes unless they are the same tensors."""
+        """Append the rows of `other`, and its prefixes unless both share them."""
         if other.keys is self.keys:
             self.prefix_N = torch.cat((self.prefix_N, other.prefix_N))
         else:

@@ -44,7 +44,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A drawn panel."""
+    """One panel as SVG, and the values that the page shows at the cursor."""
 
     title: str
     metrics: tuple[str, ...]  # metric i has the page's colour 1 + i % 8

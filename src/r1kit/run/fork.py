@@ -22,8 +22,11 @@ def fork(stages: Sequence[ResolvedStage], old: RunDir, new: RunDir) -> None:
     Raises:
         UserError: `old` is not a run, or is the same directory as `new`.
     """
-    if not old.lineage.is_file() or new.path.resolve() == old.path.resolve():
-        raise UserError(f"--fork {new.path}: --run-dir must be the run to fork from, and {old.path} is not another run")
+    is_same = new.path.resolve() == old.path.resolve()
+    if is_same or not old.lineage.is_file():
+        fault = "is the same directory" if is_same else "holds no run"
+        advice = "give the run to fork from as --run-dir and a new directory as --fork"
+        raise UserError(f"--fork {new.path}: --run-dir {old.path} {fault}; {advice}")
     origin = files.read_json(old.lineage)
     start = {**origin, "forked_from": str(old.path.resolve()), "stages": {}, "changes": []}
     lineage = files.read_json(new.lineage) if new.lineage.is_file() else start

@@ -41,8 +41,8 @@ def test_fork_reuses_unchanged_finished_stages(recipe: Recipe) -> None:
 
 def test_fork_needs_another_run(recipe: Recipe) -> None:
     pipeline.run(recipe, "run", until="zero")
-    for old, new in (("none", "new"), ("run", "run")):
-        with pytest.raises(UserError, match="is not another run"):
+    for old, new, fault in (("none", "new", "holds no run"), ("run", "run", "is the same directory")):
+        with pytest.raises(UserError, match=f"--fork {new}: --run-dir {old} {fault}; give the run to fork from"):
             pipeline.run(recipe, old, fork_to=new)
 
 
