@@ -13,7 +13,7 @@ from pathlib import Path
 from machine import describe, today
 
 from r1kit import evaluate
-from r1kit.config import PromptSource, Sampling
+from r1kit.config import Prompting, PromptSource, Sampling
 from r1kit.data.problems import load_problems
 from r1kit.data.prompt import make_prompts
 from r1kit.engine.factory import load_engine
@@ -68,7 +68,7 @@ def answer_texts() -> list[str]:
     engine, tokenizer = load_engine(ASSET, "cpu", "float32", max_concurrent=512)
     problems = load_problems([PromptSource.model_validate(world) for world in WORLDS])
     params = sampling_params(Sampling(), seed=1, max_tokens=LENGTH)
-    prompts = make_prompts(problems, "r1-zero", tokenizer)
+    prompts = make_prompts(problems, Prompting(), tokenizer)
     return [c.text for group in sample_completions(engine, prompts, 16, params) for c in group]
 
 

@@ -75,7 +75,7 @@ def main() -> None:
     path = resolve_model("sprout-base")
     model, tokenizer = load_model(path, getattr(torch, args.dtype), "cpu"), load_tokenizer(path)
     config = RL(kind="rl", model="sprout-base", prompts=["world:arithmetic"], steps=10, learning_rate=1e-6)
-    prompts = [prompt.token_ids for prompt in make_prompts(problems(PROMPTS), config.template, tokenizer)]
+    prompts = [prompt.token_ids for prompt in make_prompts(problems(PROMPTS), config, tokenizer)]
     engine, learner = NativeEngine(model, tokenizer), Learner(model, config)
     engine.stop_ids, engine.stops = engine.stop_ids[:0], set()  # all completions have the same length
     requests = [Request(str(i), prompt, ANSWERS) for i, prompt in enumerate(prompts)]

@@ -1,6 +1,6 @@
 """Every key of a recipe, as frozen pydantic models. Defaults are the paper's where it gives values."""
 
-from r1kit.config.base import Location, Optimizer, PromptSource, Sampling, Service, Strict, Template
+from r1kit.config.base import Location, Optimizer, Prompting, PromptSource, Sampling, Scoring, Service, Strict, Template
 from r1kit.config.curate import Curate
 from r1kit.config.evaluate import Evaluate
 from r1kit.config.preference import Preference
@@ -27,8 +27,10 @@ __all__ = [
     "Preference",
     "Pretrain",
     "PromptSource",
+    "Prompting",
     "Recipe",
     "Sampling",
+    "Scoring",
     "Service",
     "StageConfig",
     "Strict",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -76,6 +76,36 @@ class Sampling(Strict):
     """Probability mass of the most likely tokens to sample from; 1 keeps all tokens. Paper: undisclosed."""
     top_k: int = Field(0, ge=0)
     """Number of most likely tokens to sample from; 0 keeps all tokens. Paper: undisclosed."""
+    stop: list[Annotated[str, Field(min_length=1)]] = Field([])
+    """Texts that end a completion. The tokens up to and including the text are kept, graded and trained on."""
+
+
+class Prompting(Strict):
+    """How a problem becomes a prompt."""
+
+    template: Template = "r1-zero"
+    """Prompt template."""
+    system_prompt: str = ""
+    """System message before the question; for `template = "chat"` only."""
+    prompt_suffix: str = ""
+    """Text that is appended to each question, such as an instruction to box the answer."""
+
+    @model_validator(mode="after")
+    def _system_prompt_needs_roles(self) -> Self:
+        if self.system_prompt and self.template != "chat":
+            raise ValueError(
+                f'system_prompt with template = "{self.template}", which has no roles: use template = "chat", or put '
+                "the text into prompt_suffix"
+            )
+        return self
+
+
+class Scoring(Strict):
+    """How the accuracy reward counts an answer that is right in part."""
+
+    partial_credit: bool = False
+    """Whether accuracy is the share of constraints, tests or words that are right (verifiers `ifeval`, `code` and
+    `fuzzy`), in rewards and in pass@1 alike. Otherwise it is 1 for a right answer and 0 for any other."""
 
 
 class Service(Strict):

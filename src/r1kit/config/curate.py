@@ -7,12 +7,12 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from r1kit.config.base import Location, PromptSource, Service, Template
+from r1kit.config.base import Location, Prompting, PromptSource, Service, Template
 from r1kit.config.sampled import Sampled
 from r1kit.config.stage import Output, benchmark_sources, prompt_sources
 
 
-class Curate(Sampled):
+class Curate(Sampled, Prompting):
     """Completions of a model, filtered, rewritten and mixed with other data (paper: cold start, 800k set)."""
 
     module: ClassVar[str] = "r1kit.stages.curate"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field
 from typing_extensions import override
 
-from r1kit.config.base import Location, PromptSource, Template
+from r1kit.config.base import Location, Prompting, PromptSource, Scoring, Template
 from r1kit.config.sampled import Sampled
 from r1kit.config.stage import Output, benchmark_sources
 
 
-class Evaluate(Sampled):
+class Evaluate(Sampled, Prompting, Scoring):
     """pass@1 as the mean over k samples, cons@k, format rate and length, by level (paper: section 3)."""
 
     module: ClassVar[str] = "r1kit.stages.evaluate"
@@ -24,6 +25,8 @@ class Evaluate(Sampled):
     """Problems: the sources of each benchmark."""
     template: Template = "r1-zero"
     """Prompt template."""
+    rewards: list[str] = Field([])
+    """Functions of your own to report beside accuracy, `module:function`. The mean of each is one more metric."""
     samples: int = Field(16, gt=0)
     """Completions per problem. Paper: 4 to 64."""
     temperature: float = Field(0.6, ge=0)
@@ -34,3 +37,7 @@ class Evaluate(Sampled):
     @override
     def sources(self) -> list[tuple[Location, PromptSource]]:
         return benchmark_sources(self.benchmarks)
+
+    @override
+    def reward_tables(self) -> list[tuple[Location, Mapping[str, float]]]:
+        return [(("rewards",), dict.fromkeys(self.rewards, 1.0))] if self.rewards else []

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import override
 
-from r1kit.config.base import Location, Optimizer, PromptSource, Sampling, Strict, Template
+from r1kit.config.base import Location, Optimizer, Prompting, PromptSource, Sampling, Scoring, Strict
 from r1kit.config.stage import (
     PROMPT_TOKENS,
     Amount,
@@ -30,6 +30,12 @@ from r1kit.config.stage import (
 )
 
 Objective = Literal["grpo", "grpo_sequence", "dr_grpo", "dapo", "gspo", "cispo"]
+# DAPO is more than its loss (arXiv 2503.14476). CISPO has no lower bound (arXiv 2506.13585, section 3.1), which here is
+# 1 - 1 = 0; its paper does not give the upper one, so weights end at 1 + 4 = 5, from ScaleRL (arXiv 2510.13786).
+OBJECTIVE_DEFAULTS: Mapping[str, Mapping[str, object]] = {
+    "dapo": {"epsilon_high": 0.28, "dynamic_sampling": True, "beta": 0.0},
+    "cispo": {"epsilon": 1.0, "epsilon_high": 4.0},
+}
 
 
 class GeneralPrompts(Strict):
@@ -41,7 +47,7 @@ class GeneralPrompts(Strict):
     """Weight of each reward. The name of an earlier preference stage is a reward as well."""
 
 
-class RL(StageConfig, Optimizer, Sampling):
+class RL(StageConfig, Optimizer, Sampling, Prompting, Scoring):
     """GRPO on verifiable problems (paper: R1-Zero and both later RL stages)."""
 
     module: ClassVar[str] = "r1kit.stages.rl"
@@ -52,8 +58,6 @@ class RL(StageConfig, Optimizer, Sampling):
     model: str
     prompts: list[PromptSource] = Field(min_length=1)
     """Sources of verifiable problems."""
-    template: Template = "r1-zero"
-    """Prompt template."""
     rewards: dict[str, float] = Field({"accuracy": 1.0, "format": 1.0})
     """Weight of each reward; at least one is positive. Paper: accuracy and format with the same weight (eq. 4)."""
     general: list[GeneralPrompts] = Field([])
@@ -78,7 +82,13 @@ class RL(StageConfig, Optimizer, Sampling):
     epsilon: float = Field(0.2, gt=0)
     """Clip range of the probability ratio. Paper: 10 (first RL stage of R1; undisclosed for R1-Zero)."""
     epsilon_high: float | None = Field(None, gt=0)
-    """Upper clip range; `epsilon` by default, 0.28 in DAPO."""
+    """Upper clip range; `epsilon` by default, 0.28 in DAPO, 4 in CISPO."""
+    dual_clip: float | None = Field(None, gt=1)
+    """Largest ratio that pushes a token with a negative advantage down; above it, the token has no gradient (dual-clip
+    PPO, which uses 3). Off by default. Paper: none."""
+    importance_cap: float | None = Field(None, gt=1)
+    """Largest importance weight of a token or sequence; above it, the gradient is scaled down to this weight (truncated
+    importance sampling, usually 2). Off by default. Paper: none."""
     ref_refresh_steps: int = Field(400, ge=0)
     """Steps after which the reference model becomes the current policy; 0 never replaces it. Paper: 400."""
     dynamic_sampling: bool = False
@@ -114,10 +124,10 @@ class RL(StageConfig, Optimizer, Sampling):
 
     @model_validator(mode="before")
     @classmethod
-    def _dapo_defaults(cls, value: object) -> object:
-        """DAPO is more than its loss: other defaults change with it."""
-        if isinstance(value, dict) and value.get("objective") == "dapo":
-            return {"epsilon_high": 0.28, "dynamic_sampling": True, "beta": 0.0, **value}
+    def _defaults_of_objective(cls, value: object) -> object:
+        """Change the defaults that belong to another objective."""
+        if isinstance(value, dict) and isinstance(objective := value.get("objective"), str):
+            return {**OBJECTIVE_DEFAULTS.get(objective, {}), **value}
         return value
 
     @model_validator(mode="after")
@@ -131,6 +141,23 @@ class RL(StageConfig, Optimizer, Sampling):
             )
         if self.temperature == 0:
             raise ValueError("temperature = 0: must be above 0, or all completions of a group are the same")
+        if self.top_p < 1 or self.top_k:
+            given = f"top_p = {self.top_p:g}" if self.top_p < 1 else f"top_k = {self.top_k}"
+            raise ValueError(
+                f"{given}: must keep all tokens in rl (top_p = 1, top_k = 0). The importance ratio divides by the "
+                "probability in the complete distribution, and tokens sampled from a part of it would be trained with "
+                "wrong weights. evaluate and curate may truncate"
+            )
+        if self.dual_clip and self.importance_cap and self.dual_clip >= self.importance_cap:
+            raise ValueError(
+                f"dual_clip = {self.dual_clip:g}: must be below importance_cap = {self.importance_cap:g}, or it has no "
+                "effect"
+            )
+        if self.objective == "cispo" and (self.dual_clip or self.importance_cap):
+            raise ValueError(
+                'dual_clip and importance_cap have no effect with objective = "cispo", which caps the weight of every '
+                "token at 1 + epsilon_high: remove them"
+            )
         return self
 
     @property

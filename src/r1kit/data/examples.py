@@ -16,7 +16,7 @@ from r1kit.data.problem_rows import QUESTION_FIELDS
 from r1kit.data.problems import hub_rows
 from r1kit.data.response import split_response
 from r1kit.data.store import READERS, DataError, data_suffix, read_rows
-from r1kit.data.template import opens_think, render_chat, render_prompt
+from r1kit.data.template import bos_ids, end_of_answer, opens_think, render_chat, render_prompt, with_bos
 from r1kit.data.worlds.general import general_records
 from r1kit.hashing import derive_seed
 
@@ -88,16 +88,17 @@ def continue_prompt(prompt: str, answer: str) -> str:
 
 
 def encode(pairs: Iterable[tuple[str, str]], tokenizer: PreTrainedTokenizerBase, *, close: bool) -> Iterator[Document]:
-    """Encode (prompt, answer) pairs. `close` appends the EOS token to the answer.
+    """Encode (prompt, answer) pairs. `close` appends the token that ends answers.
 
     Prompt and answer are encoded separately, as in generation.
     """
-    end = [tokenizer.eos_token_id] if close else []
+    end, bos = [end_of_answer(tokenizer)] if close else [], bos_ids(tokenizer)
     texts = chain.from_iterable(pairs)
     while batch := list(islice(texts, 2 * TOKENIZE_BATCH)):
         ids = tokenizer(batch, add_special_tokens=False)["input_ids"]
         for prompt, answer in zip(ids[::2], ids[1::2], strict=True):
-            yield Document(np.array([*prompt, *answer, *end], dtype=np.int32), len(prompt))
+            begun = with_bos(prompt, bos)
+            yield Document(np.array([*begun, *answer, *end], dtype=np.int32), len(begun))
 
 
 def hold_out(prompts: Sequence[str], most: int, seed: int) -> list[int]:

@@ -1,11 +1,13 @@
 r"""Turn rows of public data sets into problems. Fields are recognized by name, in any case.
 
-question   question, problem, prompt or query
-answer     answer, final_answer, ground_truth, target or solution: a short text, or a worked solution that ends in
-           GSM8K's `#### ANSWER` or MATH's \boxed{ANSWER}
-options    options or choices make the problem multiple choice; the answer is a letter, or an index from 0
+question   question, problem, prompt, query, question_stem or question_concat; or ARC's object with a stem
+answer     answer, final_answer, ground_truth, target, solution, answerKey, gold or result: a short text, or a worked
+           solution that ends in GSM8K's `#### ANSWER` or MATH's \boxed{ANSWER}
+options    options or choices make the problem multiple choice: texts, {letter: text}, {text: [...], label: [...]} or a
+           list of {text, label}; the answer is a label, or an index from 0
+constraints   IFEval's instruction_id_list, with kwargs, needs no answer
 numbers    numbers or nums with a target make it a countdown problem
-optional   level, difficulty, family, subject, type, category, target_language, verifier, extra
+optional   level, difficulty, family, subject, type, category, target_language, language, verifier, extra
 """
 
 from __future__ import annotations
@@ -17,17 +19,19 @@ from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any
 
+from r1kit.data.language.identify import known_language, question_language
 from r1kit.data.response import find_boxes
 from r1kit.data.store import DataError
 from r1kit.types import Problem
 
 # The first field that is present is used.
-QUESTION_FIELDS = ("question", "problem", "prompt", "query")
-ANSWER_FIELDS = ("answer", "final_answer", "ground_truth", "target", "solution")
+QUESTION_FIELDS = ("question", "problem", "prompt", "query", "question_stem", "question_concat")
+ANSWER_FIELDS = ("answer", "final_answer", "ground_truth", "target", "solution", "answerkey", "gold", "result")
 LEVEL_FIELDS = ("level", "difficulty")
 FAMILY_FIELDS = ("family", "subject", "type", "category")
 NUMBERS_FIELDS = ("numbers", "nums")
 OPTIONS_FIELDS = ("options", "choices")
+CONSTRAINTS_FIELD = "instruction_id_list"  # IFEval
 
 MAX_QUESTION = 500_000  # characters, about 125,000 tokens
 MAX_ANSWER = 200  # characters; a longer text is a worked solution without a marked result
@@ -36,7 +40,6 @@ COUNTDOWN_QUESTION = (
     "Write an expression that equals {target} out of the numbers {numbers}, each used exactly once, "
     "with + - * / and parentheses only."
 )
-_HAN = re.compile("[\u4e00-\u9fff]")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -52,8 +55,11 @@ def to_problem(row: Mapping[str, Any], where: str, family: str, answered: bool =
     Raises:
         DataError: A field is missing or is not text, or the question is too long.
     """
-    fields = {key.lower(): value for key, value in row.items()}
+    fields = _fields(row)
     verifier, extra = fields.get("verifier") or "math", fields.get("extra") or {}
+    if fields.get(CONSTRAINTS_FIELD) is not None:
+        verifier, answered = fields.get("verifier") or "ifeval", False
+        extra = {"constraints": fields[CONSTRAINTS_FIELD], "kwargs": fields.get("kwargs"), **extra}
     question, answer = _first(fields, QUESTION_FIELDS), _first(fields, ANSWER_FIELDS)
     numbers = _first(fields, NUMBERS_FIELDS)
     if isinstance(numbers, list) and fields.get("target") is not None:
@@ -68,15 +74,14 @@ def to_problem(row: Mapping[str, Any], where: str, family: str, answered: bool =
             f"{where}: {wrong}the fields are {', '.join(row) or '(none)'}: must be a question as text in one of "
             f"{', '.join(QUESTION_FIELDS)} and an answer in one of {', '.join(ANSWER_FIELDS)}, or numbers and target"
         )
-    options = _first(fields, OPTIONS_FIELDS)
-    if isinstance(options, list) and isinstance(answer, int):
-        answer = ascii_uppercase[answer] if 0 <= answer < len(options) else None
+    labels, options = _labelled(_first(fields, OPTIONS_FIELDS))
+    answer = _letter(answer, labels) if labels else answer
     final = "" if answer is None else final_answer(str(answer))
     if (answered and not final) or not question or not question.strip():
         return None
     if isinstance(fields.get("body"), str):  # SVAMP has the story and its question in two fields
         question = f"{fields['body']} {question}"
-    if isinstance(options, list):
+    if options:
         question = "\n".join([question, *map("{}. {}".format, ascii_uppercase, options)])
         verifier, extra = fields.get("verifier") or "choice", {"options": options, **extra}
     if not is_unicode(question + final):
@@ -93,9 +98,45 @@ def to_problem(row: Mapping[str, Any], where: str, family: str, answered: bool =
         verifier=verifier,
         level=_level(_first(fields, LEVEL_FIELDS)),
         family=str(_first(fields, FAMILY_FIELDS) or family),
-        language=str(fields.get("target_language") or ("zh" if _HAN.search(question) else "en")),
+        language=_named_language(fields, verifier) or question_language(question),
         extra=extra,
     )
+
+
+def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields by lower-case name. ARC's own files have the question and its choices in one object."""
+    fields = {key.lower(): value for key, value in row.items()}
+    question = fields.get("question")
+    return {**fields, **question, "question": question.get("stem")} if isinstance(question, Mapping) else fields
+
+
+def _letter(answer: Any, labels: Sequence[str]) -> Any:
+    """Return the letter of the option with this label or index, None for an index of no option, or else the answer."""
+    if str(answer) in labels:
+        return ascii_uppercase[labels.index(str(answer))]
+    if isinstance(answer, int):
+        return ascii_uppercase[answer] if 0 <= answer < len(labels) else None
+    return answer
+
+
+def _labelled(options: Any) -> tuple[list[str], list[Any]]:
+    """Return the labels and the texts of the options, in the forms that data sets use; two empty lists without any."""
+    if isinstance(options, Mapping) and isinstance(options.get("text"), list):
+        labels, texts = options.get("label"), options["text"]
+    elif isinstance(options, Mapping) and options and all(str(letter) in ascii_uppercase for letter in options):
+        labels, texts = sorted(options), [options[letter] for letter in sorted(options)]
+    elif isinstance(options, list) and options and all(isinstance(o, Mapping) and "text" in o for o in options):
+        labels, texts = [option.get("label") for option in options], [option["text"] for option in options]
+    else:
+        labels, texts = None, options if isinstance(options, list) else []
+    texts = texts[: len(ascii_uppercase)]
+    return list(map(str, labels or ascii_uppercase))[: len(texts)], texts
+
+
+def _named_language(fields: Mapping[str, Any], verifier: str) -> str | None:
+    """Return the code of the language that a row names, if any. The `language` of a program is not one."""
+    names = [fields.get("target_language"), None if verifier == "code" else fields.get("language")]
+    return next((code for name in names if isinstance(name, str) and (code := known_language(name))), None)
 
 
 def is_unicode(text: str) -> bool:

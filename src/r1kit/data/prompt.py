@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from r1kit.config import Template
+from r1kit.config import Prompting
 from r1kit.data.problem_rows import NOT_UNICODE, is_unicode
-from r1kit.data.template import asks_for_answer_tags, opens_think, render_prompt
+from r1kit.data.template import asks_for_answer_tags, encode_prompt, has_think_tags, opens_think, render_prompt
 from r1kit.errors import UserError
 from r1kit.types import Problem
 
@@ -25,21 +25,24 @@ class Prompt:
     token_ids: tuple[int, ...]
     think_open: bool = False  # the text ends in `<think>`, so completions hold only `</think>`
     answer_tags: bool = False  # the template asks for `<answer>` tags
+    think_tags: bool = False  # the template has think tags, so a response without them is not in its format
 
     def full_response(self, completion: str) -> str:
         """Return a completion with its opening think tag, also where the prompt holds that tag."""
         return f"<think>{completion}" if self.think_open else completion
 
 
-def make_prompt(problem: Problem, template: Template, tokenizer: PreTrainedTokenizerBase) -> Prompt:
+def make_prompt(problem: Problem, style: Prompting, tokenizer: PreTrainedTokenizerBase) -> Prompt:
     """Render and tokenize the prompt of a problem. UserError if the question is not valid Unicode."""
-    text = render_prompt(problem.question, template, tokenizer)
+    template = style.template
+    text = render_prompt(problem.question + style.prompt_suffix, template, tokenizer, style.system_prompt)
     if not is_unicode(text):
         raise UserError(f"problem {problem.id}: {NOT_UNICODE}")
-    token_ids = tokenizer.encode(text, add_special_tokens=False)  # templates write their own special tokens
-    return Prompt(problem, text, tuple(token_ids), opens_think(text), asks_for_answer_tags(template))
+    token_ids = tuple(encode_prompt(text, tokenizer))
+    tags = opens_think(text), asks_for_answer_tags(template), has_think_tags(text, template, tokenizer)
+    return Prompt(problem, text, token_ids, *tags)
 
 
-def make_prompts(problems: Sequence[Problem], template: Template, tokenizer: PreTrainedTokenizerBase) -> list[Prompt]:
+def make_prompts(problems: Sequence[Problem], style: Prompting, tokenizer: PreTrainedTokenizerBase) -> list[Prompt]:
     """Render and tokenize the prompt of every problem, in order."""
-    return [make_prompt(problem, template, tokenizer) for problem in problems]
+    return [make_prompt(problem, style, tokenizer) for problem in problems]

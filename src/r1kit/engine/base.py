@@ -31,6 +31,7 @@ class SamplingParams:
     temperature: float = 1.0  # 0 is greedy
     top_p: float = 1.0
     top_k: int = 0  # 0 keeps all
+    stop: tuple[str, ...] = ()  # texts that end a completion; see `engine.stops`
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ class PartialCompletion:
     sample: int
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    at_stop_string: bool = False  # the last token completes a stop string
 
 
 class Batch:

@@ -23,6 +23,7 @@ from r1kit.engine.cache import ALIGN, KVCache
 from r1kit.engine.prepacked import prepacked
 from r1kit.engine.sampler import row_key, sample
 from r1kit.engine.shared_prefix import SharedPrefix
+from r1kit.engine.stops import stop_length, stop_tokens
 from r1kit.errors import UserError, is_out_of_memory
 from r1kit.model.attention import RecordingAttention, round_up
 from r1kit.model.decoder import Decoder
@@ -73,7 +74,7 @@ class NativeEngine:
         self.model, self.tokenizer, self.max_concurrent = model, tokenizer, max_concurrent
         self.version = 0
         self.warned = False  # about lengths
-        self.stops = set(model.config.eos_token_ids) | {tokenizer.eos_token_id} - {None}
+        self.stops = stop_tokens(model.config, tokenizer)
         self.stop_ids = torch.tensor(sorted(self.stops), device=model.embed.weight.device)
 
     def load_weights(self, model: Decoder, version: int) -> None:
@@ -235,19 +236,27 @@ class NativeEngine:
         counts = torch.stack(live, dim=1).sum(1).tolist()
         sampled = (torch.stack(tokens, 1).tolist(), torch.stack(logprobs, 1).tolist())
         grown = []
-        for partial, new_tokens, new_logprobs, count in zip(batch.completions, *sampled, counts, strict=True):
+        for i, (partial, new_tokens, new_logprobs, count) in enumerate(
+            zip(batch.completions, *sampled, counts, strict=True)
+        ):
             if count:
+                before = len(partial.token_ids)
                 partial.token_ids += new_tokens[:count]
                 partial.logprobs += new_logprobs[:count]
-                grown.append((partial, count))
+                if (length := stop_length(partial.token_ids, before, params.stop, self.tokenizer)) is not None:
+                    del partial.token_ids[length:], partial.logprobs[length:]
+                    partial.at_stop_string = True
+                    batch.done_R[i] = True
+                grown.append((partial, len(partial.token_ids) - before))
         return grown
 
     def _stopped(self, partial: PartialCompletion) -> bool:
-        return partial.token_ids[-1] in self.stops
+        return partial.at_stop_string or partial.token_ids[-1] in self.stops
 
     def _completion(self, partial: PartialCompletion) -> Completion:
         stopped = self._stopped(partial)
-        visible = partial.token_ids[:-1] if stopped else partial.token_ids
+        ends_with_eos = partial.token_ids[-1] in self.stops
+        visible = partial.token_ids[:-1] if ends_with_eos else partial.token_ids
         text = str(self.tokenizer.decode(visible, skip_special_tokens=True))
         return Completion(
             prompt_id=partial.prompt_id,

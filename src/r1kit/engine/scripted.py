@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from transformers import PreTrainedTokenizerBase
 
+from r1kit.data.template import end_of_answer
 from r1kit.engine.base import Delta, Finished, Request, SamplingParams
+from r1kit.engine.stops import stop_length
 from r1kit.types import Completion
 
 
@@ -27,22 +29,23 @@ class ScriptedEngine:
         completions = []
         for request in requests:
             for sample in range(request.first_sample, request.first_sample + request.samples):
-                completions.append(self._completion(request.prompt_id, sample, params.max_tokens))
+                completions.append(self._completion(request.prompt_id, sample, params))
                 if on_finished is not None:
                     on_finished(completions[-1])
         return completions
 
-    def _completion(self, prompt_id: str, sample: int, max_tokens: int) -> Completion:
+    def _completion(self, prompt_id: str, sample: int, params: SamplingParams) -> Completion:
         text = self.script(prompt_id, sample)
-        all_ids = [*self.tokenizer.encode(text, add_special_tokens=False), self.tokenizer.eos_token_id]
-        ids = all_ids[:max_tokens]
+        all_ids = [*self.tokenizer.encode(text, add_special_tokens=False), end_of_answer(self.tokenizer)]
+        all_ids = all_ids[: stop_length(all_ids, 0, params.stop, self.tokenizer)]
+        ids = all_ids[: params.max_tokens]
         return Completion(
             prompt_id=prompt_id,
             sample=sample,
             token_ids=tuple(ids),
             logprobs=(0.0,) * len(ids),
             text=str(self.tokenizer.decode(ids, skip_special_tokens=True)),
-            finish_reason="stop" if len(all_ids) <= max_tokens else "length",
+            finish_reason="stop" if len(all_ids) <= params.max_tokens else "length",
             weights_version=self.version,
         )
 

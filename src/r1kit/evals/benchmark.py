@@ -6,14 +6,15 @@ A benchmark needs no code: name a file, a hub dataset or `world:NAME` under `ben
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.config import Evaluate, PromptSource, Template
+from r1kit.config import Evaluate, Prompting, PromptSource
 from r1kit.console import heartbeat, progress
 from r1kit.data.problems import load_problems
 from r1kit.data.prompt import Prompt, make_prompts
@@ -23,10 +24,11 @@ from r1kit.evals.filters import readability
 from r1kit.evals.metrics import ProblemResult, Summary, summarize
 from r1kit.evals.votes import group_answers
 from r1kit.hashing import derive_seed
+from r1kit.rewards import services
 from r1kit.rewards.score import RewardError
-from r1kit.rewards.workers.pool import open_sandbox_for
+from r1kit.rewards.workers.pool import RewardPool, Scorer, needs_processes, open_sandbox_for, score_here
 from r1kit.rollout.sample import sample_completions, sampling_params
-from r1kit.rollout.score import score_group
+from r1kit.rollout.score import ACCURACY_AND_FORMAT, score_group
 from r1kit.types import Completion, Problem, Score
 
 CHUNK_COMPLETIONS = 4096  # sampled between two updates of the progress bar
@@ -50,27 +52,42 @@ def evaluate(
     tokenizer: PreTrainedTokenizerBase,
     benchmarks: Mapping[str, Sequence[Problem]],
     *,
-    template: Template,
+    style: Prompting,
     samples: int,
     params: SamplingParams,
+    partial_credit: bool = False,
+    rewards: Sequence[str] = (),
+    score_many: Scorer = score_here,
 ) -> Evaluation:
     """Evaluate the engine's model. pass@1 is the mean over `samples`; cons@k and pass@k use k = `samples`.
+
+    Args:
+        engine: The engine.
+        tokenizer: The model's tokenizer.
+        benchmarks: Name -> problems.
+        style: How problems become prompts.
+        samples: Completions per problem.
+        params: Sampling parameters and seed.
+        partial_credit: Whether pass@1 counts an answer that is right in part; see `config.Scoring`.
+        rewards: Other rewards to report.
+        score_many: Where completions are scored: in this process, or in a `RewardPool`.
 
     Raises:
         RewardError: No completion of a benchmark could be graded.
     """
     summaries, rows = {}, []
     total = sum(len(problems) for problems in benchmarks.values())
+    weights = ACCURACY_AND_FORMAT | dict.fromkeys(rewards, 0.0)
     chunk = max(1, CHUNK_COMPLETIONS // samples)
     with progress(f"evaluate {samples} x {total}", total) as bar:
         for name, problems in benchmarks.items():
             results: list[ProblemResult] = []
             for start in range(0, len(problems), chunk):
-                prompts = make_prompts(problems[start : start + chunk], template, tokenizer)
+                prompts = make_prompts(problems[start : start + chunk], style, tokenizer)
                 groups = sample_completions(engine, prompts, samples, params)
                 with heartbeat(f"grading the completions of {name}"):
                     for prompt, completions in zip(prompts, groups, strict=True):
-                        scores = score_group(prompt, completions)
+                        scores = score_group(prompt, completions, weights, score_many, partial_credit)
                         results.append(_result(prompt, completions, scores))
                         rows += [_row(name, prompt.problem, *pair) for pair in zip(completions, scores, strict=True)]
                 bar.advance(len(prompts))
@@ -100,7 +117,14 @@ def _result(prompt: Prompt, completions: Sequence[Completion], scores: Sequence[
         ungraded=len(scores) - len(graded),
         readable=tuple(readable for readable, _ in read),
         consistency=tuple(share for _, share in read if share is not None),
+        credit=tuple(s.parts["accuracy"] for _, s in graded),
+        rewards={name: tuple(s.parts[name] for _, s in graded) for name in _other_rewards(scores)},
     )
+
+
+def _other_rewards(scores: Sequence[Score]) -> list[str]:
+    """Return the names of the rewards besides accuracy and format."""
+    return [name for name in dict.fromkeys(name for s in scores for name in s.parts) if name not in ACCURACY_AND_FORMAT]
 
 
 def _row(benchmark: str, problem: Problem, completion: Completion, score: Score) -> dict[str, Any]:
@@ -119,15 +143,42 @@ def _row(benchmark: str, problem: Problem, completion: Completion, score: Score)
         "level": problem.level,
         "family": problem.family,
         "language": problem.language,
+        **({"rewards": others} if (others := {name: score.parts[name] for name in _other_rewards([score])}) else {}),
     }
 
 
 def evaluate_model(
-    model_dir: Path, config: Evaluate, seed: int, device: str, dtype: str, max_concurrent: int
+    model_dir: Path,
+    config: Evaluate,
+    seed: int,
+    device: str,
+    dtype: str,
+    max_concurrent: int,
+    reward_workers: int = 1,
 ) -> Evaluation:
     """Load a checkpoint and evaluate it by the config of an evaluate stage."""
     benchmarks = load_benchmarks(config.benchmarks)
     open_sandbox_for(problem for problems in benchmarks.values() for problem in problems)
     engine, tokenizer = load_engine(model_dir, device, dtype, max_concurrent)
-    params = sampling_params(config, derive_seed(seed, "evaluate"), config.max_completion_length)
-    return evaluate(engine, tokenizer, benchmarks, template=config.template, samples=config.samples, params=params)
+    with _scorer(config.rewards, reward_workers) as score_many:
+        return evaluate(
+            engine,
+            tokenizer,
+            benchmarks,
+            style=config,
+            samples=config.samples,
+            params=sampling_params(config, derive_seed(seed, "evaluate"), config.max_completion_length),
+            partial_credit=config.partial_credit,
+            rewards=config.rewards,
+            score_many=score_many,
+        )
+
+
+@contextmanager
+def _scorer(rewards: Sequence[str], workers: int) -> Iterator[Scorer]:
+    """Yield the function that scores completions: functions of the user's own run in worker processes."""
+    if not needs_processes(rewards, ()):
+        yield score_here
+        return
+    with RewardPool(workers, settings=services.settings()) as pool:
+        yield pool.score_many

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from pydantic import ValidationError
 
 from r1kit import errors, machine
-from r1kit.config import Evaluate, PromptSource, Sampling, Template
+from r1kit.config import Evaluate, Prompting, PromptSource, Sampling, Template
 from r1kit.machine import DeviceSetting
 from r1kit.model.reference import resolve_model
 
@@ -104,9 +104,9 @@ def stream(
     compute = machine.choose_compute()
     from r1kit.rollout.sample import stream_samples
 
-    name = cast(Template, template)
+    style = Prompting(template=cast(Template, template))
     return stream_samples(
-        directory, questions, name, sampling, n, max_completion_length, seed, compute.device, compute.dtype
+        directory, questions, style, sampling, n, max_completion_length, seed, compute.device, compute.dtype
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import comb, sqrt
 from statistics import fmean, stdev
@@ -37,6 +37,8 @@ class ProblemResult:
     ungraded: int = 0  # samples that could not be graded; no mean includes them
     readable: tuple[bool, ...] = ()  # see evals.filters.readability
     consistency: tuple[float, ...] = ()  # samples with thinking: share of its words in the question's language
+    credit: tuple[float, ...] = ()  # accuracy from 0 to 1, with partial credit; pass@1 averages it instead of `correct`
+    rewards: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # other rewards, by name
 
     def __post_init__(self) -> None:
         sizes = {len(x) for x in (self.correct, self.answers, self.well_formed, self.lengths, self.truncated)}
@@ -143,7 +145,7 @@ def summarize(results: Sequence[ProblemResult], k: int) -> Summary:
 
 def _numbers(results: Sequence[ProblemResult], k: int) -> Summary:
     graded = [r for r in results if r.correct]
-    singles = [fmean(r.correct) for r in graded]
+    singles = [fmean(r.credit or r.correct) for r in graded]
     votes = [cons_at_k(r.answers, r.correct, min(k, len(r.correct))) for r in graded]
     mean, low, high = mean_ci95(singles)
     shares = {  # one value per problem
@@ -157,14 +159,16 @@ def _numbers(results: Sequence[ProblemResult], k: int) -> Summary:
     means = {name: mean_ci95(values) for name, values in shares.items() if values}
     # Mapped from -1..1 to 0..1 and back. Paired by problem, so narrower than the two separate intervals.
     gain = mean_ci95([(vote - single + 1) / 2 for vote, single in zip(votes, singles, strict=True)])
-    lengths = [fmean(r.lengths) for r in graded]
+    means_of = {"mean_tokens": [fmean(r.lengths) for r in graded]}  # without an upper bound
+    means_of |= {f"rewards/{name}": [fmean(r.rewards[name]) for r in graded] for name in graded[0].rewards}
     intervals: dict[str, list[float] | None] = {name: list(bounds) for name, (_, *bounds) in means.items()}
-    intervals |= {"cons_gain": [2 * end - 1 for end in gain[1:]], "mean_tokens": _normal_ci95(lengths)}
+    intervals |= {"cons_gain": [2 * end - 1 for end in gain[1:]]}
+    intervals |= {name: _normal_ci95(values) for name, values in means_of.items()}
     return {
         "pass@1": mean,
         "ci95": [low, high],
         **{name: value for name, (value, *_) in means.items()},
-        "mean_tokens": fmean(lengths),
+        **{name: fmean(values) for name, values in means_of.items()},
         "intervals": intervals,
         "problems": len(results),
         "samples": len(results[0].correct) + results[0].ungraded,

@@ -8,12 +8,14 @@ Shapes: B sequences, T completion tokens.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from r1kit.config import RL
 from r1kit.learn.kl import KLPenalty
 
 
@@ -30,10 +32,17 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Probability ratios are clipped to [1 - low, 1 + high]."""
+    """Probability ratios are clipped to [1 - low, 1 + high]; the other bounds are off by default."""
 
     low: float
     high: float
+    dual: float | None = None  # largest ratio with a gradient where the advantage is negative
+    cap: float | None = None  # largest importance weight
+
+    @classmethod
+    def from_config(cls, config: RL) -> Clip:
+        """Return the bounds of an RL stage."""
+        return cls(config.epsilon, config.epsilon_high or config.epsilon, config.dual_clip, config.importance_cap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,30 +57,54 @@ class Norm:
 # -- ratios -------------------------------------------------------------------------------------------------------
 
 
-def token_ratio(terms: Terms) -> Tensor:
+def token_ratio(terms: Terms, cap: float | None = None) -> Tensor:
     """Return pi(token) / pi_old(token) [B, T]."""
-    return (terms.logp_BT - terms.old_logp_BT).exp()
+    return _weight(terms.logp_BT - terms.old_logp_BT, cap)
 
 
-def sequence_ratio(terms: Terms) -> Tensor:
+def sequence_ratio(terms: Terms, cap: float | None = None) -> Tensor:
     """Return pi(sequence) / pi_old(sequence) [B, 1]."""
-    return ((terms.logp_BT - terms.old_logp_BT) * terms.mask_BT).sum(1, keepdim=True).exp()
+    return _weight(((terms.logp_BT - terms.old_logp_BT) * terms.mask_BT).sum(1, keepdim=True), cap)
 
 
-def mean_ratio(terms: Terms) -> Tensor:
+def mean_ratio(terms: Terms, cap: float | None = None) -> Tensor:
     """Return the geometric mean of each sequence's token ratios [B, 1]."""
     lengths_B1 = terms.mask_BT.sum(1, keepdim=True).clamp(min=1)
-    return (((terms.logp_BT - terms.old_logp_BT) * terms.mask_BT).sum(1, keepdim=True) / lengths_B1).exp()
+    return _weight(((terms.logp_BT - terms.old_logp_BT) * terms.mask_BT).sum(1, keepdim=True) / lengths_B1, cap)
+
+
+def _weight(log_ratio: Tensor, cap: float | None) -> Tensor:
+    """Return w = min(ratio, cap), whose gradient is w * grad log pi: truncated importance sampling.
+
+    Ionides 2008 truncates the weights. Yao et al. 2025 ("Your efficient RL framework secretly brings you off-policy RL
+    training") do it to the learner's probability over the sampler's; both are in this ratio, as `old_logp_BT` is the
+    sampler's.
+    """
+    if cap is None:
+        return log_ratio.exp()
+    return (log_ratio + (log_ratio.clamp(max=math.log(cap)) - log_ratio).detach()).exp()
 
 
 def surrogate(ratio: Tensor, advantage: Tensor, clip: Clip) -> Tensor:
-    """Return min(ratio * A, clip(ratio) * A) (Schulman et al. 2017; R1, eq. 1)."""
-    return torch.minimum(ratio * advantage, ratio.clamp(1 - clip.low, 1 + clip.high) * advantage)
+    """Return min(ratio * A, clip(ratio) * A) (Schulman et al. 2017; R1, eq. 1).
+
+    With `clip.dual` = c and A < 0: max(that, c * A) (dual-clip PPO, Ye et al. 2020, arXiv 1912.09729, eq. 5; c = 3
+    there). Without, a ratio that grows has no bound on this side.
+    """
+    value = torch.minimum(ratio * advantage, ratio.clamp(1 - clip.low, 1 + clip.high) * advantage)
+    if clip.dual is None:
+        return value
+    return torch.where(advantage < 0, torch.maximum(value, clip.dual * advantage), value)
 
 
 def is_clipped(ratio: Tensor, advantage: Tensor, clip: Clip) -> Tensor:
     """Return True where clipping is active: the ratio is outside, on the side the advantage pushes to."""
     return ((ratio > 1 + clip.high) & (advantage > 0)) | ((ratio < 1 - clip.low) & (advantage < 0))
+
+
+def is_outside(ratio: Tensor, advantage: Tensor, clip: Clip) -> Tensor:
+    """Return True where the ratio is outside, whatever the advantage."""
+    return (ratio > 1 + clip.high) | (ratio < 1 - clip.low)
 
 
 # -- objectives ---------------------------------------------------------------------------------------------------
@@ -90,7 +123,7 @@ def grpo_sequence(terms: Terms, clip: Clip, kl: KLPenalty, norm: Norm) -> Tensor
 
     The ratio of whole-sequence probabilities leaves any useful range after a few hundred tokens.
     """
-    loss_B = -_sequence_surrogate(sequence_ratio(terms), terms, clip)
+    loss_B = -_sequence_surrogate(sequence_ratio(terms, clip.cap), terms, clip)
     if terms.ref_logp_BT is not None:
         ref_B, logp_B = (terms.ref_logp_BT * terms.mask_BT).sum(1), (terms.logp_BT * terms.mask_BT).sum(1)
         loss_B = loss_B + kl(logp_B, ref_B)
@@ -110,12 +143,16 @@ def dapo(terms: Terms, clip: Clip, kl: KLPenalty, norm: Norm) -> Tensor:
 
 def gspo(terms: Terms, clip: Clip, kl: KLPenalty, norm: Norm) -> Tensor:
     """One ratio per sequence, the geometric mean of its tokens' ratios (Zheng et al. 2025, eq. 5 and 7)."""
-    loss_B = -_sequence_surrogate(mean_ratio(terms), terms, clip)
+    loss_B = -_sequence_surrogate(mean_ratio(terms, clip.cap), terms, clip)
     return loss_B.sum() / norm.sequences + sequence_mean(_penalty(terms, kl), terms.mask_BT, norm)
 
 
 def cispo(terms: Terms, clip: Clip, kl: KLPenalty, norm: Norm) -> Tensor:
-    """Clip the importance weight instead of the update, so every token keeps its gradient (MiniMax-M1, eq. 4-5)."""
+    """Clip the importance weight instead of the update, so every token keeps its gradient.
+
+    MiniMax-M1 (arXiv 2506.13585), eq. 4-5: sg(clip(ratio, 1 - low, 1 + high)) * A * log pi. There is no lower bound in
+    that paper (low = 1); ScaleRL (arXiv 2510.13786, section 3.2) caps the weight at 1 + high = 5.
+    """
     weight_BT = token_ratio(terms).detach().clamp(1 - clip.low, 1 + clip.high)
     loss_BT = -weight_BT * terms.advantages_B[:, None] * terms.logp_BT
     return token_mean(loss_BT + _penalty(terms, kl), terms.mask_BT, norm)
@@ -126,8 +163,10 @@ class Objective:
     """A loss and what goes with it."""
 
     loss: Callable[[Terms, Clip, KLPenalty, Norm], Tensor]
-    ratio: Callable[[Terms], Tensor] = token_ratio
-    """The ratio that the loss clips; used for the metric clip_ratio."""
+    ratio: Callable[[Terms, float | None], Tensor] = token_ratio
+    """The ratio that the loss clips, given the cap; used for the metric clip_ratio."""
+    is_clipped: Callable[[Tensor, Tensor, Clip], Tensor] = is_clipped
+    """Where the loss clips it."""
     scale_by_std: bool = True
     """Whether advantages are divided by the standard deviation of their group."""
 
@@ -138,8 +177,19 @@ OBJECTIVES: Mapping[str, Objective] = {
     "dr_grpo": Objective(dr_grpo, scale_by_std=False),
     "dapo": Objective(dapo),
     "gspo": Objective(gspo, ratio=mean_ratio),
-    "cispo": Objective(cispo),
+    "cispo": Objective(cispo, is_clipped=is_outside),
 }
+
+
+def clip_counts(objective: Objective, terms: Terms, clip: Clip) -> dict[str, float]:
+    """Return how many tokens are clipped, clipped by `clip.dual`, and truncated by `clip.cap`."""
+    ratio, advantages_B1 = objective.ratio(terms, clip.cap), terms.advantages_B[:, None]
+    counts = {"clip_ratio": objective.is_clipped(ratio, advantages_B1, clip)}
+    if clip.dual is not None:
+        counts["dual_clip_ratio"] = (ratio > clip.dual) & (advantages_B1 < 0)
+    if clip.cap is not None:
+        counts["importance_capped"] = objective.ratio(terms, None) > clip.cap
+    return {name: float((chosen & terms.mask_BT).sum()) for name, chosen in counts.items()}
 
 
 # -- sums ---------------------------------------------------------------------------------------------------------
@@ -156,7 +206,7 @@ def token_mean(x_BT: Tensor, mask_BT: Tensor, norm: Norm) -> Tensor:
 
 
 def _clipped_with_kl(terms: Terms, clip: Clip, kl: KLPenalty) -> Tensor:
-    return -surrogate(token_ratio(terms), terms.advantages_B[:, None], clip) + _penalty(terms, kl)
+    return -surrogate(token_ratio(terms, clip.cap), terms.advantages_B[:, None], clip) + _penalty(terms, kl)
 
 
 def _sequence_surrogate(ratio_B1: Tensor, terms: Terms, clip: Clip) -> Tensor:

@@ -76,6 +76,11 @@ class ModelConfig:
         """Return the config for contexts of at least `tokens`. RoPE needs no new weights for longer contexts."""
         return replace(self, max_position_embeddings=max(self.max_position_embeddings, tokens))
 
+    def stopping_at(self, *tokens: int | None) -> ModelConfig:
+        """Return the config with these EOS tokens in front of its own."""
+        ids = [*(token for token in tokens if token is not None), *self.eos_token_ids]
+        return replace(self, eos_token_ids=tuple(dict.fromkeys(ids)))
+
     def activation_bytes(self, tokens: int, bytes_each: int) -> int:
         """Return how many bytes a forward pass over `tokens` keeps for its backward pass."""
         attention = 2 * (self.num_attention_heads + self.num_key_value_heads) * self.head_dim

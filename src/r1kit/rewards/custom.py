@@ -1,4 +1,7 @@
-"""User-defined rewards: Python functions (problem, text) -> number, named by import path."""
+"""User-defined rewards: Python functions, named by import path, that return a number for a completion.
+
+A function with one required parameter gets a `RewardInput`, one with two gets the problem and the text.
+"""
 
 from __future__ import annotations
 
@@ -14,26 +17,27 @@ from pathlib import Path
 
 from r1kit.console import heartbeat
 from r1kit.errors import UserError
+from r1kit.rewards.reply import RewardInput
 from r1kit.rewards.services import now_doing
 from r1kit.types import Problem
 
 MAX_QUESTION, MAX_SHOWN = 60, 300  # characters of a question or a value in a message
 MAX_BITS = 1024  # of an integer in a message; larger ones exceed the range of a float
 
-UserReward = Callable[[Problem, str], float]  # (problem, completion text) -> reward
+UserReward = Callable[[RewardInput], float]
 
 
 class RewardError(UserError):
     """A reward does not exist or did not return a number. Such a sample is masked, never scored 0."""
 
 
-def value_of(name: str, folder: Path | None, problem: Problem, text: str) -> float:
+def value_of(name: str, folder: Path | None, completion: RewardInput) -> float:
     """Call the user's function. RewardError when it raises or does not return a finite number."""
     now_doing(f"reward {name}")
     function = load(name, folder)
-    where = f"problem {problem.id}, {label(problem)}"
+    where = f"problem {completion.problem.id}, {label(completion.problem)}"
     try:
-        value: object = function(problem, text)
+        value: object = function(completion)
         number = _finite(value)
         shown = "" if number is not None else _describe(value)
     except RewardError:
@@ -84,13 +88,23 @@ def load(name: str, folder: Path | None) -> UserReward:
             f"reward {name}: {error}. Put the module into the recipe's directory, install it, or add it to PYTHONPATH"
         ) from error
     if not callable(function):
-        raise RewardError(f"reward {name} is of type {type(function).__name__}: must be a function of (problem, text)")
+        raise RewardError(f"reward {name} is of type {type(function).__name__}: must be a function of (completion)")
+    return _of_completion(name, function)
+
+
+def _of_completion(name: str, function: Callable[..., float]) -> UserReward:
+    """Return the function as one of a `RewardInput`, whichever of both signatures it has."""
+    parameters = inspect.signature(function).parameters.values()
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = [p for p in positional if p.default is p.empty]
+    arguments = (None,) if len(required) == 1 else (None, "")
     try:
-        inspect.signature(function).bind(None, "")
+        inspect.signature(function).bind(*arguments)
     except TypeError as error:
-        raise RewardError(f"reward {name} cannot be called with (problem, text): {error}") from error
-    reward: UserReward = function
-    return reward
+        raise RewardError(f"reward {name} cannot be called with (completion) or (problem, text): {error}") from error
+    if len(required) == 1:
+        return function
+    return lambda completion: function(completion.problem, completion.text)
 
 
 @contextmanager

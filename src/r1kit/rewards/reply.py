@@ -9,8 +9,41 @@ from functools import cached_property
 from r1kit.data.response import Response, find_boxes, split_response
 from r1kit.rewards.extract import answers_of
 from r1kit.rewards.verdict import Verdict
+from r1kit.types import FinishReason, Problem
 
 _ONE_FENCE = re.compile(r"```[^\n`]*\n(.*?)\n?```", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class RewardInput:
+    """One completion as a function of your own reads it: `def my_reward(completion): ...`."""
+
+    problem: Problem
+    text: str
+    """The complete text, without special tokens and without a `<think>` that the prompt opened."""
+    thinking: str | None
+    """Text inside the think tags; None without a think tag."""
+    summary: str
+    """Text for the reader, after the thinking; empty if the thinking is not finished."""
+    answer: str | None
+    r"""The last answer that the text states: in tags, in \boxed{}, after #### or after "the answer is"."""
+    finish_reason: FinishReason
+    """"stop", or "length" if the length limit cut it off."""
+    token_count: int
+    """Number of sampled tokens, with EOS."""
+
+    @classmethod
+    def of(cls, problem: Problem, reply: Reply, token_count: int) -> RewardInput:
+        """Return what a function reads of a reply to a problem."""
+        return cls(
+            problem=problem,
+            text=reply.text,
+            thinking=reply.parts.thinking,
+            summary="" if reply.parts.unfinished else reply.parts.summary,
+            answer=next(reversed(reply.answers), None),
+            finish_reason="length" if reply.truncated else "stop",
+            token_count=token_count,
+        )
 
 
 @dataclass(frozen=True)
@@ -21,6 +54,7 @@ class Reply:
     think_open: bool = False  # the prompt ended in `<think>`
     truncated: bool = False  # cut off by the length cap: only closed forms count
     free_form: bool = False  # the prompt required no format, so the text may consist of the answer alone
+    answer_tags: bool = True  # the prompt asked for `<answer>` tags
 
     @cached_property
     def parts(self) -> Response:

@@ -15,7 +15,7 @@ from r1kit.rewards.checks import format
 from r1kit.rewards.checks.base import Reward, ScoreRequest
 from r1kit.rewards.custom import RewardError
 from r1kit.rewards.language import reward as language
-from r1kit.rewards.reply import Reply
+from r1kit.rewards.reply import Reply, RewardInput
 from r1kit.rewards.services import recipe_folder
 from r1kit.rewards.verdict import Verdict
 from r1kit.rewards.verifiers import verifier_named
@@ -41,7 +41,13 @@ BUILT_IN: dict[str, Reward] = {
 
 
 def grade(
-    problem: Problem, text: str, *, think_open: bool = False, truncated: bool = False, free_form: bool = False
+    problem: Problem,
+    text: str,
+    *,
+    think_open: bool = False,
+    truncated: bool = False,
+    free_form: bool = False,
+    answer_tags: bool = True,
 ) -> Verdict:
     """Return the accuracy verdict: value 1 for the right answer and no other, a share for problems with parts.
 
@@ -51,6 +57,7 @@ def grade(
         think_open: The prompt ended in `<think>`.
         truncated: The length cap cut the completion off, so only a closed answer counts.
         free_form: The prompt asked for no format, so a bare answer counts too.
+        answer_tags: The prompt asked for `<answer>` tags. Without, a choice such as "A. text" may stand by itself.
 
     Raises:
         RewardError: The verifier does not exist, or failed.
@@ -66,7 +73,7 @@ def grade(
         reason = f"verifier {problem.verifier!r} cannot grade the problem: {fault}"
         return Verdict(0.0, None, reason, "infra_error")
     try:
-        return verifier.judge(gold, Reply(text, think_open, truncated, free_form))
+        return verifier.judge(gold, Reply(text, think_open, truncated, free_form, answer_tags))
     except UserError as error:  # no sandbox or no judge
         raise RewardError(f"problem {problem.id}: {error}") from error
     except Exception as error:
@@ -89,9 +96,15 @@ def score_with_verdict(request: ScoreRequest) -> tuple[Score, Verdict | None]:
     """
     verdict = None
     if ACCURACY in request.weights:
-        verdict = _grade(request.problem, request.reply)
+        verdict = grade(
+            request.problem,
+            request.text,
+            think_open=request.think_open,
+            truncated=request.truncated,
+            answer_tags=request.answer_tags,
+        )
     parts = {
-        name: accuracy(verdict, request.partial_credit) if verdict is not None and name == ACCURACY else _part(name, request)
+        name: _accuracy(verdict, request) if verdict is not None and name == ACCURACY else _part(name, request)
         for name in request.weights
     }
     total = sum(weight * parts[name] for name, weight in request.weights.items())
@@ -103,10 +116,15 @@ def score_with_verdict(request: ScoreRequest) -> tuple[Score, Verdict | None]:
     return Score(total, parts, verdict.extracted, verdict.reason, verdict.masked, readable), verdict
 
 
+def _accuracy(verdict: Verdict, request: ScoreRequest) -> float:
+    return verdict.value if request.partial_credit else float(verdict.status == "right")
+
+
 def _part(name: str, request: ScoreRequest) -> float:
     if name in BUILT_IN:
         return BUILT_IN[name].judge(request).value
-    return custom.value_of(name, recipe_folder(), request.problem, request.text)
+    reply = Reply(request.text, request.think_open, request.truncated)
+    return custom.value_of(name, recipe_folder(), RewardInput.of(request.problem, reply, request.token_count))
 
 
 def check_reward_names(weights: Mapping[str, float], folder: Path | None = None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from r1kit.config import Sampling, Template
+from r1kit.config import Prompting, Sampling
 from r1kit.console import heartbeat
 from r1kit.data.prompt import Prompt, make_prompt
 from r1kit.engine.base import Engine, Finished, Request, SamplingParams
@@ -47,7 +47,7 @@ def sample_completions(
 
 def sampling_params(config: Sampling, seed: int, max_tokens: int) -> SamplingParams:
     """Return the engine's parameters for a recipe's sampling keys."""
-    return SamplingParams(seed, max_tokens, config.temperature, config.top_p, config.top_k)
+    return SamplingParams(seed, max_tokens, config.temperature, config.top_p, config.top_k, tuple(config.stop))
 
 
 class Piece(NamedTuple):
@@ -61,7 +61,7 @@ class Piece(NamedTuple):
 def stream_samples(
     model_dir: Path,
     questions: Sequence[str],
-    template: Template,
+    style: Prompting,
     sampling: Sampling,
     n: int,
     max_completion_length: int,
@@ -76,7 +76,7 @@ def stream_samples(
     engine, tokenizer = load_engine(model_dir, device, dtype, max_concurrent=1)
     params = sampling_params(sampling, seed, max_completion_length)
     for number, question in enumerate(questions):
-        prompt = make_prompt(Problem(id="question", question=question, answer=""), template, tokenizer)
+        prompt = make_prompt(Problem(id="question", question=question, answer=""), style, tokenizer)
         for index in range(n):
             token_ids: list[int] = []
             shown = ""

@@ -17,6 +17,7 @@ def score_group(
     completions: Sequence[Completion],
     weights: Mapping[str, float] = ACCURACY_AND_FORMAT,
     score_many: Scorer = score_here,
+    partial_credit: bool = False,
 ) -> list[Score]:
     """Return the scores of all completions of one prompt, in order.
 
@@ -25,11 +26,14 @@ def score_group(
         completions: The completions.
         weights: Reward name -> weight.
         score_many: Where rewards are computed: in this process, or in a `RewardPool`.
+        partial_credit: See `config.Scoring`.
     """
-    return score_many([score_request(prompt, completion, weights) for completion in completions])
+    return score_many([score_request(prompt, completion, weights, partial_credit) for completion in completions])
 
 
-def score_request(prompt: Prompt, completion: Completion, weights: Mapping[str, float]) -> ScoreRequest:
+def score_request(
+    prompt: Prompt, completion: Completion, weights: Mapping[str, float], partial_credit: bool = False
+) -> ScoreRequest:
     """Return the request to score one completion of a prompt."""
     return ScoreRequest(
         prompt.problem,
@@ -38,4 +42,6 @@ def score_request(prompt: Prompt, completion: Completion, weights: Mapping[str, 
         think_open=prompt.think_open,
         answer_tags=prompt.answer_tags,
         truncated=completion.finish_reason == "length",
+        token_count=len(completion.token_ids),
+        partial_credit=partial_credit,
     )

@@ -55,7 +55,7 @@ def run(config: Preference, context: StageContext) -> dict[str, Any]:
     tokenizer = load_tokenizer_with_chat(config, context)
     data = load_records(config, context, tokenizer, partial(_read, config, tokenizer), close=False)
     settings = {"objective": config.objective, "scores": config.scores, "template": config.template}
-    model = reward_model_from(load_policy(config, context), settings)
+    model = reward_model_from(load_policy(config, context, tokenizer), settings)
     held_out = [_answer_batch(config, row) for row in data.pack(data.held_out)]
 
     def source(done: int) -> Iterator[list[AnswerBatch]]:

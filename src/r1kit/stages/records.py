@@ -15,7 +15,7 @@ from r1kit.console import heartbeat, say
 from r1kit.data.examples import Row, encode, hold_out, read_sources
 from r1kit.data.pack import Document, first_fit
 from r1kit.data.store import DataError
-from r1kit.data.template import add_chat_template
+from r1kit.data.template import set_template
 from r1kit.hashing import derive_seed
 from r1kit.model.decoder import Decoder
 from r1kit.model.dtypes import torch_dtype
@@ -77,18 +77,18 @@ def _order(n: int, seed: int, epoch: int) -> Sequence[int]:
     return order
 
 
-def load_policy(config: Supervised, context: StageContext) -> Decoder:
-    """Return the model to train, in fp32, with a context of at least `context_length` tokens."""
+def load_policy(config: Supervised, context: StageContext, tokenizer: PreTrainedTokenizerBase) -> Decoder:
+    """Return the model to train, in fp32, with at least `context_length` positions and the tokenizer's EOS token."""
     model = load_model(context.models[config.model], torch.float32, context.device)
-    model.config = model.config.with_context(config.context_length)
+    model.config = model.config.with_context(config.context_length).stopping_at(tokenizer.eos_token_id)
     model.recompute = model.config.should_recompute(config.row_tokens, torch_dtype(context.dtype).itemsize)
     return model
 
 
 def load_tokenizer_with_chat(config: Supervised, context: StageContext) -> PreTrainedTokenizerBase:
-    """Return the model's tokenizer; one without a chat template gets the stage's."""
+    """Return the model's tokenizer with the chat template and the EOS token of the stage's template."""
     tokenizer = load_tokenizer(context.models[config.model])
-    add_chat_template(tokenizer, config.template)
+    set_template(tokenizer, config.template)
     return tokenizer
 
 
@@ -109,7 +109,7 @@ def load_records(
         context: The stage.
         tokenizer: The model's tokenizer.
         read: Returns the texts of a row; its second argument is the row's location for error messages.
-        close: Whether to append the EOS token to answers.
+        close: Whether to append the token that ends answers.
 
     Raises:
         DataError: A row cannot be used, or no record fits.

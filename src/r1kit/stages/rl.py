@@ -20,6 +20,7 @@ import torch
 from r1kit.config import RL
 from r1kit.console import progress
 from r1kit.data.store import write_jsonl
+from r1kit.data.template import set_template
 from r1kit.engine.base import Engine
 from r1kit.engine.factory import make_engine
 from r1kit.evals.benchmark import evaluate, load_benchmarks
@@ -65,6 +66,9 @@ class Trainer:
         self.config, self.context = config, context
         self.tokenizer = load_tokenizer(context.models[config.model])
         model = load_model(context.models[config.model], torch_dtype(context.dtype), context.device)
+        eos = self.tokenizer.eos_token_id
+        set_template(self.tokenizer, config.template)
+        model.config = model.config.stopping_at(self.tokenizer.eos_token_id, eos)  # a base model still ends with `eos`
         self.learner = Learner(model, config)
         self.engine: Engine = make_engine(model, self.tokenizer, context.max_concurrent)
         self.prompts = RLPrompts(config, context.seed)
@@ -205,9 +209,10 @@ class Trainer:
             self.engine,
             self.tokenizer,
             self.benchmarks,
-            template=config.template,
+            style=config,
             samples=config.eval_samples,
             params=sampling_params(config, seed, config.completion_cap(self.step)),
+            partial_credit=config.partial_credit,
         )
         keys = ("pass@1", f"cons@{config.eval_samples}", "format_rate")
         accuracies = {

@@ -27,6 +27,7 @@ class RLRewards:
 
     def __init__(self, config: RL, context: StageContext, prompts: RLPrompts) -> None:
         self.prompts = prompts
+        self.partial_credit = config.partial_credit
         self.pool: RewardPool | None = None
         if needs_processes(config.reward_names, {problem.verifier for problem in prompts.problems}):
             self.pool = RewardPool(context.reward_workers, settings=Settings.from_dict(context.grading))
@@ -51,18 +52,20 @@ class RLRewards:
         """
         if self.pool is None:
             return None
-        begin, by_id = self.pool.begin, {prompt.problem.id: prompt for prompt in prompts}
+        begin, partial_credit = self.pool.begin, self.partial_credit
+        by_id = {prompt.problem.id: prompt for prompt in prompts}
         rules = {problem_id: self._rules(prompt.problem) for problem_id, prompt in by_id.items()}
 
         def on_finished(completion: Completion) -> None:
-            begin(score_request(by_id[completion.prompt_id], completion, rules[completion.prompt_id]))
+            prompt_id = completion.prompt_id
+            begin(score_request(by_id[prompt_id], completion, rules[prompt_id], partial_credit))
 
         return on_finished
 
     def score(self, prompt: Prompt, completions: Sequence[Completion]) -> list[Score]:
         """Return the scores of all completions of one prompt, in order."""
         score_many = self.pool.score_many if self.pool is not None else score_here
-        scores = score_group(prompt, completions, self._rules(prompt.problem), score_many)
+        scores = score_group(prompt, completions, self._rules(prompt.problem), score_many, self.partial_credit)
         rewards = self.prompts.rewards(prompt.problem)
         weights = {name: weight for name, weight in rewards.items() if name in self.models}
         if not weights:

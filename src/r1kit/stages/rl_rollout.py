@@ -99,7 +99,7 @@ def collect(
         problems = prompts.take(cursor + len(rollout.sampled), wanted, step)
         params = sampling_params(config, derive_seed(seed, "rollout", step, round_), cap)
         start = time.monotonic()
-        batch = make_prompts(problems, config.template, tokenizer)
+        batch = make_prompts(problems, config, tokenizer)
         on_finished = rewards.scorer_of_finished(batch)
         completions = sample_completions(engine, batch, config.num_generations, params, on_finished)
         generated = time.monotonic()
@@ -152,7 +152,7 @@ def pack(rollout: Rollout) -> dict[str, Any]:
 def unpack(packed: Mapping[str, Any], config: RL, tokenizer: PreTrainedTokenizerBase) -> Rollout:
     """Return the rollout that `pack` packed, bit for bit, except for its durations."""
     groups = [
-        Group(make_prompt(saved.problem, config.template, tokenizer), saved.completions, saved.scores, saved.rewards)
+        Group(make_prompt(saved.problem, config, tokenizer), saved.completions, saved.scores, saved.rewards)
         for saved in _SAVED_GROUPS.validate_python(packed["drawn"])
     ]
     return Rollout(packed["step"], groups, _select(groups, config))

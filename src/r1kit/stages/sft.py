@@ -30,7 +30,7 @@ def run(config: SFT, context: StageContext) -> dict[str, Any]:
         return Texts(prompt, [(prompt, continue_prompt(prompt, answer))])
 
     data = load_records(config, context, tokenizer, read, close=True)
-    model = load_policy(config, context)
+    model = load_policy(config, context, tokenizer)
 
     def source(done: int) -> Iterator[list[PackedRow]]:
         return ([_pack(row) for row in rows] for rows in data.steps_from(done))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.config import Template
+from r1kit.config import Prompting, Template
 from r1kit.data.prompt import make_prompt, make_prompts
 from r1kit.data.template import R1_ZERO_TEMPLATE
 from r1kit.data.tokenizer import train_tokenizer
@@ -31,7 +31,7 @@ def chat_tokenizer() -> PreTrainedTokenizerBase:
 def test_make_prompt(
     chat_tokenizer: PreTrainedTokenizerBase, template: Template, text: str, think_open: bool, answer_tags: bool
 ) -> None:
-    prompt = make_prompt(PROBLEM, template, chat_tokenizer)
+    prompt = make_prompt(PROBLEM, Prompting(template=template), chat_tokenizer)
     assert (prompt.problem, prompt.text) == (PROBLEM, text)
     assert (prompt.think_open, prompt.answer_tags) == (think_open, answer_tags)
     assert chat_tokenizer.decode(prompt.token_ids) == text
@@ -39,12 +39,14 @@ def test_make_prompt(
 
 def test_make_prompts_keeps_the_order(tokenizer: PreTrainedTokenizerBase) -> None:
     problems = [PROBLEM, Problem("q", "What is 1+1?", "2"), PROBLEM]
-    prompts = make_prompts(problems, "none", tokenizer)
+    prompts = make_prompts(problems, Prompting(template="none"), tokenizer)
     assert [prompt.problem for prompt in prompts] == problems
     assert [prompt.text for prompt in prompts] == [problem.question for problem in problems]
 
 
 def test_full_response_has_its_opening_think_tag(chat_tokenizer: PreTrainedTokenizerBase) -> None:
-    opened, plain = (make_prompt(PROBLEM, template, chat_tokenizer) for template in ("chat", "none"))
+    opened, plain = (
+        make_prompt(PROBLEM, Prompting(template=template), chat_tokenizer) for template in ("chat", "none")
+    )
     assert opened.full_response("so</think> 13") == "<think>so</think> 13"
     assert plain.full_response("<think>so</think> 13") == "<think>so</think> 13"

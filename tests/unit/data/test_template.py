@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+from tokenizers_of_families import FAMILIES, tokenizer_of
+from transformers import PreTrainedTokenizerFast
+
+from r1kit.config import Prompting, Template
+from r1kit.data.examples import encode
+from r1kit.data.prompt import make_prompt
 from r1kit.data.template import (
     CHAT_TEMPLATE,
     R1_ZERO_TEMPLATE,
-    add_chat_template,
     asks_for_answer_tags,
+    end_of_answer,
     opens_think,
     render_chat,
     render_prompt,
+    set_template,
 )
 from r1kit.data.tokenizer import train_tokenizer
+from r1kit.errors import UserError
+from r1kit.types import Problem
 
 THINK_CHAT_TEMPLATE = (
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
@@ -67,11 +77,105 @@ def test_bundled_chat_template_drops_the_thinking_of_earlier_turns() -> None:
     assert text == "Be brief.\n\nUser: 1+1?\n\nAssistant:\n2<|endoftext|>\nUser: 2+2?\n\nAssistant:\n"
 
 
-def test_add_chat_template_renders_as_the_template_does() -> None:
+def test_set_template_renders_as_the_template_does() -> None:
     tokenizer = train_tokenizer(["some text"], 300)
-    add_chat_template(tokenizer, "none")
+    set_template(tokenizer, "none")
     assert not tokenizer.chat_template
-    add_chat_template(tokenizer, "r1-zero")
+    set_template(tokenizer, "chat")
+    assert tokenizer.chat_template == CHAT_TEMPLATE
+    set_template(tokenizer, "r1-zero")
     assert render_prompt("{x}?", "chat", tokenizer) == render_prompt("{x}?", "r1-zero", None)
-    add_chat_template(tokenizer, "chat")
+    set_template(tokenizer, "chat")
     assert render_prompt("{x}?", "chat", tokenizer) == render_prompt("{x}?", "r1-zero", None), "an existing one stays"
+
+
+@pytest.mark.parametrize("template", ["r1-zero", "chat", "none"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_bos_begins_every_prompt_of_a_tokenizer_that_prepends_it_once(family: str, template: Template) -> None:
+    tokenizer, (_, bos, prepends, *_, chat_template, _) = tokenizer_of(family), FAMILIES[family]
+    if template == "chat" and chat_template is None:
+        set_template(tokenizer, "chat")
+    ids = make_prompt(Problem("p", "1+1?", "2"), Prompting(template=template), tokenizer).token_ids
+    if prepends:
+        assert ids[0] == tokenizer.bos_token_id and ids.count(tokenizer.bos_token_id) == 1
+        if template != "chat":
+            assert list(ids) == tokenizer.encode(render_prompt("1+1?", template, tokenizer)), "as transformers encodes"
+    elif bos is None or template != "chat":
+        assert tokenizer.bos_token_id not in ids
+    [document] = encode([(render_prompt("1+1?", template, tokenizer), "2")], tokenizer, close=False)
+    assert tuple(document.tokens[: document.prompt_length]) == ids, "supervised training begins prompts alike"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_answers_end_with_the_token_of_the_chat_template(family: str) -> None:
+    tokenizer, end = tokenizer_of(family), FAMILIES[family][-1]
+    assert tokenizer.convert_ids_to_tokens(end_of_answer(tokenizer)) == end
+    [document] = encode([("1+1?", "2")], tokenizer, close=True)
+    assert document.tokens[-1] == end_of_answer(tokenizer)
+
+
+@pytest.mark.parametrize("template", ["r1-zero", "chat"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_saved_tokenizer_prompts_and_stops_as_trained(family: str, template: Template, tmp_path: Path) -> None:
+    tokenizer = tokenizer_of(family)
+    ending = end_of_answer(tokenizer)
+    set_template(tokenizer, template)
+    trained = make_prompt(Problem("p", "1+1?", "2"), Prompting(template=template), tokenizer).token_ids
+    tokenizer.save_pretrained(tmp_path)
+    saved = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    messages = [{"role": "user", "content": "1+1?"}]
+    prompt = saved.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=False)
+    assert tuple(prompt) == trained
+    assert saved.eos_token_id == ending == end_of_answer(saved)
+
+
+def test_template_that_shows_no_answers_leaves_eos() -> None:
+    for chat_template in (
+        "{{ messages[-1]['content'] }}",
+        "{% if messages[-1]['role'] == 'assistant' %}{{ raise_exception('no') }}{% endif %}",
+        "{% for m in messages %}{{ m['content'] }}. {% endfor %}",
+    ):
+        tokenizer = tokenizer_of("qwen2.5-base")
+        tokenizer.chat_template = chat_template
+        assert end_of_answer(tokenizer) == tokenizer.eos_token_id
+
+
+def test_system_prompt_and_suffix() -> None:
+    style = Prompting(template="chat", system_prompt="Be brief.", prompt_suffix="\nBox it.")
+    prompt = make_prompt(Problem("p", "1+1?", "2"), style, tokenizer_of("qwen2.5-base"))
+    assert prompt.text == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n1+1?\nBox it.<|im_end|>\n<|im_start|>assistant\n"
+    )
+    suffixed = make_prompt(Problem("p", "1+1?", "2"), Prompting(prompt_suffix="\nBox it."), tokenizer_of("gemma"))
+    assert suffixed.text == render_prompt("1+1?\nBox it.", "r1-zero", None)
+
+
+@pytest.mark.parametrize(
+    ("family", "message"), [("gemma", "refuses messages with the roles system, user"), ("mistral", "leaves it out")]
+)
+def test_chat_template_without_a_system_role_is_refused(family: str, message: str) -> None:
+    style = Prompting(template="chat", system_prompt="Be brief.")
+    with pytest.raises(UserError, match=message):
+        make_prompt(Problem("p", "1+1?", "2"), style, tokenizer_of(family))
+
+
+def test_system_prompt_needs_a_chat_template() -> None:
+    with pytest.raises(ValueError, match='system_prompt with template = "r1-zero", which has no roles'):
+        Prompting(system_prompt="Be brief.")
+
+
+@pytest.mark.parametrize(
+    ("family", "template", "question", "expected"),
+    [
+        ("qwen2.5-base", "r1-zero", "q", True),
+        ("qwen2.5-base", "chat", "q", False),
+        ("qwen2.5-base", "none", "q", False),
+        ("qwen2.5-base", "none", "Answer as <think>thoughts</think> answer. q", True),
+        ("r1-distill", "chat", "q", True),
+    ],
+)
+def test_think_tags_are_expected_where_the_template_has_them(
+    family: str, template: Template, question: str, expected: bool
+) -> None:
+    prompt = make_prompt(Problem("p", question, ""), Prompting(template=template), tokenizer_of(family))
+    assert prompt.think_tags is expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.config import PromptSource
+from r1kit.config import Prompting, PromptSource
 from r1kit.engine.base import SamplingParams
 from r1kit.engine.scripted import ScriptedEngine
 from r1kit.evals import benchmark
@@ -20,7 +20,9 @@ UNGRADABLE = Problem("bad", "Which?", "B", verifier="choice")  # has no options
 def evaluated(tokenizer: PreTrainedTokenizerBase, **benchmarks: list[Problem]) -> Evaluation:
     """Evaluate a model whose first sample is 2 and whose second is 3."""
     engine = ScriptedEngine(tokenizer, lambda prompt_id, sample: f"<think>so</think> \\boxed{{{2 + sample}}}")
-    return evaluate(engine, tokenizer, benchmarks, template="none", samples=2, params=SamplingParams(0, 500))
+    return evaluate(
+        engine, tokenizer, benchmarks, style=Prompting(template="none"), samples=2, params=SamplingParams(0, 500)
+    )
 
 
 @pytest.mark.slow

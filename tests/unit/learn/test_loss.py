@@ -18,7 +18,7 @@ import torch
 
 from r1kit.config import RL
 from r1kit.learn.kl import KLPenalty
-from r1kit.learn.loss import OBJECTIVES, Clip, Norm, Terms, is_clipped, surrogate
+from r1kit.learn.loss import OBJECTIVES, Clip, Norm, Terms, clip_counts, is_clipped, sequence_ratio, surrogate
 
 CLIP, BETA = Clip(0.2, 0.2), 0.1
 KL_PENALTY, NO_KL = KLPenalty(BETA), KLPenalty(0)
@@ -181,3 +181,73 @@ def test_padding_and_empty_sequences_do_not_count(name):
 
 def test_recipes_accept_exactly_the_objectives_there_are():
     assert get_args(RL.model_fields["objective"].annotation) == tuple(OBJECTIVES)
+
+
+def gradients(name: str, clip: Clip) -> torch.Tensor:
+    """How strongly each token of the worked example is pushed up: the gradient of -loss."""
+    terms = example(False)
+    OBJECTIVES[name].loss(terms, clip, NO_KL, NORM).backward()
+    return -terms.logp_BT.grad
+
+
+def test_importance_cap_scales_the_gradient_of_heavy_tokens_down():
+    """Clipped only above 11, as in R1: the gradient of a token is min(ratio, cap) * A, over 5 tokens."""
+    wide, capped = Clip(10, 10), Clip(10, 10, cap=1.25)
+    plain = torch.tensor([[1.5 * 2, 2, 0.5 * 2], [-0.5, -1.5, 0]], dtype=torch.float64) / 5
+    torch.testing.assert_close(gradients("dapo", wide), plain)
+    expected = torch.tensor([[1.25 * 2, 2, 0.5 * 2], [-0.5, -1.25, 0]], dtype=torch.float64) / 5
+    torch.testing.assert_close(gradients("dapo", capped), expected)
+    assert OBJECTIVES["dapo"].loss(example(False), capped, NO_KL, NORM).item() == pytest.approx(-(5.5 - 1.75) / 5)
+
+
+def test_importance_cap_of_sequence_ratios():
+    """Both sequences have the ratio 0.75; with the first ratio 1.5 -> 6 the first sequence has 3, capped to 2."""
+    terms = example(False)
+    old = terms.old_logp_BT.clone()
+    old[0, 0] -= math.log(4)
+    terms = Terms(terms.logp_BT, old, None, terms.advantages_B, terms.mask_BT)
+    OBJECTIVES["grpo_sequence"].loss(terms, Clip(10, 10, cap=2.0), NO_KL, NORM).backward()
+    expected = torch.tensor([[2.0 * 2] * 3, [-0.75, -0.75, 0]], dtype=torch.float64) / 2
+    torch.testing.assert_close(-terms.logp_BT.grad, expected)
+    assert sequence_ratio(terms, 2.0).flatten().tolist() == pytest.approx([2, 0.75])
+    assert sequence_ratio(terms).flatten().tolist() == pytest.approx([3, 0.75])
+    huge = Terms(terms.logp_BT, old - 400, None, terms.advantages_B, terms.mask_BT)
+    loss = OBJECTIVES["grpo_sequence"].loss(huge, Clip(10, 10, cap=2.0), NO_KL, NORM)
+    (gradient,) = torch.autograd.grad(loss, terms.logp_BT)
+    assert torch.isfinite(gradient).all(), "a ratio that overflows is capped too"
+
+
+@pytest.mark.parametrize("name", ["grpo", "dr_grpo", "dapo"])
+def test_dual_clip_ends_the_push_on_tokens_with_negative_advantage(name):
+    """Ye et al. 2020: for A = -1 and c = 1.3, ratio 1.5 has the value -1.3 and no gradient; ratio 0.5 is as before."""
+    plain, dual = gradients(name, CLIP), gradients(name, Clip(0.2, 0.2, dual=1.3))
+    assert plain[1, 1] < 0 == dual[1, 1]
+    torch.testing.assert_close(dual[0], plain[0])
+    torch.testing.assert_close(dual[1, 0], plain[1, 0])
+    values = surrogate(torch.tensor([0.5, 1.2, 1.3, 1.5, 9.0]), torch.tensor(-1.0), Clip(0.2, 0.2, dual=1.3))
+    torch.testing.assert_close(values, torch.tensor([-0.8, -1.2, -1.3, -1.3, -1.3]))
+    assert OBJECTIVES["grpo"].loss(example(False), Clip(0.2, 0.2, dual=1.3), NO_KL, NORM).item() == pytest.approx(
+        -(5.4 / 3 - 2.1 / 2) / 2
+    )
+
+
+def test_clip_counts_of_the_worked_example():
+    counts = clip_counts(OBJECTIVES["grpo"], example(False), Clip(0.2, 0.2, dual=1.3, cap=1.4))
+    assert counts == {"clip_ratio": 2, "dual_clip_ratio": 1, "importance_capped": 2}
+    assert clip_counts(OBJECTIVES["grpo"], example(False), CLIP) == {"clip_ratio": 2}
+    assert clip_counts(OBJECTIVES["cispo"], example(False), CLIP) == {"clip_ratio": 4}, "whatever the advantage"
+
+
+def test_cispo_has_the_bounds_of_its_papers():
+    config = RL(kind="rl", model="m", prompts=["p.jsonl"], objective="cispo")
+    clip = Clip.from_config(config)
+    assert (1 - clip.low, 1 + clip.high) == (0, 5), "no lower bound (MiniMax-M1), at most 5 (ScaleRL)"
+    assert RL(kind="rl", model="m", prompts=["p.jsonl"], objective="cispo", epsilon_high=7).epsilon_high == 7
+    weights = {0.001: 0.001, 1.0: 1.0, 4.9: 4.9, 30.0: 5.0}
+    logp = torch.full((1, len(weights)), -1.0, dtype=torch.float64, requires_grad=True)
+    old = logp.detach() - torch.tensor([list(weights)], dtype=torch.float64).log()
+    terms = Terms(logp, old, None, torch.tensor([1.0], dtype=torch.float64), torch.ones_like(old, dtype=torch.bool))
+    OBJECTIVES["cispo"].loss(terms, clip, NO_KL, Norm(1, 1, 10)).backward()
+    torch.testing.assert_close(-logp.grad, torch.tensor([list(weights.values())], dtype=torch.float64))
+    plain = Clip.from_config(RL(kind="rl", model="m", prompts=["p.jsonl"]))
+    assert plain == Clip(0.2, 0.2, None, None), "both further bounds are off by default"

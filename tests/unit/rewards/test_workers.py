@@ -190,11 +190,11 @@ def test_lost_requests_raise():
 
 
 def test_reward_modules_are_found_in_the_recipe_directory(tmp_path):
-    (tmp_path / "near_recipe.py").write_text("def fine(problem, text): return 1\ndef one(text): return 1\n")
+    (tmp_path / "near_recipe.py").write_text("def fine(problem, text): return 1\ndef three(a, b, c): return 1\n")
     check_reward_names({"near_recipe:fine": 1.0}, tmp_path)
     assert str(tmp_path) not in sys.path
     for name, message in [
-        ("near_recipe:one", "cannot be called with"),
+        ("near_recipe:three", "cannot be called with"),
         ("near_recipe:none", "none"),
         ("nowhere:f", "recipe's directory"),
     ]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.config import Evaluate
+from r1kit.config import Evaluate, Prompting
 from r1kit.data.prompt import Prompt, make_prompts
 from r1kit.engine.base import SamplingParams
 from r1kit.engine.scripted import ScriptedEngine
@@ -13,7 +13,7 @@ from r1kit.types import Completion, Problem
 
 
 def prompts_of(ids: str, tokenizer: PreTrainedTokenizerBase) -> list[Prompt]:
-    return make_prompts([Problem(each, f"question {each}", "") for each in ids], "none", tokenizer)
+    return make_prompts([Problem(each, f"question {each}", "") for each in ids], Prompting(template="none"), tokenizer)
 
 
 def test_completions_are_grouped_by_prompt(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -66,7 +66,7 @@ def test_stream_samples_yields_complete_characters(tokenizer: PreTrainedTokenize
     engine = BytewiseEngine(tokenizer, lambda prompt_id, sample: texts[sample])
     monkeypatch.setattr("r1kit.rollout.sample.load_engine", lambda *args, **options: (engine, tokenizer))
     config = Evaluate(kind="evaluate", model="m", benchmarks={"b": ["a.jsonl"]})
-    pieces = list(stream_samples(tmp_path, ["q", "r"], "none", config, 2, 50, 0, "cpu", "float32"))
+    pieces = list(stream_samples(tmp_path, ["q", "r"], Prompting(template="none"), config, 2, 50, 0, "cpu", "float32"))
     assert len(pieces) > 10 and not any("\ufffd" in piece.text for piece in pieces)
     for place in [(0, 0), (0, 1), (1, 0), (1, 1)]:
         assert "".join(piece.text for piece in pieces if piece[:2] == place) == texts[place[1]]

@@ -19,7 +19,8 @@ def completion(text: str, finish_reason: FinishReason = "stop") -> Completion:
 def test_request_carries_the_format_of_the_prompt() -> None:
     prompt = Prompt(PROBLEM, "7+6?<think>", (1, 2), think_open=True, answer_tags=True)
     request = score_request(prompt, completion("so</think> 13", "length"), {"format": 2.0})
-    assert request == ScoreRequest(PROBLEM, "so</think> 13", {"format": 2.0}, True, True, True)
+    tokens = len(completion("so</think> 13", "length").token_ids)
+    assert request == ScoreRequest(PROBLEM, "so</think> 13", {"format": 2.0}, True, True, True, tokens)
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,9 @@ def refusal(*overrides: str, run_with: str = "tiny.toml") -> list[str]:
 
 
 def test_forgotten_override_of_a_default_is_named(recipe: Recipe) -> None:
-    pipeline.run(load_recipe("tiny.toml", ["stage.zero.max_completion_length=64", "stage.more.top_k=3"]), "run")
-    assert refusal("stage.more.top_k=3") == [
+    overrides = ["stage.zero.max_completion_length=64", "stage.more.num_generations=3"]
+    pipeline.run(load_recipe("tiny.toml", overrides), "run")
+    assert refusal("stage.more.num_generations=3") == [
         "stage.zero.max_completion_length: 64 before, default {0 = 32768, 8200 = 65536} now: was --set forgotten?"
     ]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.config import RL
+from r1kit.config import RL, Prompting
 from r1kit.data.prompt import Prompt, make_prompts
 from r1kit.engine.base import SamplingParams
 from r1kit.engine.scripted import ScriptedEngine
@@ -78,7 +78,7 @@ def test_scoring_during_generation_gives_the_same_scores(tmp_path: Path, tokeniz
     engine = ScriptedEngine(tokenizer, lambda prompt_id, sample: f"<think> {prompt_id}{'!' * sample}")
     settings = asdict(Settings(folder=str(tmp_path)))
     with make_rewards(config, tmp_path, reward_workers=2, grading=settings) as rewards:
-        prompts = make_prompts(rewards.prompts.take(0, 4, step=0), "none", tokenizer)
+        prompts = make_prompts(rewards.prompts.take(0, 4, step=0), Prompting(template="none"), tokenizer)
         on_finished = rewards.scorer_of_finished(prompts)
         groups = sample_completions(engine, prompts, 3, SamplingParams(0, 500), on_finished)
         assert sum(map(len, rewards.pool._started.values())) == 12, "scoring started before any score was requested"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.config import RL
+from r1kit.config import RL, Prompting
 from r1kit.data import prompt as prompt_module
 from r1kit.data.prompt import Prompt, make_prompt
 from r1kit.data.template import render_prompt
@@ -45,7 +45,7 @@ def test_rollout_holds_the_prompts_of_its_groups(tmp_path: Path, tokenizer: PreT
     rollout = collected(config, tmp_path, tokenizer, lambda prompt_id, sample: (GOOD, BAD)[sample])
     assert len(rollout.sampled) == 2 and rollout.selected == rollout.sampled
     for each in rollout.sampled:
-        assert each.prompt == make_prompt(each.problem, "none", tokenizer)
+        assert each.prompt == make_prompt(each.problem, Prompting(template="none"), tokenizer)
         assert list(each.rewards) == [1.0, 0.0] and each.has_variance
 
 
@@ -140,7 +140,7 @@ def test_unpack_restores_a_packed_rollout_exactly(
     tokenizer: PreTrainedTokenizerBase, drawn: list[tuple], dynamic_sampling: bool
 ) -> None:
     config = RL(**KEYS, rewards={"format": 1.0}, dynamic_sampling=dynamic_sampling)
-    groups = [Group(make_prompt(problem, "none", tokenizer), *rest) for problem, *rest in drawn]
+    groups = [Group(make_prompt(problem, Prompting(template="none"), tokenizer), *rest) for problem, *rest in drawn]
     restored = unpack(json.loads(json.dumps(pack(Rollout(7, groups)))), config, tokenizer)
     assert restored.step == 7 and restored.sampled == groups and len(restored.selected) in (1, 2)
     assert (

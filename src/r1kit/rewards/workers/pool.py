@@ -7,7 +7,7 @@ import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -198,8 +198,8 @@ class RewardPool:
 
 
 def _key(request: ScoreRequest) -> tuple[Hashable, ...]:
-    weights = tuple(request.weights.items())
-    return request.problem.id, request.text, weights, request.think_open, request.answer_tags, request.truncated
+    others = (getattr(request, each.name) for each in fields(request) if each.name not in ("problem", "weights"))
+    return request.problem.id, tuple(request.weights.items()), *others
 
 
 def _explain(error: RewardError) -> str:
