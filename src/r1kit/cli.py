@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 import r1kit
 from r1kit import commands, errors, machine
 from r1kit.console import say
-from r1kit.interrupt import signal_handlers
+from r1kit.interrupt import exit_interrupted, signal_handlers
 
 ORDER = "run check recipe eval sample report lineage grade doctor".split()  # in the help; others follow by name
 
@@ -76,7 +76,10 @@ def main() -> None:
         with signal_handlers():
             app()
     except KeyboardInterrupt:  # before a command began, or after it ended
-        sys.exit(130)
+        exit_interrupted()
+    except errors.Interrupted as error:
+        say(errors.message(error))
+        exit_interrupted()
     except Exception as error:
         if os.environ.get("R1KIT_DEBUG") == "1":
             raise

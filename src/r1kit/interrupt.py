@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+EXIT_CODE = 130  # of a process that a signal ended, as shells have it
 NOTICE = b"\nstopping after this step; send the signal again to stop now\n"
 
 _in_step = False
@@ -41,7 +45,7 @@ def signal_handlers() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = {number: signal.signal(number, _handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, _handle) for number in SIGNALS}
     try:
         yield
     finally:
@@ -80,3 +84,17 @@ def abandonable() -> Iterator[None]:
         yield
     finally:
         _abandonable = False
+
+
+def exit_interrupted() -> NoReturn:
+    """End this process with exit code 130; further signals change nothing.
+
+    After `sys.exit`, CPython may still kill itself by SIGINT: it does so if a KeyboardInterrupt passed through code
+    compiled from a string, which every import of a dataclass runs.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # the reader has closed the pipe
+            stream.flush()
+    os._exit(EXIT_CODE)
