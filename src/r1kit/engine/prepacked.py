@@ -29,12 +29,11 @@ def prepacked(model: Decoder) -> Decoder:
         return model
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     packed = copy.deepcopy(model, shared)
-    for module in [*packed.modules()]:
+    for module in [*packed.modules()]:  # the head is packed below
         for name, child in [*module.named_children()]:
             if isinstance(child, nn.Linear):
                 setattr(module, name, _PrepackedLinear(child.weight, child.bias))
-    if model.config.tie_word_embeddings:
-        packed.head = _PrepackedLinear(model.head_weight, None)
+    packed.head = _PrepackedLinear(model.head_weight.float() if model.fp32_head else model.head_weight, None)
     return packed
 
 
@@ -50,7 +49,7 @@ def _can_prepack(model: Decoder) -> bool:
 
 
 class _PrepackedLinear(nn.Module):
-    """`nn.Linear` without gradients."""
+    """`nn.Linear` without gradients, computed in the dtype of its weight."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
@@ -59,7 +58,9 @@ class _PrepackedLinear(nn.Module):
         self.bias = None if bias is None else bias.detach()
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.plain is not None and len(x) <= FEW_ROWS:
-            return F.linear(x, self.plain, self.bias)
+        if self.plain is not None:
+            x = x.float()
+            if len(x) <= FEW_ROWS:
+                return F.linear(x, self.plain, self.bias)
         packed: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
         return packed

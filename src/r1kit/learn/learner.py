@@ -22,7 +22,7 @@ from r1kit.errors import UserError, is_out_of_memory
 from r1kit.learn.batch import micro_batches, prompt_blocks
 from r1kit.learn.kl import KLPenalty
 from r1kit.learn.logprobs import token_logprobs, token_logprobs_and_entropy
-from r1kit.learn.loss import OBJECTIVES, Clip, Norm, Terms, is_clipped
+from r1kit.learn.loss import OBJECTIVES, Clip, Norm, Terms, clip_counts
 from r1kit.learn.memory import free_memory
 from r1kit.learn.optim import learning_rate, make_optimizer, update
 from r1kit.learn.precision import copy_weights, master_copy
@@ -31,6 +31,7 @@ from r1kit.model.decoder import Decoder
 from r1kit.model.prefix import PromptCache
 from r1kit.types import TrainBatch
 
+CLIP_METRICS = ("clip_ratio", "dual_clip_ratio", "importance_capped")  # shares of tokens
 OUT_OF_MEMORY = (
     "out of memory with one completion at a time ({tokens} tokens): lower max_completion_length, use a smaller model, "
     "or free memory and run the same command again to continue"
@@ -69,7 +70,7 @@ class Learner:
         self.optimizer = make_optimizer(self.master, config)
         self.reference = copy.deepcopy(model).requires_grad_(False) if config.beta > 0 else None
         self.micro_batch_tokens = config.micro_batch_tokens  # halved when it does not fit in memory
-        self.clip = Clip(config.epsilon, config.epsilon_high or config.epsilon)
+        self.clip = Clip.from_config(config)
         self.kl = KLPenalty.from_config(config)
         self.objective = OBJECTIVES[config.objective]
 
@@ -91,7 +92,7 @@ class Learner:
             "learning_rate": rate,
             "kl": sums["kl"] / tokens,
             "entropy": sums["entropy"] / tokens,
-            "clip_ratio": sums["clipped"] / tokens,
+            **{name: count / tokens for name, count in sums.items() if name in CLIP_METRICS},
             "sampling/logp_difference_mean": sums["gap"] / tokens,
             "sampling/logp_difference_max": sums["gap_max"],
             **({"micro_batch_tokens": self.micro_batch_tokens} if halved else {}),
@@ -129,7 +130,7 @@ class Learner:
                 parameter.grad = None
 
     def _accumulate(self, batch: TrainBatch, max_tokens: int) -> dict[str, float]:
-        sums = dict.fromkeys(("loss", "tokens", "kl", "entropy", "clipped", "gap", "gap_max"), 0.0)
+        sums = dict.fromkeys(("loss", "tokens", "kl", "entropy", "clip_ratio", "gap", "gap_max"), 0.0)
         norm = Norm(max(1, int(batch.graded_B.sum())), max(1, int(batch.completion_mask_BT.sum())), max_tokens)
         group = len(batch.advantages_B) // len(batch.prompt_PL)
         lengths_B = batch.completion_mask_BT.sum(1)
@@ -172,10 +173,14 @@ class Learner:
         if self.reference is not None and ref_cache is not None:  # first, while no activations of the policy are held
             with torch.no_grad():
                 states_ND = completion_states(self.reference, ref_cache, prompt_U, tokens_UT, mask_UT)
-                ref_logp_N = token_logprobs(states_ND, self.reference.head_weight, targets_N, batch.temperature)
+                ref_logp_N = token_logprobs(
+                    states_ND, self.reference.head_weight, targets_N, batch.temperature, fp32=self.model.fp32_head
+                )
             ref_logp_BT = to_rows(ref_logp_N)
         states_ND = completion_states(self.model, cache, prompt_U, tokens_UT, mask_UT)
-        logp_N, entropy_N = token_logprobs_and_entropy(states_ND, self.model.head_weight, targets_N, batch.temperature)
+        logp_N, entropy_N = token_logprobs_and_entropy(
+            states_ND, self.model.head_weight, targets_N, batch.temperature, fp32=self.model.fp32_head
+        )
         logp_BT, old_logp_BT, mask_BT = to_rows(logp_N), batch.old_logp_BT[rows_B, :length], mask_UT[source_B]
         terms = Terms(logp_BT, old_logp_BT, ref_logp_BT, batch.advantages_B[rows_B], mask_BT)
         loss = self.objective.loss(terms, self.clip, self.kl, norm)
@@ -185,8 +190,8 @@ class Learner:
             sums["loss"] += float(loss)
             sums["tokens"] += int(mask_BT.sum())
             sums["entropy"] += float(to_rows(entropy_N).sum())
-            clipped = is_clipped(self.objective.ratio(terms), terms.advantages_B[:, None], self.clip)
-            sums["clipped"] += float((clipped & mask_BT).sum())
+            for name, count in clip_counts(self.objective, terms, self.clip).items():
+                sums[name] = sums.get(name, 0.0) + count
             sums["gap"] += float(gap_BT.sum())
             sums["gap_max"] = max(sums["gap_max"], float(gap_BT.max()))
             if ref_logp_BT is not None:

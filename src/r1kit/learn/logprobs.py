@@ -1,68 +1,124 @@
-"""Log-probabilities of given tokens, computed in chunks so that the full logits never exist.
+"""Log-probabilities of given tokens under the output matrix, without ever holding all logits.
 
-Shapes: N positions, D model width, V vocabulary.
+    hidden states, output matrix -> logits of one chunk -> log-softmax -> log-probability, entropy
+
+With several chunks, the backward pass computes each chunk's logits again: memory is O(chunk * V), not O(N * V). The
+gradient of the matrix is summed over chunks in fp32.
+
+Shapes: N positions, C positions of a chunk, D model width, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from typing import Protocol, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-# Logits per chunk: 2**24 floats are 64 MiB, forward and again backward.
-CHUNK_ELEMENTS = 2**24
+from r1kit.model.autograd import Context
+from r1kit.model.layers import project
+
+# Logits per chunk in fp32. The backward pass holds them twice. On a GPU, products of fewer rows leave it idle.
+CHUNK_ELEMENTS = {"cpu": 2**24, "cuda": 2**27}
 
 
-def token_logprobs(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, temperature: float = 1.0) -> Tensor:
+def token_logprobs(
+    hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, temperature: float = 1.0, *, fp32: bool = True
+) -> Tensor:
     """Return log-probabilities [N] under softmax(logits / temperature), in nats and fp32.
 
-    With several chunks, the backward pass recomputes each chunk's logits: memory is O(chunk * V), not O(N * V).
+    `fp32` computes the logits of bfloat16 weights in fp32; without it they are rounded to bfloat16.
     """
-    return _in_chunks(_logprobs, hidden_ND, head_VD, targets_N, temperature)[0]
+    return _run(hidden_ND, head_VD, targets_N, temperature, fp32, with_entropy=False)[0]
 
 
 def token_logprobs_and_entropy(
-    hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, temperature: float = 1.0
+    hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, temperature: float = 1.0, *, fp32: bool = True
 ) -> tuple[Tensor, Tensor]:
     """Return (logp_N, entropy_N) of the same distribution. The entropy has no gradient."""
-    logp_N, entropy_N = _in_chunks(_logprobs_and_entropy, hidden_ND, head_VD, targets_N, temperature)
-    return logp_N, entropy_N
+    return _run(hidden_ND, head_VD, targets_N, temperature, fp32, with_entropy=True)
 
 
-def _in_chunks(
-    function: Callable[..., tuple[Tensor, ...]], hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, *rest: float
-) -> list[Tensor]:
-    rows = max(1, CHUNK_ELEMENTS // head_VD.shape[0])
-    recomputed = partial(checkpoint, function, use_reentrant=False, preserve_rng_state=False)
-    run = function if len(targets_N) <= rows else recomputed
-    pieces = [
-        run(hidden, head_VD, targets, *rest)
-        for hidden, targets in zip(torch.split(hidden_ND, rows), torch.split(targets_N, rows), strict=True)
-    ]
-    return [torch.cat(parts) for parts in zip(*pieces, strict=True)]
-
-
-def _logprobs(hidden: Tensor, head_VD: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor]:
-    return (_picked(_all_logprobs(hidden, head_VD, temperature), targets),)
-
-
-def _logprobs_and_entropy(
-    hidden: Tensor, head_VD: Tensor, targets: Tensor, temperature: float
+def _run(
+    hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, temperature: float, fp32: bool, with_entropy: bool
 ) -> tuple[Tensor, Tensor]:
-    logp_NV = _all_logprobs(hidden, head_VD, temperature)
-    with torch.no_grad():
-        entropy_N = -(logp_NV.exp().mul_(logp_NV)).sum(-1)
-    return _picked(logp_NV, targets), entropy_N
+    outputs = _LinearLogProbs.apply(  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        hidden_ND, head_VD, targets_N, temperature, fp32, with_entropy
+    )
+    return cast(tuple[Tensor, Tensor], outputs)
 
 
-def _all_logprobs(hidden: Tensor, head_VD: Tensor, temperature: float) -> Tensor:
-    logits_NV = F.linear(hidden, head_VD).float()
-    return F.log_softmax(logits_NV if temperature == 1 else logits_NV / temperature, dim=-1)
+class _Saved(Context, Protocol):
+    temperature: float
+    fp32: bool
+    needs_input_grad: tuple[bool, ...]
+
+    def mark_non_differentiable(self, *outputs: Tensor) -> None: ...
 
 
-def _picked(logp_NV: Tensor, targets: Tensor) -> Tensor:
-    return -F.nll_loss(logp_NV, targets, reduction="none")  # its backward is faster than gather's
+class _LinearLogProbs(torch.autograd.Function):
+    """Log-probability and entropy [N] (0 without `with_entropy`) of a linear layer's softmax."""
+
+    @staticmethod
+    def forward(
+        ctx: _Saved,
+        hidden_ND: Tensor,
+        head_VD: Tensor,
+        targets_N: Tensor,
+        temperature: float,
+        fp32: bool,
+        with_entropy: bool,
+    ) -> tuple[Tensor, Tensor]:
+        logp_N = hidden_ND.new_empty(len(targets_N), dtype=torch.float32)
+        entropy_N = torch.zeros_like(logp_N)
+        chunks, kept = _chunks(len(targets_N), head_VD), []
+        weight_VD = _weight(head_VD, fp32)
+        for chunk in chunks:
+            all_logp_CV = _all_logprobs(hidden_ND[chunk], weight_VD, temperature, fp32)
+            logp_N[chunk] = all_logp_CV.gather(1, targets_N[chunk, None]).squeeze(1)
+            if with_entropy:
+                entropy_N[chunk] = -(all_logp_CV.exp().mul_(all_logp_CV)).sum(-1)
+            if len(chunks) == 1:  # saves the backward pass a product
+                kept.append(all_logp_CV)
+        ctx.save_for_backward(hidden_ND, head_VD, targets_N, *kept)
+        ctx.temperature, ctx.fp32 = temperature, fp32
+        ctx.mark_non_differentiable(entropy_N)
+        return logp_N, entropy_N
+
+    @staticmethod
+    def backward(ctx: _Saved, grad_N: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        hidden_ND, head_VD, targets_N, *kept = ctx.saved_tensors
+        grad_hidden_ND = torch.zeros_like(hidden_ND)
+        grad_head_VD: Tensor | None = None
+        weight_VD = head_VD if kept else _weight(head_VD, ctx.fp32)
+        for chunk in _chunks(len(targets_N), head_VD):
+            hidden_CD = hidden_ND[chunk]
+            grad_C1 = grad_N[chunk, None]
+            all_logp_CV = kept[0] if kept else _all_logprobs(hidden_CD, weight_VD, ctx.temperature, ctx.fp32)
+            grad_CV = torch.zeros_like(all_logp_CV).scatter_(1, targets_N[chunk, None], grad_C1)
+            grad_CV = torch._log_softmax_backward_data(grad_CV, all_logp_CV, -1, torch.float32)
+            grad_CV = (grad_CV if ctx.temperature == 1 else grad_CV.div_(ctx.temperature)).to(hidden_ND.dtype)
+            grad_hidden_ND[chunk] = grad_CV @ head_VD
+            if ctx.needs_input_grad[1]:
+                part_VD = (grad_CV.t() @ hidden_CD).float()
+                grad_head_VD = part_VD if grad_head_VD is None else grad_head_VD.add_(part_VD)
+        if grad_head_VD is None and ctx.needs_input_grad[1]:
+            grad_head_VD = torch.zeros_like(head_VD)
+        grad_head = None if grad_head_VD is None else grad_head_VD.to(head_VD.dtype)
+        return grad_hidden_ND, grad_head, None, None, None, None
+
+
+def _chunks(positions: int, head_VD: Tensor) -> list[slice]:
+    elements = CHUNK_ELEMENTS.get(head_VD.device.type, CHUNK_ELEMENTS["cpu"])
+    rows = max(1, elements // head_VD.shape[0])
+    return [slice(start, start + rows) for start in range(0, positions, rows)]
+
+
+def _weight(head_VD: Tensor, fp32: bool) -> Tensor:
+    """Return the matrix as `project` uses it, so that it is not converted again for every chunk."""
+    return head_VD.float() if fp32 and head_VD.dtype.itemsize < 4 and head_VD.device.type == "cpu" else head_VD
+
+
+def _all_logprobs(hidden_CD: Tensor, weight_VD: Tensor, temperature: float, fp32: bool) -> Tensor:
+    logits_CV = project(hidden_CD, weight_VD, fp32).float()
+    return torch.log_softmax(logits_CV if temperature == 1 else logits_CV.div_(temperature), dim=-1)

@@ -17,8 +17,8 @@ def answer_loss(model: Decoder, row: PackedRow) -> Tensor:
     """
     device = model.embed.weight.device
     hidden_TD = hidden_states(model, row)
-    logp_N = token_logprobs(hidden_TD[row.loss_mask_T.to(device)], model.head_weight, row.targets.to(device))
-    return -logp_N.sum()
+    answers_ND, targets_N = hidden_TD[row.loss_mask_T.to(device)], row.targets.to(device)
+    return -token_logprobs(answers_ND, model.head_weight, targets_N, fp32=model.fp32_head).sum()
 
 
 def hidden_states(model: Decoder, row: PackedRow) -> Tensor:

@@ -9,13 +9,12 @@ from functools import partial
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from r1kit.model.attention import AttentionFn, causal_attention
 from r1kit.model.config import ModelConfig
-from r1kit.model.layers import GatedMLP, RMSNorm, Rotary, rotate
+from r1kit.model.layers import GatedMLP, RMSNorm, Rotary, project, rotate
 
 
 class Attention(nn.Module):
@@ -78,6 +77,7 @@ class Decoder(nn.Module):
         self.config = config
         # Recompute activations inside blocks in the backward pass: a third more time for far less memory.
         self.recompute = False
+        self.fp32_head = True  # compute logits in fp32 where weights are bfloat16; sampling and learning must agree
         self.embed = nn.Embedding(config.vocab_size, config.hidden_size)
         self.rotary = Rotary(config)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_hidden_layers))
@@ -105,10 +105,11 @@ class Decoder(nn.Module):
         return self.embed.weight if self.config.tie_word_embeddings else cast(Tensor, self.head.weight)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """[..., D] -> [..., V]."""
-        if not hasattr(self, "head"):
-            return F.linear(hidden, self.embed.weight)
-        logits: Tensor = self.head(hidden)
+        """[..., D] -> [..., V], in fp32 with `fp32_head`."""
+        head = getattr(self, "head", None)
+        if head is None or isinstance(head, nn.Linear):
+            return project(hidden, self.head_weight, self.fp32_head)
+        logits: Tensor = head(hidden)  # the engine's packed copy
         return logits
 
     def hugging_face_keys(self) -> dict[str, object]:

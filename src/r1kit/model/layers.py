@@ -78,6 +78,20 @@ class GatedMLP(nn.Module):
         return out_BTD
 
 
+def project(hidden: Tensor, weight_VD: Tensor, fp32: bool) -> Tensor:
+    """Return logits [..., V] of hidden states [..., D].
+
+    `fp32` computes and returns those of bfloat16 inputs in fp32. Rounded to bfloat16, a logit of 20 is off by up to
+    0.06, and so is its log-probability.
+    """
+    if not fp32 or hidden.dtype.itemsize >= 4:
+        return F.linear(hidden, weight_VD)
+    if hidden.device.type == "cuda" and not torch.is_grad_enabled():  # tensor cores multiply bfloat16 and add in fp32
+        logits_NV = torch.mm(hidden.flatten(0, -2), weight_VD.t(), out_dtype=torch.float32)
+        return logits_NV.view(*hidden.shape[:-1], -1)
+    return F.linear(hidden.float(), weight_VD.float())
+
+
 class Rotary(nn.Module):
     """Rotary position embedding (Su et al. 2021), with Llama 3's frequency scaling."""
 

@@ -19,6 +19,7 @@ from r1kit.model.config import ModelConfig
 from r1kit.model.decoder import Decoder
 from r1kit.model.hf import load_weights
 from r1kit.model.hf_config import read_config
+from r1kit.model.layers import project
 from r1kit.model.weights import stored_tensors
 
 SETTINGS = "r1kit_reward"  # the key of config.json that holds the template and the part of a response that is scored
@@ -38,8 +39,7 @@ class RewardModel(Decoder):
 
     def scores(self, hidden_TD: Tensor, last_N: Tensor) -> Tensor:
         """Return scores [N] in fp32, given a row's hidden states and the position of every document's last token."""
-        scores_N1: Tensor = self.score(hidden_TD[last_N])
-        return scores_N1.squeeze(-1).float()
+        return project(hidden_TD[last_N], self.score.weight, self.fp32_head).squeeze(-1).float()
 
     def hugging_face_keys(self) -> dict[str, object]:
         """Return the keys of config.json beyond the model's shape."""

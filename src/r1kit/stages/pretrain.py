@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -17,6 +16,7 @@ from r1kit.console import heartbeat
 from r1kit.data.tokenizer import train_tokenizer
 from r1kit.data.worlds.corpus import documents
 from r1kit.hashing import derive_seed
+from r1kit.learn.logprobs import token_logprobs
 from r1kit.model.config import ModelConfig
 from r1kit.model.decoder import Decoder
 from r1kit.model.hf import load_model, load_tokenizer, publish_model
@@ -76,8 +76,8 @@ def _initial_model(config: Pretrain, context: StageContext) -> tuple[Decoder, Pr
 
 def next_token_loss(model: Decoder, batch: CorpusBatch) -> Tensor:
     """Return the cross-entropy of every next token in nats, summed."""
-    logits_BTV = model.logits(model(batch.tokens_BT1[:, :-1]))
-    return F.cross_entropy(logits_BTV.flatten(0, 1).float(), batch.tokens_BT1[:, 1:].flatten(), reduction="sum")
+    hidden_ND = model(batch.tokens_BT1[:, :-1]).flatten(0, 1)
+    return -token_logprobs(hidden_ND, model.head_weight, batch.tokens_BT1[:, 1:].flatten(), fp32=model.fp32_head).sum()
 
 
 def token_batches(texts: Iterator[str], tokenizer: PreTrainedTokenizerBase, rows: int, length: int) -> Iterator[Tensor]:

@@ -29,10 +29,16 @@ def test_float32_logits_are_equal_up_to_rounding(model):
 
 def test_bfloat16_logits_are_bit_identical(model):
     model = model.bfloat16()
+    model.fp32_head = False
     packed = prepacked(model)
     if packed is model:
         pytest.skip("this CPU has no bfloat16 products")
     assert torch.equal(logits_of(packed), logits_of(model))
+    model.fp32_head = True
+    exact, rounded = logits_of(prepacked(model)), logits_of(packed)
+    assert exact.dtype == torch.float32 and not torch.equal(exact, exact.bfloat16().float())
+    torch.testing.assert_close(exact, logits_of(model), rtol=1e-4, atol=1e-5)
+    assert torch.equal(exact.bfloat16(), rounded), "the same products, rounded"
 
 
 def test_copy_and_model_are_independent(model):
