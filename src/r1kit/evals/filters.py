@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Literal, get_args
 
+from r1kit.data.language.identify import ONE_LANGUAGE, consistency, language_code, word_counts
 from r1kit.data.prompt import Prompt
 from r1kit.data.response import split_response
 from r1kit.evals.style import repetition
-from r1kit.rewards.language.identify import ONE_LANGUAGE, consistency, language_code, word_counts
 from r1kit.types import Completion, Score
 
 Reason = Literal[

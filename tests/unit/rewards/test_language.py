@@ -10,7 +10,7 @@ import pytest
 from r1kit.data.worlds import FAMILIES
 from r1kit.data.worlds.task import Slips
 from r1kit.errors import UserError
-from r1kit.rewards.language.identify import consistency, dominant, language_code
+from r1kit.data.language.identify import consistency, dominant, language_code
 from r1kit.rewards.score import score
 from r1kit.types import Problem
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from r1kit.data.language.identify import dominant
 from r1kit.rewards.checks.base import Row, Verifier
 from r1kit.rewards.checks.ifeval_constraints import CHECKERS
-from r1kit.rewards.language.identify import dominant
 from r1kit.rewards.reply import Reply
 from r1kit.rewards.verdict import Verdict
 from r1kit.types import Problem

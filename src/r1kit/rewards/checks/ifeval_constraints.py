@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 
-from r1kit.rewards.language.identify import dominant, language_code
+from r1kit.data.language.identify import dominant, language_code
 
 # The end of a sentence, with closing quotes, before white space or the end of the text.
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+")

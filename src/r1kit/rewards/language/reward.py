@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from r1kit.data.language.identify import ONE_LANGUAGE, consistency, language_code
 from r1kit.rewards.checks.base import Reward, Row, ScoreRequest
-from r1kit.rewards.language.identify import ONE_LANGUAGE, consistency, language_code
 from r1kit.rewards.reply import Reply
 from r1kit.rewards.verdict import Verdict
 from r1kit.types import Problem

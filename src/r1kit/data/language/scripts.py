@@ -1,8 +1,7 @@
-"""Writing systems: their characters, the languages written in them, and text that has no language."""
+"""Writing systems, the languages written in them, and the names of languages."""
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 
@@ -13,6 +12,7 @@ class Script(NamedTuple):
     languages: tuple[str, ...]  # ISO 639-1; the most spoken ones that py3langid knows
     characters_per_word: int = 0  # for scripts without spaces between words; 0 with spaces
     shortest: int = 2  # letters of a word; x, y and n are variables
+    has_case: bool = False
 
 
 _LATIN = (
@@ -20,9 +20,9 @@ _LATIN = (
     "id tl vi sw so zu xh yo ig ha af ht"
 )
 SCRIPTS: dict[str, Script] = {
-    "Latin": Script("A-Za-zªºÀ-ÖØ-öø-ʯ\u0300-\u036fḀ-ỿ", tuple(_LATIN.split())),
-    "Cyrillic": Script("Ѐ-ԯ", tuple("ru uk be bg mk sr kk ky mn tg tt".split())),
-    "Greek": Script("Ͱ-Ͽἀ-῿", ("el",)),
+    "Latin": Script("A-Za-zªºÀ-ÖØ-öø-ʯ\u0300-\u036fḀ-ỿ", tuple(_LATIN.split()), has_case=True),
+    "Cyrillic": Script("Ѐ-ԯ", tuple("ru uk be bg mk sr kk ky mn tg tt".split()), has_case=True),
+    "Greek": Script("Ͱ-Ͽἀ-῿", ("el",), has_case=True),
     "Arabic": Script(
         "\u0600-\u0605\u0610-\u061a\u0620-\u065f\u066e-\u06d3\u06d5-\u06efۺ-ۿݐ-ݿﭐ-﷿ﹰ-\ufeff",
         tuple("ar fa ur ps ug".split()),
@@ -43,13 +43,13 @@ SCRIPTS: dict[str, Script] = {
     "Myanmar": Script("\u1000-\u103f\u104c-\u109f", ("my",), characters_per_word=4),
     "Khmer": Script("\u1780-\u17d3\u17dc-\u17dd", ("km",), characters_per_word=4),
     "Georgian": Script("\u10a0-\u10ff", ("ka",)),
-    "Armenian": Script("\u0531-\u0587", ("hy",)),
+    "Armenian": Script("\u0531-\u0587", ("hy",), has_case=True),
     "Ethiopic": Script("\u1200-\u1360", ("am",)),
     "Hangul": Script("\u1100-\u11ff\uac00-\ud7af", ("ko",), shortest=1),
-    "Kana": Script("\u3041-\u30fa\u30fc-\u30ff", ("ja",), characters_per_word=1, shortest=1),
-    "Han": Script("\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff", ("zh",), characters_per_word=1, shortest=1),
+    "Kana": Script("\u3041-\u30fa\u30fc-\u30ff\uff66-\uff9f", ("ja",), characters_per_word=1, shortest=1),
+    "Han": Script("\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff", ("zh", "ja"), characters_per_word=1, shortest=1),
 }
-WORD = re.compile("|".join(f"(?P<{name}>[{script.characters}]+)" for name, script in SCRIPTS.items()))
+LANGUAGES = frozenset(code for script in SCRIPTS.values() for code in script.languages)
 
 # Labels of py3langid that count as another language.
 SAME = {
@@ -64,17 +64,6 @@ SAME = {
     "fil": "tl",
     "iw": "he",
 }
-
-NOT_TEXT = re.compile(
-    r"```.*?(?:```|\Z)|`[^`\n]*`"  # code
-    r"|\$\$.*?(?:\$\$|\Z)|\$(?=\S)[^$\n]{1,400}(?<=\S)\$(?!\d)"  # formulas; not "$5 and $6"
-    r"|\\\[.*?(?:\\\]|\Z)|\\\(.*?(?:\\\)|\Z)|\\[A-Za-z]+"
-    r"|https?://\S+|www\.\S+|\S{1,64}@\S{1,255}"
-    r"|</?\w+>"
-    r"|\b\w*[\d_]\w*",  # identifiers such as x1 and max_value
-    re.DOTALL,
-)
-SENTENCE_END = re.compile(r"[\n!?;:。！？；：|]|[.।](?=\s|$)")
 
 LANGUAGE_NAMES = {
     name: code

@@ -1,0 +1,1 @@
+"""Identify the language of a question or of reasoning; see `identify`."""
