@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from r1kit.rewards import code
-from r1kit.rewards.code import cruxeval
+from r1kit.rewards.code import cruxeval, integers
 from r1kit.rewards.code.asserts import Call, TestsError, plain_calls, split
 from r1kit.rewards.code.compare import same_json, same_output, shown
 from r1kit.rewards.code.program import LEETCODE, entry_point, extract, runnable
@@ -54,6 +56,55 @@ def test_the_entry_point_is_the_named_or_last_function():
     assert entry_point("f = lambda x: x") == "f" and entry_point("x = 1") is None
     solution = "class Solution:\n    def __init__(self): ...\n    def two(self): ...\n    def _own(self): ...\n"
     assert entry_point(solution) == "Solution().two"
+
+
+USAGE = "```python\nprint(f(2))\n```"
+
+
+@pytest.mark.parametrize(
+    ("response", "names", "program"),
+    [
+        (f"```python\ndef f(x): ...\n```\n{USAGE}", ("f",), "def f(x): ...\n"),
+        (f"```python\ndef f(x): ...\n```\n{USAGE}", (), "def f(x): ...\n"),
+        (f"```python\ndef f(x): ...\n```\n{USAGE}", None, "print(f(2))\n"),
+        ("```\ndef f(): 1\n```\n```\ndef f(): 2\n```", ("f",), "def f(): 2\n"),
+        ("```\nimport re\n```\n```\ndef f(): re\n```", ("f",), "import re\n\ndef f(): re\n"),
+        ("```\ndef f(): g()\n```\n```\ndef g(): 1\n```", ("f",), "def f(): g()\n\ndef g(): 1\n"),
+        ("```\ng = print\n```\n```\ndef f(g): g()\n```", ("f",), "def f(g): g()\n"),
+        ("```\nclass Solution:\n    def f(self): 1\n```\n```\ns = Solution().f()\n```", ("f",),
+         "class Solution:\n    def f(self): 1\n"),
+        ("```\nprint(input())\n```\n```\nprint(3)\n```", None, "print(input())\n"),
+    ],
+)  # fmt: skip
+def test_the_block_that_the_tests_need_counts(response, names, program):
+    assert extract(response, names=names) == program
+
+
+@pytest.mark.parametrize("part", ["```\n", "~~~", "x = ", "def f(", '"', "for a ", "import (", "> ", "is ", " ", "a, "])
+def test_extraction_takes_linear_time(part):
+    def seconds(size):
+        text = f"```python\ndef g(): 1\n```\n```python\n{part * (size // len(part))}"
+        start = time.process_time()
+        for _ in range(3):
+            extract(text, names=("f",))
+            cruxeval.extract(text)
+        return time.process_time() - start
+
+    assert seconds(80_000) < 40 * seconds(8_000) + 0.3
+
+
+def test_integers_of_any_practical_length_are_read_and_written():
+    text = "7" * 6_000
+    value = integers.read(text)
+    assert value % 10**9 == 777_777_777 and integers.write(-value) == "-" + text
+    tree = integers.parse(f"x = {text}; y = '{text}'")
+    scope: dict = {}
+    exec(integers.unparse(tree), scope)
+    assert scope["x"] == value and scope["y"] == text
+    with pytest.raises(ValueError, match="at most 50000"):
+        integers.read("7" * 60_000)
+    with pytest.raises(ValueError, match="at most"):
+        integers.write(1 << 10**7)
 
 
 def test_leetcode_imports_follow_future_imports():
@@ -196,6 +247,41 @@ def test_call_arguments_may_be_one_json_text_per_line(sandbox):
     assert code.grade_program("f = lambda a, b: [a, b]", tests, "call", sandbox).status == "right"
 
 
+@pytest.mark.parametrize(
+    ("test", "reason"),
+    [
+        ({"args": [1]}, "no key 'expected' or 'output'"),
+        ({"expected": None}, "no key 'args' or 'input'"),
+        ([[1]], "must be {"),
+        ({"input": "1\n[2", "output": "1"}, "must be JSON"),
+    ],
+)
+def test_a_call_test_without_its_parts_says_which(test, reason, sandbox):
+    verdict = code.grade_program(SQUARE, [test], "call", sandbox)
+    assert verdict.masked and reason in verdict.reason
+
+
+def test_the_output_of_a_stdin_test_must_be_a_text(sandbox):
+    verdict = code.grade_program("print(None)", [{"input": "", "output": None}], "stdin", sandbox)
+    assert verdict.masked and "null" in verdict.reason
+
+
+def test_a_method_of_solution_is_called_on_a_new_instance(verdict):
+    solution = "class Solution:\n    n = 0\n    def f(self, x):\n        self.n += x\n        return self.n"
+    assert verdict(solution, [[[2], 2], [[3], 3]], function="f").status == "right"
+    assert verdict(solution, ["assert f(2) + f(3) == 5"]).status == "right"
+    assert verdict(SQUARE, [[[2], 4]], function="Solution().f").status == "right"
+    assert verdict(solution.replace("Solution", "Other"), [[[2], 2]], function="f").value == 0
+
+
+def test_long_integers_stop_at_the_limits_of_a_program(sandbox):
+    long = "def f(n):\n    return len(str(1 << n))"
+    limits = Limits(fuel=2_000_000_000, cpu_seconds=0.5)
+    assert code.grade_program(long, [[[10**7], 1]], "call", sandbox, limits=limits).status == "over_limit"
+    key = "def f(n):\n    return {1 << n: 1}"
+    assert code.grade_program(key, [[[10**6], {"1": 1}]], "call", sandbox).status == "wrong"
+
+
 def test_a_program_over_its_limits_fails_the_remaining_tests(sandbox):
     slow = "x = int(input())\nwhile x > 1: pass\nprint(x)"
     tests = [{"input": str(x), "output": str(x)} for x in (0, 1, 2, 3)]
@@ -232,7 +318,8 @@ def test_the_cover_has_no_redundant_test():
         ("```\n{3, 1}\n```", "{1, 3}", "right"), ("b'a'", "b'a'", "right"),
         ("[1, 2]", "(1, 2)", "wrong"), ("True", "1", "wrong"), ("1.0", "1", "wrong"), ("f(x)", "1", "unparseable"),
         ("a", "'a'", "unparseable"), ("__import__('os')", "1", "unparseable"), ("-" * 9000 + "1", "1", "unparseable"),
-        ("(" * 9000, "1", "unparseable"), ("1" * 9000, "1", "unparseable"), ("0x" + "f" * 9000, "1", "wrong"),
+        ("(" * 9000, "1", "unparseable"), ("1" * 9000, "1", "wrong"), ("1" * 9000, "1" * 9000, "right"),
+        ("0x" + "f" * 9000, "1", "wrong"),
         ("[" + "1, " * 9000 + "]", "1", "over_limit"), ("[ANSWER]1[/ANSWER] or [ANSWER]2[/ANSWER]", "2", "unparseable"),
         ("<think>1", "1", "unparseable"), ("1", "open('x')", "infra_error"),
     ],

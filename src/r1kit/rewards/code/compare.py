@@ -8,6 +8,8 @@ import re
 import reprlib
 from typing import Any
 
+from r1kit.rewards.code import integers
+
 TOLERANCE = 1e-6  # relative and absolute, for printed numbers
 MAX_SHOWN = 120  # characters of a value in a reason
 MAX_NUMBER = 400  # characters
@@ -35,7 +37,9 @@ def same_json(expected: Any, got: Any) -> bool:
 
 
 def _key(key: Any) -> Any:
-    return json.dumps(key) if type(key) in (bool, int, float, type(None)) else key
+    if type(key) is int:
+        return integers.write(key) if key.bit_length() <= integers.MAX_BITS else key
+    return json.dumps(key) if type(key) in (bool, float, type(None)) else key
 
 
 def same_output(expected: str, got: str) -> bool:

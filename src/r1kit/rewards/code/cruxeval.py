@@ -12,7 +12,10 @@ import re
 from typing import Any, Literal, NoReturn
 
 from r1kit.data.response import split_response
+from r1kit.rewards.code import integers
+from r1kit.rewards.code.blocks import find_blocks
 from r1kit.rewards.code.compare import shown
+from r1kit.rewards.code.literals import NoValue, expression, read_value
 from r1kit.rewards.extract import answers_of
 from r1kit.rewards.sandbox import codec
 from r1kit.rewards.sandbox.base import Limits, Sandbox, Task
@@ -21,8 +24,16 @@ from r1kit.rewards.verdict import Ruling, Verdict
 
 MAX_CHARACTERS = 10_000  # of an answer
 LIMITS = Limits()
-_TAGGED = re.compile(r"\[ANSWER\](.*?)\[/ANSWER\]", re.DOTALL)
-_BLOCK = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
+MAX_RESULT = 1_000_000  # characters of what a program returns for a predicted input
+MAX_CUES = 20  # places in the last line where an answer may start
+_TAGGED = re.compile(r"\[ANSWER\](.*?)(?:\[/ANSWER\]|\Z)", re.DOTALL)  # a stop sequence may cut off the closing tag
+_QUOTED = re.compile(r"\b(?:answer|outputs?|result|returns?|value)\b[^`\n]{0,60}`([^`\n]+)`", re.IGNORECASE)
+_CUE = re.compile(
+    r"(?:\b(?:is|be|returns?|outputs?|prints?|gives|to)\b|[:：]|=>|->|→|(?<![=!<>])=(?!=)|\b(?:so|thus|hence|therefore)\b,?)[\s*`]*",
+    re.IGNORECASE,
+)
+_TEXT = re.compile(r"\\(?:text|texttt|mathtt|mathrm|verb)\s*\{(.*)\}", re.DOTALL)
+_ASSIGNED = re.compile(r"(?:output|result|answer|ans|res|ret)\s*=\s*(?!=)", re.IGNORECASE)
 _ESCAPED = re.compile(r"\\([{}_$%&#])")  # characters that LaTeX escapes inside a box
 BUILDERS = """abs bool bytes chr dict enumerate filter float frozenset int len list map max min ord range repr reversed
 round set sorted str sum tuple zip""".split()
@@ -32,10 +43,6 @@ _INERT = (
     *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.comprehension, ast.Call, ast.Name, ast.Attribute),
     *(ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context),
 )
-
-
-class _NoValue(ValueError):
-    """Raised for a text that is not the required kind of value."""
 
 
 def grade(
@@ -66,8 +73,8 @@ def grade(
         reason = f"the answer has {len(answer)} characters: at most {MAX_CHARACTERS} are allowed"
         return Verdict(0.0, answer, reason, "over_limit")
     try:
-        gold, defined = _literal(output), _assigned(program) if predict == "input" else set()
-    except (_NoValue, SyntaxError) as error:
+        gold, defined = read_value(output), _assigned(program) if predict == "input" else set()
+    except (NoValue, SyntaxError) as error:
         return Verdict(0.0, answer, f"cannot be graded: {error}", "infra_error")
     try:
         if predict == "output":
@@ -76,7 +83,7 @@ def grade(
             status, reason = _check_input(program, defined, gold, answer, sandbox, limits)
         else:
             raise ValueError("a predicted input can only be checked in a sandbox")
-    except _NoValue as error:
+    except NoValue as error:
         return Verdict(0.0, answer, str(error), "unparseable")
     return Verdict(float(status == "right"), answer, reason, status)
 
@@ -84,23 +91,65 @@ def grade(
 def extract(response: str, think_open: bool = False) -> str | None:
     """Return the text of the answer; None if there is none, or several that differ.
 
-    After the last `</think>`, the first of these forms counts: [ANSWER] tags, the forms of `find_answers`, the last
-    fenced block, the complete text.
+    After the last `</think>`, the first of these forms counts: [ANSWER] tags, a box or <answer> tags, the last text in
+    backticks after "output", "answer" or the like, "the answer is", the last fenced block, the complete text, the value
+    at the end of its last line.
     """
     parts = split_response(response, think_open)
     if parts.unfinished:
         return None
     summary = parts.summary
-    texts = _TAGGED.findall(summary) or answers_of(parts) or _BLOCK.findall(summary)[-1:] or [summary]
-    answers = {text.strip().strip("`$").strip() for text in texts}
+    if "[ANSWER]" not in summary:  # the prompt may end in this tag
+        summary = summary.partition("[/ANSWER]")[0]
+    if not (texts := _TAGGED.findall(summary)):
+        marked = parts.answer is not None or "\\boxed" in summary
+        quoted = [] if marked else _QUOTED.findall(summary)[-1:]
+        texts = quoted or answers_of(parts) or _block_bodies(summary)[-1:] or [_last_value(summary)]
+    answers = {_bare(text) for text in texts}
     return answers.pop() or None if len(answers) == 1 else None
 
 
+def _block_bodies(text: str) -> list[str]:
+    """Return the bodies of the fenced blocks of a text."""
+    return [block.body for block in find_blocks(text) if block.body.strip()]
+
+
+def _bare(text: str) -> str:
+    """Return an answer without the markup around it."""
+    text = (_block_bodies(text)[-1:] or [text])[0].strip()
+    if text.startswith("**") and text.endswith("**"):
+        text = text[2:-2]
+    text = text.strip().strip("`$").strip()
+    if marked := _TEXT.fullmatch(text):
+        text = marked[1].strip()
+    return text[:-1].rstrip("`*") if re.search(r"[^.]\.$", text) else text
+
+
+def _last_value(text: str) -> str:
+    """Return the text if it is Python, else the value that ends its last line, else the text."""
+    line = text.strip().rpartition("\n")[2].strip()
+    cues = [match.end() for match in _CUE.finditer(line[:MAX_CHARACTERS])][:MAX_CUES]
+    for candidate in (text, line, *(line[cue:] for cue in cues)):
+        if _is_python(bare := _bare(candidate)):
+            return bare
+    return text
+
+
+def _is_python(text: str) -> bool:
+    if len(text) > MAX_CHARACTERS:
+        return False
+    try:
+        node = expression(f"f({text}\n)")
+    except NoValue:
+        return False
+    return isinstance(node, ast.Call) and not any(isinstance(arg, ast.Name) for arg in node.args)
+
+
 def _check_output(gold: Any, answer: str) -> Ruling:
-    node = _expression(answer)
+    node = _unescaped(_ASSIGNED.sub("", answer, count=1) if _ASSIGNED.match(answer) else answer)
     if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq):  # f(x) == value
         node = node.comparators[0]
-    return _compared(gold, _literal(node), "the answer")
+    return _compared(gold, read_value(node), "the answer")
 
 
 def _check_input(program: str, defined: set[str], gold: Any, answer: str, sandbox: Sandbox, limits: Limits) -> Ruling:
@@ -108,16 +157,19 @@ def _check_input(program: str, defined: set[str], gold: Any, answer: str, sandbo
     if fault := _unsafe_part(call, {*BUILDERS, *defined}):
         return Ruling("unparseable", f"an input may contain values only: {fault}")
     try:
-        expression = f"repr({ast.unparse(call)})"
+        source = f"repr({integers.unparse(call)})"
     except (ValueError, RecursionError) as error:
-        raise _NoValue(f"the input cannot be written as text: {error}") from error
-    [outcome] = sandbox.run(Task("expression", program, (expression,)), limits).outcomes
+        raise NoValue(f"the input cannot be written as text: {error}") from error
+    [outcome] = sandbox.run(Task("expression", program, (source,)), limits).outcomes
     if outcome.status != "ok":
         return Ruling("wrong" if outcome.status == "error" else outcome.status, f"f gave {outcome.detail}")
+    text = str(outcome.value)
+    if len(text) > MAX_RESULT:
+        return Ruling("over_limit", f"f gave a value of {len(text)} characters: at most {MAX_RESULT} are read")
     try:
-        return _compared(gold, _literal(str(outcome.value)), "f")
-    except _NoValue:
-        return Ruling("wrong", f"f gave {str(outcome.value)[:80]}, which is not a literal")
+        return _compared(gold, read_value(text), "f")
+    except NoValue:
+        return Ruling("wrong", f"f gave {text[:80]}, which is not a literal")
 
 
 def _compared(gold: Any, got: Any, who: str) -> Ruling:
@@ -129,15 +181,15 @@ def _call_of(answer: str) -> ast.Call:
     """Parse the answer as one call of f: written as a call, as an assertion about it, or as its arguments."""
     for text in (answer, f"f({answer})"):
         try:
-            node = _expression(text)
-        except _NoValue as error:
+            node = _unescaped(text)
+        except NoValue as error:
             fault = error
             continue
         if isinstance(node, ast.Compare):
             node = node.left
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "f":
             return node
-        fault = _NoValue(f"not arguments of f: {answer[:80]!r}")
+        fault = NoValue(f"not arguments of f: {answer[:80]!r}")
     raise fault
 
 
@@ -162,21 +214,13 @@ def _assigned(program: str) -> set[str]:
     return {target.id for node in assignments for target in node.targets if isinstance(target, ast.Name)}
 
 
-def _expression(text: str) -> ast.expr:
-    for candidate in (text, _ESCAPED.sub(r"\1", text)):
-        try:
-            return ast.parse(candidate.strip().removeprefix("assert "), mode="eval").body
-        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-            fault = _NoValue(f"not Python: {text[:80]!r} ({type(error).__name__})")
-    raise fault
-
-
-def _literal(text: str | ast.expr) -> Any:
+def _unescaped(text: str) -> ast.expr:
+    """Parse an answer, also with the characters escaped that LaTeX escapes inside a box."""
     try:
-        return ast.literal_eval(text.strip() if isinstance(text, str) else text)
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
-        raise _NoValue("not a literal value") from error
+        return expression(text)
+    except NoValue:
+        return expression(_ESCAPED.sub(r"\1", text))
 
 
 def _foreign(value: Any) -> NoReturn:
-    raise _NoValue(f"a {type(value).__name__}")
+    raise NoValue(f"a {type(value).__name__}")

@@ -7,18 +7,29 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from r1kit.rewards.code import trials
-from r1kit.rewards.code.asserts import Call, NoEntryPoint, TestsError, is_reserved, plain_calls, split
-from r1kit.rewards.code.compare import same_json
+from r1kit.rewards.code import integers, trials
+from r1kit.rewards.code.asserts import (
+    Call,
+    NoEntryPoint,
+    TestsError,
+    is_reserved,
+    plain_calls,
+    program_names,
+    split,
+)
+from r1kit.rewards.code.compare import same_json, shown
 from r1kit.rewards.code.program import MAX_CHARACTERS, entry_point, extract
 from r1kit.rewards.code.trials import Trial
 from r1kit.rewards.sandbox.base import Language, Limits, Sandbox
 from r1kit.rewards.sandbox.codec import CodecError
 from r1kit.rewards.verdict import Verdict
 
-# assert: Python assertions, or a program of them. call: [args, expected] pairs. stdin: {"input", "output"} pairs.
+# assert: Python assertions, or a program of them. call: [args, expected] pairs or {"args", "expected"}.
+# stdin: {"input", "output"} pairs.
 Mode = Literal["assert", "call", "stdin"]
 LIMITS = Limits()
+NO_FUNCTION = "the program defines no function to call"
+ARGUMENTS, RESULTS = ("args", "input"), ("expected", "output")  # keys of a call test
 
 
 def grade_program(
@@ -48,7 +59,14 @@ def grade_program(
         limits: The limits for one stdin test, or for all calls together.
         language: The language of the program. C++ has the mode "stdin" only.
     """
-    program = extract(response, think_open, language)
+    try:
+        listed, function = _listed(tests, function)
+        mode = mode or _mode_of(listed[0])
+        if language == "cpp" and mode != "stdin":
+            raise TestsError('tests of C++ programs must have the mode "stdin"')
+        program = extract(response, think_open, language, _needed_names(listed, mode, function))
+    except TestsError as error:
+        return Verdict(0.0, None, f"cannot be graded: {error}", "infra_error")
     if program is None:
         return Verdict(0.0, None, "no program found", "unparseable")
     if len(program) > MAX_CHARACTERS:
@@ -57,42 +75,45 @@ def grade_program(
     if not program.isascii() and any("\ud800" <= character <= "\udfff" for character in program):
         return Verdict(0.0, program, "the program contains an unpaired surrogate", "unparseable")
     try:
-        if language == "cpp":
-            if mode_of(tests, mode) != "stdin":
-                raise TestsError('tests of C++ programs must have the mode "stdin"')
-            pairs = [_text_pair(test) for test in _listed(tests, function)[0]]
+        if mode == "stdin":
+            pairs = [_text_pair(test) for test in listed]
             return _verdict(program, trials.by_input(sandbox, program, pairs, limits, language))
-        return _verdict(program, _trials(program, tests, mode, sandbox, problem, function, limits))
+        if mode == "assert":
+            return _verdict(program, _by_assertion(program, tuple(listed), sandbox, problem, function, limits))
+        if not (entry := function or entry_point(program, problem)):
+            return Verdict(0.0, program, NO_FUNCTION, "unparseable")
+        calls = [_call(entry, test) for test in listed]
+        return _verdict(program, trials.by_call(sandbox, program, calls, limits, same_json))
     except (TestsError, CodecError) as error:  # CodecError: the values of a test are too deep or too many
         return Verdict(0.0, program, f"cannot be graded: {error}", "infra_error")
 
 
-def _trials(
-    program: str, tests: Any, mode: Mode | None, sandbox: Sandbox, problem: str, function: str | None, limits: Limits
-) -> list[Trial]:
-    listed, function = _listed(tests, function)
-    mode = mode or _mode_of(listed[0])
-    if mode == "assert":
-        texts = tuple(test for test in listed if isinstance(test, str))
-        if len(texts) < len(listed):
-            raise TestsError('in mode "assert" every test must be a text of Python assertions')
-        try:
-            calls = plain_calls(texts, function)
-        except NoEntryPoint:
-            function = entry_point(program, problem)
-            if function is None or is_reserved(function):  # a program that defines `abs` could change the tests' `abs`
-                return [Trial("unparseable", "the program defines no function to call")]
-            calls = plain_calls(texts, function)
-        if calls:
-            return trials.by_call(sandbox, program, calls, limits, operator.eq)
-        return trials.by_replay(sandbox, program, split(texts, function), limits)
-    if mode == "stdin":
-        return trials.by_input(sandbox, program, [_text_pair(test) for test in listed], limits)
-    if mode != "call":
+def _needed_names(tests: Sequence[Any], mode: Mode, function: str | None) -> tuple[str, ...] | None:
+    """Return the names that the tests need of the program, as `program.extract` takes them. Raises TestsError."""
+    if mode not in get_args(Mode):
         raise TestsError(f"unknown mode {mode!r}: use {', '.join(get_args(Mode))}")
-    if not (entry := function or entry_point(program, problem)):
-        return [Trial("unparseable", "the program defines no function to call")]
-    return trials.by_call(sandbox, program, [_call(entry, test) for test in listed], limits, same_json)
+    if mode == "stdin":
+        return None
+    if mode == "call":
+        return (function,) if function else ()
+    if not all(isinstance(test, str) for test in tests):
+        raise TestsError('in mode "assert" every test must be a text of Python assertions')
+    return program_names(tuple(tests), function)
+
+
+def _by_assertion(
+    program: str, tests: tuple[str, ...], sandbox: Sandbox, problem: str, function: str | None, limits: Limits
+) -> list[Trial]:
+    try:
+        calls = plain_calls(tests, function)
+    except NoEntryPoint:
+        function = entry_point(program, problem)
+        if function is None or is_reserved(function):  # a program that defines `abs` could change the tests' `abs`
+            return [Trial("unparseable", NO_FUNCTION)]
+        calls = plain_calls(tests, function)
+    if calls:
+        return trials.by_call(sandbox, program, calls, limits, operator.eq)
+    return trials.by_replay(sandbox, program, split(tests, function), limits)
 
 
 def _verdict(program: str, results: Sequence[Trial]) -> Verdict:
@@ -125,7 +146,9 @@ def _listed(tests: Any, function: str | None) -> tuple[list[Any], str | None]:
             tests = tests.get("functional") or tests.get("test")
     tests = [tests] if isinstance(tests, str) else tests
     if not isinstance(tests, Sequence) or not tests:
-        raise TestsError('there are no tests: give a list of assertions, of {"input", "output"} or of [args, expected]')
+        raise TestsError(
+            'there are no tests: give a list of assertions, of {"input", "output"} or of {"args", "expected"}'
+        )
     return list(tests), function
 
 
@@ -138,35 +161,58 @@ def _mode_of(test: Any) -> Mode:
     if isinstance(test, str):
         return "assert"
     if isinstance(test, Mapping):
-        return "call" if test.get("call") else "stdin"
+        return "call" if test.get("call") or "args" in test else "stdin"
     return "call"
 
 
 def _text_pair(test: Any) -> tuple[str, str]:
     if not isinstance(test, Mapping) or not {"input", "output"} <= test.keys():
         raise TestsError(f'the test {str(test)[:80]} must be {{"input", "output"}} in mode "stdin"')
-    given, expected = (
-        "\n".join(map(str, t)) if isinstance(t, list) else str(t) for t in (test["input"], test["output"])
-    )
-    return given, expected
+    return _text(test["input"]), _text(test["output"])
+
+
+def _text(value: Any) -> str:
+    """Return one side of a stdin test as text; a list holds its lines."""
+    if value is None:
+        raise TestsError('an input or output is null: must be a text in mode "stdin"')
+    try:
+        parts = value if isinstance(value, list) else [value]
+        return "\n".join(integers.write(part) if type(part) is int else str(part) for part in parts)
+    except ValueError as error:
+        raise TestsError(f"an input or output cannot be written: {error}") from error
 
 
 def _call(function: str, test: Any) -> Call:
-    """Parse a call test: [args, expected], or {"input", "output"}.
+    """Parse a call test: {"args", "expected"}, {"input", "output"} or [args, expected]. None is a value like others.
 
-    The arguments of the latter are a list or, as in LiveCodeBench, one JSON text per line.
+    The arguments are a list, a mapping of keyword arguments, one value, or, as in LiveCodeBench, an "input" with one
+    JSON text per line. "kwargs" may add keyword arguments to "args".
     """
-    if isinstance(test, Mapping) and {"input", "output"} <= test.keys():
-        args, expected = test["input"], test["output"]
-        if isinstance(args, str):
-            try:
-                args, expected = [json.loads(line) for line in args.splitlines()], json.loads(str(expected))
-            except ValueError as error:
-                raise TestsError(f"the arguments and the result of a call must be JSON: {error}") from error
+    if isinstance(test, Mapping):
+        args, expected = _value_of(test, ARGUMENTS), _value_of(test, RESULTS)
+        if "args" not in test and isinstance(args, str):
+            args = list(map(_json, args.splitlines()))
+            expected = _json(expected) if isinstance(expected, str) else expected
     elif isinstance(test, Sequence) and not isinstance(test, str) and len(test) == 2:
         args, expected = test
     else:
-        raise TestsError(f'the test {str(test)[:80]} must be [args, expected] in mode "call"')
+        raise TestsError(f'the test {shown(test)} must be {{"args", "expected"}} or [args, expected] in mode "call"')
+    kwargs = dict(test.get("kwargs") or {}) if isinstance(test, Mapping) else {}
     if isinstance(args, Mapping):
-        return Call(function, (), dict(args), expected)
-    return Call(function, tuple(args) if isinstance(args, (list, tuple)) else (args,), {}, expected)
+        return Call(function, (), {**args, **kwargs}, expected)
+    return Call(function, tuple(args) if isinstance(args, (list, tuple)) else (args,), kwargs, expected)
+
+
+def _value_of(test: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    for key in keys:
+        if key in test:
+            return test[key]
+    names = " or ".join(map(repr, keys))
+    raise TestsError(f"the test {shown(dict(test))} has no key {names}: null is a value, but must be written")
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text, parse_int=integers.read)
+    except ValueError as error:
+        raise TestsError(f"the arguments and the result of a call must be JSON: {error}") from error

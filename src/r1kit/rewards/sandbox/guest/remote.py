@@ -134,6 +134,6 @@ class Objects:
         if name in names:
             return names[name]
         solution = self.scope.get("Solution") if tag == GLOBAL else None
-        if not hasattr(solution, name):
+        if solution is None or not hasattr(solution, name):
             raise NameError(f"name {name!r} is not defined")
         return getattr(solution(), name)  # as LeetCode's judge calls it
