@@ -19,6 +19,7 @@ from r1kit.console import heartbeat
 from r1kit.errors import UserError
 from r1kit.rewards import services
 from r1kit.rewards.checks.base import Reward, Row, Verifier
+from r1kit.rewards.code import integers
 from r1kit.rewards.score import BUILT_IN, RewardError, grade
 from r1kit.rewards.services import Settings
 from r1kit.rewards.verdict import Verdict
@@ -170,7 +171,8 @@ def _lines(source: BinaryIO) -> Iterator[str]:
 
 def _parse(line: str) -> Row:
     try:
-        row = json.loads(line.encode("utf-8", errors="surrogateescape").decode("utf-8-sig"))
+        text = line.encode("utf-8", errors="surrogateescape").decode("utf-8-sig")
+        row = json.loads(text, parse_int=integers.read)
     except (ValueError, RecursionError) as error:
         raise Ungradable(f"not a line of JSON in UTF-8: {type(error).__name__}: {error}") from None
     if not isinstance(row, Mapping):
