@@ -62,6 +62,11 @@ def grade(
     Raises:
         RewardError: The verifier does not exist, or failed.
     """
+    return judge(problem, Reply(text, think_open, truncated, free_form, answer_tags))
+
+
+def judge(problem: Problem, reply: Reply) -> Verdict:
+    """Return the accuracy verdict on a reply; see `grade`."""
     try:
         verifier = verifier_named(problem.verifier)
     except RewardError as error:
@@ -73,7 +78,7 @@ def grade(
         reason = f"verifier {problem.verifier!r} cannot grade the problem: {fault}"
         return Verdict(0.0, None, reason, "infra_error")
     try:
-        return verifier.judge(gold, Reply(text, think_open, truncated, free_form, answer_tags))
+        return verifier.judge(gold, reply)
     except UserError as error:  # no sandbox or no judge
         raise RewardError(f"problem {problem.id}: {error}") from error
     except Exception as error:
@@ -96,13 +101,7 @@ def score_with_verdict(request: ScoreRequest) -> tuple[Score, Verdict | None]:
     """
     verdict = None
     if ACCURACY in request.weights:
-        verdict = grade(
-            request.problem,
-            request.text,
-            think_open=request.think_open,
-            truncated=request.truncated,
-            answer_tags=request.answer_tags,
-        )
+        verdict = judge(request.problem, request.reply)
     parts = {
         name: _accuracy(verdict, request) if verdict is not None and name == ACCURACY else _part(name, request)
         for name in request.weights
@@ -123,8 +122,7 @@ def _accuracy(verdict: Verdict, request: ScoreRequest) -> float:
 def _part(name: str, request: ScoreRequest) -> float:
     if name in BUILT_IN:
         return BUILT_IN[name].judge(request).value
-    reply = Reply(request.text, request.think_open, request.truncated)
-    return custom.value_of(name, recipe_folder(), RewardInput.of(request.problem, reply, request.token_count))
+    return custom.value_of(name, recipe_folder(), RewardInput.of(request.problem, request.reply, request.token_count))
 
 
 def check_reward_names(weights: Mapping[str, float], folder: Path | None = None) -> None:

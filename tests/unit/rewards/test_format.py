@@ -6,6 +6,7 @@ import pytest
 from public_data import fixture_and_shared
 
 from r1kit.rewards.checks.format import is_well_formed
+from r1kit.rewards.reply import Reply
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ from r1kit.rewards.checks.format import is_well_formed
     ],
 )
 def test_is_well_formed(text, think_open, answer_tags, good):
-    assert is_well_formed(text, think_open=think_open, answer_tags=answer_tags) is good
+    assert is_well_formed(Reply(text, think_open, answer_tags=answer_tags)) is good
 
 
 @fixture_and_shared("rewards", "vectors/adversarial.jsonl")
@@ -38,4 +39,4 @@ def test_is_well_formed_on_adversarial_responses(path):
     rows = [row for row in map(json.loads, path.open()) if row["kind"] == "format" and row["policy"] != "either"]
     assert rows
     for row in rows:
-        assert is_well_formed(row["response"], think_open=False, answer_tags=False) == bool(row["expected"]), row
+        assert is_well_formed(Reply(row["response"], answer_tags=False)) == bool(row["expected"]), row

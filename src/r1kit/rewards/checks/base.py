@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar
 
 from r1kit.rewards.extract import rule_on_all
@@ -28,6 +29,11 @@ class ScoreRequest:
     truncated: bool = False  # cut off by the length cap: the format is wrong, and only a closed answer counts
     token_count: int = 0  # of the completion, with EOS; only functions of your own read it
     partial_credit: bool = False  # accuracy is a share where the verifier gives one; else only a right answer counts
+
+    @cached_property
+    def reply(self) -> Reply:
+        """The completion as verifiers and rewards read it."""
+        return Reply(self.text, self.think_open, self.truncated, answer_tags=self.answer_tags)
 
 
 def no_fields(row: Row) -> dict[str, Any]:

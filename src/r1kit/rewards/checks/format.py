@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from r1kit.data.response import has_words, split_response
+from r1kit.data.response import has_words
 from r1kit.rewards.checks.base import Reward, Row, ScoreRequest
+from r1kit.rewards.reply import Reply
 from r1kit.rewards.verdict import Verdict
 from r1kit.types import Problem
 
 
-def is_well_formed(text: str, *, think_open: bool, answer_tags: bool) -> bool:
+def is_well_formed(reply: Reply) -> bool:
     """Return whether a response follows the format that its prompt asks for.
 
     Always required: one pair of think tags, opened by the prompt (`think_open`) or by the first word, with reasoning
     inside and text after it. With `answer_tags`, as in R1-Zero's template: one pair of answer tags that is not empty
     and ends the text.
     """
-    response = split_response(text, think_open)
-    if not response.well_formed or not answer_tags:
+    response = reply.parts
+    if not response.well_formed or not reply.answer_tags:
         return response.well_formed
     return (
         response.summary.count("<answer>") == response.summary.count("</answer>") == 1
@@ -28,7 +29,7 @@ def is_well_formed(text: str, *, think_open: bool, answer_tags: bool) -> bool:
 def _judge(request: ScoreRequest) -> Verdict:
     if request.truncated:
         return Verdict(0.0, None, "truncated", "wrong")
-    if is_well_formed(request.text, think_open=request.think_open, answer_tags=request.answer_tags):
+    if is_well_formed(request.reply):
         return Verdict(1.0, None, "well formed", "right")
     return Verdict(0.0, None, "the response is not reasoning in think tags followed by an answer", "wrong")
 

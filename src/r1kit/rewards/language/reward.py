@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from r1kit.data.language.identify import ONE_LANGUAGE, consistency, language_code
 from r1kit.rewards.checks.base import Reward, Row, ScoreRequest
-from r1kit.rewards.reply import Reply
 from r1kit.rewards.verdict import Verdict
 from r1kit.types import Problem
 
 
 def _judge(request: ScoreRequest) -> Verdict:
-    thinking = Reply(request.text, request.think_open).thinking
+    thinking = request.reply.thinking
     if not thinking.strip():
         return Verdict(0.0, None, "there is no text to identify the language of", "unparseable")
     language = request.problem.language
