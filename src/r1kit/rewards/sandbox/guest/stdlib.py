@@ -14,7 +14,7 @@ colorsys concurrent.futures contextlib contextvars copy csv dataclasses datetime
 fnmatch fractions functools gc getopt glob graphlib hashlib heapq hmac html inspect io ipaddress itertools keyword
 linecache locale logging math numbers operator pathlib pickle platform pprint queue random re reprlib secrets shlex
 signal socket statistics string struct subprocess tempfile textwrap threading timeit token tokenize traceback types
-typing unicodedata unittest urllib.parse uuid warnings weakref zlib _strptime"""
+typing unicodedata unittest urllib.parse uuid warnings weakref zlib _strptime _pylong"""
 
 offline.install_virtual_time()
 for name in STANDARD_LIBRARY.split():
