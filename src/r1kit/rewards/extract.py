@@ -20,7 +20,12 @@ MAX_BOX_GAP = 20  # characters between boxes that belong together
 _SENTENCE_END = re.compile(r"\n|。|\.(?=\s|$)")
 
 
-def find_answers(text: str, think_open: bool = False, truncated: bool = False) -> list[str]:
+def find_answers(text: str) -> list[str]:
+    """Return the answers that a text states, read like a response to a prompt without `<think>`."""
+    return answers_of(split_response(text, think_open=False))
+
+
+def answers_of(response: Response, truncated: bool = False) -> list[str]:
     r"""Return the answers that a response states; more than one only if its last sentence contains several boxes.
 
     After the last `</think>`, the first of these forms counts: the last `<answer>` (or the boxes inside), the last
@@ -28,15 +33,9 @@ def find_answers(text: str, think_open: bool = False, truncated: bool = False) -
     empty box and an unclosed box give no answer.
 
     Args:
-        text: The completion.
-        think_open: Whether the prompt ended in `<think>`.
+        response: The completion, split.
         truncated: Whether the length cap cut the completion off. Then only closed forms count (tags and boxes).
     """
-    return answers_of(split_response(text, think_open), truncated)
-
-
-def answers_of(response: Response, truncated: bool = False) -> list[str]:
-    """Return the answers of a response that is already split; see `find_answers`."""
     if response.unfinished:
         return []
     place = response.summary if response.answer is None else response.answer
@@ -85,12 +84,6 @@ def _stated_answer(text: str) -> str:
         lead_ins = list(_LEAD_IN.finditer(text))
         answer = _SENTENCE_END.split(text[lead_ins[-1].end() :].strip(" \t*"))[0] if lead_ins else ""
     return answer.strip(" \t*")
-
-
-def extract_answer(text: str, think_open: bool = False) -> str | None:
-    """Return the last answer that a response states, or None."""
-    answers = find_answers(text, think_open)
-    return answers[-1] if answers else None
 
 
 def rule_on_all(answers: Sequence[str], check: Callable[[str], Ruling]) -> Ruling:

@@ -4,7 +4,7 @@ import pytest
 from paths import SHARED
 from public_data import fixture_and_shared
 
-from r1kit.rewards.extract import extract_answer
+from r1kit.rewards.reply import Reply
 from r1kit.rewards.score import RewardError, check_reward_names, grade, score
 from r1kit.types import Problem
 
@@ -37,13 +37,13 @@ BOTH = {"accuracy": 1.0, "format": 0.5}
         ("<think>r</think>\\boxed{5}<think>or", None),
     ],
 )
-def test_extract_answer(text, answer):
-    assert extract_answer(text) == answer
+def test_last_answer_of_a_reply(text, answer):
+    assert Reply(text).answers[-1:] == ([] if answer is None else [answer])
 
 
 def test_answer_counts_only_after_a_think_tag_opened_by_the_prompt_is_closed():
-    assert extract_answer("the answer is 5", think_open=True) is None
-    assert extract_answer("r </think> the answer is 5", think_open=True) == "5"
+    assert Reply("the answer is 5", think_open=True).answers == []
+    assert Reply("r </think> the answer is 5", think_open=True).answers == ["5"]
 
 
 def test_the_last_box_counts():
@@ -131,7 +131,7 @@ def test_a_score_says_whether_the_answer_could_be_read():
 def test_gsm8k_model_solutions_are_graded_as_published(path):
     graded = wrong = 0
     for row in map(json.loads, path.open(encoding="utf-8")):
-        problem = Problem("p", row["question"], extract_answer(row["ground_truth"]))
+        problem = Problem("p", row["question"], Reply(row["ground_truth"]).answers[-1])
         for solution in (value for value in row.values() if isinstance(value, dict)):
             graded += 1
             wrong += grade(problem, solution["solution"]).value != solution["is_correct"]
