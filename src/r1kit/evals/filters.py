@@ -6,8 +6,8 @@ B.3); where it gives no threshold, the constant says so.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Literal, get_args
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
 
 from r1kit.data.language.identify import ONE_LANGUAGE, consistency, language_code, word_counts
 from r1kit.data.prompt import Prompt
@@ -16,39 +16,66 @@ from r1kit.evals.style import repetition
 from r1kit.types import Completion, Score
 
 Reason = Literal[
-    "contaminated",  # overlaps with an evaluation set
-    "truncated",  # cut off by the length limit
-    "ungraded",  # the grader failed, through no fault of the answer
+    "contaminated",
+    "truncated",
+    "ungraded",
     "wrong",
-    "format",  # not the format that the prompt asks for
+    "format",
     "repetition",
-    "rewriter",  # the rewriter failed, or made a right answer wrong
+    "rewriter",
     "mixed language",
-    "garbled",  # contains bytes that are not valid text
+    "garbled",
     "long paragraph",
-    "code block",  # inside the thinking
+    "code block",
     "duplicate",
-    "surplus",  # fit, but enough other records of the prompt were kept
-    "unclear",  # a pair without a clear preference
-    "length",  # a pair left out to match the lengths of chosen and rejected answers
+    "surplus",
+    "unclear",
+    "length",
 ]
-REASONS: tuple[Reason, ...] = get_args(Reason)
+REASONS: Mapping[Reason, str] = {  # in the order of data cards
+    "contaminated": "overlaps with a benchmark",
+    "truncated": "cut off by max_completion_length",
+    "ungraded": "could not be graded",
+    "wrong": "wrong answer",
+    "format": "not reasoning in think tags followed by an answer, as the prompt's template has it",
+    "repetition": "repeats itself",
+    "rewriter": "the rewriter failed, or made a right answer wrong",
+    "mixed language": "thinks in several languages",
+    "garbled": "bytes that are not valid text",
+    "long paragraph": "a paragraph that is too long to read",
+    "code block": "code inside the thinking",
+    "duplicate": "repeats another record",
+    "surplus": "fit, but enough other records of the prompt were kept",
+    "unclear": "a pair without a clear preference",
+    "length": "a pair left out to match the lengths of chosen and rejected answers",
+}
 MAX_REPETITION = 0.5  # share of repeated 4-grams of tokens at the end; undisclosed
 FEW_WORDS = 20  # with fewer words, only another script counts as another language
 MAX_PARAGRAPH = 1_500  # characters, about 250 words; undisclosed
 
 
-def why_unusable(completion: Completion, score: Score) -> Reason | Literal[""]:
-    """Return why an answer cannot be used, independent of its style. `score` has the parts accuracy and format."""
+def why_unusable(completion: Completion, score: Score, think_tags: bool = True) -> Reason | Literal[""]:
+    """Return why an answer cannot be used, independent of its style.
+
+    Args:
+        completion: The answer.
+        score: Its score, with the parts accuracy and format.
+        think_tags: Whether the template has think tags. Without, only an answer that has some must follow the format.
+    """
     if completion.finish_reason == "length":
         return "truncated"
     if score.masked:
         return "ungraded"
     if score.parts["accuracy"] < 1:
         return "wrong"
-    if score.parts["format"] < 1:
+    if score.parts["format"] < 1 and (think_tags or has_think_tag(completion.text)):
         return "format"
     return "repetition" if is_repetitive(completion.token_ids) else ""
+
+
+def has_think_tag(text: str) -> bool:
+    """Return whether a text has an opening or a closing think tag."""
+    return "<think>" in text or "</think>" in text
 
 
 def is_repetitive(token_ids: Sequence[int]) -> bool:

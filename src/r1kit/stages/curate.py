@@ -22,6 +22,7 @@ from r1kit.engine.factory import load_engine
 from r1kit.evals.benchmark import load_benchmarks
 from r1kit.evals.contamination import Contamination, normalize
 from r1kit.evals.curation import Card, Made, Review, Row, card_text, choose, count, make_row, mix
+from r1kit.evals.filters import REASONS
 from r1kit.files import write_bytes, write_json
 from r1kit.hashing import derive_seed
 from r1kit.rollout.sample import sample_completions, sampling_params
@@ -93,7 +94,7 @@ class _Sampler:
         """Sample and review completions. Prompts that overlap with a benchmark are not sampled."""
         overlaps = {problem.id: self.contamination.find(problem.question) for problem in problems}
         clean = [problem for problem in problems if overlaps[problem.id] is None]
-        prompts = make_prompts(clean, self.config.template, self.tokenizer)
+        prompts = make_prompts(clean, self.config, self.tokenizer)
         groups = sample_completions(self.engine, prompts, self.config.samples, self.params) if prompts else []
         by_id = {prompt.problem.id: (prompt, group) for prompt, group in zip(prompts, groups, strict=True)}
         rows: list[Row] = []
@@ -145,18 +146,26 @@ def _other_rows(config: Curate, context: StageContext, contamination: Contaminat
 
 def _publish(config: Curate, context: StageContext, rows: Sequence[Row], mixed: Sequence[Row]) -> dict[str, Any]:
     card: Card = {"made": _made(config, context), **count(rows, mixed)}
+    removed = _removed(card["rejected"])
     if not card["kept"]:
-        reasons = ", ".join(f"{number} {reason}" for reason, number in card["rejected"].items())
         raise DataError(
-            f"{context.name}: none of {card['sampled']} completions can be used ({reasons}): use a better model, more "
-            f"samples, or other prompts. The completions are in {context.files.checkpoints}"
+            f"{context.name}: none of {card['sampled']} completions can be used. The filters removed{removed}\n"
+            f"Use a better model, more samples, or other prompts. The completions are in {context.files.checkpoints}"
         )
+    say(f"{context.name}: kept {card['kept']} of {card['sampled']} completions" + (removed and f"; removed{removed}"))
     data = context.files.data
     write_jsonl(context.files.records, [_record(row) for row in [*rows, *mixed] if not row["reason"]])
     write_jsonl(data / "rejected.jsonl", [row for row in rows if row["reason"]])
     write_json(data / "card.json", card)
     write_bytes(data / "card.md", card_text(card).encode())
     return {key: card[key] for key in ("sampled", "kept", "mixed_in", "records", "rejected")}
+
+
+def _removed(rejected: Mapping[str, int]) -> str:
+    """Return what each filter removed, one line each, the most frequent first; "" for nothing."""
+    ordered = sorted(rejected.items(), key=lambda item: -item[1])
+    explained = {str(reason): text for reason, text in REASONS.items()}
+    return "".join(f"\n  {number:>6} {reason}: {explained[reason]}" for reason, number in ordered)
 
 
 def _made(config: Curate, context: StageContext) -> Made:

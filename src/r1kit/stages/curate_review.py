@@ -70,7 +70,7 @@ def _review_records(rewrite: Rewriter | None, score_many: Scorer) -> Reviewer:
         problem = prompt.problem
         scores = score_group(prompt, completions, score_many=score_many)
         for completion, score in zip(completions, scores, strict=True):
-            row = _review(completion, _response(prompt, completion), why_unusable(completion, score))
+            row = _review(completion, _response(prompt, completion), why_unusable(completion, score, prompt.think_tags))
             if row["reason"]:
                 row["why"] = score.reason
             elif rewrite is not None:

@@ -14,6 +14,7 @@ from public_data import fixture_and_shared
 from r1kit.config import PromptSource
 from r1kit.data.problems import PromptStream, load_problems
 from r1kit.data.store import DataError, read_rows, write_jsonl
+from r1kit.rewards.score import grade
 from r1kit.types import Problem
 
 
@@ -38,6 +39,96 @@ def test_common_row_formats(tmp_path: Path, row: dict, question: str, answer: st
     (problem,) = load(tmp_path, row)
     assert (problem.question, problem.answer, problem.level) == (question, answer, level)
     assert problem.verifier == ("choice" if {"options", "choices"} & {key.lower() for key in row} else "math")
+
+
+COLOURS = ["red", "green", "blue"]
+ASKED = "Which colour?\nA. red\nB. green\nC. blue"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "Which colour?", "choices": {"text": COLOURS, "label": ["A", "B", "C"]}, "answerKey": "C"},
+        {"question": "Which colour?", "choices": {"text": COLOURS, "label": ["1", "2", "3"]}, "answerKey": "3"},
+        {
+            "id": "x",
+            "question": {
+                "stem": "Which colour?",
+                "choices": [{"text": text, "label": label} for text, label in zip(COLOURS, "ABC", strict=True)],
+            },
+            "answerKey": "C",
+        },
+        {"question_stem": "Which colour?", "choices": {"text": COLOURS, "label": list("ABC")}, "answerKey": "C"},
+        {"query": "Which colour?", "choices": COLOURS, "gold": 2},
+        {"question": "Which colour?", "options": dict(zip("ABC", COLOURS, strict=True)), "answer": "C"},
+    ],
+    ids=["hub", "hub with numbers", "ARC's files", "OpenBookQA", "harness", "letters"],
+)
+def test_published_forms_of_multiple_choice(tmp_path: Path, row: dict) -> None:
+    """ARC as on the hub, as in its own files and as in evaluation harnesses, and sets in the same forms."""
+    (problem,) = load(tmp_path, row)
+    assert (problem.question, problem.answer, problem.verifier) == (ASKED, "C", "choice")
+    assert list(problem.extra["options"]) == COLOURS
+    for answer, status in [("C", "right"), ("blue", "right"), ("A", "wrong")]:
+        assert grade(problem, f"<answer>{answer}</answer>").status == status
+
+
+def test_choice_without_a_known_answer_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hidden = {"question": "Which?", "choices": {"text": COLOURS, "label": ["A", "B", "C"]}, "answerKey": ""}
+    beyond = {"question": "Which?", "choices": COLOURS, "gold": 3}
+    shown = {"question": "Which?", "choices": COLOURS, "gold": 0}
+    assert [problem.answer for problem in load(tmp_path, hidden, beyond, shown)] == ["A"]
+    assert "2 rows without final answer" in capsys.readouterr().err
+
+
+def test_ifeval_rows(tmp_path: Path) -> None:
+    """As on the hub, where every row has every argument, mostly null; in the original the others are absent."""
+    ids = ["punctuation:no_comma", "length_constraints:number_words"]
+    for kwargs in (
+        [{"num_words": None, "relation": None}, {"num_words": 3, "relation": "at least"}],
+        [{}, {"num_words": 3, "relation": "at least"}],
+    ):
+        (problem,) = load(tmp_path, {"key": 1, "prompt": "Say it.", "instruction_id_list": ids, "kwargs": kwargs})
+        assert (problem.question, problem.verifier) == ("Say it.", "ifeval")
+        for text, value in [("one two three", 1), ("one, two, three", 0.5), ("one, two", 0)]:
+            assert grade(problem, f"<think>hm</think>{text}").value == value
+
+
+@pytest.mark.parametrize(
+    ("row", "question"),
+    [
+        (
+            {"ID": "chal-1", "Body": "A has 3.", "Question": "How many?", "Equation": "3", "Answer": 3.0},
+            "A has 3. How many?",
+        ),
+        ({"Body": "A has 3.", "Question": "How many?", "Answer": "3.0", "question_concat": "x"}, "A has 3. How many?"),
+        ({"question_concat": "A has 3. How many?", "Answer": "3.0"}, "A has 3. How many?"),
+        (
+            {"id": "1", "question": "A has 3. How many?", "chain": "<output>3</output>", "result": "3"},
+            "A has 3. How many?",
+        ),
+    ],
+    ids=["original", "hub", "joined", "calc"],
+)
+def test_svamp_rows(tmp_path: Path, row: dict, question: str) -> None:
+    (problem,) = load(tmp_path, row)
+    assert (problem.question, problem.verifier) == (question, "math")
+    assert grade(problem, "<answer>3</answer>").status == "right"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "verifier"), [("arc/challenge", "choice"), ("ifeval/prompts", "ifeval"), ("svamp/test", "math")]
+)
+def test_published_sets_are_read_completely(shared_data: Path, name: str, verifier: str) -> None:
+    path = shared_data / f"{name}.jsonl"
+    problems = load_problems([PromptSource(source=str(path))])
+    assert len(problems) == len(list(read_rows(path))) and {problem.verifier for problem in problems} == {verifier}
+    if verifier == "ifeval":
+        statuses = {grade(problem, "<think>a</think>b").status for problem in problems}
+    else:
+        statuses = {grade(problem, f"<answer>{problem.answer}</answer>").status for problem in problems}
+    assert statuses <= {"right", "wrong"} and ("wrong" in statuses) == (verifier == "ifeval")
 
 
 def test_countdown_rows(tmp_path: Path) -> None:

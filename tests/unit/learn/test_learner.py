@@ -39,7 +39,10 @@ def test_metrics_equal_plain_implementation(learner, objective):
     gap = (terms.logp_BT - batch.old_logp_BT).abs()[mask]
     ratio = OBJECTIVES[objective].ratio(terms).expand_as(mask)
     positive = batch.advantages_B[:, None] > 0
-    clipped = torch.where(positive, ratio > 1.3, ratio < 0.8) & mask
+    clipped = torch.where(positive, ratio > 1.3, ratio < 0.8)
+    if objective == "cispo":  # clips the weight, whatever the advantage
+        clipped = (ratio > 1.3) | (ratio < 0.8)
+    clipped &= mask
     expected = {
         "loss": loss,
         "grad_norm": float(torch.cat([g.flatten() for g in gradients]).norm()),
@@ -140,3 +143,17 @@ def test_engine_and_learner_report_the_same_log_probabilities(learner, tokenizer
         metrics = made.step(batch, step)
         assert 0 < metrics["sampling/logp_difference_max"] < 2e-5
         assert metrics["clip_ratio"] == 0
+
+
+def test_shares_of_bounded_tokens_are_metrics_where_the_bounds_are_set(learner):
+    plain = learner().step(random_batch(learner().model), 0)
+    assert not {"dual_clip_ratio", "importance_capped"} & plain.keys()
+    made = learner(dual_clip=1.05, importance_cap=1.1)
+    batch = random_batch(made.model)
+    terms, _ = plain_terms(made, batch)
+    ratio, mask = OBJECTIVES["grpo"].ratio(terms, None), batch.completion_mask_BT
+    tokens = int(mask.sum())
+    negative = (batch.advantages_B < 0)[:, None]
+    metrics = made.step(batch, 0)
+    assert metrics["importance_capped"] == pytest.approx(int(((ratio > 1.1) & mask).sum()) / tokens) != 0
+    assert metrics["dual_clip_ratio"] == pytest.approx(int(((ratio > 1.05) & mask & negative).sum()) / tokens) != 0

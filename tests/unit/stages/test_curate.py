@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from tokenizers_of_families import tokenizer_of
 
 from r1kit.config import Curate
 from r1kit.data.examples import conversation, read_sources
 from r1kit.data.problems import load_problems
 from r1kit.data.store import DataError, write_jsonl
+from r1kit.engine.scripted import ScriptedEngine
 from r1kit.evals.filters import REASONS, why_unreadable
 from r1kit.model.reference import ASSETS
 from r1kit.recipe import RecipeError, load_recipe
@@ -124,7 +126,7 @@ def test_labels_are_safe_or_unsafe(tmp_path: Path) -> None:
 
 def test_error_without_any_usable_completion_counts_the_reasons(tmp_path: Path) -> None:
     config = config_of(prompts=[{"source": "world:logic", "limit": 1}], max_completion_length=1)
-    with pytest.raises(DataError, match=r"none of 8 completions can be used \(8 truncated\)"):
+    with pytest.raises(DataError, match=r"none of 8 completions can be used.*\n +8 truncated: cut off by max_comp"):
         curate.run(config, context(tmp_path))
 
 
@@ -172,3 +174,34 @@ def test_mistakes_in_a_curate_stage_are_named(recipe: str, change: str, mistake:
 def test_defaults_are_the_papers(recipe: str) -> None:
     cold = load_recipe(recipe).stage["cold"]
     assert (cold.temperature, cold.data_share, cold.ngram, cold.max_completion_length) == (1.0, 0.25, 10, 32_768)
+
+
+def curated_in_chat(family: str, directory: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> dict[str, object]:
+    """Curate the completions `text` and "No idea." of a chat model of this family."""
+    tokenizer = tokenizer_of(family)
+    engine = ScriptedEngine(tokenizer, lambda prompt_id, sample: "No idea." if sample else text)
+    monkeypatch.setattr(curate, "load_engine", lambda *_: (engine, tokenizer))
+    write_jsonl(directory / "sums.jsonl", [{"question": "7+6?", "answer": "13"}])
+    prompts = [{"source": str(directory / "sums.jsonl")}]
+    return curate.run(config_of(prompts=prompts, template="chat", rewriter=None, samples=2), context(directory))
+
+
+def test_instruct_model_without_think_tags_yields_records(tmp_path: Path, monkeypatch, capsys) -> None:
+    summary = curated_in_chat("qwen2.5-base", tmp_path, monkeypatch, "7 and 6 are \\boxed{13}.")
+    assert (summary["kept"], summary["rejected"]) == (1, {"wrong": 1})
+    [record] = lines(tmp_path / "data/kept.jsonl")
+    assert record["response"] == "7 and 6 are \\boxed{13}."
+    assert "kept 1 of 2 completions; removed\n       1 wrong: wrong answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("family", "text"),
+    [
+        ("r1-distill", "\\boxed{13}"),  # the template opens the think tag
+        ("qwen2.5-base", "</think> \\boxed{13}"),  # broken tags are no plain answer
+    ],
+)
+def test_filters_that_removed_everything_are_named(tmp_path: Path, monkeypatch, family: str, text: str) -> None:
+    expected = "format: not reasoning in think tags" if family == "qwen2.5-base" else "wrong: wrong answer"
+    with pytest.raises(DataError, match=rf"none of 2 completions can be used. The filters removed\n[^$]*{expected}"):
+        curated_in_chat(family, tmp_path, monkeypatch, text)
