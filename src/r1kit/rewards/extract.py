@@ -10,7 +10,9 @@ from r1kit.rewards.verdict import Ruling
 
 # Phrases before an answer that extends to the end of the line or sentence. GSM8K's published solutions end in "A:".
 _LEAD_IN = re.compile(
-    r"^[ \t]*(?:A|答)\s*[:：]|\banswer(?:\s+is(?!\s*n['’]t)\b\s*[:：]?|\s*[:：])|答案\s*(?:[是为]\s*[:：]?|[:：])",
+    r"^[ \t]*(?:A|答)\s*[:：]"
+    r"|(?<!wrong )(?<!incorrect )(?<!second best )\banswer(?:\s+is(?!\s*n['’]t)\b\s*[:：]?|\s*[:：])"
+    r"|答案\s*(?:[是为]\s*[:：]?|[:：])",
     re.IGNORECASE | re.MULTILINE,
 )
 _BOX = re.compile(r"\\(?:boxed|fbox)\b")

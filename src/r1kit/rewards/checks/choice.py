@@ -7,59 +7,44 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 
-from r1kit.rewards.checks.base import Verifier, fields, judge_answers
+from r1kit.rewards.checks.base import Verifier, fields, verdict_of
+from r1kit.rewards.checks.choice_words import AFTER, BEFORE, DENIAL, HEADING, OR
 from r1kit.rewards.checks.text import normalise
-from r1kit.rewards.verdict import Ruling
+from r1kit.rewards.extract import rule_on_all
+from r1kit.rewards.reply import Reply
+from r1kit.rewards.verdict import Ruling, Verdict
 from r1kit.types import Problem
 
 MAX_CHARACTERS = 4_000  # of an answer
-_ENGLISH = (
-    r"(?:the\s+)?(?:(?:correct|best|right|final|most likely)\s+)*"
-    r"(?:(?:answer|option|choice)(?:\s*(?:is|must be|would be))?"
-    r"|(?:i (?:think|believe) )?(?:it is|it's)|i (?:would )?(?:choose|pick|select|say))"
-)
-_CHINESE = r"(?:故|因此|所以|应该?)?(?:正确)?(?:选项|答案)(?:应该)?(?:是|为|选)?|(?:故|因此|所以|应该?)?选择?"
-_OTHERS = (  # German, French, Spanish, Portuguese, Italian, Indonesian, Russian, Hindi, Japanese, Korean, Arabic
-    r"(?:die\s+)?(?:richtige\s+)?(?:antwort|lösung)(?:\s+(?:ist|lautet))?",
-    r"(?:la\s+)?(?:bonne\s+)?réponse(?:\s+(?:correcte|finale))?(?:\s+est)?",
-    r"(?:la\s+)?(?:respuesta|opción)(?:\s+(?:correcta|final))?(?:\s+es)?",
-    r"(?:a\s+)?resposta(?:\s+(?:correta|final))?(?:\s+é)?",
-    r"(?:la\s+)?risposta(?:\s+(?:corretta|finale))?(?:\s+è)?",
-    r"jawaban(?:nya)?(?:\s+(?:yang\s+benar|akhir))?(?:\s+adalah)?",
-    r"(?:правильный\s+)?(?:ответ|вариант)",
-    r"(?:सही\s+)?उत्तर(?:\s+है)?",
-    r"(?:最終的?な?)?(?:正解|答え?|解答|正答)(?:は|が)?",
-    r"(?:최종\s*)?(?:정답|답)(?:은|는)?",
-    r"(?:الإجابة|الجواب)(?:\s+(?:الصحيحة|الصحيح|النهائية))?(?:\s+(?:هي|هو))?",
-)
-_ADVERB = re.compile(r"(?:so|thus|therefore|hence|clearly|simply|definitely|obviously)\b[,:\s]*", re.IGNORECASE)
-_LEAD = re.compile(rf"(?:{'|'.join((_ENGLISH, _CHINESE, *_OTHERS))})\s*[:\-–—]?\s*", re.IGNORECASE)
-_TAIL = re.compile(r"(?<=[A-Za-z'\"”’»」)])(?:です|だ|입니다|이다|번)?\s*[.。!]*$")
 _DENIED = re.compile(  # "not B", "(B) is wrong"
     r"\bnot\s+(?:option\s+|choice\s+)?[(\[]?[A-Z][)\]]?(?![\w'’])"
     r"|(?:[(\[][A-Z][)\]]|\b[A-Z](?![\w'’]))\s+(?:is|are)\s+(?:wrong|incorrect|false)\b"
 )
-_NOT_BUT = re.compile(r"not\s+[(\[]?[A-Z][)\]]?,?\s+but\s+(?:rather\s+)?")
 _COMBINED = re.compile(r"\b(?:both|neither)\s+[A-Z]\s+(?:and|nor)\s+[A-Z](?![\w'’])", re.IGNORECASE)  # an option's text
 _ARTICLE = re.compile(
     r"\s*A(?=\s+(?!(?:and|or|nor|is|but|as|if|too|also|could|would|should|may|might|can|because)\b)[a-z])"
 )
-_BOTH_WAYS = re.compile(r"(.*\S)\s*[(\[]\s*(?:(?:option|choice|answer)\s+)?([A-Z])\s*[)\]]", re.DOTALL)
-_QUOTED = re.compile(r"(['\"“”‘’«»「])\s*([A-Za-z])\s*['\"“”‘’«»」]")
+_BOTH_WAYS = re.compile(
+    r"(.*[^\s,])\s*(?:[(\[]|,\s+(?:which|that)\s+is)\s*(?:(?:option|choice|answer)\s+)?([A-Z])\s*[)\]]?", re.DOTALL
+)
 _MARKUP = re.compile(
     r"\\(?:text|mathrm|mathbf|textbf|boxed)\s*\{([^{}]*)\}|\\[()\[\]]|[*`$]|^_+|_+$|^[ \t]*#+[ \t]+", re.MULTILINE
 )
-# "(B) text", "B. text", "B: text", "B - text", "B": a letter set apart from the text that follows
-_LETTER = re.compile(
-    r"(?:\(\s*([A-Za-z])\s*\)|\[\s*([A-Za-z])\s*\]|([A-Za-z])(?=\s*(?:[.:、,;)\-–—]|$)"
-    r"|\s+(?:because|since)\b|\s+is (?:the )?(?:correct|right|best)\b))"
-    r"(\s*[.:、,;)]\s*|\s+[-–—]+\s+|\s*)"  # a minus sign right before a number belongs to the text
+_QUOTE = "'\"“”‘’«»「」"
+_LETTER = re.compile(  # in Chinese, Japanese and Korean, a word may follow without a space
+    rf"\(\s*([A-Za-z])\s*\)|\[\s*([A-Za-z])\s*\]|\{{([A-Za-z])\}}|<([A-Za-z])>|[{_QUOTE}]\s*([A-Za-z])\s*[{_QUOTE}]"
+    r"|([A-Za-z])(?![^\W\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]|['’])"
 )
-# a second letter: in brackets, at the start, or after "or", "and", a comma or a slash
+# "B. text", "B: text", "B - text", "B = text": a letter set apart from the text that follows
+_APART = re.compile(
+    r"\s*[.:、,;)!。，；：](?![!?])\s*|\s+[-–—]+\s+|\s*[=/]\s*|\s*$|(?=\s*\()|\s+(?=(?:because|since|as|weil|porque|car)\b)|\s*\n\s*"
+)
+# a second letter: in brackets, at the start, alone on a line, or after "or", "and", a comma or a slash
 _MENTION = re.compile(
-    r"[(\[]\s*([A-Z])\s*[)\]]"
-    r"|(?:\b(?:or|and|not|but|option|choice|answer is|maybe|perhaps)\s+|[/,;&|和或]\s*|^)([A-Z])(?![\w'’])"
+    rf"[(\[]\s*([A-Z])\s*[)\]]|(?:(?<!\w)(?:{OR})\s+|[/,;&|、，和或與与跟及]\s*|^)([A-Z])(?![\w'’])"
+    r"|\n\s*([A-Z])[.)]?\s*(?=\n|$)"
 )
+_LISTED = re.compile(r"^\s*[(\[]?([A-Z])[)\].:]+\s+(.+)$", re.MULTILINE)
 
 
 def refute(gold: int, options: Sequence[str], answer: str) -> str | None:
@@ -78,8 +63,8 @@ def refute(gold: int, options: Sequence[str], answer: str) -> str | None:
 
 def named_options(options: Sequence[str], answer: str) -> set[int]:
     """Return the numbers of the options that an answer names, by letter, by text or both."""
-    text = _strip_markup(answer)
-    bare = _without_lead(text)
+    text = _strip_markup(HEADING.split(answer)[-1]) or _strip_markup(answer)
+    bare = _without_lead(text)[0]
     if match := _BOTH_WAYS.fullmatch(bare.rstrip(".")):  # "20 (option B)"
         by_text, number = _options_with_text(options, match[1]), ascii_uppercase.index(match[2])
         if by_text and number < len(options):
@@ -87,13 +72,27 @@ def named_options(options: Sequence[str], answer: str) -> set[int]:
     for candidate in (text, bare):
         if not (len(candidate) == 1 and candidate.isupper()) and (named := _options_with_text(options, candidate)):
             return named
-    if not (letter := _LETTER.match(bare)):
+    named = _named_by_letter(options, bare)
+    last = text.rpartition("\n")[2]
+    return named if named or last == text or not _without_lead(last)[1] else named_options(options, last)
+
+
+def _named_by_letter(options: Sequence[str], text: str) -> set[int]:
+    """Return the options that a text names which begins with a letter."""
+    if not (letter := _LETTER.match(text)):
         return set()
-    number = ascii_uppercase.index((letter[1] or letter[2] or letter[3]).upper())
-    rest = _DENIED.sub(" ", bare[letter.end() :])
-    by_text = _options_with_text(options, rest) | _options_with_text(options, (letter[4] + rest).strip())
+    number = ascii_uppercase.index(next(filter(None, letter.groups())).upper())
+    rest = text[letter.end() :]
+    confirmed = AFTER.match(rest)
+    rest = rest[confirmed.end() :] if confirmed else rest
+    apart = _APART.match(rest)
+    texts = [rest] if apart is None else [rest, rest[apart.end() :], (apart[0] + rest[apart.end() :]).strip()]
+    by_text = set().union(*(_options_with_text(options, part.strip(" ()")) for part in texts))
     if number in by_text:
         return {number}
+    if DENIAL.match(rest) or not (apart or letter[1] or letter[2]):
+        return set()
+    rest = _DENIED.sub(" ", rest[apart.end() :] if apart else rest)
     return ({number} if number < len(options) else set()) | _mentioned(options, rest) | by_text
 
 
@@ -132,22 +131,23 @@ def _strip_markup(text: str) -> str:
     return _MARKUP.sub(lambda match: match[1] or "", unicodedata.normalize("NFKC", text)).strip()
 
 
-def _without_lead(text: str) -> str:
-    """Remove phrases such as "So the answer is" before an answer, and quotes and polite endings around a letter."""
-    for _ in range(3):  # "Answer: the answer is therefore C"
-        for phrase in (_ADVERB, _LEAD, _NOT_BUT):
-            text = text.strip()
-            text = text[match.end() :] if (match := phrase.match(text)) else text
-    text = _TAIL.sub("", text.strip()) if len(text) < 12 else text.strip()
-    quoted = _QUOTED.fullmatch(text)
-    return quoted[2] if quoted else text
+def _without_lead(text: str) -> tuple[str, bool]:
+    """Return a text without words such as "So the answer is" at its start, and whether there were any."""
+    end, words = 0, False
+    while match := BEFORE.match(text, end):
+        end = match.end()
+        words = words or any(map(str.isalpha, match[0]))
+    return text[end:], words
 
 
 def _mentioned(options: Sequence[str], text: str) -> set[int]:
     article = _ARTICLE.match(text)  # "B. A large number"
     text = _COMBINED.sub(" ", text[article.end() :] if article else text)
-    letters = (ascii_uppercase.index(match[1] or match[2]) for match in _MENTION.finditer(text))
-    return {number for number in letters if number < len(options)}
+    letters = (ascii_uppercase.index(match[1] or match[2] or match[3]) for match in _MENTION.finditer(text))
+    listed = ((ascii_uppercase.index(match[1]), match[2]) for match in _LISTED.finditer(text))
+    return {number for number in letters if number < len(options)} | {
+        number for number, option in listed if number in _options_with_text(options, option)
+    }
 
 
 def _read(problem: Problem) -> tuple[int, list[str]]:
@@ -162,9 +162,20 @@ def _read(problem: Problem) -> tuple[int, list[str]]:
     return index_of(problem.extra.get("gold", problem.answer), options), options
 
 
+def _judge(gold: tuple[int, list[str]], reply: Reply) -> Verdict:
+    """Judge the answers that a reply states; where no tags were asked for, its first and last line may be one."""
+    answers = reply.answers
+    if not answers and not reply.answer_tags and (lines := (reply.body or "").strip().splitlines()):
+        ends = [line for line in (lines[0], lines[-1]) if len(line) <= MAX_CHARACTERS]
+        answers = [line for line in ends if named_options(gold[1], line)]
+    if not answers:
+        return reply.no_answer()
+    return verdict_of(rule_on_all(answers, lambda answer: Ruling.of(refute(*gold, answer))), answers[-1])
+
+
 VERIFIER = Verifier(
     _read,
-    judge_answers(lambda gold, answer: Ruling.of(refute(*gold, answer))),
+    _judge,
     lambda gold, answer: letter_of(gold[1], answer),
     from_row=fields("options", "gold"),
 )

@@ -23,10 +23,21 @@ OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = 
 }
 _ALLOWED = re.compile(r"[0-9+\-*/() \t\n]+")  # ASCII only: \d would admit full-width digits
 
-_ASCII = {"×": "*", "⋅": "*", "·": "*", "÷": "/", "−": "-", "\\times": "*", "\\cdot": "*", "\\div": "/"}
-_ASCII |= {"\\left": "", "\\right": ""}
-_OPERATOR = re.compile(r"[×⋅·÷−]|\\(?:times|cdot|div|left|right)(?![A-Za-z])")
-_END = re.compile(r"(?<=[0-9)`$\]])\.$")
+_ASCII = dict.fromkeys(("×", "⋅", "·", "∙", "∗", "\\times", "\\cdot", "\\ast", "\\*"), "*")
+_ASCII |= dict.fromkeys(("÷", "∕", "⁄", "\\div"), "/") | dict.fromkeys("−–", "-")
+_ASCII |= dict.fromkeys(("[", "{", "\\{"), "(") | dict.fromkeys(("]", "}", "\\}"), ")")
+_ASCII |= dict.fromkeys(("\\left", "\\right"), "") | dict.fromkeys(("\\,", "\\;", "\\!", "\\ ", "~"), " ")
+_NOTATION = re.compile(r"[×⋅·∙∗÷∕⁄−–\[\]{}~]|\\[*{},;! ]|\\(?:times|cdot|ast|div|left|right)(?![A-Za-z])")
+_TIMES = re.compile(r"(?<=[\d)])(\s*)[xX](\s*)(?=[\d(])")
+_FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
+_TEXT = re.compile(r"\\(?:text|mathrm|boxed)\s*\{([^{}]*)\}")
+_LABEL = re.compile(
+    r"(?:(?:the|my)\s+)?(?:(?:final|correct)\s+)?(?:expression|equation|solution|answer)(?:\s+is)?\s*[:：]\s*",
+    re.IGNORECASE,
+)
+_END = re.compile(r"(?<=[0-9)`$\]*\"'”])\.$")
+_WRAPPINGS = [("\\(", "\\)"), ("\\[", "\\]"), ("$$", "$$"), ("$", "$"), ("**", "**"), ("```", "```"), ("`", "`")]
+_WRAPPINGS += [("*", "*"), ("_", "_"), ('"', '"'), ("'", "'"), ("“", "”")]
 
 
 class _Rejected(ValueError):
@@ -36,7 +47,7 @@ class _Rejected(ValueError):
 def refute(expression: str, numbers: Sequence[int], target: float) -> str | None:
     """Return why `expression` does not solve the task, or None when it does.
 
-    Only + - * / and parentheses over the given integers are allowed: no sign, power, floor division or "=". The
+    Only + - * / and brackets over the given integers are allowed: no sign, power, floor division or "=". The
     arithmetic is exact. A target that is not an integer was rounded, so a difference of up to 1e-5 is accepted.
     """
     if len(expression) > MAX_CHARACTERS:
@@ -62,14 +73,15 @@ def canonical(expression: str) -> str:
 
 
 def _plain(expression: str) -> str:
-    """Return the expression with ASCII operators, without the markup of LaTeX and Markdown and a final full stop."""
-    text = _OPERATOR.sub(lambda match: _ASCII[match[0]], expression).strip()
-    text = _END.sub("", text)
-    for opening, closing in (("\\(", "\\)"), ("\\[", "\\]"), ("$$", "$$"), ("$", "$"), ("**", "**"), ("`", "`")):
+    """Return the expression with ASCII operators and parentheses, without labels, markup and a final full stop."""
+    text = _END.sub("", _LABEL.sub("", expression.strip(), count=1))
+    for opening, closing in _WRAPPINGS:
         inner = text[len(opening) : -len(closing)]
         if text.startswith(opening) and text.endswith(closing) and opening not in inner and closing not in inner:
             text = _END.sub("", inner.strip())
-    return text
+    while (fraction := _FRACTION.sub(r"((\1)/(\2))", _TEXT.sub(r"\1", text))) != text:
+        text = fraction
+    return _TIMES.sub(r"\1*\2", _NOTATION.sub(lambda match: _ASCII[match[0]], text)).strip()
 
 
 def _evaluate(node: ast.expr, used: list[int]) -> Fraction:

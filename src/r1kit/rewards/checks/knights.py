@@ -16,28 +16,44 @@ from r1kit.types import Problem
 MAX_CHARACTERS = 20_000  # of an answer
 KINDS = {"knight": True, "knights": True, "knave": False, "knaves": False, "骑士": True, "无赖": False, "恶棍": False}
 KINDS |= dict.fromkeys(("truth-teller", "truth-tellers", "truthteller", "truthtellers", "truth teller"), True)
-KINDS |= {"liar": False, "liars": False}
+KINDS |= {"liar": False, "liars": False, "诚实": True, "老实人": True, "骗子": False, "说谎者": False}
 
 _FOLD = re.IGNORECASE | re.ASCII  # beyond ASCII, characters that match are not always equal when folded
 _MARKUP = re.compile(
-    r"\\(?:text|mathrm|mathbf|textbf|boxed)\b|\\[()\[\],;! ]|[*`$#{}\"“”\1\2]|_(?=\W|$)|^\s*\W?\d+\W", re.MULTILINE
+    r"\\(?:text|mathrm|mathbf|textbf|boxed)\b|\\[()\[\],;! ]|[*`$#{}\[\]\"“”\1\2✅✓✔❌✗]|_(?=\W|$)|^\s*\W?\d+\W",
+    re.MULTILINE,
 )
+_NARROW = str.maketrans("：，；（）", ":,;()")
 _PERSON = "\1\\d+\2"  # names are replaced by their numbers before anything is matched
 _JOINT = r"\s*(?:,\s*and\b|,|、|&|\band\b|和|与)\s*"
-_PEOPLE = rf"(?P<people>{_PERSON}(?:{_JOINT}{_PERSON}){{0,15}})"
-_ARTICLE = r"(?:an?\s|the\s(?:(?:only|sole)\s)?)?\s*"
-_ADVERB = r"(?:(?:definitely|therefore|thus|hence|clearly|certainly|indeed|necessarily|actually)\s)*"
+_PEOPLE = rf"(?<!\bor )(?<!\bnor )(?P<people>{_PERSON}(?:{_JOINT}{_PERSON}){{0,15}})"
+_ARTICLE = r"(?:an?\s|(?:one\sof\s)?the\s(?:(?:only|sole)\s)?)?\s*"
+_ADVERB = r"(?:,?\s*(?:definitely|therefore|thus|hence|clearly|certainly|indeed|necessarily|actually|also|always),?\s)*"
 _WORDS = "|".join(sorted(KINDS, key=len, reverse=True))
 _NO_OTHER = rf"(?!\s*(?:/|,?\s*(?:or\b|and\b|或|和))\s*{_ARTICLE}(?:{_WORDS}))"  # "a knight or a knave" is no statement
-_KIND = rf"(?P<kind>{_WORDS})(?![a-z0-9_]){_NO_OTHER}"
+_KIND = rf"(?P<kind>{_WORDS})(?![a-z0-9_])(?!\s*\?){_NO_OTHER}"
 _IS = (
     r"(?:\s*(?:[:=\-–—→>(,&]|\\to)+\s*"
-    r"|\s*(?:\s(?:is|are|was|were|must be|has to be)|是|为)\s*(?:(?:both|all|also)\s)?)"
+    r"|\s*(?:\s(?:is|are|was|were|must be|has to be|turns out to be)|['’]s\s|是|为)\s*(?:(?:both|all|also)\s)?)"
     rf"{_ADVERB}(?P<negated>n['’]t\s|not\s|不是)?\s*{_ADVERB}{_ARTICLE}"
 )
 _SENTENCE = re.compile(_PEOPLE + _IS + _KIND, _FOLD)
-_SUPPOSED = re.compile(rf"(?:\b(?:if|suppose|assum(?:e|ing))(?: that)?|如果|假设)\s*{_PERSON}[^.;。；\n]*", _FOLD)
+_PLAIN = re.compile(rf"{_PEOPLE} (?:an? |the )?{_KIND}(?!\s*[:=])", _FOLD)  # "Ann knight, Bob a knave"
 _GROUP = re.compile(rf"(?<![a-z0-9_]){_KIND}\s*(?:[:=]|\s(?:are|is)\b|是|为)\s*:?\s*{_PEOPLE}", _FOLD)
+# Conditions, reported speech and denials, up to the end of the sentence or a conclusion
+_REST = r"[^.;。；\n]*"
+_NOT_STATED = re.compile(
+    rf"(?:\b(?:if|suppose|assum(?:e|ing))(?: that)?|如果|假设)\s*(?:both )?{_PERSON}{_REST}"
+    rf"|{_PERSON}\s*(?:(?:says?|said|claim(?:s|ed)?|states?|calls?|called|accuses?)\b|说)"
+    r"(?:(?!,? (?:so|thus|hence|therefore)\b)[^.;。；\n])*"
+    rf"|\b(?:iff|unless|whether|only if|not both|it is (?:false|not true|not the case|impossible))\b{_REST}",
+    _FOLD,
+)
+_VERB = re.compile(
+    rf"{_PEOPLE}\s(?:both\s)?(?:do(?:es)?\s)?(?P<negated>n['’]t\s|not\s|never\s)?(?:always\s|only\s)?"
+    r"(?:(?P<truth>(?:tells?|speaks?)\s(?:only\s)?the\struth|(?:is|are)\s(?:truthful|honest))|lies?\b|(?:is|are)\slying)",
+    _FOLD,
+)
 
 
 def refute(solution: Mapping[str, bool], reply: str) -> str | None:
@@ -59,7 +75,8 @@ def refute(solution: Mapping[str, bool], reply: str) -> str | None:
 
 def statements(names: Sequence[str], reply: str) -> dict[str, set[bool]]:
     """Return what a reply says about each person: {True} knight, {False} knave, both if it contradicts itself."""
-    text = re.sub(r"[^\S\n]+", " ", _MARKUP.sub(" ", reply).replace("|", " is "))  # a table row becomes a sentence
+    text = _MARKUP.sub(" ", reply.translate(_NARROW)).replace("|", " is ")  # a table row becomes a sentence
+    text = re.sub(r"[^\S\n]+", " ", text)
     numbers = {name.casefold(): number for number, name in enumerate(names)}
     known = "|".join(_name_pattern(name) for name in sorted(names, key=len, reverse=True))
     text = re.sub(
@@ -68,11 +85,15 @@ def statements(names: Sequence[str], reply: str) -> dict[str, set[bool]]:
         text,
         flags=re.ASCII,
     )
-    text = _SUPPOSED.sub("", text)
+    text = _NOT_STATED.sub("", text)
     stated: dict[str, set[bool]] = {name: set() for name in names}
-    for match in (*_SENTENCE.finditer(text), *_GROUP.finditer(text)):
+    for match in (*_SENTENCE.finditer(text), *_PLAIN.finditer(text), *_GROUP.finditer(text)):
         for number in re.findall(r"\d+", match["people"]):
             stated[names[int(number)]].add(KINDS[match["kind"].casefold()] != bool(match.groupdict().get("negated")))
+    if not any(stated.values()):  # "Ann lies" is often part of the reasoning
+        for match in _VERB.finditer(text):
+            for number in re.findall(r"\d+", match["people"]):
+                stated[names[int(number)]].add(bool(match["truth"]) != bool(match["negated"]))
     return stated
 
 

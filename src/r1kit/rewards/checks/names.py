@@ -5,11 +5,19 @@ from __future__ import annotations
 import re
 
 from r1kit.rewards.checks.base import Verifier, gold_answer, judge_answers
+from r1kit.rewards.checks.choice_words import HEADING
 from r1kit.rewards.verdict import Ruling
 
 MAX_CHARACTERS = 2_000  # of an answer
-NOBODY = {"none", "nobody", "没有", "无"}
-_SEPARATOR = re.compile(r"^\s*-\s+|[\s,，、;；和]+|\\text|[{}$.。*`]", re.MULTILINE)
+_GROUP = r"of (?:them|the (?:people|inhabitants|islanders|two|three))"
+_NOBODY = re.compile(rf"(?:none|neither|nobody|no[- ]one)(?: {_GROUP})?|没有人?|无人?|∅|empty set")
+_MARKUP = re.compile(
+    r"\\(?:text|textbf|mathrm|mathbf)\b|\\[,;! ]|^\s*(?:[-•*]|\(?\d+[.)])\s+|(?<=\s)\(\d\)\s"
+    r"|[{}\[\]()$*`\"“”'‘’\\.。!#]",
+    re.MULTILINE,
+)
+_SEPARATOR = re.compile(r"[\s,，、;；/&+和与與及]+|以及|跟")
+_FILLERS = {"and", "both", "only", "also", "plus", "just", "und", "et", "y", "e", "и"}
 
 
 def refute(gold: str, answer: str) -> str | None:
@@ -25,8 +33,12 @@ def canonical(answer: str) -> str:
 
 
 def _names(text: str) -> set[str]:
-    names = {name for name in _SEPARATOR.split(text.casefold()) if name and name != "and"}
-    return {"none"} if names and names <= NOBODY else names
+    text = HEADING.split(text)[-1].replace("\\emptyset", "∅").replace("&amp;", "&").casefold()
+    text = _MARKUP.sub(" ", text).strip()
+    if _NOBODY.fullmatch(text):
+        return {"none"}
+    words = [word for word in _SEPARATOR.split(text) if word]
+    return {word for word in words if len(words) == 1 or word not in _FILLERS}
 
 
 VERIFIER = Verifier(

@@ -16,13 +16,14 @@ from r1kit.types import Problem
 MAX_CHARACTERS = 20_000  # of an answer
 FUZZY_RIGHT = 0.8  # word F1 from which a fuzzy answer counts as right
 _MARKUP = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}")
+_ASCII = str.maketrans("‘’´“”‐–", "'''\"\"--", "\u200b\ufeff\u00ad")
 _EDGES = " \t\r\n.,;:!?\"'`*_$。，；：！？“”‘’「」"
 _WORD = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]|[^\W_\u3040-\u30ff\u4e00-\u9fff]+")  # one CJK character is a word
 
 
 def normalise(text: str) -> str:
-    """Remove differences of width, case, white space, markup and outer punctuation."""
-    text = _MARKUP.sub(r"\1", unicodedata.normalize("NFKC", text))
+    """Remove differences of width, case, white space, markup, quotes, hyphens and outer punctuation."""
+    text = _MARKUP.sub(r"\1", unicodedata.normalize("NFKC", text).translate(_ASCII))
     return " ".join(text.casefold().split()).strip(_EDGES)
 
 
