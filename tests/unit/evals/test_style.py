@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from r1kit.evals.style import chinese_share, other_language_share, reflective_words, repetition
+from r1kit.evals.style import other_language_share, reflective_words, repetition
 
 
 @pytest.mark.parametrize(
@@ -25,28 +25,32 @@ def test_reflective_words(text, count):
 
 
 @pytest.mark.parametrize(
-    ("text", "share"),
+    ("text", "language", "share"),
     [
-        ("", None),
-        ("7*6+13-4=51", None),
-        ("A,B", None),  # single letters are names in every language
-        ("The answer is 5.", 0.0),
-        ("答案是5。", 1.0),
-        ("A说B诚实", 1.0),
-        ("so 所以", 2 / 3),  # a character counts as much as a word
-        ("答案是yes and 是no", 4 / 7),  # Latin words are found without spaces around them
-        ("naïve Größe", 0.0),
-        ("first_name", 0.0),
+        ("", "en", 0),
+        ("7*6+13-4=51", "zh", 0),
+        ("A,B", "zh", 0),  # single letters are names in every language
+        ("The answer is 5.", "en", 0),
+        ("The answer is 5.", "zh", 1),
+        ("答案是5。", "zh", 0),
+        ("A说B诚实", "en", 1),
+        ("so 所以", "zh", 1 / 3),  # a character counts as much as a word
+        ("答案是yes and 是no", "zh", 3 / 7),  # Latin words are found without spaces around them
+        ("naïve Größe", "de", 0),
+        ("first_name", "en", 0),
+        ("答えは五です", "ja", 0),  # kanji and kana
+        ("답은 정답은 yes", "ko", 1 / 3),
+        ("Ответ пять 所以", "ru", 1 / 2),
+        ("الجواب هو so", "ar", 1 / 3),
     ],
 )
-def test_chinese_share(text, share):
-    assert chinese_share(text) == (None if share is None else pytest.approx(share))
+def test_other_language_share_of_one_text(text, language, share):
+    assert other_language_share([text], [language]) == pytest.approx(share)
 
 
-def test_other_language_share():
+def test_other_language_share_is_a_mean_over_texts_with_words():
     texts = ["The answer", "答案", "so 所以", "so 所以", "12"]
     assert other_language_share(texts, ["en", "zh", "en", "zh", "zh"]) == pytest.approx((0 + 0 + 2 / 3 + 1 / 3) / 4)
-    assert other_language_share(["The answer", "答案"], ["zh", "en"]) == 1
     assert other_language_share([], []) == other_language_share(["1"], ["en"]) == 0
     with pytest.raises(ValueError, match="zip"):
         other_language_share(["a"], [])
