@@ -44,6 +44,12 @@ def duration(seconds: float) -> str:
     return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
 
 
+def number(value: float, digits: int = 4) -> str:
+    """Format a number for people, as 12,340 or 0.01234: all digits before the point, or at least `digits` of them."""
+    is_large = isinstance(value, int) or 10 ** (digits - 1) <= abs(value) < math.inf
+    return f"{value:,.0f}" if is_large else f"{value:.{digits}g}"
+
+
 @contextmanager
 def heartbeat(doing: str | Callable[[], str]) -> Iterator[None]:
     """Print what a block is doing, and for how long, while it lasts: after 10, 30, 70, 130, ... seconds.
@@ -83,7 +89,7 @@ def _beats(pauses: Iterable[float], beat: Callable[[str], None]) -> Iterator[Non
 
 
 def _format(values: Mapping[str, Any]) -> str:
-    return "  ".join(f"{name} {f'{v:.4g}' if isinstance(v, float) else v}" for name, v in values.items())
+    return "  ".join(f"{name} {number(v) if isinstance(v, int | float) else v}" for name, v in values.items())
 
 
 class _Lines:
@@ -111,7 +117,7 @@ class _Lines:
         times = f"{duration(elapsed)} elapsed"
         if 0 < left < math.inf:
             times += f", {duration(left)} left"
-        say(f"{self.description} {self.done}/{self.total}  {times}  {_format(self.shown)}".rstrip())
+        say(f"{self.description} {self.done:,}/{self.total:,}  {times}  {_format(self.shown)}".rstrip())
 
 
 class _Bar:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -72,3 +73,18 @@ def test_log_file_shows_progress_while_nothing_advances(capsys: pytest.CaptureFi
 def test_wait_that_fails_ends_its_heartbeat() -> None:
     with pytest.raises(KeyError), heartbeat("x"):
         raise KeyError
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(12345.6, "12,346"), (-12345.6, "-12,346"), (1e9, "1,000,000,000"), (54321, "54,321"), (999.94, "999.9"),
+     (0.0123456, "0.01235"), (3e-6, "3e-06"), (0.0, "0"), (math.inf, "inf"), (math.nan, "nan")],
+)  # fmt: skip
+def test_numbers_are_written_for_people(value: float, text: str) -> None:
+    assert console.number(value) == text
+
+
+def test_progress_line_has_no_exponents(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("train", 12345) as bar:
+        bar.advance(1234, loss=23456.7, tokens=98765)
+    assert re.search(r"train 1,234/12,345 .* loss 23,457  tokens 98,765$", capsys.readouterr().err)

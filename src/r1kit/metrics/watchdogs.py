@@ -14,6 +14,7 @@ from operator import itemgetter
 from statistics import fmean, median
 from typing import Literal
 
+from r1kit.console import number
 from r1kit.metrics.history import History, is_number
 
 Severity = Literal["off", "warn", "stop"]
@@ -86,7 +87,7 @@ def watchdog(severity: Severity, remedy: str, timed: bool = False) -> Callable[[
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
+    return f"{number(100 * share, 3)} %"
 
 
 # -- rewards ------------------------------------------------------------------------------------------------------
@@ -103,7 +104,7 @@ def constant_reward(history: History) -> str | None:
     if not last or min(last) != max(last) or min(ever) < last[0] == max(ever):
         return None
     since = "from the start" if min(ever) == max(ever) else f"for {CONSTANT_ROLLOUTS} rollouts"
-    return f"every rollout has earned exactly {last[0]:.4g} a completion {since}"
+    return f"every rollout has earned exactly {number(last[0])} a completion {since}"
 
 
 @watchdog("warn", "The model has learnt these problems: add harder ones, or end the stage here")
@@ -112,7 +113,7 @@ def saturated_reward(history: History) -> str | None:
     last, ever = history.last_values("reward", CONSTANT_ROLLOUTS), history.values("reward")
     if not last or min(last) != max(last) or not min(ever) < last[0] == max(ever):
         return None
-    return f"the reward has been at its best, {last[0]:.4g}, for {CONSTANT_ROLLOUTS} rollouts"
+    return f"the reward has been at its best, {number(last[0])}, for {CONSTANT_ROLLOUTS} rollouts"
 
 
 @watchdog(
@@ -174,7 +175,8 @@ def reward_hacking(history: History) -> str | None:
             continue
         if all(row[key] < best[key] - HELD_OUT_FALL for row in measured[-2:]):
             fall = f"{key} fell from {_percent(best[key])} to {_percent(history.last[key])}"
-            return f"{fall} while the reward rose from {best['reward']:.3g} to {history.last['reward']:.3g}"
+            reward, now = number(best["reward"], 3), number(history.last["reward"], 3)
+            return f"{fall} while the reward rose from {reward} to {now}"
     return None
 
 
@@ -235,7 +237,8 @@ def sampling_gap(history: History) -> str | None:
     """Engine and learner disagree about the log-probabilities of the sampled tokens."""
     gap = history.last.get("sampling/logp_difference_mean", 0)
     limit = GAP_WARN[history.dtype]
-    return f"sampled and trained log-probabilities differ by {gap:.2g} nats, over {limit:g}" if gap > limit else None
+    text = f"sampled and trained log-probabilities differ by {number(gap, 2)} nats, over {number(limit)}"
+    return text if gap > limit else None
 
 
 @watchdog(
@@ -253,7 +256,7 @@ def sampling_wrong(history: History) -> str | None:
 def stale_weights(history: History) -> str | None:
     """The completions were sampled with old weights."""
     lag = history.last.get("sampling/weights_lag", 0)
-    return f"the weights that wrote the completions are {lag:g} updates from the policy's" if lag else None
+    return f"the weights that wrote the completions are {number(lag)} updates from the policy's" if lag else None
 
 
 @watchdog("warn", "Weights and optimizer state did not change. If it recurs, lower learning_rate")
@@ -262,7 +265,7 @@ def skipped(history: History) -> str | None:
     if not history.last.get("skipped"):
         return None
     total = sum(row.get("skipped", 0) for row in history.rows)
-    return f"the loss or its gradient was NaN or infinite, so the update was left out ({total:g} so far)"
+    return f"the loss or its gradient was NaN or infinite, so the update was left out ({number(total)} so far)"
 
 
 @watchdog("stop", "Lower learning_rate, or set dtype float32. The weights are still intact")
@@ -279,7 +282,7 @@ def not_finite(history: History) -> str | None:
 def high_kl(history: History) -> str | None:
     """The policy is far from its reference model."""
     kl = history.last.get("kl", 0)
-    return f"the policy is {kl:.2g} nats a token from its reference" if kl > KL_HIGH else None
+    return f"the policy is {number(kl, 2)} nats a token from its reference" if kl > KL_HIGH else None
 
 
 @watchdog("warn", "Raise temperature or epsilon_high, or lower learning_rate")
@@ -287,7 +290,7 @@ def entropy_collapse(history: History) -> str | None:
     """The policy has become almost deterministic."""
     entropy = history.last.get("entropy", math.inf)
     low = 0 < entropy < ENTROPY_LOW  # exactly 0 means that no token was trained on
-    return f"entropy is down to {entropy:.2g} nats: all answers of a group are alike" if low else None
+    return f"entropy is down to {number(entropy, 2)} nats: all answers of a group are alike" if low else None
 
 
 @watchdog("warn", "Lower learning_rate, or temperature if it is above 1")
@@ -298,7 +301,8 @@ def entropy_rises(history: History) -> str | None:
         return None
     start = median(values[:BASELINE])
     high = values[-1] > max(start + ENTROPY_RISE, start * ENTROPY_FACTOR)
-    return f"entropy rose from {start:.2g} to {values[-1]:.2g} nats: the answers turn into noise" if high else None
+    text = f"entropy rose from {number(start, 2)} to {number(values[-1], 2)} nats: the answers turn into noise"
+    return text if high else None
 
 
 @watchdog("warn", "A single peak is clipped and harmless; if peaks recur, lower learning_rate")
@@ -308,7 +312,7 @@ def gradient_spike(history: History) -> str | None:
     usual = [norm for norm in before if is_number(norm) and norm > 0]
     if not is_number(last) or len(usual) < BASELINE or last <= SPIKE * median(usual):
         return None
-    return f"the gradient's norm is {last:.3g}, usually {median(usual):.3g}"
+    return f"the gradient's norm is {number(last, 3)}, usually {number(median(usual), 3)}"
 
 
 @watchdog("warn", "The machine is idle meanwhile: speed up the reward function, or simplify the data", timed=True)

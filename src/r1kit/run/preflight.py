@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from r1kit.config import Recipe
-from r1kit.recipe import RecipeError, unusable_inputs
+from r1kit.recipe import RecipeError, missing_services, unusable_inputs
 from r1kit.recipe.plan import Plan, plan
 
 
@@ -14,7 +14,8 @@ def preflight(recipe: Recipe, stages: Collection[str] | None = None) -> tuple[Pl
     planned = plan(recipe)
     names = recipe.stage if stages is None else stages
     too_large = [text for name, text in planned.errors.items() if name in names]
-    return planned, too_large + [str(mistake) for mistake in unusable_inputs(recipe, names)]
+    mistakes = unusable_inputs(recipe, names) + missing_services(recipe, names)
+    return planned, too_large + [str(mistake) for mistake in mistakes]
 
 
 def require_ready(recipe: Recipe, stages: Collection[str]) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,15 +13,16 @@ import pytest
 
 from r1kit.config import Recipe
 from r1kit.errors import UserError
-from r1kit.recipe import load_recipe
+from r1kit.recipe import load_recipe, services
 from r1kit.run import pipeline, preview
+from r1kit.run.preflight import preflight
 
 OFFLINE = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}  # nothing listens there
 COMMANDS = [["check"], ["run"], ["run", "--dry-run"]]
 
 
 def r1kit(*args: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **OFFLINE, "HF_HOME": str(Path("hf").absolute())}
+    environment = {**os.environ, **OFFLINE, "HF_HOME": str(Path("hf").absolute()), "XDG_CACHE_HOME": "/dev/null"}
     return subprocess.run([sys.executable, "-m", "r1kit", *args], capture_output=True, text=True, env=environment)
 
 
@@ -34,9 +36,17 @@ def r1kit(*args: str) -> subprocess.CompletedProcess[str]:
         ("stage.more.rewards={}", "stage.more.rewards = {}: must have"),
         ("stage.more.rewards={format=-1}", "must have at least one reward with a positive weight"),
         ("stage.more.learning_rate=30", "stage.more.learning_rate = 30.0: must be between"),
+        ('stage.eval.benchmarks.sums=["judged.jsonl"]', "sums[0]: judged.jsonl: the verifier 'judge' needs an end"),
+        ('stage.eval.benchmarks.sums=["unknown.jsonl"]', "sums[0]: unknown.jsonl: unknown verifier 'jugde': did you"),
+        ('stage.eval.benchmarks.sums=["broken.jsonl"]', "sums[0]: broken.jsonl, line 1: "),
+        ("sandbox=wasm", "error: sandbox: the sandbox tier wasm does not work here"),
     ],
 )  # fmt: skip
 def test_last_stages_are_checked_first(recipe: Recipe, command: list[str], override: str, message: str) -> None:
+    for name, verifier in (("judged", "judge"), ("unknown", "jugde")):
+        row = {"question": "1 + 1?", "answer": "2", "verifier": verifier}
+        Path(f"{name}.jsonl").write_text(json.dumps(row))
+    Path("broken.jsonl").write_text('{"question": "1')
     start = time.monotonic()
     done = r1kit(command[0], "tiny.toml", "--set", override, *command[1:])
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
@@ -61,3 +71,19 @@ def test_run_prints_the_warnings_of_check(recipe: Recipe, capsys: pytest.Capture
     assert printed == checked
     assert any("more than the model's 2048 positions" in line for line in checked)
     assert any("is not a multiple of steps_per_rollout" in line for line in checked)
+
+
+def test_programs_without_a_sandbox_are_refused(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("programs.jsonl").write_text(json.dumps({"question": "Add.", "answer": "x", "verifier": "code"}))
+    programs = load_recipe("tiny.toml", ['stage.eval.benchmarks.sums=["programs.jsonl"]'])
+    opened: list[str] = []
+
+    def refuse(tier: str, *among: object) -> None:
+        opened.append(tier)
+        raise UserError("no sandbox works here")
+
+    monkeypatch.setattr(services, "require_sandbox", refuse)
+    assert preflight(programs)[1] == ["stage.eval.benchmarks.sums[0]: no sandbox works here"]
+    assert preflight(programs, ["more"])[1] == [] and preflight(recipe)[1] == []
+    assert preflight(load_recipe("tiny.toml", ["sandbox=none"]))[1] == []
+    assert opened == ["auto"]

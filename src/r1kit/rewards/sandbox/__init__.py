@@ -38,11 +38,19 @@ def open_sandbox(tier: str = "auto", among: Sequence[str] = TIERS) -> Sandbox:
         if sandbox is not None:
             return sandbox
         reasons.append(f"  {name}: {reason}")
+    nothing = "no sandbox works here" if tier == "auto" else f"the sandbox tier {tier} does not work here"
     raise UserError(
-        "no sandbox works here, so no program is run:\n" + "\n".join(reasons) + "\nThe wasm tier needs `pip install "
+        f"{nothing}, so no program is run:\n" + "\n".join(reasons) + "\nThe wasm tier needs `pip install "
         "wasmtime componentize-py` and nothing of the system; namespaces need a kernel and a container that grant user "
         'namespaces; landlock needs Linux 6.2. A recipe that trusts its programs says sandbox = "none"'
     )
+
+
+def require_sandbox(tier: str = "auto", among: Sequence[str] = TIERS) -> None:
+    """Raise UserError where `open_sandbox` would. Builds nothing: a component that can be built counts as working."""
+    candidates = among if tier == "auto" else (tier,)
+    if not ("wasm" in candidates and _is_unbuilt()):
+        open_sandbox(tier, among).close()
 
 
 def survey(build: bool = False) -> list[tuple[str, bool | None, str]]:

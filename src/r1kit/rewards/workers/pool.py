@@ -73,6 +73,13 @@ def open_sandbox_for(problems: Iterable[Problem]) -> None:
     say(f"sandbox: {state}")
 
 
+def require_judge(problems: Iterable[Problem]) -> None:
+    """Raise UserError if one of these problems needs a judge and this process has none."""
+    needing = next((problem for problem in problems if _service_of(problem.verifier) == "judge"), None)
+    if needing is not None and services.settings().judge is None:
+        raise UserError(f"problem {needing.id}: {services.NO_JUDGE}")
+
+
 def _may_use_sandbox(problem: Problem) -> bool:
     return problem.verifier in VERIFIERS and VERIFIERS[problem.verifier].may_use_sandbox(problem)
 
@@ -211,14 +218,19 @@ def _explain(error: RewardError) -> str:
 
 def answer(request: Mapping[str, Any]) -> Reply:
     """Score one request; called in the worker processes."""
-    start = time.perf_counter()
+    start = time.perf_counter() - services.seconds_opening()
+
+    def seconds() -> float:
+        """Return the time since the start, without that for opening a sandbox."""
+        return time.perf_counter() - services.seconds_opening() - start
+
     try:
         score, verdict = score_with_verdict(ScoreRequest(**{**request, "problem": Problem(**request["problem"])}))
     except RewardError as error:
-        return {"status": "infra_error", "seconds": time.perf_counter() - start, "failure": _explain(error)}
+        return {"status": "infra_error", "seconds": seconds(), "failure": _explain(error)}
     reply: Reply = {
         "status": verdict.status if verdict else "scored",
-        "seconds": time.perf_counter() - start,
+        "seconds": seconds(),
         "usage": services.take_usage(),
         "score": asdict(score),
     }

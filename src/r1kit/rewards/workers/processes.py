@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from r1kit.console import duration, say
+from r1kit.console import duration, number, say
 from r1kit.rewards import services
 from r1kit.rewards.services import Settings
 from r1kit.rewards.workers.process import STARTUP_TIMEOUT, Died, Process
@@ -197,9 +197,9 @@ class Pool(Generic[Answer]):
         process.kill()
         self.restarts += 1
         if isinstance(error, TimeoutError):
-            cause, fate = f"no answer within {self._timeout:g} seconds", self._when_lost
+            cause, fate = f"no answer within {number(self._timeout)} seconds", self._when_lost
             if not task.since:
-                cause = f"not ready within {STARTUP_TIMEOUT:g} seconds"
+                cause = f"not ready within {number(STARTUP_TIMEOUT)} seconds"
             fault: Lost = TimedOut(f"{task}: the worker process was killed: {cause}")
             event = f"worker process killed: {cause}"
         else:

@@ -65,9 +65,10 @@ class Guest:
         self.component = component.Component.deserialize_file(self.engine, str(path))
         if self.component.type.imports(self.engine):
             raise ValueError(f"{path} has imports")
-        self.export = self.component.get_export_index("answer")
-        if self.export is None:
+        export = self.component.get_export_index("answer")
+        if export is None:
             raise ValueError(f"{path} does not export `answer`")
+        self.export = export
 
     def run(self, request: Request, emit: Callable[[str], None], end: Callable[[dict[str, object]], None]) -> None:
         """Pass each reply to `emit`, then to `end` the status of the remaining inputs and the fuel used."""
