@@ -26,7 +26,7 @@ from r1kit.evals.votes import group_answers
 from r1kit.hashing import derive_seed
 from r1kit.rewards import services
 from r1kit.rewards.score import RewardError
-from r1kit.rewards.workers.pool import RewardPool, Scorer, needs_processes, open_sandbox_for, score_here
+from r1kit.rewards.workers.pool import RewardPool, Scorer, needs_processes, open_sandbox_for, require_judge, score_here
 from r1kit.rollout.sample import sample_completions, sampling_params
 from r1kit.rollout.score import ACCURACY_AND_FORMAT, score_group
 from r1kit.types import Completion, Problem, Score
@@ -158,7 +158,9 @@ def evaluate_model(
 ) -> Evaluation:
     """Load a checkpoint and evaluate it by the config of an evaluate stage."""
     benchmarks = load_benchmarks(config.benchmarks)
-    open_sandbox_for(problem for problems in benchmarks.values() for problem in problems)
+    problems = [problem for group in benchmarks.values() for problem in group]
+    require_judge(problems)
+    open_sandbox_for(problems)
     engine, tokenizer = load_engine(model_dir, device, dtype, max_concurrent)
     with _scorer(config.rewards, reward_workers) as score_many:
         return evaluate(
