@@ -8,7 +8,7 @@ from collections.abc import Iterable
 # Words that may precede the letter. None of them denies, doubts or restricts: "not", "if" and "except" are missing.
 _BEFORE = """
 so thus therefore hence then finally indeed clearly simply definitely obviously certainly probably ultimately likely
-most the my our this that it it's its which only correct right best final true accurate appropriate suitable answer
+most the my our this that it it's its which only correct right best final accurate appropriate suitable answer
 option choice letter response solution result conclusion selection selected one here question is are be must should
 would will has to matches corresponds with select choose pick we'd we'll
 die der das richtig richtige korrekte beste endgültige antwort lösung buchstabe ist lautet also daher somit folglich
@@ -43,7 +43,8 @@ def _any_of(words: Iterable[str]) -> str:
 
 
 BEFORE = re.compile(
-    rf"(?:(?:{_any_of(_BEFORE)})(?![\w'’])|{'|'.join(_PHRASES)}|{_any_of(_GLUED)}|[\s:：,，、،=→➡✅✓✔☑>•\ufe0f]+|[-–—](?=\s|$)|\d\.\s)",
+    rf"(?:(?:{_any_of(_BEFORE)})(?![\w'’])|{'|'.join(_PHRASES)}|{_any_of(_GLUED)}|[\s:：,，、،=→➡✅✓✔☑>•\ufe0f]+"
+    r"|[-–—](?=\s+[^\W\d]|\s+[(\[]|\s*$)|\d\.\s)",
     re.IGNORECASE,
 )
 # Words that may follow the letter and confirm it, up to the end of the sentence
