@@ -221,9 +221,14 @@ def _identify(text: str) -> dict[str, float]:
     return probabilities
 
 
+def load() -> None:
+    """Load the identifier, which takes about a second."""
+    _identifier()
+
+
 @lru_cache(maxsize=1)
 def _identifier() -> _Identifier:
-    # py3langid ships no type stubs, and loading it takes a second
+    # py3langid ships no type stubs
     from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[import-untyped]
 
     identifier: _Identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

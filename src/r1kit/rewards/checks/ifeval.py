@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from r1kit.data.language.identify import dominant
+from r1kit.data.language.identify import load
 from r1kit.rewards.checks.base import Row, Verifier
 from r1kit.rewards.checks.ifeval_constraints import CHECKERS
 from r1kit.rewards.reply import Reply
@@ -107,5 +107,5 @@ VERIFIER = Verifier(
     _read,
     _judge,
     from_row=_from_row,
-    warm_up=lambda: dominant("all of this is in one language"),
+    warm_up=load,
 )

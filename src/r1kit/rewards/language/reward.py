@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from r1kit.data.language.identify import ONE_LANGUAGE, consistency, language_code
+from r1kit.data.language.identify import ONE_LANGUAGE, consistency, language_code, load
 from r1kit.rewards.checks.base import Reward, Row, ScoreRequest
 from r1kit.rewards.verdict import Verdict
 from r1kit.types import Problem
@@ -25,4 +25,4 @@ def _from_row(row: Row, response: str) -> ScoreRequest:
     return ScoreRequest(Problem("row", "", "", language=language_code(language)), response, {})
 
 
-REWARD = Reward(_judge, _from_row, warm_up=lambda: consistency("all of this is in one language", "en"))
+REWARD = Reward(_judge, _from_row, warm_up=load)
