@@ -88,6 +88,10 @@ def test_help_is_fast() -> None:
     assert loaded(["cli"], [*HEAVY, "pydantic", "numpy", "httpx", "jinja2", "matplotlib"]) == []
 
 
+def test_recipes_are_read_without_verifiers() -> None:
+    assert loaded(["recipe"], [*HEAVY, "numpy", "httpx", "r1kit.rewards"]) == []
+
+
 def test_imports_are_recognized_in_every_form(tmp_path: Path) -> None:
     code = "def f():\n    from r1kit.stages.rl import run\n    from r1kit import cli\n    import r1kit.learn.loss\n"
     assert [unit for _, unit in imported_units(ast.parse(code))] == ["stages", "cli", "learn"]

@@ -4,15 +4,5 @@ from r1kit.recipe.checks import cross_checks
 from r1kit.recipe.errors import Mistake, RecipeError
 from r1kit.recipe.inputs import unusable_inputs
 from r1kit.recipe.load import bundled_recipes, dump_toml, load_recipe
-from r1kit.recipe.services import missing_services
 
-__all__ = [
-    "Mistake",
-    "RecipeError",
-    "bundled_recipes",
-    "cross_checks",
-    "dump_toml",
-    "load_recipe",
-    "missing_services",
-    "unusable_inputs",
-]
+__all__ = ["Mistake", "RecipeError", "bundled_recipes", "cross_checks", "dump_toml", "load_recipe", "unusable_inputs"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from r1kit.config import Recipe
-from r1kit.recipe import RecipeError, missing_services, unusable_inputs
+from r1kit.recipe import RecipeError, unusable_inputs
 from r1kit.recipe.plan import Plan, plan
+from r1kit.recipe.services import missing_services
 
 
 def preflight(recipe: Recipe, stages: Collection[str] | None = None) -> tuple[Plan, list[str]]:
