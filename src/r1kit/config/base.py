@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Template = Literal["r1-zero", "chat", "none"]
 Location = tuple[str | int, ...]  # the path of a key in a recipe, as in ("prompts", 0, "split")
@@ -63,6 +63,8 @@ class Optimizer(Strict):
     """Decay rate of AdamW's first moment. Paper: undisclosed."""
     adam_beta2: float = Field(0.999, ge=0, lt=1)
     """Decay rate of AdamW's second moment. Paper: undisclosed."""
+    adam_8bit: bool = False
+    """Whether AdamW stores its moments in 8 bits; needs `pip install 'r1kit[8bit]'`. Paper: undisclosed."""
     max_grad_norm: float = Field(1.0, gt=0)
     """L2 norm to which the gradient is clipped. Paper: undisclosed."""
 
@@ -76,8 +78,15 @@ class Sampling(Strict):
     """Probability mass of the most likely tokens to sample from; 1 keeps all tokens. Paper: undisclosed."""
     top_k: int = Field(0, ge=0)
     """Number of most likely tokens to sample from; 0 keeps all tokens. Paper: undisclosed."""
-    stop: list[Annotated[str, Field(min_length=1)]] = Field([])
+    stop: list[str] = Field([])
     """Texts that end a completion. The tokens up to and including the text are kept, graded and trained on."""
+
+    @field_validator("stop")
+    @classmethod
+    def _stops_are_text(cls, stop: list[str]) -> list[str]:
+        if "" in stop:
+            raise ValueError("must not contain an empty text, which would end every completion at once")
+        return stop
 
 
 class Prompting(Strict):

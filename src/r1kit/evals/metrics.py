@@ -37,7 +37,7 @@ class ProblemResult:
     ungraded: int = 0  # samples that could not be graded; no mean includes them
     readable: tuple[bool, ...] = ()  # see evals.filters.readability
     consistency: tuple[float, ...] = ()  # samples with thinking: share of its words in the question's language
-    credit: tuple[float, ...] = ()  # accuracy from 0 to 1, with partial credit; pass@1 averages it instead of `correct`
+    credit: tuple[float, ...] = ()  # accuracy from 0 to 1; pass@1 averages it instead of `correct`
     rewards: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # other rewards, by name
 
     def __post_init__(self) -> None:
@@ -147,10 +147,11 @@ def _numbers(results: Sequence[ProblemResult], k: int) -> Summary:
     graded = [r for r in results if r.correct]
     singles = [fmean(r.credit or r.correct) for r in graded]
     votes = [cons_at_k(r.answers, r.correct, min(k, len(r.correct))) for r in graded]
+    passes = [pass_at_k(len(r.correct), sum(r.correct), min(k, len(r.correct))) for r in graded]
     mean, low, high = mean_ci95(singles)
     shares = {  # one value per problem
         f"cons@{k}": votes,
-        f"pass@{k}": [pass_at_k(len(r.correct), sum(r.correct), min(k, len(r.correct))) for r in graded],
+        f"pass@{k}": passes if k > 1 else singles,
         "format_rate": [fmean(r.well_formed) for r in graded],
         "readable": [fmean(r.readable) for r in graded if r.readable],
         "language": [fmean(r.consistency) for r in graded if r.consistency],
@@ -159,16 +160,16 @@ def _numbers(results: Sequence[ProblemResult], k: int) -> Summary:
     means = {name: mean_ci95(values) for name, values in shares.items() if values}
     # Mapped from -1..1 to 0..1 and back. Paired by problem, so narrower than the two separate intervals.
     gain = mean_ci95([(vote - single + 1) / 2 for vote, single in zip(votes, singles, strict=True)])
-    means_of = {"mean_tokens": [fmean(r.lengths) for r in graded]}  # without an upper bound
-    means_of |= {f"rewards/{name}": [fmean(r.rewards[name]) for r in graded] for name in graded[0].rewards}
+    unbounded = {"mean_tokens": [fmean(r.lengths) for r in graded]}
+    unbounded |= {f"rewards/{name}": [fmean(r.rewards[name]) for r in graded] for name in graded[0].rewards}
     intervals: dict[str, list[float] | None] = {name: list(bounds) for name, (_, *bounds) in means.items()}
     intervals |= {"cons_gain": [2 * end - 1 for end in gain[1:]]}
-    intervals |= {name: _normal_ci95(values) for name, values in means_of.items()}
+    intervals |= {name: _normal_ci95(values) for name, values in unbounded.items()}
     return {
         "pass@1": mean,
         "ci95": [low, high],
         **{name: value for name, (value, *_) in means.items()},
-        **{name: fmean(values) for name, values in means_of.items()},
+        **{name: fmean(values) for name, values in unbounded.items()},
         "intervals": intervals,
         "problems": len(results),
         "samples": len(results[0].correct) + results[0].ungraded,

@@ -129,7 +129,16 @@ EXPLANATIONS: dict[str, str] = {
     ),
     "clip_ratio": (
         "Share of tokens whose probability has moved out of the clip range in the direction of their advantage; they "
-        "get no further gradient. With one update per rollout it is 0, because nothing has moved yet."
+        "get no further gradient. With one update per rollout it is 0, because nothing has moved yet. In cispo, all "
+        "tokens whose weight is clipped; they keep their gradient."
+    ),
+    "dual_clip_ratio": (
+        "Share of tokens with a negative advantage whose probability has grown beyond dual_clip; they get no gradient."
+    ),
+    "importance_capped": (
+        "Share of tokens whose importance weight was lowered to importance_cap. More than a few per cent mean that the "
+        "policy has moved far from the one that sampled, or that engine and learner disagree: lower steps_per_rollout "
+        "or learning_rate."
     ),
     "loss": (
         "The loss starts at 0 in GRPO, and that is normal: the advantages of a group sum to zero, and the ratio is 1 "

@@ -68,7 +68,7 @@ PANELS = (
     Panel("Groups without variance", ("frac_reward_zero_std",), "share"),
     Panel("KL to the reference", ("kl",)),
     Panel("Entropy", ("entropy",)),
-    Panel("Clipped tokens", ("clip_ratio",), "share"),
+    Panel("Clipped tokens", ("clip_ratio", "dual_clip_ratio", "importance_capped"), "share"),
     Panel(
         "Difference of sampling and training",
         ("sampling/logp_difference_mean", "sampling/logp_difference_max"),
