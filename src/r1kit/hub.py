@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
@@ -44,25 +45,50 @@ def _plain(name: str) -> str:
 
 
 def unavailable(repositories: Iterable[tuple[str, Kind]]) -> dict[tuple[str, Kind], str]:
-    """Return why repositories cannot be downloaded now. Asks about each once, and no more once the hub is unreachable.
+    """Return why repositories cannot be downloaded now. Asks about each once, and about none if the hub is unreachable.
 
     Downloads the config.json of models.
     """
-    reasons: dict[tuple[str, Kind], str] = {}
-    unreachable = ""
-    for repository, kind in dict.fromkeys(repositories):
-        reason, can_ask_more = (unreachable, False) if unreachable else _ask(repository, kind)
-        if reason:
-            reasons[repository, kind] = reason
-        if not can_ask_more:
-            unreachable = reason
-    return reasons
+    wanted = list(dict.fromkeys(repositories))
+    if wanted and (reason := _unreachable()):
+        return dict.fromkeys(wanted, reason)
+    return {repository: reason for repository in wanted if (reason := _ask(*repository))}
 
 
-def _ask(repository: str, kind: Kind) -> tuple[str, bool]:
-    """Return why a repository cannot be downloaded, or "", and whether the hub answered."""
+def _unreachable() -> str:
+    """Return why the hub cannot be asked, or ""."""
+    import httpx
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "not in the Hugging Face cache, and HF_HUB_OFFLINE is set"
+    try:
+        httpx.head(constants.ENDPOINT, timeout=TIMEOUT)
+    except httpx.TransportError:
+        return "not in the Hugging Face cache, and the hub cannot be reached"
+    return ""
+
+
+@contextmanager
+def offline_if_unreachable() -> Iterator[None]:
+    """Inside, libraries read their caches at once if the hub cannot be reached, instead of retrying for 30 seconds."""
+    from huggingface_hub import constants
+
+    modules = [constants, import_module("datasets.config")]
+    before = [module.HF_HUB_OFFLINE for module in modules]
+    is_offline = any(before) or bool(_unreachable())
+    try:
+        for module in modules:
+            vars(module)["HF_HUB_OFFLINE"] = is_offline
+        yield
+    finally:
+        for module, value in zip(modules, before, strict=True):
+            vars(module)["HF_HUB_OFFLINE"] = value
+
+
+def _ask(repository: str, kind: Kind) -> str:
+    """Return why a repository cannot be downloaded, or ""."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.constants import HF_HUB_OFFLINE
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -70,22 +96,18 @@ def _ask(repository: str, kind: Kind) -> tuple[str, bool]:
         RepositoryNotFoundError,
     )
 
-    if HF_HUB_OFFLINE:
-        return "not in the Hugging Face cache, and HF_HUB_OFFLINE is set", False
     try:
         with _no_progress_bars():
             snapshot_download(repository, repo_type=kind, allow_patterns=FIRST_FILE[kind], etag_timeout=TIMEOUT)
     except GatedRepoError:
-        return f"needs permission: ask for access at https://huggingface.co/{_page(repository, kind)}", True
+        return f"needs permission: ask for access at https://huggingface.co/{_page(repository, kind)}"
     except RepositoryNotFoundError:
-        return f"the hub has no {kind} of this name, or it is private: log in with `hf auth login`", True
-    except LocalEntryNotFoundError as error:
-        if isinstance(error.__cause__, HfHubHTTPError):
-            return f"the hub does not deliver it ({str(error.__cause__).splitlines()[0]})", True
-        return "not in the Hugging Face cache, and the hub cannot be reached", False
+        return f"the hub has no {kind} of this name, or it is private: log in with `hf auth login`"
     except (HfHubHTTPError, OSError, ValueError) as error:
-        return f"the hub does not deliver it ({str(error).strip().splitlines()[0][:200]})", True
-    return "", True
+        hides_cause = isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None
+        cause = error.__cause__ if hides_cause else error
+        return f"the hub does not deliver it ({str(cause).strip().splitlines()[0][:200]})"
+    return ""
 
 
 @contextmanager

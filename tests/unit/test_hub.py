@@ -114,3 +114,30 @@ def test_cached_datasets_are_found_under_their_name_in_snake_case(
     (tmp_path / "org___empty").mkdir()
     assert hub.is_cached_dataset("org/DeepMath-103K")
     assert not hub.is_cached_dataset("org/empty") and not hub.is_cached_dataset("org/other")
+
+
+def test_incomplete_model_in_the_cache_is_unavailable_offline(tmp_path: Path) -> None:
+    """A check while the hub could be reached has downloaded config.json."""
+    repository = tmp_path / "hub/models--org--mamba"
+    for path, text in ((f"snapshots/{SHA}/config.json", "{}"), ("refs/main", SHA)):
+        (repository / path).parent.mkdir(parents=True)
+        (repository / path).write_text(text)
+    found = reasons(tmp_path, HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="0")
+    assert "the hub cannot be reached" in found["model org/mamba"]
+
+
+def test_cached_dataset_is_read_offline_without_retries(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    rows = tmp_path / "rows"
+    rows.mkdir()
+    (rows / "train.jsonl").write_text('{"question": "1 + 1?", "answer": "2"}\n')
+    build = f"from datasets import load_dataset\nload_dataset({str(rows)!r})"
+    assert python(build, tmp_path, HF_HUB_OFFLINE="1").returncode == 0
+    [info] = (tmp_path / "datasets").rglob("dataset_info.json")
+    kept = tmp_path / "datasets/org___rows/default/0.0.0" / SHA
+    kept.parent.mkdir(parents=True)
+    info.parent.rename(kept)
+    code = "from r1kit.data.problems import *\nprint([p.question for p in load_problems([PromptSource(source='org/rows')])])"
+    done = python(code, tmp_path, HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="0")
+    assert done.stdout == "['1 + 1?']\n", done.stderr
+    assert "Retrying" not in done.stderr and "sleep" not in done.stderr

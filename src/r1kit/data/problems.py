@@ -108,14 +108,13 @@ def _from_rows(rows: Iterable[Mapping[str, Any]], source: PromptSource, family: 
 
 def hub_rows(source: PromptSource) -> Iterable[Mapping[str, Any]]:
     """Return the rows of the dataset `org/name`, or `org/name:config`, on the Hugging Face hub."""
-    require("datasets", extra="hub")
+    load_dataset = require("datasets", extra="hub").load_dataset
     name, _, config = source.source.partition(":")
     if not hub.is_cached_dataset(name) and (reason := hub.unavailable([(name, "dataset")]).get((name, "dataset"))):
         raise DataError(unavailable_dataset(source.source, reason))
-    from datasets import load_dataset  # type: ignore[import-untyped]  # ships no type stubs
-
     try:
-        return cast(Iterable[Mapping[str, Any]], load_dataset(name, config or None, split=source.split))
+        with hub.offline_if_unreachable():
+            return cast(Iterable[Mapping[str, Any]], load_dataset(name, config or None, split=source.split))
     except Exception as error:  # datasets raises many types; all of them mean that the source cannot be read
         reason = f"split {source.split!r}: {type(error).__name__}: {str(error).strip()[:300]}"
         raise DataError(unavailable_dataset(source.source, reason)) from error
