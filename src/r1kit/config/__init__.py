@@ -10,11 +10,13 @@ from r1kit.config.rl import RL, GeneralPrompts, Objective
 from r1kit.config.sft import SFT
 from r1kit.config.stage import Amount, MemoryUse, StageConfig
 from r1kit.config.supervised import Supervised
+from r1kit.config.training import Adapters, Training
 
 __all__ = [
     "RL",
     "SFT",
     "STAGE_KINDS",
+    "Adapters",
     "Amount",
     "Architecture",
     "Curate",
@@ -36,4 +38,5 @@ __all__ = [
     "Strict",
     "Supervised",
     "Template",
+    "Training",
 ]

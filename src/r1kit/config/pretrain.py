@@ -7,8 +7,9 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from r1kit.config.base import Optimizer, Strict
+from r1kit.config.base import Strict
 from r1kit.config.stage import Amount, MemoryUse, Output, StageConfig, warmup_warnings
+from r1kit.config.training import Training
 
 
 class Architecture(Strict):
@@ -28,7 +29,7 @@ class Architecture(Strict):
     """Number of key and value heads."""
 
 
-class Pretrain(StageConfig, Optimizer):
+class Pretrain(StageConfig, Training):
     """Next-token prediction on a stream of documents, for a new model or an existing one."""
 
     module: ClassVar[str] = "r1kit.stages.pretrain"

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import override
 
-from r1kit.config.base import Location, Optimizer, Prompting, PromptSource, Sampling, Scoring, Strict
+from r1kit.config.base import Location, Prompting, PromptSource, Sampling, Scoring, Strict
 from r1kit.config.stage import (
     PROMPT_TOKENS,
     Amount,
@@ -28,6 +28,7 @@ from r1kit.config.stage import (
     prompt_sources,
     warmup_warnings,
 )
+from r1kit.config.training import Adapters, Training
 
 Objective = Literal["grpo", "grpo_sequence", "dr_grpo", "dapo", "gspo", "cispo"]
 # DAPO is more than its loss (arXiv 2503.14476). CISPO has no lower bound (arXiv 2506.13585, section 3.1), which here is
@@ -47,7 +48,7 @@ class GeneralPrompts(Strict):
     """Weight of each reward. The name of an earlier preference stage is a reward as well."""
 
 
-class RL(StageConfig, Optimizer, Sampling, Prompting, Scoring):
+class RL(StageConfig, Training, Adapters, Scoring, Sampling, Prompting):
     """GRPO on verifiable problems (paper: R1-Zero and both later RL stages)."""
 
     module: ClassVar[str] = "r1kit.stages.rl"

@@ -8,9 +8,10 @@ from pydantic import Field
 
 from r1kit.config.stage import Output
 from r1kit.config.supervised import Supervised
+from r1kit.config.training import Adapters
 
 
-class SFT(Supervised):
+class SFT(Supervised, Adapters):
     """Supervised fine-tuning on responses (paper: cold start, the second SFT, distillation)."""
 
     module: ClassVar[str] = "r1kit.stages.sft"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pydantic import Field
 from typing_extensions import override
 
-from r1kit.config.base import Optimizer, Template
+from r1kit.config.base import Template
 from r1kit.config.stage import MemoryUse, StageConfig
+from r1kit.config.training import Training
 
 MIN_ROW_TOKENS = 8192
 
 
-class Supervised(StageConfig, Optimizer):
+class Supervised(StageConfig, Training):
     """Complete epochs over records that are packed into rows."""
 
     model: str

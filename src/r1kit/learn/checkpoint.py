@@ -28,6 +28,7 @@ from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 
 from r1kit.console import heartbeat, say
 from r1kit.files import find_damage, fsync, publish, read_json, write_bytes, write_manifest
+from r1kit.model.lora import trained_weights
 
 KEEP = 2  # the newest, and one to fall back on
 PROGRESS = "progress.json"
@@ -180,7 +181,7 @@ def checkpoints(directory: Path) -> list[Path]:
 def _tensors(state: TrainingState) -> dict[str, Any]:
     """Collect the tensors themselves, so that loading fills them in place."""
     tensors = {
-        "model": state.master.state_dict(),
+        "model": {name: weight.detach() for name, weight in trained_weights(state.master).items()},
         "optimizer": get_optimizer_state_dict(state.master, state.optimizer),
     }
     if state.reference is not None:

@@ -1,20 +1,21 @@
 """One policy update: log-probabilities with shared prompts, the objective, gradients, AdamW.
 
-    1. Compute the prompts: keys, values and last hidden states, once per prompt instead of once per completion.
-    2. Compute the completions' log-probabilities behind those, once per distinct completion of a prompt.
-    3. Evaluate the objective over all completions, and send gradients back to the detached results of step 1.
-    4. Send what those accumulated back through the prompts.
+    1. Compute the reference model's log-probabilities of the complete batch.
+    2. Compute the prompts: keys, values and last hidden states, once per prompt instead of once per completion.
+    3. Compute the completions' log-probabilities behind those, once per distinct completion of a prompt.
+    4. Evaluate the objective over all completions, and send gradients back to the detached results of step 2.
+    5. Send what those accumulated back through the prompts.
 
 Shapes: P prompts, B sequences, U distinct ones, L longest prompt, T longest completion, N tokens, D model width.
 """
 
 from __future__ import annotations
 
-import copy
 import math
+from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from r1kit.config import RL
 from r1kit.console import say
@@ -23,9 +24,10 @@ from r1kit.learn.batch import micro_batches, prompt_blocks
 from r1kit.learn.kl import KLPenalty
 from r1kit.learn.logprobs import token_logprobs, token_logprobs_and_entropy
 from r1kit.learn.loss import OBJECTIVES, Clip, Norm, Terms, clip_counts
-from r1kit.learn.memory import free_memory
+from r1kit.learn.memory import free_memory, offloads
 from r1kit.learn.optim import learning_rate, make_optimizer, update
 from r1kit.learn.precision import copy_weights, master_copy
+from r1kit.learn.reference import make_reference, reference_model, refresh_reference
 from r1kit.model.attention import PrefixAttention
 from r1kit.model.decoder import Decoder
 from r1kit.model.prefix import PromptCache
@@ -58,6 +60,17 @@ def _take(x_PKLE: Tensor, prompt_B: Tensor) -> Tensor:
     return torch.unflatten(x_PKLE.flatten(1).index_select(0, prompt_B), 1, x_PKLE.shape[1:])
 
 
+def _rows(batch: TrainBatch, rows_U: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the tokens and the mask [U, T] of some rows, as long as the longest of them."""
+    length = max(1, int(batch.completion_mask_BT[rows_U].sum(1).max()))
+    return batch.completion_BT[rows_U, :length], batch.completion_mask_BT[rows_U, :length]
+
+
+def _padded(x_N: Tensor, mask_UT: Tensor) -> Tensor:
+    """Return x as [U, T], zero outside the mask."""
+    return x_N.new_zeros(mask_UT.shape).masked_scatter(mask_UT, x_N)
+
+
 class Learner:
     """Policy, reference model and optimizer.
 
@@ -66,9 +79,10 @@ class Learner:
 
     def __init__(self, model: Decoder, config: RL) -> None:
         self.model, self.config = model, config
-        self.master = master_copy(model)
+        offload = offloads(config, model.embed.weight.device)
+        self.master = master_copy(model, offload)
         self.optimizer = make_optimizer(self.master, config)
-        self.reference = copy.deepcopy(model).requires_grad_(False) if config.beta > 0 else None
+        self.reference = make_reference(model, offload) if config.beta > 0 else None
         self.micro_batch_tokens = config.micro_batch_tokens  # halved when it does not fit in memory
         self.clip = Clip.from_config(config)
         self.kl = KLPenalty.from_config(config)
@@ -105,7 +119,7 @@ class Learner:
     def refresh_reference(self) -> None:
         """Make the current policy the reference model (paper: every 400 steps)."""
         if self.reference is not None:
-            copy_weights(self.model, self.reference)
+            refresh_reference(self.reference, self.model)
 
     def backward(self, batch: TrainBatch, max_tokens: int) -> dict[str, float]:
         """Accumulate the gradient of a step. Return the sums over tokens that `step` reports as means.
@@ -132,23 +146,43 @@ class Learner:
     def _accumulate(self, batch: TrainBatch, max_tokens: int) -> dict[str, float]:
         sums = dict.fromkeys(("loss", "tokens", "kl", "entropy", "clip_ratio", "gap", "gap_max"), 0.0)
         norm = Norm(max(1, int(batch.graded_B.sum())), max(1, int(batch.completion_mask_BT.sum())), max_tokens)
-        group = len(batch.advantages_B) // len(batch.prompt_PL)
-        lengths_B = batch.completion_mask_BT.sum(1)
-        for prompts in prompt_blocks(batch, self.micro_batch_tokens, self.config.skip_zero_variance):
-            prompt_PL, mask_PL = batch.prompt_PL[prompts], batch.prompt_mask_PL[prompts]
-            cache = PromptCache.compute(self.model, prompt_PL, mask_PL)
+        # First of all, while no activations of the policy are held.
+        ref_logp_BT = None if self.reference is None else self._reference_logprobs(batch, self.reference)
+        for prompts, micro_batches_ in self._split(batch):
+            cache = PromptCache.compute(self.model, batch.prompt_PL[prompts], batch.prompt_mask_PL[prompts])
             leaves = cache.as_leaves()
-            with torch.no_grad():
-                ref_cache = PromptCache.compute(self.reference, prompt_PL, mask_PL) if self.reference else None
-            rows = (prompts[:, None] * group + torch.arange(group, device=prompts.device)).flatten()
-            distinct_U = rows[batch.duplicate_of_B[rows] == rows]
-            for picked in micro_batches(lengths_B[distinct_U], self.micro_batch_tokens):
-                prompt_U = torch.searchsorted(prompts, distinct_U[picked] // group)
-                self._backward_rows(batch, distinct_U[picked], prompt_U, leaves, ref_cache, norm, sums)
+            for distinct_U, prompt_U in micro_batches_:
+                self._backward_rows(batch, distinct_U, prompt_U, leaves, ref_logp_BT, norm, sums)
             pairs = zip(cache.tensors, leaves.tensors, strict=True)
             outputs = [(x, leaf.grad) for x, leaf in pairs if leaf.grad is not None]
             torch.autograd.backward([x for x, _ in outputs], [grad for _, grad in outputs])
         return sums
+
+    def _split(self, batch: TrainBatch) -> Iterator[tuple[Tensor, list[tuple[Tensor, Tensor]]]]:
+        """Yield blocks of prompts, each with its micro-batches: distinct rows [U], and their prompts in the block."""
+        group = len(batch.advantages_B) // len(batch.prompt_PL)
+        lengths_B = batch.completion_mask_BT.sum(1)
+        for prompts in prompt_blocks(batch, self.micro_batch_tokens, self.config.skip_zero_variance):
+            rows = (prompts[:, None] * group + torch.arange(group, device=prompts.device)).flatten()
+            distinct_U = rows[batch.duplicate_of_B[rows] == rows]
+            picked = [distinct_U[each] for each in micro_batches(lengths_B[distinct_U], self.micro_batch_tokens)]
+            yield prompts, [(rows_U, torch.searchsorted(prompts, rows_U // group)) for rows_U in picked]
+
+    @torch.no_grad()
+    def _reference_logprobs(self, batch: TrainBatch, reference: nn.Module) -> Tensor:
+        """Return the reference model's log-probabilities [B, T] of the distinct rows, zero elsewhere."""
+        logp_BT = torch.zeros_like(batch.old_logp_BT)
+        with reference_model(reference, self.model) as model:
+            for prompts, micro_batches_ in self._split(batch):
+                cache = PromptCache.compute(model, batch.prompt_PL[prompts], batch.prompt_mask_PL[prompts])
+                for distinct_U, prompt_U in micro_batches_:
+                    tokens_UT, mask_UT = _rows(batch, distinct_U)
+                    states_ND = completion_states(model, cache, prompt_U, tokens_UT, mask_UT)
+                    logp_N = token_logprobs(
+                        states_ND, model.head_weight, tokens_UT[mask_UT], batch.temperature, fp32=model.fp32_head
+                    )
+                    logp_BT[distinct_U, : mask_UT.shape[1]] = _padded(logp_N, mask_UT)
+        return logp_BT
 
     def _backward_rows(
         self,
@@ -156,30 +190,24 @@ class Learner:
         distinct_U: Tensor,
         prompt_U: Tensor,
         cache: PromptCache,
-        ref_cache: PromptCache | None,
+        ref_logp_BT: Tensor | None,
         norm: Norm,
         sums: dict[str, float],
     ) -> None:
         """Backpropagate one micro-batch of U distinct rows and the B rows that equal one of them; add to `sums`."""
-        length = max(1, int(batch.completion_mask_BT[distinct_U].sum(1).max()))
-        tokens_UT, mask_UT = batch.completion_BT[distinct_U, :length], batch.completion_mask_BT[distinct_U, :length]
+        tokens_UT, mask_UT = _rows(batch, distinct_U)
         rows_B, source_B = (batch.duplicate_of_B[:, None] == distinct_U).nonzero(as_tuple=True)
+        length = mask_UT.shape[1]
+        if ref_logp_BT is not None:
+            ref_logp_BT = ref_logp_BT[distinct_U[source_B], :length]
 
         def to_rows(x_N: Tensor) -> Tensor:
             """Return x as [B, T], zero outside the mask."""
-            return x_N.new_zeros(mask_UT.shape).masked_scatter(mask_UT, x_N)[source_B]
+            return _padded(x_N, mask_UT)[source_B]
 
-        targets_N, ref_logp_BT = tokens_UT[mask_UT], None
-        if self.reference is not None and ref_cache is not None:  # first, while no activations of the policy are held
-            with torch.no_grad():
-                states_ND = completion_states(self.reference, ref_cache, prompt_U, tokens_UT, mask_UT)
-                ref_logp_N = token_logprobs(
-                    states_ND, self.reference.head_weight, targets_N, batch.temperature, fp32=self.model.fp32_head
-                )
-            ref_logp_BT = to_rows(ref_logp_N)
         states_ND = completion_states(self.model, cache, prompt_U, tokens_UT, mask_UT)
         logp_N, entropy_N = token_logprobs_and_entropy(
-            states_ND, self.model.head_weight, targets_N, batch.temperature, fp32=self.model.fp32_head
+            states_ND, self.model.head_weight, tokens_UT[mask_UT], batch.temperature, fp32=self.model.fp32_head
         )
         logp_BT, old_logp_BT, mask_BT = to_rows(logp_N), batch.old_logp_BT[rows_B, :length], mask_UT[source_B]
         terms = Terms(logp_BT, old_logp_BT, ref_logp_BT, batch.advantages_B[rows_B], mask_BT)

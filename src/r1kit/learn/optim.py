@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+from typing import Any
 
 import torch
 from torch import nn
 
 from r1kit.config import Optimizer
+from r1kit.errors import UserError
+from r1kit.model.lora import trained_weights
 
 
-def make_optimizer(model: nn.Module, config: Optimizer) -> torch.optim.AdamW:
-    """Create AdamW (Loshchilov and Hutter 2019) with weight decay on matrices, not on gains and biases."""
+def make_optimizer(model: nn.Module, config: Optimizer) -> torch.optim.Optimizer:
+    """Create AdamW (Loshchilov and Hutter 2019) with weight decay on matrices, not on gains and biases.
+
+    Raises:
+        UserError: `adam_8bit` is set and bitsandbytes is not installed.
+    """
+    trained = list(trained_weights(model).values())
     groups = [
-        {"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
     betas = (config.adam_beta1, config.adam_beta2)
+    if config.adam_8bit:  # block-wise quantisation (Dettmers et al. 2022); tensors below 4,096 elements stay fp32
+        adam: type[torch.optim.Optimizer] = _bitsandbytes().optim.AdamW8bit
+        return adam(groups, lr=config.learning_rate, betas=betas)  # type: ignore[call-arg]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, fused=True)
+
+
+def _bitsandbytes() -> Any:
+    try:
+        return importlib.import_module("bitsandbytes")
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "adam_8bit needs bitsandbytes, which is not installed: run pip install 'r1kit[8bit]', or remove adam_8bit"
+        ) from error
 
 
 def learning_rate(config: Optimizer, step: int, steps: int) -> float:
@@ -33,7 +54,7 @@ def learning_rate(config: Optimizer, step: int, steps: int) -> float:
     return config.learning_rate * (config.min_lr_ratio + (1 - config.min_lr_ratio) * remaining)
 
 
-def update(model: nn.Module, optimizer: torch.optim.AdamW, rate: float, max_grad_norm: float) -> float:
+def update(model: nn.Module, optimizer: torch.optim.Optimizer, rate: float, max_grad_norm: float) -> float:
     """Clip the accumulated gradient to a global norm, update, and clear it. Return the norm before clipping.
 
     A gradient that is not finite is dropped: weights and optimizer state stay bit-identical.

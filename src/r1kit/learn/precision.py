@@ -1,7 +1,8 @@
 """Mixed precision: compute weights in the run's dtype, and the fp32 master weights that the optimizer updates.
 
 In an fp32 run both are the same module. In bfloat16, an update of 3e-6 would be lost in rounding, and so would a small
-gradient added to a large one; so gradients are accumulated in the master weights.
+gradient added to a large one; so gradients are accumulated in the master weights. Offloaded, these and the optimizer
+are in main memory, and every gradient goes there as soon as a layer's backward pass has computed it.
 """
 
 from __future__ import annotations
@@ -13,23 +14,34 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from r1kit.model.lora import has_adapters
+
 M = TypeVar("M", bound=nn.Module)
 
 
-def master_copy(model: M) -> M:
-    """Return fp32 master weights for `model`: itself if fp32, else a copy that receives its gradients."""
-    if all(weight.dtype == torch.float32 for weight in model.parameters()):
+def master_copy(model: M, offload: bool = False) -> M:
+    """Return fp32 master weights for `model`: itself if all it trains is fp32, else a copy that receives its gradients.
+
+    `offload` makes the copy in main memory, where gradients are summed too, unless only adapters are trained.
+    """
+    if has_adapters(model) or (not offload and all(weight.dtype == torch.float32 for weight in model.parameters())):
         return model
     master = copy.deepcopy(model).float()
+    if offload:
+        master = master.cpu()
     _redirect_gradients(model, master)
     return master
 
 
-def compute_copy(master: M, dtype: torch.dtype) -> M:
-    """Return weights in `dtype` for forward and backward passes: `master` itself if fp32, else a linked copy."""
-    if dtype == torch.float32:
+def compute_copy(master: M, dtype: torch.dtype, device: torch.device | str | None = None) -> M:
+    """Return weights for forward and backward passes: `master` itself where it serves, else a linked copy.
+
+    The copy is on `device`, by default the master's.
+    """
+    there = device is None or torch.device(device) == next(master.parameters()).device
+    if has_adapters(master) or (there and dtype == torch.float32):
         return master
-    model = copy.deepcopy(master).to(dtype)
+    model = copy.deepcopy(master).to(device, dtype)
     _redirect_gradients(model, master)
     return model
 
@@ -50,5 +62,6 @@ def _redirect_gradients(model: nn.Module, master: nn.Module) -> None:
 
 def _move_gradient(high: Tensor, low: Tensor) -> None:
     if low.grad is not None:
-        high.grad = low.grad.float() if high.grad is None else high.grad.add_(low.grad)
+        gradient = low.grad.to(high.device)
+        high.grad = gradient.float() if high.grad is None else high.grad.add_(gradient)
     low.grad = None

@@ -79,9 +79,10 @@ class RecordingAttention:
         self.values: list[Tensor] = []
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Record k and v, then attend."""
-        self.keys.append(k)
-        self.values.append(v)
+        """Record k and v, then attend. A layer that is recomputed in the backward pass is not recorded again."""
+        if layer == len(self.keys):
+            self.keys.append(k)
+            self.values.append(v)
         return self.attend(layer, q, k, v)
 
 

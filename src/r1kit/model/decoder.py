@@ -93,9 +93,10 @@ class Decoder(nn.Module):
             positions_BT = torch.arange(tokens_BT.shape[1], device=tokens_BT.device).expand_as(tokens_BT)
         x_BTD: Tensor = self.embed(tokens_BT)
         cos, sin = self.rotary(positions_BT, x_BTD.dtype)
+        recompute = self.recompute and torch.is_grad_enabled()
         for block in self.blocks:
             inputs = (x_BTD, cos, sin, attend)
-            x_BTD = _checkpointed(block, *inputs) if self.recompute else block(*inputs)
+            x_BTD = _checkpointed(block, *inputs) if recompute else block(*inputs)
         normed_BTD: Tensor = self.norm(x_BTD)
         return normed_BTD
 

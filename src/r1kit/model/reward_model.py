@@ -55,7 +55,7 @@ def reward_model_from(policy: Decoder, settings: Mapping[str, Any]) -> RewardMod
     weights = {name: weight for name, weight in policy.state_dict().items() if not name.startswith("head.")}
     weights["score.weight"] = torch.zeros(1, policy.config.hidden_size, device=policy.embed.weight.device)
     model.load_state_dict(weights, assign=True)
-    model.recompute = policy.recompute
+    model.recompute, model.fp32_head = policy.recompute, policy.fp32_head
     return model.to(policy.embed.weight.device)
 
 

@@ -17,8 +17,10 @@ from r1kit.data.tokenizer import train_tokenizer
 from r1kit.data.worlds.corpus import documents
 from r1kit.hashing import derive_seed
 from r1kit.learn.logprobs import token_logprobs
+from r1kit.learn.memory import configure
 from r1kit.model.config import ModelConfig
 from r1kit.model.decoder import Decoder
+from r1kit.model.dtypes import torch_dtype
 from r1kit.model.hf import load_model, load_tokenizer, publish_model
 from r1kit.stages.context import StageContext
 from r1kit.stages.train_loop import Schedule, train
@@ -46,6 +48,8 @@ class CorpusBatch:
 def run(config: Pretrain, context: StageContext) -> dict[str, Any]:
     """Train from the last checkpoint, or from the start, and publish model/. Return the totals."""
     model, tokenizer = _initial_model(config, context)
+    tokens, dtype = config.sequences_per_step * config.context_length, torch_dtype(context.dtype)
+    configure(model, config, tokens, dtype)
 
     def source(done: int) -> Iterator[list[CorpusBatch]]:
         texts = documents(config.corpus, derive_seed(context.seed, "documents"))

@@ -10,16 +10,18 @@ from random import Random
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.config import Supervised
+from r1kit.config import Adapters, Supervised
 from r1kit.console import heartbeat, say
 from r1kit.data.examples import Row, encode, hold_out, read_sources
 from r1kit.data.pack import Document, first_fit
 from r1kit.data.store import DataError
 from r1kit.data.template import set_template
 from r1kit.hashing import derive_seed
+from r1kit.learn.memory import configure
 from r1kit.model.decoder import Decoder
 from r1kit.model.dtypes import torch_dtype
 from r1kit.model.hf import load_model, load_tokenizer
+from r1kit.model.lora import add_adapters
 from r1kit.stages.context import StageContext
 
 
@@ -78,10 +80,17 @@ def _order(n: int, seed: int, epoch: int) -> Sequence[int]:
 
 
 def load_policy(config: Supervised, context: StageContext, tokenizer: PreTrainedTokenizerBase) -> Decoder:
-    """Return the model to train, in fp32, with at least `context_length` positions and the tokenizer's EOS token."""
-    model = load_model(context.models[config.model], torch.float32, context.device)
+    """Return the model to train, with at least `context_length` positions and the tokenizer's EOS token.
+
+    Its weights are fp32, or have the run's dtype where adapters are trained instead.
+    """
+    dtype = torch_dtype(context.dtype)
+    adapters = config if isinstance(config, Adapters) and config.lora_rank else None
+    model = load_model(context.models[config.model], dtype if adapters else torch.float32, context.device)
     model.config = model.config.with_context(config.context_length).stopping_at(tokenizer.eos_token_id)
-    model.recompute = model.config.should_recompute(config.row_tokens, torch_dtype(context.dtype).itemsize)
+    configure(model, config, config.row_tokens, dtype)
+    if adapters:
+        add_adapters(model, adapters.lora_rank, adapters.lora_alpha, derive_seed(context.seed, "adapters"))
     return model
 
 

@@ -31,10 +31,12 @@ from r1kit.learn.batch import make_batch
 from r1kit.learn.checkpoint import Checkpoints
 from r1kit.learn.learner import Learner
 from r1kit.learn.loss import OBJECTIVES
+from r1kit.learn.memory import configure
 from r1kit.metrics.log import read_metrics
 from r1kit.metrics.watchdog_log import WatchdogLog
 from r1kit.model.dtypes import torch_dtype
 from r1kit.model.hf import load_model, load_tokenizer, publish_model
+from r1kit.model.lora import add_adapters, merge_adapters
 from r1kit.rewards.workers.pool import open_sandbox_for
 from r1kit.rollout.sample import sampling_params
 from r1kit.stages.context import StageContext
@@ -55,7 +57,7 @@ def run(config: RL, context: StageContext) -> dict[str, Any]:
                 bar.advance(reward=row["reward"], length=row["completions/mean_length"])
                 trainer.save(stopping=False)
         trainer.save(should_stop())
-    publish_model(trainer.learner.model, trainer.tokenizer, context.files.model)
+    publish_model(merge_adapters(trainer.learner.model), trainer.tokenizer, context.files.model)
     return {"steps": trainer.step, "prompts": trainer.cursor, "tokens": trainer.tokens}
 
 
@@ -69,6 +71,9 @@ class Trainer:
         eos = self.tokenizer.eos_token_id
         set_template(self.tokenizer, config.template)
         model.config = model.config.stopping_at(self.tokenizer.eos_token_id, eos)  # a base model still ends with `eos`
+        configure(model, config, max(config.micro_batch_tokens, config.longest_completion), model.embed.weight.dtype)
+        if config.lora_rank:
+            add_adapters(model, config.lora_rank, config.lora_alpha, derive_seed(context.seed, "adapters"))
         self.learner = Learner(model, config)
         self.engine: Engine = make_engine(model, self.tokenizer, context.max_concurrent)
         self.prompts = RLPrompts(config, context.seed)

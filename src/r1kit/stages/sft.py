@@ -15,6 +15,7 @@ from r1kit.data.pack import PackedRow, pack
 from r1kit.learn.next_token import answer_loss
 from r1kit.model.decoder import Decoder
 from r1kit.model.hf import publish_model
+from r1kit.model.lora import merge_adapters
 from r1kit.stages.context import StageContext
 from r1kit.stages.records import Record, Texts, load_policy, load_records, load_tokenizer_with_chat
 from r1kit.stages.train_loop import Schedule, train
@@ -41,7 +42,7 @@ def run(config: SFT, context: StageContext) -> dict[str, Any]:
 
     schedule = Schedule(data.steps, 1, config.save_every)
     evaluation = train(model, config, context, schedule, source, answer_loss, evaluate)
-    publish_model(model, tokenizer, context.files.model)
+    publish_model(merge_adapters(model), tokenizer, context.files.model)
     return {"steps": data.steps, "records": len(data.trained), "held_out": len(data.held_out), **evaluation}
 
 

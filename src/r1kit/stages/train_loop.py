@@ -18,10 +18,11 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from r1kit.config import Optimizer
+from r1kit.config import Training
 from r1kit.console import progress
 from r1kit.interrupt import StepAbandoned, abandonable, defer_signals
 from r1kit.learn.checkpoint import Checkpoints
+from r1kit.learn.memory import offloads
 from r1kit.learn.optim import learning_rate, make_optimizer, update
 from r1kit.learn.precision import compute_copy, copy_weights
 from r1kit.metrics.watchdog_log import WatchdogLog
@@ -54,7 +55,7 @@ class TrainState(Generic[M]):
 
     master: M  # fp32
     model: M  # compute weights: the master, or its copy in the run's dtype
-    optimizer: torch.optim.AdamW
+    optimizer: torch.optim.Optimizer
     reference: None = None
 
     def sync_compute_weights(self) -> None:
@@ -73,7 +74,7 @@ class Schedule:
 
 def train(
     model: M,
-    config: Optimizer,
+    config: Training,
     context: StageContext,
     schedule: Schedule,
     source: Callable[[int], Iterable[Sequence[B]]],
@@ -83,8 +84,8 @@ def train(
     """Train a model in place, from its last checkpoint or from the start. Return the final evaluation.
 
     Args:
-        model: The model with fp32 weights.
-        config: The optimizer settings.
+        model: The model with fp32 weights, or with adapters.
+        config: The optimizer settings, and where its state is held.
         context: The stage.
         schedule: The number of steps and the intervals.
         source: Called with the number of steps done; yields the micro-batches of each step after these.
@@ -92,7 +93,10 @@ def train(
         evaluate: Returns metrics on held-out data. Called without gradients, EVALUATIONS times.
     """
     evaluate = torch.no_grad()(evaluate)
-    state = TrainState(model, compute_copy(model, torch_dtype(context.dtype)), make_optimizer(model, config))
+    if offloads(config, context.device):
+        model.cpu()
+    compute = compute_copy(model, torch_dtype(context.dtype), context.device)
+    state = TrainState(model, compute, make_optimizer(model, config))
     log = WatchdogLog(context.files.metrics, context.name, context.dtype)
     start, tokens = time.monotonic(), 0
     evaluation: dict[str, float] = {}

@@ -81,7 +81,7 @@ def test_bfloat16_logits_are_computed_in_fp32():
     assert logp.dtype == entropy.dtype == torch.float32
     torch.testing.assert_close(logp, exact, rtol=1e-6, atol=1e-5)
     rounded = token_logprobs(hidden, head, targets, fp32=False)
-    assert rounded.dtype == torch.float32 and 0.02 < float((rounded - exact).abs().max()) < 0.2
+    assert rounded.dtype == torch.float32 and 0.02 < (rounded - exact).abs().max() < 0.2
 
 
 @pytest.mark.parametrize("chunk", [V, 2**24])

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from r1kit.config import Optimizer
+from r1kit.config import Training
 from r1kit.metrics.log import read_metrics
 from r1kit.stages.context import StageContext
 from r1kit.stages.train_loop import Schedule, train
@@ -53,7 +53,7 @@ def trained(
         return {"eval/weight": model.weight.item()}
 
     context = StageContext("s", directory, 0, "float32", "cpu", 1, {})
-    config = Optimizer(learning_rate=learning_rate)
+    config = Training(learning_rate=learning_rate)
     evaluation = train(model, config, context, schedule, source, loss, evaluate)
     return model.weight.item(), evaluation, read_metrics(directory / "metrics.jsonl")
 

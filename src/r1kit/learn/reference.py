@@ -1,0 +1,78 @@
+"""The reference model of the KL penalty: a frozen copy of the policy, or the frozen adapters of one.
+
+With adapters, policy and reference share the weights that are not trained. New adapters add exactly zero, so the first
+reference is the model without adapters.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from r1kit.learn.precision import copy_weights
+from r1kit.model.decoder import Decoder
+from r1kit.model.lora import has_adapters, trained_weights
+
+
+class AdapterSnapshot(nn.ParameterList):
+    """Frozen copies of a model's adapters, in the order of its parameters."""
+
+
+def make_reference(policy: Decoder, offload: bool = False) -> nn.Module:
+    """Return the policy's present weights, or adapters, as a reference. `offload` keeps weights in main memory."""
+    if has_adapters(policy):
+        return AdapterSnapshot(p.detach().clone() for p in trained_weights(policy).values()).requires_grad_(False)
+    reference = copy.deepcopy(policy).requires_grad_(False)
+    return reference.cpu() if offload else reference
+
+
+@contextmanager
+def reference_model(reference: nn.Module, policy: Decoder) -> Iterator[Decoder]:
+    """Yield the reference as a model. Until the block ends, the policy may not be used."""
+    if isinstance(reference, AdapterSnapshot):
+        _exchange(reference, policy)
+        try:
+            yield policy
+        finally:
+            _exchange(reference, policy)
+    else:
+        with _moved(reference, policy.embed.weight.device):
+            yield cast(Decoder, reference)
+
+
+@contextmanager
+def _moved(module: nn.Module, device: torch.device) -> Iterator[None]:
+    """Hold copies of all tensors on `device` within the block; nothing if they are there."""
+    tensors = [x for x in (*module.parameters(), *module.buffers()) if x.device != device]
+    originals = [x.data for x in tensors]
+    try:
+        for x in tensors:
+            x.data = x.data.to(device)
+        yield
+    finally:
+        for x, original in zip(tensors, originals, strict=True):
+            x.data = original
+
+
+def refresh_reference(reference: nn.Module, policy: Decoder) -> None:
+    """Make the policy's present weights the reference."""
+    if isinstance(reference, AdapterSnapshot):
+        for old, new in _pairs(reference, policy):
+            old.data.copy_(new)
+    else:
+        copy_weights(policy, reference)
+
+
+def _exchange(reference: AdapterSnapshot, policy: Decoder) -> None:
+    """Exchange the memory of both; nothing is copied."""
+    for frozen, trained in _pairs(reference, policy):
+        frozen.data, trained.data = trained.data, frozen.data
+
+
+def _pairs(reference: AdapterSnapshot, policy: Decoder) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(reference.parameters(), trained_weights(policy).values(), strict=True)
