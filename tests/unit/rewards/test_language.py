@@ -7,10 +7,12 @@ from random import Random
 
 import pytest
 
+from r1kit.data.language import words
+from r1kit.data.language.identify import consistency, dominant, language_code
+from r1kit.data.problem_rows import to_problem
 from r1kit.data.worlds import FAMILIES
 from r1kit.data.worlds.task import Slips
 from r1kit.errors import UserError
-from r1kit.data.language.identify import consistency, dominant, language_code
 from r1kit.rewards.score import score
 from r1kit.types import Problem
 
@@ -99,6 +101,20 @@ def test_the_reward_measures_the_thinking_only():
     assert earned("<think>我们先相加</think> so it is \\boxed{5}") == 2
     assert earned("<think>so we add them</think> 答案是五") == 0
     assert earned("<think>so we add them") == 0 and earned("<think> </think> 五") == 0
+
+
+def test_thought_in_the_language_of_the_question_is_rewarded():
+    for code, thought in THOUGHTS.items():
+        problem = to_problem({"question": thought, "answer": "5"}, "row 1", "family")
+        text = f"<think>{thought}</think> 5"
+        earned = score(problem, text, {"language": 1.0}, think_open=False, answer_tags=False, truncated=False).total
+        assert (problem.language, earned) == (code, 1)
+
+
+def test_a_full_vocabulary_is_emptied(monkeypatch):
+    monkeypatch.setattr(words, "MAX_TOKENS", 10)
+    shares = [consistency(THOUGHTS[code], "de") for code in ("de", "en", "fr", "de")]
+    assert shares == [1, 0, 0, 1]
 
 
 @pytest.mark.parametrize(

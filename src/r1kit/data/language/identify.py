@@ -28,6 +28,7 @@ ONE_LANGUAGE = 0.9  # share of words from which a text counts as being in one la
 DEFAULT = "en"  # of a question without words; the prompt templates, its only words then, are English
 LONG_SENTENCE = 5  # words from which a sentence alone is evidence of a language
 COMMON = 0.2  # share of common words in a sentence from which they identify its language
+CLEAR = 0.3  # share of common words from which no other evidence is needed
 EVIDENCE = 0.6  # probability from which py3langid's verdict is evidence
 TARGET = 0.2  # probability from which a sentence may be in the target language
 SAMPLE = 2_000  # characters that identify the main language of a text
@@ -74,17 +75,19 @@ def question_language(question: str) -> str:
 
 
 def dominant(text: str) -> str | None:
-    """Return the language with the most words as an ISO 639-1 code; None for a text without words."""
-    counts = word_counts(text)
-    return min(counts, key=lambda code: (-counts[code], code)) if counts else None
+    """Return the main language of the script with the most words; None for a text without words."""
+    words = words_of(_shortened(text))
+    if not len(words.script_N):
+        return None
+    script = SCRIPT_NAMES[np.bincount(words.script_N).argmax()]
+    possible = _possible(script, None, (), has_kana=SCRIPT_NAMES.index("Kana") in words.script_N)
+    return possible[0] if len(possible) == 1 else _main_language(_sentences(words, script, possible), possible)
 
 
 def word_counts(text: str, target: str | None = None, among: Collection[str] = ()) -> Counter[str]:
     """Count the words of each language; see `consistency` for the arguments."""
     target_code = None if target is None else language_code(target)
-    if len(text) > MAX_CHARACTERS:
-        text = text[: MAX_CHARACTERS // 2] + "\n" + text[-MAX_CHARACTERS // 2 :]
-    words = words_of(text)
+    words = words_of(_shortened(text))
     counts: Counter[str] = Counter()
     scripts = [SCRIPT_NAMES[i] for i in np.unique(words.script_N)]
     for script in scripts:
@@ -99,6 +102,10 @@ def word_counts(text: str, target: str | None = None, among: Collection[str] = (
         else:
             counts += _count(sentences, possible, main or _main_language(sentences, possible))
     return counts
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_CHARACTERS else f"{text[: MAX_CHARACTERS // 2]}\n{text[-MAX_CHARACTERS // 2 :]}"
 
 
 def language_code(language: str) -> str:
@@ -147,15 +154,17 @@ def _count_han(sentences: _Sentences) -> Counter[str]:
 def _main_language(sentences: _Sentences, possible: Sequence[str]) -> str:
     """Return the main language of the words of one script; the first of `possible` without any evidence."""
     size, votes_C = int(sentences.size_R.sum()), sentences.votes_RC.sum(axis=0)
-    votes = {code: int(votes_C[COLUMN[code]]) for code in possible if code in COLUMN}
+    by_votes = max(possible, key=lambda code: votes_C[COLUMN[code]] if code in COLUMN else 0)
+    second, most = np.sort(votes_C)[-2:]
+    if most >= CLEAR * size and most >= 2 * second:
+        return by_votes
     likely = _likelihoods(sentences.text(*range(len(sentences.size_R)))[:SAMPLE], possible)
     best = max(likely, key=likely.__getitem__)
-    if size >= 2 * LONG_SENTENCE and votes.get(best, size) >= COMMON * size:
+    if size >= 2 * LONG_SENTENCE and (best not in COLUMN or votes_C[COLUMN[best]] >= COMMON * size):
         return best
-    most = max(votes.values(), default=0)
-    if not most:
-        return best if likely[best] >= EVIDENCE else possible[0]
-    return next(code for code in possible if votes.get(code) == most)
+    if most:
+        return by_votes
+    return best if likely[best] >= EVIDENCE else possible[0]
 
 
 def _count(sentences: _Sentences, possible: Sequence[str], main: str) -> Counter[str]:
