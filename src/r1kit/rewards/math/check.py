@@ -21,6 +21,7 @@ from r1kit.rewards.math.compare import same_answer
 from r1kit.rewards.math.forms.quantities import merge_parts
 from r1kit.rewards.math.forms.regions import french_intervals
 from r1kit.rewards.math.forms.rewrites import labelled_parts, rewrites, settled
+from r1kit.rewards.math.forms.words import alters
 from r1kit.rewards.math.formula import MAX_DEPTH
 from r1kit.rewards.math.notation import ROW, TEXT, normalise
 from r1kit.rewards.math.numerals import english_number
@@ -51,6 +52,7 @@ MAX_DIGITS = 1_000  # in a row
 NO_ANSWER = Ruling("unparseable", "no answer found")
 
 _NESTED_BOX = re.compile(r"\\(?:boxed|fbox) ?\{([^{}]*)\}")
+_BOX_COMMAND = re.compile(r"\\(?:boxed|fbox)(?![a-z])")
 _LEAD = re.compile(
     rf"{TEXT}?(?:(?:(?:the )?(?:final )?answer(?: is)?|答案(?:是|为)?) ?:?|(?:about|approximately|exactly|precisely"
     r"|just|a total of|in total|altogether|we (?:get|have)|thus|hence|so|therefore)(?![a-z])|约|大约|共|一共)"
@@ -58,10 +60,17 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _MINUS = re.compile(
-    rf"{TEXT}?(?:minus|negative) ?{TEXT}? ?(?=[\d\\(.]|(?:zero|one|two|three|four|five|six|seven|eight|nine|ten"
+    rf"{TEXT}?(?:minus|negative|负) ?{TEXT}? ?(?=[\d\\(.]|(?:infinity|zero|one|two|three|four|five|six|seven|eight|nine|ten"
     r"|eleven|twelve|thir|twenty|fif|hundred))",
     re.IGNORECASE,
 )
+_PHRASE = re.compile(
+    rf"{TEXT} ?((?:[A-Za-z']+ ){{0,5}}(?:is|are|equals|equal to|only|line|point|value|answer|solution|roots|solutions))"
+    rf" ?:? ?{TEXT}|点(?=\()|{TEXT} ?([A-Za-z ]{{3,40}}):{TEXT}|{TEXT}?(?:answer|ans){TEXT}?=|=(?=[^=]*$)",
+    re.IGNORECASE,
+)
+_EQUATION_LABEL = re.compile(r"(?:[A-Za-z]|\\Gamma|\\ell)(?:_\{?\d\}?)?: ?(?=[^:]*=)(?![A-Za-z]=)")
+_MAPPING = re.compile(r"([A-Za-z]) ?: ?(?:R ?\\to ?R, ?)?([a-z]) ?\\mapsto ?")
 _QUOTE = re.compile("['\"]")
 
 
@@ -187,13 +196,17 @@ def _normalise_gold(text: str) -> str:
 
 def _normalise(text: str) -> str:
     """Normalise the notation and remove a nested box and words such as "the answer is"."""
-    if box := _NESTED_BOX.fullmatch(text):
-        text = box[1]
+    if len(_BOX_COMMAND.findall(text)) == 1:
+        text = _NESTED_BOX.sub(r" \1", text)
     text = normalise(text).strip(ROW)
-    if len(text) > 2 and text[0] in "'\"`" and text[-1] in "'\"" and not _QUOTE.search(text[1:-1]):
+    if len(text) > 2 and text[0] in "'\"`" and text[-1] in "'\"`" and not _QUOTE.search(text[1:-1]):
         text = text[1:-1]
     while (lead := _LEAD.match(text)) and lead.end() < len(text):
         text = text[lead.end() :]
+    if (phrase := _PHRASE.match(text)) and phrase.end() < len(text) and not _alters(phrase[1] or phrase[2] or ""):
+        text = text[phrase.end() :]
+    if ":" in text:
+        text = _EQUATION_LABEL.sub("", _MAPPING.sub(r"\1(\2)=", text, count=1), count=1)
     if minus := _MINUS.match(text):
         text = "-" + text[minus.end() :]
     if len(text) <= MAX_READABLE and (text[:1] == "]" or text[-1:] == "[" or "[∪" in text or "∪]" in text):
@@ -202,6 +215,21 @@ def _normalise(text: str) -> str:
     if text[:1] == "-" and (number := english_number(text[1:].replace(TEXT, ""))) is not None:
         return str(-number)
     return text if (number := english_number(text.replace(TEXT, ""))) is None else str(number)
+
+
+def _alters(phrase: str) -> bool:
+    """Return whether the words before an answer deny or change it, unlike "the value is"."""
+    return re.search("square|cube|root of|opposite|reciprocal|inverse|other", phrase) is not None or alters(
+        " ".join(word for word in phrase.lower().split() if word not in ("is", "are", "equals"))
+    )
+
+
+def _is_derivation(sides: Sequence[str]) -> bool:
+    """Return whether a chain of equal sides ends in its result, unlike the line (x-1)/2 = (y+1)/3 = z."""
+    if named_value(f"{sides[0]}={sides[-1]}")[0] or is_computation(sides[0]):
+        return True
+    values = [exact_value(side) for side in sides]
+    return None in values or rational_value(sides[-1]) is not None or len({value_key(v) for v in values if v}) == 1
 
 
 def _is_readable(text: str) -> bool:
@@ -228,6 +256,8 @@ def _result(text: str, trusted: bool) -> str:
         return sides[0] if rounds_to(*sides) else text
     if not signs or set(signs) != {"="} or (len(signs) == 1 and not is_computation(sides[0])):
         return "".join(side + sign for side, sign in zip(sides, [*signs, ""], strict=True))
+    if len(signs) > 1 and not _is_derivation(sides):
+        return text
     results = {rational_value(side) for side in sides if is_evaluated(side)}
     if not trusted and len(results) > 1:
         return text

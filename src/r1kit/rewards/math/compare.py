@@ -22,7 +22,7 @@ from r1kit.rewards.math.structure import (
     structure_of,
 )
 from r1kit.rewards.math.sympy_client import Undecided
-from r1kit.rewards.math.value import constant_ratio, same_value
+from r1kit.rewards.math.value import constant_ratio, rational_value, same_value
 
 MAX_PARTS = 64
 
@@ -32,6 +32,8 @@ _VECTOR = re.compile(r"matrix \[(?:\d+|1(?:, 1)*)\]")
 _MODULO = re.compile(r" ?\(?(?:\\p?mod(?![a-z])|mod(?= )) ?\{?(\w+)\}?\)?$")
 _INEQUALITY = re.compile("[<>≤≥≠]")
 _COMMA_DECIMAL = re.compile(r"-?\d+,(?:\d{1,2}|\d{4,})")
+_FUNCTION = re.compile(r"([A-Za-z])(?:\(([a-z])\)|_\{?([a-z])\}?)=([^=]+)")
+_OF_X = re.compile(r"(?:y|[fgh]\(x\))=([^=]*)")
 
 
 def same_answer(gold: str, answer: str) -> bool:
@@ -42,6 +44,8 @@ def same_answer(gold: str, answer: str) -> bool:
         return Fraction(gold) == Fraction(answer)
     if _same_label(gold, answer) or _same_comma_decimal(gold, answer):
         return True
+    if "=" in gold and "=" in answer:
+        gold, answer = _same_argument(gold, answer)
     if _INEQUALITY.search(gold) and _INEQUALITY.search(answer) and _connective(gold) * _connective(answer) == -1:
         return False
     gold, answer = _drop_modulus(simplify_condition(gold), simplify_condition(answer))
@@ -53,18 +57,37 @@ def same_answer(gold: str, answer: str) -> bool:
 
 
 def _connective(text: str) -> int:
-    """Return 1 for conditions joined by "and", -1 by "or", 0 for others."""
-    return (CONJUNCTION.search(text) is not None) - (DISJUNCTION.search(text) is not None)
+    """Return 1 for conditions joined by "and" or excluded as in "x > 0, x ≠ 1", -1 by "or", 0 for others."""
+    if DISJUNCTION.search(text):
+        return -1
+    return int(CONJUNCTION.search(text) is not None or ("≠" in text and "," in text))
+
+
+def _same_argument(gold: str, answer: str) -> tuple[str, str]:
+    """Give functions and sequences the same argument: f(t)=t^2 for f(x)=x^2, a(k)=k for a_n=n, f(x)=x for y=x."""
+    wanted, given = _FUNCTION.fullmatch(gold), _FUNCTION.fullmatch(answer)
+    if wanted and given and wanted[1] == given[1]:
+        new, old = wanted[2] or wanted[3], given[2] or given[3]
+        if new != old and re.search(rf"(?<!\\){new}", re.sub(r"\\[A-Za-z]+", "", given[4])):
+            return gold, f"{old}:{answer}"  # f(y) = x + 1 defines nothing
+        return wanted[4], re.sub(rf"\\[A-Za-z]+|{old}", lambda match: {old: new}.get(match[0], match[0]), given[4])
+    left, right = _OF_X.fullmatch(gold), _OF_X.fullmatch(answer)
+    return (left[1], right[1]) if left and right and gold[0] != answer[0] else (gold, answer)
 
 
 def _same_structure(gold: str, answer: str) -> bool:
     wanted, given = structure_of(gold), structure_of(answer)
     if len(given.parts) > MAX_PARTS:
         raise Undecided("over_limit", f"the answer has {len(given.parts)} parts: at most {MAX_PARTS} are allowed")
-    if given.kind == "[]" and len(given.parts) > 2:  # too long for an interval: a Python list
-        given = Structure("list", given.parts)
+    if given.kind == "[]" and _VECTOR.fullmatch(wanted.kind):
+        given = Structure("()", given.parts)
+    elif given.kind == "[]" and (len(given.parts) > 2 or all(part[:1] == "(" for part in given.parts)):
+        given = Structure("list", given.parts)  # no interval: a Python list
     if wanted.kind == given.kind == "value":
         return _same_relation(wanted.parts[0], given.parts[0])
+    if given.kind == "list" != wanted.kind or wanted.kind == "list":
+        if DISJUNCTION.search(answer) and not DISJUNCTION.search(gold) and _names_differ(given.parts):
+            return False  # "a=2 or b=3" is not a=2, b=3
     if (wanted.kind == "list" or given.kind == "list") and (named := _same_named_parts(wanted, given)) is not None:
         return named
     if _is_region(wanted) != _is_region(given):
@@ -79,10 +102,16 @@ def _same_structure(gold: str, answer: str) -> bool:
         left = wanted.parts[0] if wanted.kind == "set" else gold
         return same_answer(left, given.parts[0] if given.kind == "set" else answer)
     if wanted.kind in UNORDERED and given.kind in UNORDERED:
-        return (wanted.kind == "union") == (given.kind == "union") and _same_members(wanted.parts, given.parts)
+        return all((wanted.kind == kind) == (given.kind == kind) for kind in ("union", "cases")) and _same_members(
+            wanted.parts, given.parts
+        )
     if wanted.kind != given.kind and not _compatible_brackets(wanted.kind, given.kind):
         return False
     return len(wanted.parts) == len(given.parts) and all(map(same_answer, wanted.parts, given.parts))
+
+
+def _names_differ(parts: Sequence[str]) -> bool:
+    return len({re.sub(r"_\{?\d\}?", "", name) for part in parts if (name := named_value(part)[0])}) > 1
 
 
 def _compatible_brackets(first: str, second: str) -> bool:
@@ -92,9 +121,13 @@ def _compatible_brackets(first: str, second: str) -> bool:
 
 
 def _same_comma_decimal(gold: str, answer: str) -> bool:
-    """Accept a decimal comma: 1,22 equals 1.22."""
-    has_comma = _COMMA_DECIMAL.fullmatch(gold) or _COMMA_DECIMAL.fullmatch(answer)
-    return bool(has_comma) and gold.replace(",", ".") == answer.replace(",", ".")
+    """Accept a decimal comma: 1,22 equals 1.22, and 0,75 equals 3/4."""
+    if not (_COMMA_DECIMAL.fullmatch(gold) or _COMMA_DECIMAL.fullmatch(answer)):
+        return False
+    if gold.replace(",", ".") == answer.replace(",", "."):
+        return True
+    exact = None if "," in gold else rational_value(gold)
+    return exact is not None and exact.denominator > 1 and rational_value(answer.replace(",", ".")) == exact
 
 
 def _is_region(structure: Structure) -> bool:
@@ -132,8 +165,10 @@ def _same_named_parts(wanted: Structure, given: Structure) -> bool | None:
         return False if all(name == "" for name, _ in bare) else None
     if len(named) != len(bare) or len(set(names)) < len(names) or not all(names) or any(name != "" for name, _ in bare):
         return None
-    if bare_structure.kind == "()" and names != sorted(name or "" for name in names):
-        return False  # a tuple is in alphabetical order: (5,3) is x=5, y=3
+    if bare_structure.kind == "()":  # a tuple is in alphabetical order: (5,3) is x=5, y=3
+        named.sort(key=lambda part: part[0] or "")
+    elif all(re.fullmatch(r"[a-z]_\{?\d\}?", name or "") and name[0] == names[0][0] for name in names if name):
+        return _same_members(*([value for _, value in side] for side in (gold, answer)))  # roots x_1 and x_2
     return all(same_answer(value, other) for (_, value), (_, other) in zip(gold, answer, strict=True))
 
 
@@ -149,6 +184,8 @@ def _same_relation(gold: str, answer: str) -> bool:
         factor = constant_ratio(difference, other)
         if factor is not None and sign == other_sign and sign != "∈":
             return factor > 0 or sign in "=≠"
+    elif set(signs) == set(answer_signs) == {"="}:
+        return _same_members(wanted, given)
     return signs == answer_signs and all(map(same_answer, wanted, given))
 
 

@@ -22,6 +22,7 @@ MAX_BITS = 4_000  # of a coefficient
 MAX_POWER = 64  # of a sum; single terms may have higher powers
 MAX_DEGREE = 12  # of a root
 MAX_FACTORIAL = 500
+SYMMETRIC = frozenset(("gcd", "lcm", "max", "min"))  # functions whose arguments have no order
 ROOT = "√"  # the atom "√d:p" is the d-th root of p; its d-th power simplifies to p
 
 Monomial = tuple[tuple[str, int], ...]  # (atom, exponent > 0), sorted
@@ -98,7 +99,8 @@ class Arithmetic:
                 return self.power(args[0], self.div(number(1), args[1]))
         numbers = [exact for arg in args if (exact := rational(arg)) is not None]
         result = _rational_result(formula.head, numbers) if len(numbers) == len(args) else None
-        return atom(f"{formula.head}({','.join(map(value_key, args))})") if result is None else number(result)
+        names = sorted(map(value_key, args)) if formula.head in SYMMETRIC else map(value_key, args)
+        return atom(f"{formula.head}({','.join(names)})") if result is None else number(result)
 
     def burn(self, amount: int) -> None:
         """Use fuel. Raises Unreadable when there is none left."""

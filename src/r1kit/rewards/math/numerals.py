@@ -36,6 +36,10 @@ seventeen eighteen nineteen""".split()
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 _ENGLISH = {word: value for value, word in enumerate(_UNITS)} | {word: 20 + 10 * i for i, word in enumerate(_TENS)}
 _SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_ORDINALS = "third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
+_PARTS = {word: value for value, word in enumerate(_ORDINALS, 3)} | {"half": 2, "halve": 2, "quarter": 4}
+_PARTS |= {"twentieth": 20, "hundredth": 100, "thousandth": 1000}
+_FRACTION = re.compile(rf"(?:(.+?) and )?([a-z-]+?)[ -]({'|'.join(_PARTS)})s?")
 _SCALED = re.compile(rf"(-?[¤¥€£]?-?)(\d+(?:\.\d+)?) ?{TEXT}? ?({'|'.join(_SCALES)})(?![A-Za-z])", re.IGNORECASE)
 
 
@@ -51,6 +55,10 @@ def english_number(text: str) -> Fraction | None:
     """Parse a text that consists of English number words, such as "forty-two"; else None."""
     if not text[:1].isalpha() or len(text) > 200:
         return None
+    if fraction := _FRACTION.fullmatch(text.lower()):
+        whole = english_number(fraction[1]) if fraction[1] else 0
+        count = 1 if fraction[2] in ("a", "an") else english_number(fraction[2])
+        return None if whole is None or count is None else whole + count / Fraction(_PARTS[fraction[3]])
     words = [word for word in re.split("[ -]", text.lower()) if word != "and"]
     if words and words[0] in ("minus", "negative"):
         value = english_number(" ".join(words[1:]))

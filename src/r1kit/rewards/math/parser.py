@@ -54,10 +54,11 @@ _FACTORIAL = re.compile("!!?")
 _NAME = re.compile(r"\\?[A-Za-z]+")
 _SUBSCRIPT = re.compile(r"_(?:\{([^{}]*)\}|(\\[A-Za-z]+|\w))")
 _LETTERS = re.compile(r"\{([^{}]*)\}")
-_COMBINATIONS = re.compile(r"_(\w|\{\w+\})\^(\w|\{\w+\})")  # C_n^k: n choose k
+_COMBINATIONS = re.compile(r"_(\w|\{[\w+-]+\})\^(\w|\{\w+\})")  # C_n^k: n choose k
 _RANGE = re.compile(r"_\{([A-Za-z])=([^{}]*)\}\^")
 _TIMES = re.compile(r"(?:\*|\\cdot(?![a-z])|\\times(?![a-z])|\\ast(?![a-z])) ?| ")
 _OVER = re.compile(r"/|\\div(?![a-z]) ?")
+_ARGUMENTS = re.compile(r"[(\[{|]|\\\{")
 _OPENING = re.compile(r"[(\[{|]|\\\{|\\lfloor|\\lceil")
 _PAIRS = {"(": ")", "[": "]", "{": "}", r"\{": r"\}", r"\lfloor": r"\rfloor", r"\lceil": r"\rceil", "|": "|"}
 _ROUNDED = {r"\lfloor": "floor", r"\lceil": "ceil", "|": "abs"}
@@ -291,7 +292,7 @@ class _Parser:
         if name == "C" and (pair := _COMBINATIONS.match(self.text, self.at)):
             upper, lower = (parse(part.strip("{}")) for part in pair.groups())
             chosen = isinstance(upper, Fraction) and isinstance(lower, Fraction) and upper > 2 and upper >= lower
-            if isinstance(upper, str) or chosen:
+            if not isinstance(upper, Fraction) or chosen:
                 self.at = pair.end()
                 return Apply("choose", (upper, lower))
         if name == "C" and self.peek() == "(" and (arguments := self.pair()):
@@ -322,7 +323,7 @@ class _Parser:
         base = self.match(_SUBSCRIPT)
         exponent = self.exponent() if self.take("^") else None
         self.take(" ")
-        arguments = self.group() if self.peek() in ("(", "[", "{", "|") else None
+        arguments = self.group() if _ARGUMENTS.match(self.text, self.at) else None
         if arguments is None:  # \sin 2x takes all factors up to the next sign or operator
             factors = [self.factor()]
             while self.peek().isalpha() or self.text.startswith(("\\pi", "\\theta"), self.at):

@@ -42,6 +42,8 @@ def candidate_answers(text: str, choice: bool, words: bool = False) -> list[str]
     words: The gold answer has no digits, so also return what the last sentence says after "is", "are" or "has".
     """
     stated = find_answers(text)
+    if stated and _denies_statement(text, stated[-1]):
+        return []
     place = _COMPUTED.sub("", (stated[-1] if stated else text)[-SEARCHED:]).translate(_MINUS)
     value = _letter(place, first=bool(stated)) if choice else _last_value(place)
     value = _SQUARED_UNIT.sub(" ", value) if value else value
@@ -50,6 +52,14 @@ def candidate_answers(text: str, choice: bool, words: bool = False) -> list[str]
         *([value] if value else []),
         *(_complement(place) if (words or not value) and not stated else []),
     ]
+
+
+def _denies_statement(text: str, stated: str) -> bool:
+    """Return whether the clause around "the answer is 4" denies it, as in "It is false that the answer is 4"."""
+    end = text.rfind(stated)
+    start = max(0, end - MAX_SENTENCE)
+    clause = re.split(r"\band\b", text[start:end])[-1]
+    return denied(clause + stated, [Span(len(clause), len(clause + stated))])[0]
 
 
 def _complement(place: str) -> list[str]:

@@ -16,17 +16,22 @@ CONJUNCTION, DISJUNCTION = (
 _UNION = re.compile("∪")
 RELATION = re.compile("[=<>≤≥≠∈≈]")
 FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
-UNORDERED = ("list", "set", "union")  # kinds that compare without order
+UNORDERED = ("list", "set", "union", "cases")  # kinds that compare without order
 
 _MATRIX = re.compile(r"\\begin\{([pbBv]?(?:small)?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\1\}")
 # Names before "=" that an answer may omit: x, a_{37}, f(x), (p,q,r), |AB|, \angle ABC, AB/CD, Total cost; not xy
 _NAME = re.compile(
     r"(?:(?:m ?)?\\(?:angle|triangle) ?)?(?:\\[A-Za-z]+|[A-Za-z]|[A-Z]{2,4}|[A-Za-z][a-z]*[aeiou][a-z]+(?: [A-Za-z]+)*)"
-    r"'*(?:_(?:\w|\{[^{}]*\}))?(?:\([A-Za-z0-9, ]+\))?"
+    r"'*(?:_(?:\w|\{[^{}]*\}))?(?:\^\{-1\})?(?:\([A-Za-z0-9, ]+\))?"
     r"|\([A-Za-z](?:,[A-Za-z])+\)|\|[A-Z]+\||\\frac\{[A-Z]{2}\}\{[A-Z]{2}\}|[A-Z]{2}[/:][A-Z]{2}"
 )
+_TRANSPOSED = re.compile(rf"([(\[\\].*[)\]}}])\^\{{?{TEXT}?(?:T|\\top|\\intercal|t){TEXT}?\}}?")
+_CASES = re.compile(r"\\cases\{(.*)\}")
+_CONDITION_WORDS = re.compile(rf"{TEXT}|(?<![A-Za-z])(?:if|when|for|is|where)(?![A-Za-z])|[ .]")
 _ALL_BUT_ONE = re.compile(r"(?:[a-z]∈)?(?:R|\(-\\infty,\+?\\infty\))(?:\\setminus|\\backslash|-)\\?\{([^,]*?)\\?\}")
-_REALS = re.compile("(?:x ?is ?)?(?:all|any|every) ?real(?:s| ?numbers?)(?: ?x)?")
+_REALS = re.compile(
+    "(?:x ?is ?)?(?:the )?(?:set of )?(?:all|any|every) ?(?:the )?real(?:s| ?numbers?)(?: ?x)?", re.IGNORECASE
+)
 _PLUS_MINUS = re.compile(r"\\(?:pm|mp)(?![a-z]) ?")
 _SUCH_THAT = re.compile(r"\\\{\(?[A-Za-z, ]+\)?(?:∈[A-Z])?[|:](.*)\\\}")
 
@@ -44,6 +49,14 @@ def structure_of(text: str) -> Structure:
     pieces, _ = split_top_level(text, _UNION)
     if len(pieces) > 1:
         return Structure("union", pieces)
+    if transposed := _TRANSPOSED.fullmatch(text):
+        row = structure_of(transposed[1])
+        if row.kind in ("()", "[]", "list", f"matrix {[len(row.parts)]}"):
+            return Structure("()", row.parts)
+    if cases := _CASES.fullmatch(text):
+        rows = [row.split("&") for row in cases[1].split(ROW) if row.strip()]
+        if all(len(row) == 2 for row in rows):
+            return Structure("cases", [f"({_value_case(*row)})" for row in rows])
     if matrix := _MATRIX.fullmatch(text):
         rows = [row.replace(r"\hline", "").split("&") for row in matrix[2].split(ROW) if row.strip()]
         kind = "determinant" if matrix[1][0] == "v" else "matrix"
@@ -63,6 +76,11 @@ def structure_of(text: str) -> Structure:
             return Structure(f"matrix {[len(row) for row in cells]}", [cell for row in cells for cell in row])
         return Structure(opening + closing, pieces)
     return structure_of(inside) if opening + closing in ("()", "[]") and inside else Structure("value", [text])
+
+
+def _value_case(value: str, condition: str) -> str:
+    """Return "value;condition" without the words around the condition: "x, & if n is even" as "x;neven"."""
+    return f"{value.strip(' ,')};{_CONDITION_WORDS.sub('', condition).strip(',')}"
 
 
 def members(text: str) -> list[str]:

@@ -20,7 +20,7 @@ _TABLE = {  # dimension: {factor to its base: names}
     | {"28.349523125": "oz ounce"},
     "time": {"1": "sec second 秒 秒钟", "60": "min minute 分钟", "3600": "h hr hour 小时"}
     | {"86400": "day 天", "604800": "week 周 星期"},
-    "length^3": {"1e-6": "毫升", "1e-3": "l liter litre 升"},
+    "length^3": {"1e-6": "毫升 cc", "1e-3": "l liter litre 升"},
     "money": {"0.01": "cent ¢", "1": "¤ dollar usd USD"},
     "yuan": {"0.1": "角", "1": "¥ yuan RMB CNY 元 块 块钱 人民币"},
     "euro": {"1": "€ euro EUR"},
@@ -91,6 +91,7 @@ def _known_units() -> dict[str, tuple[dict[str, int], Fraction]]:
 _KNOWN = _known_units()
 _WORDS_SUFFIX = re.compile(
     rf"(?:{TEXT}[A-Za-z./'’° \u4e00-\u9fff^\d-]+{TEXT}"  # \text{{ any words}}
+    rf"|{TEXT} ?units?{TEXT}\^[23]"
     r"|(?<=[\d}]) [A-Za-z][A-Za-z./' ]*"  # 5 apples
     r"|(?<=\})[a-z]{4}[a-z ]*"
     r"|(?<=[\d}]) ?[\u4e00-\u9fff]{1,6})$"

@@ -30,15 +30,15 @@ MIN_DIGITS = 4  # significant digits of a decimal that may match a value it is r
 
 _TIMES_TEN = r"(?:\*|\\times|\\cdot) ?10\^"
 _NUMERAL = re.compile(rf"-?(\d*)\.?(\d*)(?:(?:[eE]|{_TIMES_TEN}(?:\{{|(?=\d$|-\d+$)))([+-]?\d+)\}}?)?")
-_PLAIN = r"(?:\{-?\d+\}|\{\(-?\d+\)\}|\d)"
+_PLAIN = r"(?:\{[+-]?\d+\}|\{\(-?\d+\)\}|\d)"
 _DECIMAL = r"-?\d*\.\d*\\(?:overline|dot)\{?\d+\}?|-?\d*\.?\d*\.\.\.|-?\(\d*\.?\d+\)"
 _FRACTION = re.compile(rf"-?(?:\d+ ?)?\\frac{_PLAIN}{_PLAIN}|-?\(\\frac{_PLAIN}{_PLAIN}\)|{_DECIMAL}")
 _TERM = r"(?:\d+|\(-?\d+\)|\{-?\d+\})"
 _OVER = re.compile(rf"-?(?:\d+ )?-?{_TERM}/-?{_TERM}|-?\(-?\d+/\d+\)")
-_POWER = re.compile(r"-?(?:[2-9]|[1-9]\d+)\^(?:[2-9]|\{[1-9]?\d\})")
+_POWER = re.compile(r"-?(?:10\^\{-[1-9]?\d\}|(?:[2-9]|[1-9]\d+)\^(?:[2-9]|\{[1-9]?\d\}))")
 _ROOT = re.compile(r"-?(?:\\sqrt(?:\[\d\])?\{?)+(?:-?\d+|\\frac(?:\{\d+\}|\d)(?:\{\d+\}|\d))\}*")
 _RATIO, _TIME = re.compile(r"(\d+(?:\.\d+)?):(\d+(?:\.\d+)?)"), re.compile(r"\d{1,2}:\d\d")
-_INFINITE = re.compile(r"([+-]?)(?:inf|infinity)", re.IGNORECASE)
+_INFINITE = re.compile(r"([+-]?)(?:inf|infinity|oo)", re.IGNORECASE)
 _AMBIGUOUS_E = re.compile(r"(-?\d+)e([+-]\d+)")  # 2e+1 is 20 or a formula with e
 _CAPITALS = re.compile(r"[A-Z]{2,}")
 _COMMON_WORDS = frozenset("no on in is it of or so to do go up at as by we he me my us am be if an".split())
@@ -179,6 +179,7 @@ def is_evaluated(text: str) -> bool:
 def _matches_rounded(wanted: str, given: str) -> bool:
     """Return whether one value is a decimal with enough digits, and the other, not a decimal, rounds to it."""
     for exact, decimal in ((wanted, given), (given, wanted)):
+        decimal = decimal.removesuffix("...")
         digits = _NUMERAL.fullmatch(decimal)
         precise = digits and digits[2] and len((digits[1] + digits[2]).lstrip("0")) >= MIN_DIGITS
         if precise and not _NUMERAL.fullmatch(exact) and (rational_value(exact) is None or is_evaluated(exact)):

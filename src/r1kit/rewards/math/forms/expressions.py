@@ -29,29 +29,34 @@ _UNARY = {"minus", "negative", "log", "ln", "sin", "cos", "tan", "sqrt", "base"}
 _BINARY = {"to", "in", "by", "over", "of", "out", "times", "plus", "minus", "mod", "divided", "base"}
 _ORDINAL = {"st", "nd", "rd", "th", "s"}
 _SCALE = re.compile(
-    r" ?(?:dozen|hundred|thousand|lakh|crore|[mb]illion|trillion|percent|or (?:more|less|fewer|so|above|below)"
+    r" ?(?:dozen|hundred|thousand|lakh|crore|[mb]illion|trillion|percent|squared|cubed|factorial"
+    r"|or (?:more|less|fewer|so|above|below)"
     r"|and (?:a|one)[ -](?:half|quarter|third))\b",
     re.IGNORECASE,
 )
 _BOUND = re.compile(
     r"\b(?:at (?:least|most)|(?:more|less|fewer|greater|larger|smaller|higher|lower) than|up to|over|under|above|below"
-    r"|exceeds?|(?:upper|lower) bound (?:of|is))(?: or equal to)? *$",
+    r"|exceeds?|(?:upper|lower) bound (?:of|is)|almost|nearly|nowhere near|twice|thrice|double|triple"
+    r"|half(?: of)?|(?:root|square|cube|reciprocal|opposite|inverse|multiple|factor) of|to the power(?: of)?"
+    r"|(?:if|suppose|assum(?:e|ing)|unless)\b(?:(?!\bthen\b)[^,.;:\n])*)(?: or equal to)? *$"
+    r"|(?:[大小多少高低]于|超过|至[少多]|不[到足]|接近) *$",
     re.IGNORECASE,
 )
 _BOUNDARY = re.compile(
-    r"[.;:!?。；！？，]\s*|,\s|\n|\b(?:(?<!anything )but|because|since|which|so|therefore|thus|hence|then|it['’]s|it is"
+    r"[.;:!?。；！？，]\s*|,\s|\n|\b(?:(?<!anything )but|because|since|which|so|therefore|thus|hence|then|(?<!doubt )it['’]s|(?<!doubt )it is"
     r"|instead|take|choose|pick|is actually|而是)\b",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。！？\n]")
 _DENIAL = re.compile(
     r"\b(?:not|never|cannot|neither|nor|no longer|anything but|far from|other than|rather than|instead of|except"
-    r"|excluding|unlike|wrong|incorrect|false|impossible|deny|denies|reject(?:ed|s)?|exclude[ds]?|\w+n['’]t|cant|isnt)\b"
+    r"|excluding|unlike|wrong|incorrect|false|impossible|deny|denies|reject(?:ed|s)?|exclude[ds]?|\w+n['’]t|cant|isnt"
+    r"|doubt(?:s|ed|ful)?|refuse[sd]?|unequal|differs?|different from|hardly|contradicts?)\b"
     r"|不是|并非|而非|不等于",
     re.IGNORECASE,
 )
 _DENIED_AFTER = re.compile(
-    r"[\s*$)]{0,5}(?:(?:is|are|was|were|does|do|did|would|will|can|could|may|must|should|seems|looks)\b\s*)?(?:be\s+)?"
+    r"[\s*$)]{0,5}(?:,? ?(?:(?:and|but) )?(?:which|that) )?(?:(?:is|are|was|were|does|do|did|would|will|can|could|may|must|should|seems|looks)\b\s*)?(?:be\s+)?"
     r"(?:\w+ly\s+)?(?:n['’]t\b|not\b|never\b|cannot\b|wrong|false|incorrect|impossible|invalid|too\b|\w+n['’]t\b|fails?\b|不对|错)",
     re.IGNORECASE,
 )

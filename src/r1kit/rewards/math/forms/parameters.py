@@ -17,21 +17,25 @@ _DOMAINS = {
     "natural": r"∈ ?(?:N|Z)(?:[_^]?\{?[*+]\}?|_\{?[>≥][01]\}?)?"
     r"|(?:is |are )?(?:a |any )?(?:positive|natural) (?:integers?|numbers?)|[≥] ?1|> ?0|=1,2,(?:3,)?\.\.\.|为正整数",
     "nonnegative": r"∈ ?N_\{?0\}?|(?:is |are )?(?:a |any )?non-?negative integers?|≥ ?0|=0,1,(?:2,)?\.\.\.",
+    "excluded": r"≠ ?-?[\w./]+",
     "signed": r"=0,\\pm ?1,(?:\\pm ?2,)?\.\.\.",
     "real": r"∈ ?R|(?:is |are )?(?:a |any )?real(?: numbers?)?"
-    r"|(?:is |are )(?:an? )?(?:arbitrary )?(?:real )?(?:constants?|reals?)",
+    r"|(?:is |are )?(?:an? )?(?:arbitrary )?(?:real )?(?:constants?|reals?)",
 }
 _LINK = r"(?:for|where|with|when|as|and|\\forall|for (?:all|any|every|each|some)|其中|for some (?:real )?constant)"
 _QUALIFIER = re.compile(
-    rf"[ ,;]*\(?(?:{_LINK} ?)*(?P<noun>constant |integers? |positive integers? |real(?: number)? |all |any |every )?"
+    rf"[ ,;]*\(?(?:{_LINK} ?)*(?P<noun>(?:an? )?(?:arbitrary )?(?:real )?constant |integers? |positive integers? |real(?: number)? |all |any |every )?"
     rf"(?P<name>[A-Za-z](?:_\w)?|\\lambda|\\alpha|\\theta)(?P<domain> ?(?:{'|'.join(_DOMAINS.values())})?)\)?$"
 )
+_BUILDER = re.compile(r"\\\{([^|:{}]*)[|:] ?([a-z] ?∈ ?[ZN][^{}]*)\\\}")  # {2k+1 | k ∈ Z}
+_FOR_ALL = re.compile(r"[ ,;]*\(?(?:\\forall|for (?:all|any|every|each))")
 _REMARK = re.compile(
-    r"[ ,;]*\(?(?:double root|repeated root|twice|with multiplicity (?:2|two)|multiplicity 2|only|the only solution"
-    r"|unique|unique solution)\)?$"
+    r"[ ,;]*\(?(?:double root|repeated root|twice|with multiplicity (?:2|two)|multiplicity 2|only|(?:is )?the (?:only |unique )?solution"
+    r"|unique|unique solution|double)\)?$"
 )
 _LETTERS = frozenset("kmnlpqt")
-_CONSTANT = re.compile(r"(?<![A-Za-z\\])([CcK])(?![A-Za-df-z(]|e(?!\^))")
+_CONSTANT = re.compile(r"(?<![A-Za-z\\])([CcKkAB](?:_\{?\d\}?)?)(?![A-Za-df-z(_]|e(?!\^))")
+_SPELLED_CONSTANT = re.compile(rf"(?<=\+){TEXT}? ?(?:any |an arbitrary )?const(?:ant)?\.? ?{TEXT}?$")
 _MODULUS = re.compile(r"(.*?) ?\(?(?:\\p?mod(?![a-z])|mod(?= )) ?\{?(\d+)\}?\)?")
 _LEFT = re.compile(r"([a-zA-Z])(?:\\equiv ?|=|≡)(.*)")
 
@@ -47,17 +51,21 @@ class Qualified(NamedTuple):
 def split_qualifier(text: str) -> Qualified:
     """Split "2k+1, k ∈ Z" into the formula, the parameter and its domain; name and domain are empty without one."""
     plain = re.sub(r"\s+", " ", text.replace(TEXT, " ")).strip()
+    if builder := _BUILDER.fullmatch(plain):
+        plain = f"{builder[1]}, {builder[2]}"
     if remark := _REMARK.search(plain):
         return Qualified(plain[: remark.start()], "", "")
     for match in _QUALIFIER.finditer(plain):
         formula = plain[: match.start()].strip(" ,;")
         noun, domain = (match["noun"] or "").strip(), match["domain"].strip()
-        if not formula or (not domain and not noun):
+        if not formula or not (domain or noun or _FOR_ALL.match(match[0])):
             continue
         if match["name"] not in (formula if match["name"][0] == "\\" else re.sub(r"\\[a-zA-Z]+", " ", formula)):
             continue
         kind = next((kind for kind, pattern in _DOMAINS.items() if re.fullmatch(pattern, domain)), "")
-        kind = kind or {"constant": "real", "integer": "integer", "integers": "integer"}.get(noun, "real")
+        if kind == "excluded" and re.search("[<>≤≥≠∈]", formula):
+            continue  # part of a set
+        kind = "" if kind == "excluded" else kind or {"integer": "integer", "integers": "integer"}.get(noun, "real")
         return Qualified(formula, match["name"], "integer" if kind == "signed" else kind)
     return Qualified(text, "", "")
 
@@ -101,19 +109,31 @@ def _substitute(text: str, name: str, value: str) -> str:
 
 def same_constant(gold: str, answer: str) -> str | None:
     """Return the answer with its constant of integration named as in the gold answer; None if none is renamed."""
-    wanted, given = set(_CONSTANT.findall(gold)), set(_CONSTANT.findall(answer))
-    if len(wanted) != 1 or len(given) != 1 or wanted == given or re.search(r"(?<![A-Za-z\\])[abAB](?![A-Za-z])", gold):
+    answer = _SPELLED_CONSTANT.sub("C", answer)
+    wanted, given = (sorted(set(_CONSTANT.findall(text))) for text in (gold, answer))
+    if len(wanted) != len(given) or not 1 <= len(wanted) <= 2 or (wanted[0] != "C" and wanted == given):
         return None
-    (old,), (new,) = given, wanted
-    if not (_is_constant(gold, new) and _is_constant(answer, old)):
+    if wanted[0][0] not in "CcK" or re.search(r"(?<![A-Za-z\\])[ab](?![A-Za-z])", gold):
         return None
-    return _CONSTANT.sub(new, answer)
+    if not all(_is_constant(text, name) for text, names in ((gold, wanted), (answer, given)) for name in names):
+        return None
+    names = dict(zip(given, wanted, strict=True))
+    if len(names) == 2 and _first_function(answer, given[0]) != _first_function(gold, wanted[0]):
+        names = dict(zip(given, wanted[::-1], strict=True))
+    return _CONSTANT.sub(lambda match: names[match[1]], answer)
+
+
+def _first_function(text: str, constant: str) -> str:
+    """Return what a constant multiplies, up to the next sign outside brackets."""
+    place = text.partition(constant)[2].lstrip("* ")
+    return re.split(r"(?<!\{)[+-]", place)[0] if place else ""
 
 
 def _is_constant(text: str, name: str) -> bool:
     """Return whether a letter is added at the end, or multiplies an exponential."""
-    added = re.search(rf"[+-]{name}(?:_\w)?(?:$|\))", text) or re.match(rf"(?:[a-z]=)?{name}\+", text)
-    return bool(added) or re.search(rf"{name}(?:_\w)?(?:\*|\\cdot )? ?(?:e\^|\\exp|\\sin|\\cos)", text) is not None
+    name = re.escape(name)
+    added = re.search(rf"[+-]{name}(?:$|\))", text) or re.match(rf"(?:[a-z]=)?{name}\+", text)
+    return bool(added) or re.search(rf"{name}(?:\*|\\cdot )? ?(?:e\^|\\exp|\\sin|\\cos)", text) is not None
 
 
 @lru_cache(maxsize=1024)
@@ -141,7 +161,7 @@ def same_congruence(gold: str, answer: str) -> bool:
     qualified = split_qualifier(answer)
     left = _LEFT.fullmatch(qualified.formula.replace(TEXT, ""))
     name, text = (left[1], left[2]) if left else ("", qualified.formula)
-    if name != wanted[0] or qualified.domain not in ("", "integer"):
+    if name not in ("", wanted[0]) or qualified.domain not in ("", "integer"):
         return False
     try:
         formula = parse(text)

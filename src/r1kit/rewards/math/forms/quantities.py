@@ -10,20 +10,27 @@ from r1kit.rewards.math.units import split_unit
 
 MAX_CHARACTERS = 100
 _PART = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z.]+|[\u4e00-\u9fff]{1,3})(?: ?,| and\b| ?, ?and\b|又)? ?")
+_FEET = re.compile(r"(\d+)' ?(\d+)(?:''|\")")
+_MINUTES = re.compile(r"(?<=\d)( ?)(?:m|分)$")
 _ARC = re.compile(r"(\d+)°(?: ?(\d+(?:\.\d+)?)')?(?: ?(\d+(?:\.\d+)?)(?:''|\"))?")
-_CLOCK = re.compile(r"(?:(上午|下午|晚上|早上)?(\d{1,2})(?::|点|时)(\d\d)分?) ?([ap]m)?", re.IGNORECASE)
+_CLOCK = re.compile(r"(?:(上午|下午|晚上|早上)?(\d{1,2})(?::|点|时)(\d\d)(?::00)?分?) ?([ap]m)?", re.IGNORECASE)
 _HOUR = re.compile(r"(上午|下午|晚上|早上)?(\d{1,2})() ?(am|pm|o'clock|点(?:整)?)")
 
 
 def merge_parts(text: str) -> str:
     """Rewrite a quantity in several units in its smallest one: 1 h 30 min as 90 min; return other texts unchanged."""
+    text = text.lstrip(TEXT) if text[:1] == TEXT and text[1:2].isdigit() else text
     if len(text) > MAX_CHARACTERS or not text[:1].isdigit() or not re.search(r"\d.*[^\d.,].*\d", text):
         return text
     plain = text.replace(TEXT, " ").replace("\\", "").strip()
     if "°" in plain and "'" in plain and (arc := _ARC.fullmatch(re.sub(r"\s+", " ", plain).replace("° ", "°"))):
         degrees = Fraction(arc[1]) + Fraction(arc[2] or 0) / 60 + Fraction(arc[3] or 0) / 3600
         return f"{degrees}°" if degrees.denominator == 1 else f"\\frac{{{degrees.numerator}}}{{{degrees.denominator}}}°"
+    if feet := _FEET.fullmatch(plain):
+        return f"{12 * int(feet[1]) + int(feet[2])} in"
     plain = re.sub(r"\s+", " ", plain)
+    if re.search(r"\dh|\d ?h(?:r|rs|ours?)?\b|小?时", plain):  # minutes, not metres or cents
+        plain = _MINUTES.sub(r"\1min", plain)
     at, total = 0, Fraction(0)
     names: list[str] = []
     dimension, smaller = "", None

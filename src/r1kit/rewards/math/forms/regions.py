@@ -11,6 +11,7 @@ from typing import NamedTuple
 from r1kit.rewards.math.exact import rational
 from r1kit.rewards.math.forms.phrases import number_set
 from r1kit.rewards.math.formula import Unreadable
+from r1kit.rewards.math.notation import TEXT
 from r1kit.rewards.math.structure import (
     FLIPPED,
     RELATION,
@@ -28,7 +29,9 @@ _OR, _AND = (
     re.compile(r"\\cap(?![a-z])|(?<![A-Za-z])and(?![a-z])"),
 )
 _COMMA = re.compile(r"[,;]")
-_WITHOUT = re.compile(r"\\setminus(?![a-z]) ?|\\backslash ?")
+_WITHOUT = re.compile(
+    rf"\\setminus(?![a-z]) ?|\\backslash ?|-(?=\\?\{{)|{TEXT}? ?(?:except|excluding)(?: for)? ?(?:x ?= ?)?{TEXT}?"
+)
 _NAME = re.compile(r"[a-zA-Z]|\\[a-z]+")
 _FRENCH = re.compile(r"([\[\](])([^\[\]()∪,;]+|[^\[\]∪,;]+)[,;]([^\[\]()∪,;]+|[^\[\]∪,;]+)([\[\])])")
 _ABSOLUTE = re.compile(r"\|([^|]+)\|")
@@ -139,6 +142,10 @@ def _combine(parts: list[str], combine: Callable[[Region, Region], Region], dept
 
 def _conditions(parts: list[str], depth: int) -> Region | None:
     """Read "0 < x < 2, x ≠ 1": exclusions intersect, other conditions unite unless that gives all numbers."""
+    parts = [
+        f"x≠{part}" if at and "≠" in parts[at - 1] and not RELATION.search(part) else part
+        for at, part in enumerate(parts)
+    ]
     regions = [_parse(part, depth + 1) for part in parts]
     if any(one is None for one in regions):
         return None
@@ -159,15 +166,18 @@ def _conditions(parts: list[str], depth: int) -> Region | None:
 def _single(text: str, depth: int) -> Region | None:
     if named := number_set(text):
         return _parse(named, depth + 1)
-    text = simplify_condition(text)
-    if text == "R":
+    if (condition := simplify_condition(text)) != text and condition != "R":
+        return _parse(condition, depth + 1)
+    if condition == "R":
         return ALL
     if (member := re.fullmatch(r"[a-zA-Z]∈(.*)", text)) is not None:
         return _parse(member[1], depth + 1)
     sides, signs = split_top_level(text, RELATION)
     if len(signs) == 2:
         interval = chain_to_interval(text)
-        return None if interval == text else _single(interval, depth)
+        if interval != text:
+            return _single(interval, depth)
+        return _combine([f"{sides[0]}{signs[0]}{sides[1]}", f"{sides[1]}{signs[1]}{sides[2]}"], _and, depth)
     if len(signs) == 1:
         return _inequality(sides[0], signs[0], sides[1])
     opening, inside, closing = outer_brackets(text)
@@ -187,7 +197,7 @@ def _single(text: str, depth: int) -> Region | None:
 
 def _inequality(left: str, sign: str, right: str) -> Region | None:
     """Solve name < c, and |a name + b| < c for one name; c may stand on the left."""
-    if not _NAME.fullmatch(left) and not _ABSOLUTE.fullmatch(left):
+    if _end(left) is not None:
         left, right, sign = right, left, FLIPPED.get(sign, sign)
     end = _end(right)
     if end is None or sign not in "<>≤≥≠=":
@@ -196,6 +206,13 @@ def _inequality(left: str, sign: str, right: str) -> Region | None:
     if _NAME.fullmatch(left) and left not in (r"\pi", "e", "i"):
         scale, offset = Fraction(1), Fraction(0)
         below = [Piece(-_INFINITY, False, end, closed)]
+    elif not (absolute := _ABSOLUTE.fullmatch(left)) and (linear := _linear(left)):
+        scale, offset = linear
+        sign = sign if scale > 0 else FLIPPED.get(sign, sign)
+        end = (end - offset) / scale
+        closed = sign in "≤≥"
+        below = [Piece(-_INFINITY, False, end, closed)]
+        scale, offset = Fraction(1), Fraction(0)
     elif (
         (absolute := _ABSOLUTE.fullmatch(left))
         and (linear := _linear(absolute[1]))

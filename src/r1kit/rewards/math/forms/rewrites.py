@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 
 from r1kit.rewards.math.forms.labels import (
     numbered_parts,
@@ -27,7 +28,7 @@ from r1kit.rewards.math.forms.phrases import number_set, phrase_of
 from r1kit.rewards.math.forms.quantities import same_time
 from r1kit.rewards.math.forms.regions import same_region
 from r1kit.rewards.math.formula import Apply, Unreadable
-from r1kit.rewards.math.notation import TEXT
+from r1kit.rewards.math.notation import ROW, TEXT
 from r1kit.rewards.math.numeric import free_symbols
 from r1kit.rewards.math.parser import parse
 from r1kit.rewards.math.structure import RELATION, named_value, split_top_level
@@ -48,6 +49,9 @@ _RATIO_NAME = re.compile(r"[A-Za-z]+(?::[A-Za-z]+)+=")
 _RATIO = re.compile(r"^(\d+):(\d+)$")
 _TIME = re.compile(r"\d{1,2}:\d\d")
 _POLYNOMIAL = ("+", "*", "^", "root", "!", "!!")
+_SCALED_MATRIX = re.compile(r"(.+?)(\\begin\{[pb]matrix\})(.*)(\\end\{[pb]matrix\})")
+_CELL = re.compile(rf"[^&{ROW}]+")
+_UNIT_VECTOR = re.compile(r"([+-]?[^+\-ijk ]*) ?([ijk])(?![a-z])")
 _GROUPS = re.compile(r";|(?<![A-Za-z])or(?![a-z])|或")
 
 
@@ -74,6 +78,10 @@ def rewrites(gold: str, answer: str) -> Iterator[Pairs]:
     if max(len(gold), len(answer)) > MAX_CHARACTERS or (_NUMBER.fullmatch(gold) and _NUMBER.fullmatch(answer)):
         return
     yield from _groups(gold, answer)
+    if r"\begin" in gold + answer and (scaled := (_scaled(gold), _scaled(answer))) != (gold, answer):
+        yield [scaled]
+    if (vectors := (_unit_vectors(gold), _unit_vectors(answer))) != (gold, answer):
+        yield [vectors]
     if "=" in gold or "=" in answer:
         yield from _equations(gold, answer)
     if answer[:1].isupper() and gold[:1] == "(":
@@ -100,6 +108,31 @@ def labelled_parts(gold: str, answer: str) -> Pairs | None:
         return None
     left, right = wanted or plain_list(gold), given or plain_list(answer)
     return list(zip(left, right, strict=True)) if len(left) == len(right) > 1 else None
+
+
+def _scaled(text: str) -> str:
+    r"""Multiply a matrix by the number before it; return any other text unchanged."""
+    match = _SCALED_MATRIX.fullmatch(text)
+    if not match or (factor := rational_value({"-": "-1"}.get(match[1], match[1]))) is None:
+        return text
+    return match[2] + _CELL.sub(lambda cell: _product(factor, cell[0].strip()), match[3]) + match[4]
+
+
+def _product(factor: Fraction, cell: str) -> str:
+    value = rational_value(cell)
+    return (
+        f"({factor})*({cell})" if value is None else f"\\frac{{{(p := factor * value).numerator}}}{{{p.denominator}}}"
+    )
+
+
+def _unit_vectors(text: str) -> str:
+    """Rewrite 2i - j + 3k as (2,-1,3); return any other text unchanged."""
+    terms = _UNIT_VECTOR.findall(text)
+    names = "".join(name for _, name in terms)
+    if names != "ijk" or "".join(map("".join, terms)) != text.replace(" ", ""):
+        return text
+    values = [f"{factor}1" if factor in ("", "+", "-") else factor for factor, _ in terms]
+    return f"({','.join(value.lstrip('+') for value in values)})"
 
 
 def _groups(gold: str, answer: str) -> Iterator[Pairs]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 _GREEK = {
     "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "ϵ": "epsilon", "ζ": "zeta", "η": "eta",
     "θ": "theta", "ϑ": "theta", "ι": "iota", "κ": "kappa", "λ": "lambda", "μ": "mu", "µ": "mu", "ν": "nu", "ξ": "xi",
@@ -13,21 +15,24 @@ _COMMANDS = {
     "∞": "infty", "∅": "emptyset", "∇": "nabla", "∂": "partial", "ħ": "hbar", "ℏ": "hbar", "ℓ": "ell", "±": "pm",
     "∓": "mp", "∨": "lor", "∧": "land", "∀": "forall", "∩": "cap", "∖": "setminus", "≡": "equiv", "⌊": "lfloor",
     "⌋": "rfloor", "⌈": "lceil", "⌉": "rceil", "→": "to", "⇒": "Rightarrow", "∑": "sum", "∏": "prod", "∫": "int",
-    "∠": "angle", "△": "triangle", "√": "sqrt",
+    "∠": "angle", "△": "triangle", "√": "sqrt", "Ø": "emptyset", "⌀": "emptyset",
 }  # fmt: skip
 CHARACTERS = {character: f"\\{name} " for character, name in (_GREEK | _COMMANDS).items()}
 CHARACTERS |= {"∛": r"\sqrt[3] ", "∜": r"\sqrt[4] ", "‖": "‖", "∥": "‖", "∴": ""}
 CHARACTERS |= dict.fromkeys("−–‐‑‒﹣", "-") | dict.fromkeys("×⋅·∙∗•", "*") | dict.fromkeys("’‘′", "'")
 CHARACTERS |= dict.fromkeys("≤⩽≦", "≤") | dict.fromkeys("≥⩾≧", "≥") | dict.fromkeys("“”", '"') | {"″": "''"}
 CHARACTERS |= {"÷": "/", "、": ",", "。": ".", "º": "°", "⟨": "(", "⟩": ")", "…": "...", "￥": "¥", "∶": ":", "℃": "°C"}
+CHARACTERS |= dict.fromkeys("«»「」『』", '"') | {"【": "[", "】": "]", "⁄": "/"}
+CHARACTERS |= {chr(code): unicodedata.normalize("NFKC", chr(code)) for code in range(0x1D400, 0x1D6A4)}  # 𝑥, 𝐱
 CHARACTERS |= {"ℝ": "R", "ℤ": "Z", "ℚ": "Q", "ℕ": "N", "ℂ": "C", "且": " and "}
 
 _DROPPED = """left right middle displaystyle textstyle scriptstyle limits mathopen mathclose rm bf it big Big bigl bigr
 Bigl Bigr bigg Bigg biggl biggr Biggl Biggr tiny small normalsize large Large LARGE huge Huge boldmath bfseries
-therefore""".split()
+therefore mathop mathbin mathrel mathord mathstrut strut ensuremath hfill hfil checkmark square Box blacksquare qed
+pmb""".split()
 SYNONYMS = {  # LaTeX commands and their normal form
     **dict.fromkeys(_DROPPED, ""),
-    **dict.fromkeys("dfrac tfrac cfrac".split(), r"\frac"),
+    **dict.fromkeys("dfrac tfrac cfrac nicefrac sfrac flatfrac".split(), r"\frac"),
     **dict.fromkeys("dbinom tbinom".split(), r"\binom"),
     **dict.fromkeys("quad qquad".split(), " "),
     **dict.fromkeys("mid vert lvert rvert".split(), "|"),
@@ -37,15 +42,22 @@ SYNONYMS = {  # LaTeX commands and their normal form
     **dict.fromkeys("ne neq".split(), "≠"),
     **dict.fromkeys("approx thickapprox simeq doteq".split(), "≈"),
     **dict.fromkeys("ldots dots cdots".split(), "..."),
-    **dict.fromkeys("emptyset varnothing".split(), r"\emptyset"),
+    **dict.fromkeys("emptyset varnothing O".split(), r"\emptyset"),
     **dict.fromkeys("degree textdegree circ".split(), "°"),
     **dict.fromkeys("land wedge".split(), " and "),
     **dict.fromkeys("mod bmod".split(), r"\mod"),
     **{f"var{name}": f"\\{name}" for name in "phi theta epsilon rho sigma kappa".split()},
     "cup": "∪",
     "in": "∈",
-    "langle": "(",
-    "rangle": ")",
+    **dict.fromkeys("langle lparen".split(), "("),
+    **dict.fromkeys("rangle rparen".split(), ")"),
+    "lbrack": "[",
+    "rbrack": "]",
+    "lbrace": r"\{",
+    "rbrace": r"\}",
+    "vee": r"\lor",
+    "bigcup": "∪",
+    "bigcap": r"\cap",
     "lt": "<",
     "gt": ">",
     "prime": "'",

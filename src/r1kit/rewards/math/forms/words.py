@@ -6,14 +6,16 @@ import re
 
 _DENY = """not no nope nah never none neither
 nor cannot cant wont isnt false untrue wrong incorrect invalid impossible unlikely
-excluded rejected discarded refuted disproved denied fail fails failed violates violated contradicts
-contradicted differs excludes except excluding without mistaken erroneous error unless nothing"""
+excluded reject rejected discarded eliminated dismissed refuted disproved denied doubt doubts doubted doubtful
+questionable ruled fail fails failed violates violated contradicts contradicted contradiction contradictory absurd
+differs differ unequal excludes except excluding without mistaken erroneous error unless nothing bad void hardly
+scarcely extraneous untenable inadmissible spurious unsuitable unacceptable refuse refuses"""
 _HEDGE = """or and if else wait maybe perhaps either but rather instead possibly alternatively actually probably guess
 unsure whether unknown versus vs otherwise"""
 _BOUND = """less more fewer than least most over under above below beyond upper lower bound bounds minimum maximum
 up upward upwards down downward downwards onward onwards plus minus greater larger smaller exceeding before after
-until since between to through almost nearly"""
-_SCALE = """dozen dozens score scores gross myriad hundred hundreds thousand thousands lakh lakhs lac crore crores
+until since between to through almost nearly short"""
+_SCALE = """dozen dozens score scores gross grosses myriad myriads arab kilo mega giga mn tn zillion hundred hundreds thousand thousands lakh lakhs lac crore crores
 million millions mil billion billions bn trillion trillions quadrillion tens ten times double doubled triple tripled
 twice squared cubed squares cubes factorial fold half halve halves third quarter quarters tenth tenths hundredth
 thousandth percent pct permille point base mod modulo power root radical k
