@@ -28,7 +28,8 @@ def add_adapters(model: Decoder, rank: int, alpha: float, seed: int) -> None:
     """
     peft = _peft()
     config = peft.LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(TARGETS), init_lora_weights=False)
-    peft.inject_adapter_in_model(config, model)
+    with torch.random.fork_rng(devices=[]):  # peft draws weights, which are replaced below
+        peft.inject_adapter_in_model(config, model)
     generator = torch.Generator().manual_seed(seed)
     for name, weight in model.named_parameters():
         weight.requires_grad_(".lora_" in name)
