@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -90,7 +91,12 @@ class Checkpoints:
             return
         self.wait()
         lengths = {log.name: log.stat().st_size for log in self.logs if log.exists()}
-        self._pending = self._executor.submit(self._write, _copy(_tensors(state)), {**progress, "logs": lengths})
+        copied, ready = _copy(_tensors(state)), None
+        if torch.cuda.is_available():
+            # The GPU makes the copies before it changes the weights; only the writer waits for them.
+            ready = torch.Event("cuda")
+            ready.record()
+        self._pending = self._executor.submit(self._write, copied, ready, {**progress, "logs": lengths})
 
     def restore(self, state: TrainingState) -> dict[str, Any] | None:
         """Load the newest undamaged checkpoint, and truncate the logs to their lengths at that time.
@@ -114,7 +120,10 @@ class Checkpoints:
         self._delete_old()
         return progress
 
-    def _write(self, tensors: dict[str, Any], progress: Mapping[str, Any]) -> None:
+    def _write(self, tensors: dict[str, Any], ready: torch.Event | None, progress: Mapping[str, Any]) -> None:
+        start = time.monotonic()
+        if ready is not None:
+            ready.synchronize()
         final = self.directory / f"step_{progress['step']:08d}"
         temporary = self.directory / f".{final.name}.tmp"
         try:
@@ -140,6 +149,8 @@ class Checkpoints:
             )
         else:
             self._delete_old()
+            size = sum(file.stat().st_size for file in final.iterdir())
+            say(f"saved {final.name}: {size / 1e6:,.1f} MB in {time.monotonic() - start:.1f} s")
 
     def newest(self) -> Path | None:
         """Return the newest checkpoint, damaged or not."""
@@ -190,9 +201,13 @@ def _tensors(state: TrainingState) -> dict[str, Any]:
 
 
 def _copy(value: Any) -> Any:
-    """Copy nested dicts and lists, and every tensor in them to new CPU memory."""
+    """Copy nested dicts and lists, and every tensor in them to new CPU memory.
+
+    Copies from a GPU go to pinned memory and are still under way on return.
+    """
     if isinstance(value, torch.Tensor):
-        return value.detach().to("cpu", copy=True)
+        copied = torch.empty_like(value, device="cpu", pin_memory=value.is_cuda)
+        return copied.copy_(value.detach(), non_blocking=value.is_cuda)
     if isinstance(value, dict):
         return {key: _copy(item) for key, item in value.items()}
     return [_copy(item) for item in value] if isinstance(value, list) else value

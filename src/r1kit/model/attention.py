@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.torch_version import TorchVersion
 
 KEY_MULTIPLE = 32  # a CPU's softmax is faster over a multiple of this many keys
 QUERY_BLOCK = 128  # queries whose scores are held at once
@@ -34,6 +35,25 @@ def causal_attention(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     if _prefers_matmul(q):
         return matmul_attention(q, k, v, _causal_mask(q), before=0)
     return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
+
+
+def has_varlen_attention(q: Tensor) -> bool:
+    """Return whether torch's FlashAttention for packed documents can be used: 16-bit floats on a GPU, torch 2.12."""
+    return q.is_cuda and q.dtype.itemsize == 2 and TorchVersion(torch.__version__) >= "2.12"
+
+
+def varlen_attention(q: Tensor, k: Tensor, v: Tensor, starts: Tensor, longest: int) -> Tensor:
+    """Let every token attend to its own document up to itself, without padding.
+
+    q [1, H, T, E], k and v [1, K, T, E] -> [1, H, T, E]. `starts` are the documents' first tokens, and T.
+    """
+    from torch.nn.attention import varlen  # absent from older versions of torch
+
+    q, k, v = (x[0].transpose(0, 1) for x in (q, k, v))
+    window, gqa = (-1, 0), q.shape[1] != k.shape[1]
+    mixed = varlen.varlen_attn(q, k, v, starts, starts, longest, longest, window_size=window, enable_gqa=gqa)
+    assert isinstance(mixed, Tensor)  # a tuple only where auxiliary results are asked for
+    return mixed.transpose(0, 1)[None]
 
 
 def _prefers_matmul(q: Tensor) -> bool:
@@ -114,4 +134,8 @@ class PrefixAttention:
         v = torch.cat((self.values[layer], v, self.padding), dim=2)
         if _prefers_matmul(q):
             return matmul_attention(q, k, v, self.mask[:, :, None], self.prefix_length)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask, enable_gqa=q.shape[1] != k.shape[1])
+        gqa = q.shape[1] != k.shape[1]
+        if gqa and q.is_cuda:  # with a mask and grouped heads, torch would hold all scores at once
+            k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
+            gqa = False
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask, enable_gqa=gqa)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from r1kit.model.attention import causal_attention, round_up
+from r1kit.model.attention import causal_attention, has_varlen_attention, round_up, varlen_attention
 from r1kit.model.autograd import Context, apply
 
 MIN_FILL = 0.7  # a batch of documents: shortest / longest is at least this
@@ -25,6 +25,8 @@ class PackedAttention:
 
     def __init__(self, lengths: Sequence[int], device: torch.device | str) -> None:
         starts = [0, *torch.tensor(lengths).cumsum(0).tolist()]
+        self.starts = torch.tensor(starts, dtype=torch.int32, device=device)
+        self.longest = max(lengths)
         self.shapes: list[tuple[int, int]] = []  # of the batches: documents, padded length
         sources: list[Tensor] = []  # padded position -> token, -1 for padding
         for group in similar_lengths(lengths):
@@ -41,6 +43,8 @@ class PackedAttention:
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend within documents: q [1, H, T, E], k and v [1, K, T, E] -> [1, H, T, E]."""
+        if has_varlen_attention(q):
+            return varlen_attention(q, k, v, self.starts, self.longest)
         q, k, v = (self._gather(x[0].transpose(0, 1), self.token_S, self.padded_T) for x in (q, k, v))  # [S, heads, E]
         mixed, sizes = [], [rows * length for rows, length in self.shapes]
         pieces = (torch.split_with_sizes(x, sizes) for x in (q, k, v))
