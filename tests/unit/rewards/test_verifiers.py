@@ -285,3 +285,12 @@ def test_every_verifier_judges_an_empty_reply_as_unparseable():
             Problem("p", "q", "5", name, extra=gold.get(name, {})), "<think>no answer yet", think_open=False
         )
         assert (name, verdict.status, verdict.value) == (name, "unparseable", 0.0)
+
+
+@pytest.mark.parametrize(("gold", "answer", "right"), [
+    ("A,B,D", "A,B,D,E", False), ("A,B,D,E", "A,B,D,E", True), ("E,F", "F", False), ("E,F", "E, F", True),
+    ("C,E", "C e E", True), ("Ana,Bo", "Ana y Bo", True), ("A,Y", "A and Y", True), ("E", "E", True),
+    ("C,D,E", "C,D", False),
+])  # fmt: skip
+def test_people_named_e_or_y_are_no_conjunctions(gold, answer, right):
+    assert (grade(Problem("n", "", gold, "names"), f"<answer>{answer}</answer>").status == "right") == right

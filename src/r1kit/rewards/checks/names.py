@@ -17,7 +17,8 @@ _MARKUP = re.compile(
     re.MULTILINE,
 )
 _SEPARATOR = re.compile(r"[\s,，、;；/&+和与與及]+|以及|跟")
-_FILLERS = {"and", "both", "only", "also", "plus", "just", "und", "et", "y", "e", "и"}
+_LETTER_AND = re.compile(r"(?<=\s)[yeи](?=\s)")  # "Ana y Bo", but not the person E of "A, E, F"
+_FILLERS = {"and", "both", "only", "also", "plus", "just", "und", "et"}
 
 
 def refute(gold: str, answer: str) -> str | None:
@@ -33,12 +34,11 @@ def canonical(answer: str) -> str:
 
 
 def _names(text: str) -> set[str]:
-    text = HEADING.split(text)[-1].replace("\\emptyset", "∅").replace("&amp;", "&").casefold()
-    text = _MARKUP.sub(" ", text).strip()
+    text = HEADING.split(text)[-1].replace("\\emptyset", "∅").replace("&amp;", "&")
+    text = _LETTER_AND.sub(",", _MARKUP.sub(" ", text)).strip().casefold()
     if _NOBODY.fullmatch(text):
         return {"none"}
-    words = [word for word in _SEPARATOR.split(text) if word]
-    return {word for word in words if len(words) == 1 or word not in _FILLERS}
+    return {word for word in _SEPARATOR.split(text) if word} - _FILLERS
 
 
 VERIFIER = Verifier(
