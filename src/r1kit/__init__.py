@@ -22,6 +22,7 @@ _MODULES = {  # public name -> module that defines it
     "evaluate": "evals.measure",
     "sample": "evals.measure",
     "grade": "rewards.score",
+    "RewardInput": "rewards.reply",
     "Recipe": "config",
     "Problem": "types",
     "Completion": "types",

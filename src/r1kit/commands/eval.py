@@ -26,6 +26,10 @@ def command(
     top_p: TopP = 0.95,
     max_completion_length: Length = 512,
     seed: Seed = 0,
+    reward: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODULE:FUNCTION", help="a function of your own to report as well; repeatable"),
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Evaluate a model on benchmarks.
@@ -35,6 +39,7 @@ def command(
     from r1kit.evals import measure
 
     settings: dict[str, Any] = {"template": template, "temperature": temperature, "top_p": top_p, "samples": samples}
+    settings["rewards"] = reward or []
     benchmarks = measure.benchmarks_from(prompts or measure.world_sources(), split, limit)
     result = measure.evaluate(model, benchmarks, seed=seed, max_completion_length=max_completion_length, **settings)
     if json_output:

@@ -36,7 +36,7 @@ def evaluate(
         seed: The seed of sampling.
         device: "auto", "cpu" or "cuda".
         max_concurrent: Sequences generated at the same time.
-        settings: Keys of an evaluate stage.
+        settings: Keys of an evaluate stage. Modules of `rewards` may lie in the working directory.
 
     Raises:
         UserError: A setting is invalid, or the model does not exist.
@@ -46,6 +46,12 @@ def evaluate(
         config = Evaluate.model_validate({"kind": "evaluate", "model": model, "benchmarks": benchmarks, **settings})
     except ValidationError as error:
         raise errors.UserError(_lines(error)) from None
+    if config.rewards:
+        from r1kit.rewards import score, services
+
+        folder = Path.cwd()
+        services.configure(services.Settings(folder=str(folder)))
+        score.check_reward_names(dict.fromkeys(config.rewards, 1.0), folder)
     directory = resolve_model(model)
     compute = machine.choose_compute(device)
     from r1kit.evals.benchmark import evaluate_model

@@ -9,7 +9,7 @@ from typing import Any
 
 from r1kit.report.collect import is_number
 
-METRICS = ("pass@1", "cons@*", "pass@*", "format_rate", "readable", "language", "mean_tokens", "truncated")
+METRICS = ("pass@1", "cons@*", "pass@*", "format_rate", "readable", "language", "mean_tokens", "truncated", "rewards/*")
 SECTIONS = {"by_level": "level", "by_family": "family", "by_language": "language"}
 LABELS = {
     "format_rate": "format rate",
@@ -90,6 +90,8 @@ def format_cell(metric: str, cell: Cell) -> tuple[str, str]:
     """Return the number and its interval as text: ("76.2 %", "73-79") for a share, ("212", "") for tokens."""
     if cell.value is None:
         return "-", ""
+    if metric.startswith("rewards/"):  # of a function of the user's own, which may have any range
+        return f"{cell.value:.4g}", "-".join(f"{bound:.4g}" for bound in cell.interval or ())
     tokens = metric == "mean_tokens"
     interval = "-".join(f"{bound if tokens else 100 * bound:,.0f}" for bound in cell.interval or ())
     if tokens:

@@ -16,7 +16,7 @@ _ONE_FENCE = re.compile(r"```[^\n`]*\n(.*?)\n?```", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class RewardInput:
-    """One completion as a function of your own reads it: `def my_reward(completion): ...`."""
+    """One completion as a function of the user's own reads it: `def my_reward(completion): ...`."""
 
     problem: Problem
     text: str

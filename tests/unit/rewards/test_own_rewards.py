@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from transformers import PreTrainedTokenizerBase
+from typer.testing import CliRunner
 
+from r1kit.cli import app
 from r1kit.config import Evaluate
 from r1kit.engine.scripted import ScriptedEngine
 from r1kit.evals import benchmark
@@ -111,3 +114,14 @@ def test_recipe_checks_the_functions_of_an_evaluation() -> None:
     keys = dict(kind="evaluate", model="m", benchmarks={"b": ["world:logic"]})
     assert Evaluate(**keys).reward_tables() == []
     assert Evaluate(**keys, rewards=["own:f"]).reward_tables() == [(("rewards",), {"own:f": 1.0})]
+
+
+@pytest.mark.slow
+def test_eval_command_finds_functions_in_the_working_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "near.py").write_text("def short(completion): return float(completion.token_count < 9)\n")
+    monkeypatch.chdir(folder)
+    keys = ["eval", "sprout-base", "--prompts", "world:arithmetic", "--limit", "2", "--max-completion-length", "8"]
+    shown = CliRunner().invoke(app, [*keys, "--samples", "1", "--reward", "near:short"])
+    assert re.search(r"rewards/near:short +1\b", shown.output), shown.output
+    with pytest.raises(RewardError, match="near:none"):
+        CliRunner().invoke(app, [*keys, "--reward", "near:none"], catch_exceptions=False)
