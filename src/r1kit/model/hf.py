@@ -12,11 +12,12 @@ import torch
 from r1kit.console import heartbeat, say
 from r1kit.errors import UserError
 from r1kit.files import publish, read_json, write_json
+from r1kit.model.adapter_files import base_directory, is_adapter, merge_files
 from r1kit.model.decoder import Decoder
 from r1kit.model.dtypes import dtype_name
 from r1kit.model.hf_config import config_to_hf, read_config, token_ids
 from r1kit.model.reference import TOKENIZER_FILES
-from r1kit.model.weights import HEAD, StoredTensor, check_fit, fill, stored_tensors, write_weights
+from r1kit.model.weights import HEAD, StoredTensor, check_fit, fill, hugging_face_views, stored_tensors, write_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -26,7 +27,14 @@ PROBE = "It's 12 o'clock,\n\n  isn't it?  Cafe\u0301 = caf\u00e9\t(3+4)*5=35. \u
 
 
 def load_model(directory: Path, dtype: torch.dtype, device: torch.device | str) -> Decoder:
-    """Load a checkpoint, holding one tensor beyond the model in memory. UserError names what does not match."""
+    """Load a checkpoint, holding one tensor beyond the model in memory. UserError names what does not match.
+
+    The directory of an adapter gives its base model with the adapter merged into it.
+    """
+    if is_adapter(directory):
+        model = load_model(base_directory(directory), dtype, device)
+        merge_files(hugging_face_views(model), directory)
+        return model
     config, stored = read_config(directory), stored_tensors(directory)
     if HEAD not in stored:
         config = replace(config, tie_word_embeddings=True)
@@ -108,6 +116,8 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
         from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     present = [name for name in TOKENIZER_FILES if (directory / name).is_file()]
+    if not present and is_adapter(directory):
+        return load_tokenizer(base_directory(directory))
     if not present:  # AutoTokenizer would return an empty one
         raise UserError(f"{directory}: no tokenizer: expected one of {', '.join(TOKENIZER_FILES)}")
     kind = PreTrainedTokenizerFast if present[0] == "tokenizer.json" else AutoTokenizer

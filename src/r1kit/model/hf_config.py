@@ -12,6 +12,7 @@ from typing import Any
 
 from r1kit.errors import UserError
 from r1kit.files import read_json
+from r1kit.model.adapter_files import base_directory, is_adapter
 from r1kit.model.config import ModelConfig, RopeScaling
 from r1kit.model.families import FAMILIES, SUPPORTED, Family
 
@@ -137,6 +138,8 @@ def token_ids(config: ModelConfig) -> dict[str, int | list[int] | None]:
 
 def read_config(directory: Path) -> ModelConfig:
     """Read config.json, and from generation_config.json the token ids that only that file has."""
+    if is_adapter(directory):
+        return read_config(base_directory(directory))
     content = read_json(directory / "config.json")
     if not isinstance(content, dict):
         raise UserError(

@@ -8,6 +8,7 @@ from r1kit import hub
 from r1kit.console import heartbeat
 from r1kit.errors import UserError
 from r1kit.files import read_json
+from r1kit.model.adapter_files import base_directory, is_adapter
 from r1kit.model.hf_config import read_config
 from r1kit.run_dir import RunDir, StageDir
 from r1kit.synonyms import nearest
@@ -15,12 +16,6 @@ from r1kit.synonyms import nearest
 ASSETS = Path(__file__).parents[1] / "assets"
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
-ADAPTER = "adapter_config.json"  # written by peft
-MERGE = (
-    'pip install peft && python -c "from peft import AutoPeftModelForCausalLM as M; from transformers import '
-    "AutoTokenizer as T; M.from_pretrained('{adapter}').merge_and_unload().save_pretrained('{merged}'); "
-    "T.from_pretrained('{base}').save_pretrained('{merged}')\""
-)
 
 
 def bundled_models() -> list[str]:
@@ -46,8 +41,9 @@ def local_model(reference: str) -> Path | None:
     for candidate in (path, StageDir(path).model):
         if (candidate / "config.json").is_file():
             return candidate
-    if (path / ADAPTER).is_file():
-        raise UserError(_how_to_merge(reference, path))
+    if is_adapter(path):
+        base_directory(path)  # UserError if it cannot be merged
+        return path
     stages = sorted(str(p.parent.parent) for p in RunDir(path).stages.glob("*/model/config.json"))
     advice = f"; did you mean {' or '.join(stages)}?" if stages else ": give the directory of a Hugging Face checkpoint"
     raise UserError(f"{reference}: this directory has no config.json{advice}")
@@ -61,17 +57,10 @@ def _model_of_stage(reference: str, stage: StageDir) -> Path | None:
     raise UserError(f"{reference}: the stage {stage.path} has made no model, or is not finished")
 
 
-def _how_to_merge(reference: str, path: Path) -> str:
-    base = read_json(path / ADAPTER).get("base_model_name_or_path") or "BASE"
-    command = MERGE.format(adapter=path, merged=f"{path.name}-merged", base=base)
-    return (
-        f"{reference}: an adapter of {base}, not a complete model. Merge it and give the directory {path.name}-merged "
-        f"instead:\n{command}"
-    )
-
-
 def missing_files(directory: Path) -> str | None:
     """Return which files a checkpoint directory lacks: config.json, a tokenizer or weights; None if it is complete."""
+    if is_adapter(directory):
+        return missing_files(base_directory(directory))
     index = directory / "model.safetensors.index.json"
     shards = set(read_json(index).get("weight_map", {}).values()) if index.is_file() else set()
     is_split = bool(shards) and not (directory / "model.safetensors").is_file()

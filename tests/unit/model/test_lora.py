@@ -21,8 +21,9 @@ from r1kit.learn.advantage import group_advantages
 from r1kit.learn.batch import make_batch
 from r1kit.learn.learner import Learner
 from r1kit.learn.reference import reference_model
-from r1kit.model.hf import load_model, save_model
+from r1kit.model.hf import load_model, load_tokenizer, save_model
 from r1kit.model.lora import add_adapters, has_adapters, merge_adapters, trained_weights
+from r1kit.model.reference import checkpoint_problem, local_model
 
 pytest.importorskip("peft")
 TOKENS = torch.arange(60).view(4, 15)
@@ -164,28 +165,34 @@ def test_adapters_do_not_touch_global_randomness(make_decoder):
 
 @pytest.mark.slow
 def test_adapters_learn_a_task_as_well_as_full_training(make_decoder, tokenizer):
-    """Both learn to write even tokens only; the 95 % intervals of the last rewards overlap."""
+    """Both learn to write half of the vocabulary only; the 95 % intervals of the last rewards overlap.
+
+    Adapters leave the embeddings alone, so the wanted tokens lie on one side of them.
+    """
     intervals = {}
-    for name, rank, rate in (("full", 0, 3e-3), ("adapters", 8, 1e-2)):
+    for name, rank, rate in (("full", 0, 3e-3), ("adapters", 8, 3e-3)):
         model = make_decoder(0)
+        with torch.no_grad():
+            model.embed.weight.mul_(3)
+        wanted = (model.embed.weight[:, 0] > 0).tolist()
         if rank:
             add_adapters(model, rank, alpha=16.0, seed=1)
         made = Learner(model, config(beta=0.001, learning_rate=rate, micro_batch_tokens=4096, steps=40))
         engine = NativeEngine(model, tokenizer)
-        rewards = [_even_tokens_step(made, engine, step) for step in range(40)]
+        rewards = [_step(made, engine, wanted, step) for step in range(40)]
         mean, low, high = mean_ci95([reward for step in rewards[-5:] for reward in step])
-        assert mean_ci95(rewards[0])[0] < 0.6 and mean > 0.85, (name, mean)
+        assert mean_ci95(rewards[0])[0] < 0.7 and mean > 0.9, (name, mean)
         intervals[name] = (low, high)
     (low, high), (other_low, other_high) = intervals.values()
     assert low <= other_high and other_low <= high, intervals
 
 
-def _even_tokens_step(made: Learner, engine: NativeEngine, step: int) -> list[float]:
-    """Sample, reward the share of even tokens, update; return the rewards."""
+def _step(made: Learner, engine: NativeEngine, wanted: list[bool], step: int) -> list[float]:
+    """Sample, reward the share of wanted tokens, update; return the rewards."""
     prompts = [tuple(range(5 + step % 3, 8 + p)) for p in range(4)]
     requests = [Request(f"p{p}", prompt, 8) for p, prompt in enumerate(prompts)]
     completions = engine.generate(requests, SamplingParams(step, 8, TEMPERATURE))
-    rewards = [sum(token % 2 == 0 for token in c.token_ids) / len(c.token_ids) for c in completions]
+    rewards = [sum(wanted[token] for token in c.token_ids) / len(c.token_ids) for c in completions]
     groups = [completions[i : i + 8] for i in range(0, len(completions), 8)]
     advantages = group_advantages(torch.tensor(rewards).view(4, 8))
     batch = make_batch(prompts, groups, advantages, temperature=TEMPERATURE, mask_truncated=False)
@@ -198,3 +205,25 @@ def test_missing_peft_names_the_extra(make_decoder, monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(UserError, match=r"run pip install 'r1kit\[lora\]', or set lora_rank = 0"):
         add_adapters(make_decoder(0), rank=4, alpha=8.0, seed=0)
+
+
+@pytest.mark.parametrize("rslora", [False, True])
+def test_adapter_directory_of_peft_is_merged_when_loaded(tmp_path: Path, make_decoder, tokenizer, rslora):
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    save_model(make_decoder(0), tokenizer, base)
+    targets = ["q_proj", "v_proj", "o_proj", "up_proj"]
+    lora = LoraConfig(r=4, lora_alpha=8, target_modules=targets, init_lora_weights=False, use_rslora=rslora)
+    peer = get_peft_model(AutoModelForCausalLM.from_pretrained(base), lora)
+    peer.save_pretrained(adapter)
+    assert local_model(str(adapter)) == adapter and checkpoint_problem(adapter) is None
+    model = load_model(adapter, torch.float32, "cpu")
+    assert load_tokenizer(adapter).get_vocab() == tokenizer.get_vocab()
+    with torch.no_grad():
+        torch.testing.assert_close(model.logits(model(TOKENS)), peer(TOKENS).logits, rtol=0, atol=2e-4)
+    config_file = adapter / "adapter_config.json"
+    config_file.write_text(config_file.read_text().replace('"use_dora": false', '"use_dora": true'))
+    with pytest.raises(UserError, match=r"an adapter of .*, of a kind that r1kit does not merge"):
+        local_model(str(adapter))
