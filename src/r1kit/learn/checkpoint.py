@@ -1,6 +1,7 @@
 """Training state on disk, written with torch.distributed.checkpoint (DCP).
 
-    checkpoints/step_00000030/   weights, optimizer and reference model (DCP shards), progress.json, manifest.json
+    checkpoints/step_00000030/   weights, optimizer and reference model (DCP shards), progress.json and
+                                 progress.safetensors, manifest.json
 
 A checkpoint is copied in memory between two steps and written in the background: into a temporary directory, with the
 SHA-256 of every file, synced to disk, then renamed atomically. The newest checkpoint whose hashes match is restored.
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
@@ -28,11 +30,12 @@ from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 
 from r1kit.console import heartbeat, say
-from r1kit.files import find_damage, fsync, publish, read_json, write_bytes, write_manifest
+from r1kit.files import find_damage, fsync, publish, write_bytes, write_manifest
 from r1kit.model.lora import trained_weights
 
 KEEP = 2  # the newest, and one to fall back on
-PROGRESS = "progress.json"
+PROGRESS, PROGRESS_TENSORS = "progress.json", "progress.safetensors"
+REFERENCE = "r1kit.tensor"  # {REFERENCE: name} in progress.json stands for a tensor in progress.safetensors
 # torch warns that a single process saves; that is intended.
 warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
 
@@ -85,6 +88,7 @@ class Checkpoints:
     def save(self, state: TrainingState, progress: Mapping[str, Any]) -> None:
         """Start writing the checkpoint after `progress["step"]` updates; the newest KEEP stay.
 
+        `progress` holds JSON values and tensors, such as the tokens of a rollout.
         Training may continue at once. When the disk is full, the checkpoint is lost and a warning printed.
         """
         if not state.optimizer.state:  # every update so far was skipped: nothing differs from the stage's start
@@ -115,7 +119,7 @@ class Checkpoints:
             dcp_load(tensors, checkpoint_id=newest, no_dist=True)
         set_optimizer_state_dict(state.master, state.optimizer, optim_state_dict=tensors["optimizer"])
         state.sync_compute_weights()
-        progress: dict[str, Any] = read_json(newest / PROGRESS)
+        progress = read_progress(newest)
         self._truncate_logs(progress.pop("logs"))
         self._delete_old()
         return progress
@@ -130,7 +134,7 @@ class Checkpoints:
             temporary.mkdir(parents=True)
             with _original_errors():
                 dcp_save(tensors, storage_writer=FileSystemWriter(temporary, sync_files=False), no_dist=True)
-            write_bytes(temporary / PROGRESS, json.dumps(progress).encode())
+            write_progress(progress, temporary)
             for log in self.logs:
                 if log.exists():
                     fsync(log)  # the checkpoint relies on the lines written so far
@@ -187,6 +191,32 @@ class Checkpoints:
 def checkpoints(directory: Path) -> list[Path]:
     """List the published checkpoints, oldest first."""
     return sorted(path for path in directory.glob("step_*") if re.fullmatch(r"step_\d{8}", path.name))
+
+
+def write_progress(progress: Mapping[str, Any], directory: Path) -> None:
+    """Write progress.json, and the tensors in it to a file of their own."""
+    tensors: dict[str, torch.Tensor] = {}
+
+    def refer(value: torch.Tensor) -> dict[str, str]:
+        name = f"tensor_{len(tensors)}"
+        tensors[name] = value
+        return {REFERENCE: name}
+
+    write_bytes(directory / PROGRESS, json.dumps(progress, default=refer).encode())
+    if tensors:
+        save_file(tensors, directory / PROGRESS_TENSORS)
+
+
+def read_progress(directory: Path) -> dict[str, Any]:
+    """Return what `write_progress` wrote."""
+    file = directory / PROGRESS_TENSORS
+    tensors = load_file(file) if file.is_file() else {}
+
+    def resolve(value: dict[str, Any]) -> Any:
+        return tensors[value[REFERENCE]] if value.keys() == {REFERENCE} else value
+
+    progress: dict[str, Any] = json.loads((directory / PROGRESS).read_bytes(), object_hook=resolve)
+    return progress
 
 
 def _tensors(state: TrainingState) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import nan
 from statistics import fmean, pstdev
 from typing import Any
@@ -132,7 +132,7 @@ def _select(groups: list[Group], config: RL) -> list[Group]:
 
 @dataclass(frozen=True, slots=True)
 class _SavedGroup:
-    """A group in a checkpoint. The prompt is rendered again when it is loaded."""
+    """A group in a checkpoint. The prompt is rendered again when it is loaded; tokens are kept in tensors."""
 
     problem: Problem
     completions: Sequence[Completion]
@@ -144,15 +144,41 @@ _SAVED_GROUPS = TypeAdapter(list[_SavedGroup])
 
 
 def pack(rollout: Rollout) -> dict[str, Any]:
-    """Return a rollout as JSON values, for a checkpoint between two updates of the same rollout."""
-    groups = [_SavedGroup(group.problem, group.completions, group.scores, group.rewards) for group in rollout.sampled]
-    return {"step": rollout.step, "drawn": _SAVED_GROUPS.dump_python(groups)}
+    """Return a rollout as JSON values and tensors, for a checkpoint between two updates of the same rollout."""
+    completions = [c for group in rollout.sampled for c in group.completions]
+    groups = [
+        _SavedGroup(group.problem, [_without_tokens(c) for c in group.completions], group.scores, group.rewards)
+        for group in rollout.sampled
+    ]
+    return {
+        "step": rollout.step,
+        "drawn": _SAVED_GROUPS.dump_python(groups),
+        "lengths": torch.tensor([len(c.token_ids) for c in completions]),
+        "token_ids": torch.tensor([token for c in completions for token in c.token_ids], dtype=torch.int32),
+        "logprobs": torch.tensor([logp for c in completions for logp in c.logprobs], dtype=torch.float64),
+    }
+
+
+def _without_tokens(completion: Completion) -> Completion:
+    return replace(completion, token_ids=(), logprobs=())
 
 
 def unpack(packed: Mapping[str, Any], config: RL, tokenizer: PreTrainedTokenizerBase) -> Rollout:
     """Return the rollout that `pack` packed, bit for bit, except for its durations."""
+    lengths = packed["lengths"].tolist()
+    tokens = zip(*(torch.split(packed[name], lengths) for name in ("token_ids", "logprobs")), strict=True)
+
+    def with_tokens(completion: Completion) -> Completion:
+        token_ids, logprobs = next(tokens)
+        return replace(completion, token_ids=tuple(token_ids.tolist()), logprobs=tuple(logprobs.tolist()))
+
     groups = [
-        Group(make_prompt(saved.problem, config, tokenizer), saved.completions, saved.scores, saved.rewards)
+        Group(
+            make_prompt(saved.problem, config, tokenizer),
+            [with_tokens(c) for c in saved.completions],
+            saved.scores,
+            saved.rewards,
+        )
         for saved in _SAVED_GROUPS.validate_python(packed["drawn"])
     ]
     return Rollout(packed["step"], groups, _select(groups, config))

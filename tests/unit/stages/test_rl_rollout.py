@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from math import isnan
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -16,6 +16,7 @@ from r1kit.data import prompt as prompt_module
 from r1kit.data.prompt import Prompt, make_prompt
 from r1kit.data.template import render_prompt
 from r1kit.engine.scripted import ScriptedEngine
+from r1kit.learn.checkpoint import read_progress, write_progress
 from r1kit.stages.context import StageContext
 from r1kit.stages.rl_prompts import RLPrompts
 from r1kit.stages.rl_rewards import RLRewards
@@ -126,8 +127,9 @@ names = st.text(max_size=8)
 problems = st.builds(
     Problem, names, names, names, extra=st.dictionaries(names, st.integers() | st.lists(st.integers()))
 )
+tokens = st.integers(0, 2**31 - 1)
 completions = st.builds(
-    Completion, names, st.integers(0, 9), st.tuples(st.integers(0), st.integers(0)), st.tuples(floats, floats), names,
+    Completion, names, st.integers(0, 9), st.tuples(tokens, tokens), st.tuples(floats, floats), names,
     st.sampled_from(["stop", "length"]), st.integers(0, 9),
 )  # fmt: skip
 scores = st.builds(Score, floats, st.dictionaries(names, floats), st.none() | names, names, st.booleans())
@@ -141,7 +143,10 @@ def test_unpack_restores_a_packed_rollout_exactly(
 ) -> None:
     config = RL(**KEYS, rewards={"format": 1.0}, dynamic_sampling=dynamic_sampling)
     groups = [Group(make_prompt(problem, Prompting(template="none"), tokenizer), *rest) for problem, *rest in drawn]
-    restored = unpack(json.loads(json.dumps(pack(Rollout(7, groups)))), config, tokenizer)
+    with TemporaryDirectory() as directory:
+        write_progress({"step": 7, "rollout": pack(Rollout(7, groups))}, Path(directory))
+        assert (Path(directory) / "progress.safetensors").is_file()
+        restored = unpack(read_progress(Path(directory))["rollout"], config, tokenizer)
     assert restored.step == 7 and restored.sampled == groups and len(restored.selected) in (1, 2)
     assert (
         all(each.has_variance for each in restored.selected) or not dynamic_sampling or restored.selected == groups[:2]
