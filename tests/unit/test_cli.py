@@ -116,3 +116,10 @@ def test_public_names_are_imported_on_first_use() -> None:
     code = "import sys, r1kit; print(sorted(m for m in sys.modules if m.startswith(('r1kit', 'pydantic', 'torch'))))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "['r1kit']"
+
+
+def test_grade_refuses_an_unknown_sandbox_at_once(tmp_path: Path) -> None:
+    (tmp_path / "lines.jsonl").write_text('{"kind": "exact", "response": "4", "gold": "4"}\n')
+    done = r1kit_command("grade", str(tmp_path / "lines.jsonl"), "--sandbox", "docker")
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr.startswith("error: sandbox 'docker': use auto, wasm")

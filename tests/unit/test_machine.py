@@ -30,6 +30,9 @@ def test_render_lists_sandboxes_and_warnings() -> None:
     assert "sandbox    wasm: yes, contained all canaries" in text
     assert "warning    the bundled model sprout-base is missing" in text
     assert machine.NO_SANDBOX in machine.examine([("wasm", False, "no")], [])["warnings"]
+    unbuilt = machine.examine([("wasm", None, "it is built later")], [])
+    assert "sandbox    wasm: not yet, it is built later" in machine.render(unbuilt)
+    assert machine.NO_SANDBOX not in unbuilt["warnings"]
 
 
 @pytest.mark.slow

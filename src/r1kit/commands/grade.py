@@ -29,8 +29,10 @@ def command(
     """
     from r1kit.rewards.grade_file import grade_stream
     from r1kit.rewards.judge.endpoint import Endpoint
+    from r1kit.rewards.sandbox import require_name
     from r1kit.rewards.services import Settings
 
+    require_name(sandbox)
     settings = Settings(sandbox, judge=Endpoint(judge_url, judge_model) if judge_url else None)
     with sys.stdin.buffer if answers is None else answers.open("rb") as source:
         try:

@@ -42,7 +42,7 @@ def value_of(name: str, folder: Path | None, completion: RewardInput) -> float:
         shown = "" if number is not None else _describe(value)
     except RewardError:
         raise
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # no signal: a terminal's ^C reaches no worker process
         reason = f"{type(error).__name__}: {_shorten(error)}"
         raise RewardError(f"reward {name} failed on {where}: {reason}") from error
     if number is None:

@@ -28,10 +28,9 @@ def open_sandbox(tier: str = "auto", among: Sequence[str] = TIERS) -> Sandbox:
     Raises:
         UserError: no tier works here, or there is no such tier. The message gives the reason for each tier.
     """
+    require_name(tier)
     if tier == "none":
         return _open(tier)
-    if tier not in ("auto", *TIERS):
-        raise UserError(f"sandbox {tier!r}: use auto, {', '.join(TIERS)}, or none (no protection at all)")
     reasons = []
     for name in among if tier == "auto" else (tier,):
         sandbox, reason = _open_and_test(name)
@@ -44,6 +43,12 @@ def open_sandbox(tier: str = "auto", among: Sequence[str] = TIERS) -> Sandbox:
         "wasmtime componentize-py` and nothing of the system; namespaces need a kernel and a container that grant user "
         'namespaces; landlock needs Linux 6.2. A recipe that trusts its programs says sandbox = "none"'
     )
+
+
+def require_name(tier: str) -> None:
+    """Raise UserError if there is no such tier."""
+    if tier not in ("auto", "none", *TIERS):
+        raise UserError(f"sandbox {tier!r}: use auto, {', '.join(TIERS)}, or none (no protection at all)")
 
 
 def require_sandbox(tier: str = "auto", among: Sequence[str] = TIERS) -> None:

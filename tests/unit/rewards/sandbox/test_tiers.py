@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import get_args
 import pytest
 
 from r1kit.errors import UserError
-from r1kit.rewards.sandbox import NATIVE, TIERS, canaries, open_sandbox, survey, tiers
+from r1kit.rewards.sandbox import NATIVE, TIERS, canaries, open_sandbox, require_sandbox, survey, tiers
 from r1kit.rewards.sandbox.base import InfraError, Sandbox
 from r1kit.types import SandboxTier
 
@@ -71,7 +71,24 @@ def test_the_error_has_a_reason_for_every_tier_that_fails() -> None:
 @pytest.mark.usefixtures("impossible_attack")
 @pytest.mark.slow
 def test_the_survey_reports_tiers_that_fail() -> None:
-    assert [(tier, works) for tier, works, _ in survey()] == [(tier, False) for tier in TIERS]
+    assert [(tier, works) for tier, works, _ in survey(build=True)] == [(tier, False) for tier in TIERS]
+
+
+@pytest.mark.slow
+def test_survey_and_preflight_build_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert survey()[0][:2] == ("wasm", None)
+    require_sandbox("wasm")
+    assert not any(tmp_path.rglob("*.cwasm"))
+
+
+@pytest.mark.parametrize("open_or_require", [open_sandbox, require_sandbox])
+def test_a_cache_that_cannot_be_made_is_named(
+    open_or_require: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
+    with pytest.raises(UserError, match=r"tier wasm does not work here(.|\n)*/dev/null.*set XDG_CACHE_HOME"):
+        open_or_require("wasm")
 
 
 def test_a_missing_build_tool_is_named() -> None:

@@ -173,8 +173,12 @@ def _processor() -> str:
 def _cache() -> Path:
     """Return the directory of the builds. It must belong to this user alone: its files run as machine code."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "r1kit" / "wasm"
-    cache.mkdir(parents=True, exist_ok=True)
-    cache.chmod(0o700)
+    advice = "set XDG_CACHE_HOME to a directory of your own"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        cache.chmod(0o700)
+    except OSError as error:
+        raise UserError(f"{cache}: {error.strerror}; {advice}") from error
     if cache.stat().st_uid != os.getuid():
-        raise UserError(f"{cache} belongs to another user; set XDG_CACHE_HOME to a directory of your own")
+        raise UserError(f"{cache} belongs to another user; {advice}")
     return cache
