@@ -40,10 +40,10 @@ def measure(changes: dict[str, object], threads: int) -> dict[str, float]:
     from r1kit.config import RL
     from r1kit.learn.batch import make_batch
     from r1kit.learn.learner import Learner
+    from r1kit.learn.lora import add_adapters
     from r1kit.learn.memory import configure
     from r1kit.model.config import ModelConfig
     from r1kit.model.decoder import Decoder
-    from r1kit.model.lora import add_adapters
     from r1kit.types import Completion
 
     torch.set_num_threads(threads)

@@ -31,7 +31,7 @@ from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 
 from r1kit.console import heartbeat, say
 from r1kit.files import find_damage, fsync, publish, write_bytes, write_manifest
-from r1kit.model.lora import trained_weights
+from r1kit.learn.lora import trained_weights
 
 KEEP = 2  # the newest, and one to fall back on
 PROGRESS, PROGRESS_TENSORS = "progress.json", "progress.safetensors"

@@ -11,7 +11,7 @@ from torch import nn
 
 from r1kit.config import Optimizer
 from r1kit.errors import UserError
-from r1kit.model.lora import trained_weights
+from r1kit.learn.lora import trained_weights
 
 
 def make_optimizer(model: nn.Module, config: Optimizer) -> torch.optim.Optimizer:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from r1kit.model.lora import has_adapters
+from r1kit.learn.lora import has_adapters
 
 M = TypeVar("M", bound=nn.Module)
 

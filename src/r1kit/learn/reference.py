@@ -14,9 +14,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from r1kit.learn.lora import has_adapters, trained_weights
 from r1kit.learn.precision import copy_weights
 from r1kit.model.decoder import Decoder
-from r1kit.model.lora import has_adapters, trained_weights
 
 
 class AdapterSnapshot(nn.ParameterList):

@@ -17,11 +17,11 @@ from r1kit.data.pack import Document, first_fit
 from r1kit.data.store import DataError
 from r1kit.data.template import set_template
 from r1kit.hashing import derive_seed
+from r1kit.learn.lora import add_adapters
 from r1kit.learn.memory import configure
 from r1kit.model.decoder import Decoder
 from r1kit.model.dtypes import torch_dtype
 from r1kit.model.hf import load_model, load_tokenizer
-from r1kit.model.lora import add_adapters
 from r1kit.stages.context import StageContext
 
 

@@ -30,13 +30,13 @@ from r1kit.learn.advantage import group_advantages
 from r1kit.learn.batch import make_batch
 from r1kit.learn.checkpoint import Checkpoints
 from r1kit.learn.learner import Learner
+from r1kit.learn.lora import add_adapters, merge_adapters
 from r1kit.learn.loss import OBJECTIVES
 from r1kit.learn.memory import configure
 from r1kit.metrics.log import read_metrics
 from r1kit.metrics.watchdog_log import WatchdogLog
 from r1kit.model.dtypes import torch_dtype
 from r1kit.model.hf import load_model, load_tokenizer, publish_model
-from r1kit.model.lora import add_adapters, merge_adapters
 from r1kit.rewards.workers.pool import open_sandbox_for
 from r1kit.rollout.sample import sampling_params
 from r1kit.stages.context import StageContext

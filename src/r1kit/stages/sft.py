@@ -12,10 +12,10 @@ from typing import Any
 from r1kit.config import SFT
 from r1kit.data.examples import Row, continue_prompt, conversation, render_messages
 from r1kit.data.pack import PackedRow, pack
+from r1kit.learn.lora import merge_adapters
 from r1kit.learn.next_token import answer_loss
 from r1kit.model.decoder import Decoder
 from r1kit.model.hf import publish_model
-from r1kit.model.lora import merge_adapters
 from r1kit.stages.context import StageContext
 from r1kit.stages.records import Record, Texts, load_policy, load_records, load_tokenizer_with_chat
 from r1kit.stages.train_loop import Schedule, train

@@ -20,9 +20,9 @@ from r1kit.evals.metrics import mean_ci95
 from r1kit.learn.advantage import group_advantages
 from r1kit.learn.batch import make_batch
 from r1kit.learn.learner import Learner
+from r1kit.learn.lora import add_adapters, has_adapters, merge_adapters, trained_weights
 from r1kit.learn.reference import reference_model
 from r1kit.model.hf import load_model, load_tokenizer, save_model
-from r1kit.model.lora import add_adapters, has_adapters, merge_adapters, trained_weights
 from r1kit.model.reference import checkpoint_problem, local_model
 
 pytest.importorskip("peft")
