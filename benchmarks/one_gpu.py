@@ -2,21 +2,21 @@
 
 python benchmarks/one_gpu.py [--threads 1]
 
-A Qwen2 model of 7M random parameters learns from 4 prompts with 8 completions of 192 tokens each, in micro-batches of
-6,144 tokens. Each case runs in its own process: the median of the updates after the first, and the largest resident
+A Qwen2 model of 7M random parameters learns from 4 prompts with 4 completions of 192 tokens each, in micro-batches of
+3,072 tokens. Each case runs in its own process: the seconds of the second update, and the largest resident
 size beyond what the process had before the model was made.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import resource
 import subprocess
 import sys
 import time
-from statistics import median
 
 from machine import describe, today
 
@@ -29,7 +29,7 @@ CASES = {
     "lora_rank = 16": {"lora_rank": 16},
     "lora_rank = 16, recompute": {"lora_rank": 16, "recompute": "on"},
 }
-PROMPTS, GROUP, TOKENS, UPDATES = 4, 8, 192, 3
+PROMPTS, GROUP, TOKENS, UPDATES = 4, 4, 192, 2
 
 
 def measure(changes: dict[str, object], threads: int) -> dict[str, float]:
@@ -46,12 +46,14 @@ def measure(changes: dict[str, object], threads: int) -> dict[str, float]:
     from r1kit.model.decoder import Decoder
     from r1kit.types import Completion
 
+    for library in ("peft", "bitsandbytes"):  # so that no case counts their memory
+        importlib.import_module(library)
     torch.set_num_threads(threads)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     shape = dict(model_type="qwen2", vocab_size=8192, hidden_size=256, intermediate_size=768, num_hidden_layers=6)
     model = Decoder(ModelConfig(**shape, num_attention_heads=4, num_key_value_heads=2, head_dim=64, eos_token_ids=(0,)))
     model.init_weights(0)
-    settings = dict(prompts=["world:arithmetic"], max_completion_length=TOKENS, micro_batch_tokens=6_144, beta=0.001)
+    settings = dict(prompts=["world:arithmetic"], max_completion_length=TOKENS, micro_batch_tokens=3_072, beta=0.001)
     config = RL(kind="rl", model="m", **settings, **changes)
     configure(model, config, config.micro_batch_tokens, torch.float32)
     if config.lora_rank:
@@ -72,7 +74,7 @@ def measure(changes: dict[str, object], threads: int) -> dict[str, float]:
         learner.step(batch, step)
         seconds.append(time.perf_counter() - start)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return {"seconds": median(seconds[1:]), "MB": used * 1024 / 1e6}
+    return {"seconds": seconds[-1], "MB": used * 1024 / 1e6}
 
 
 def main() -> None:
