@@ -18,6 +18,7 @@ from functools import lru_cache
 from r1kit.data.response import find_boxes
 from r1kit.rewards.extract import find_answers, last_boxes, rule_on_all
 from r1kit.rewards.math.compare import same_answer
+from r1kit.rewards.math.exact import value_key
 from r1kit.rewards.math.forms.quantities import merge_parts
 from r1kit.rewards.math.forms.regions import french_intervals
 from r1kit.rewards.math.forms.rewrites import labelled_parts, rewrites, settled
@@ -60,13 +61,14 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _MINUS = re.compile(
-    rf"{TEXT}?(?:minus|negative|负) ?{TEXT}? ?(?=[\d\\(.]|(?:infinity|zero|one|two|three|four|five|six|seven|eight|nine|ten"
-    r"|eleven|twelve|thir|twenty|fif|hundred))",
+    rf"{TEXT}?(?:minus|negative|负) ?{TEXT}? ?(?=[\d\\(.]|(?:infinity|zero|one|two|three|four|five|six|seven|eight|nine"
+    r"|ten|eleven|twelve|thir|twenty|fif|hundred))",
     re.IGNORECASE,
 )
 _PHRASE = re.compile(
-    rf"{TEXT} ?((?:[A-Za-z']+ ){{0,5}}(?:is|are|equals|equal to|only|line|point|value|answer|solution|roots|solutions))"
-    rf" ?:? ?{TEXT}|点(?=\()|{TEXT} ?([A-Za-z ]{{3,40}}):{TEXT}|{TEXT}?(?:answer|ans){TEXT}?=|=(?=[^=]*$)",
+    rf"{TEXT} ?((?:[A-Za-z']+ ){{0,5}}(?:is|are|equals?(?: to)?|only|"
+    r"line|point|value|roots"
+    rf"|solutions)) ?:? ?{TEXT}|点(?=\()|{TEXT} ?([A-Za-z ]{{3,40}}):{TEXT}|{TEXT}?(?:answer|ans){TEXT}?=|=(?=[^=]*$)",
     re.IGNORECASE,
 )
 _EQUATION_LABEL = re.compile(r"(?:[A-Za-z]|\\Gamma|\\ell)(?:_\{?\d\}?)?: ?(?=[^:]*=)(?![A-Za-z]=)")

@@ -85,9 +85,8 @@ def _same_structure(gold: str, answer: str) -> bool:
         given = Structure("list", given.parts)  # no interval: a Python list
     if wanted.kind == given.kind == "value":
         return _same_relation(wanted.parts[0], given.parts[0])
-    if given.kind == "list" != wanted.kind or wanted.kind == "list":
-        if DISJUNCTION.search(answer) and not DISJUNCTION.search(gold) and _names_differ(given.parts):
-            return False  # "a=2 or b=3" is not a=2, b=3
+    if DISJUNCTION.search(answer) and not DISJUNCTION.search(gold) and _names_differ(given):
+        return False  # "a=2 or b=3" is not a=2, b=3
     if (wanted.kind == "list" or given.kind == "list") and (named := _same_named_parts(wanted, given)) is not None:
         return named
     if _is_region(wanted) != _is_region(given):
@@ -110,8 +109,10 @@ def _same_structure(gold: str, answer: str) -> bool:
     return len(wanted.parts) == len(given.parts) and all(map(same_answer, wanted.parts, given.parts))
 
 
-def _names_differ(parts: Sequence[str]) -> bool:
-    return len({re.sub(r"_\{?\d\}?", "", name) for part in parts if (name := named_value(part)[0])}) > 1
+def _names_differ(structure: Structure) -> bool:
+    """Return whether a list has values of several variables; x_1 and x_2 are values of x."""
+    names = {re.sub(r"_\{?\d\}?", "", name) for part in structure.parts if (name := named_value(part)[0])}
+    return structure.kind == "list" and len(names) > 1
 
 
 def _compatible_brackets(first: str, second: str) -> bool:
@@ -167,7 +168,7 @@ def _same_named_parts(wanted: Structure, given: Structure) -> bool | None:
         return None
     if bare_structure.kind == "()":  # a tuple is in alphabetical order: (5,3) is x=5, y=3
         named.sort(key=lambda part: part[0] or "")
-    elif all(re.fullmatch(r"[a-z]_\{?\d\}?", name or "") and name[0] == names[0][0] for name in names if name):
+    elif re.fullmatch(r"(?:([a-z])_\{?\d\}?,)(?:\1_\{?\d\}?,)*", "".join(f"{name}," for name in names)):
         return _same_members(*([value for _, value in side] for side in (gold, answer)))  # roots x_1 and x_2
     return all(same_answer(value, other) for (_, value), (_, other) in zip(gold, answer, strict=True))
 

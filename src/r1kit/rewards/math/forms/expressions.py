@@ -36,15 +36,15 @@ _SCALE = re.compile(
 )
 _BOUND = re.compile(
     r"\b(?:at (?:least|most)|(?:more|less|fewer|greater|larger|smaller|higher|lower) than|up to|over|under|above|below"
-    r"|exceeds?|(?:upper|lower) bound (?:of|is)|almost|nearly|nowhere near|twice|thrice|double|triple"
-    r"|half(?: of)?|(?:root|square|cube|reciprocal|opposite|inverse|multiple|factor) of|to the power(?: of)?"
-    r"|(?:if|suppose|assum(?:e|ing)|unless)\b(?:(?!\bthen\b)[^,.;:\n])*)(?: or equal to)? *$"
+    r"|exceeds?|(?:upper|lower) bound (?:of|is)|almost|nearly|nowhere near|twice|thrice|double"
+    r"|half(?: of)?|(?:root|square|cube|reciprocal|opposite|inverse) of|to the power(?: of)?"
+    r"|if\b[^,.;:\n]{1,40}\bwere|unless\b[^,.;:\n]*)(?: or equal to)? *$"
     r"|(?:[大小多少高低]于|超过|至[少多]|不[到足]|接近) *$",
     re.IGNORECASE,
 )
 _BOUNDARY = re.compile(
-    r"[.;:!?。；！？，]\s*|,\s|\n|\b(?:(?<!anything )but|because|since|which|so|therefore|thus|hence|then|(?<!doubt )it['’]s|(?<!doubt )it is"
-    r"|instead|take|choose|pick|is actually|而是)\b",
+    r"[.;:!?。；！？，]\s*|,\s|\n|\b(?:(?<!anything )but|because|since|which|so|therefore|thus|hence|then"
+    r"|(?<!doubt )it['’]s|(?<!doubt )it is|instead|take|choose|pick|is actually|而是)\b",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。！？\n]")
@@ -56,7 +56,8 @@ _DENIAL = re.compile(
     re.IGNORECASE,
 )
 _DENIED_AFTER = re.compile(
-    r"[\s*$)]{0,5}(?:,? ?(?:(?:and|but) )?(?:which|that) )?(?:(?:is|are|was|were|does|do|did|would|will|can|could|may|must|should|seems|looks)\b\s*)?(?:be\s+)?"
+    r"[\s*$)]{0,5}(?:,? ?(?:(?:and|but) )?(?:which|that) )?"
+    r"(?:(?:is|are|was|were|does|do|did|would|will|can|could|may|must|should|seems|looks)\b\s*)?(?:be\s+)?"
     r"(?:\w+ly\s+)?(?:n['’]t\b|not\b|never\b|cannot\b|wrong|false|incorrect|impossible|invalid|too\b|\w+n['’]t\b|fails?\b|不对|错)",
     re.IGNORECASE,
 )

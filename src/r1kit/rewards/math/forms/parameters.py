@@ -24,14 +24,15 @@ _DOMAINS = {
 }
 _LINK = r"(?:for|where|with|when|as|and|\\forall|for (?:all|any|every|each|some)|其中|for some (?:real )?constant)"
 _QUALIFIER = re.compile(
-    rf"[ ,;]*\(?(?:{_LINK} ?)*(?P<noun>(?:an? )?(?:arbitrary )?(?:real )?constant |integers? |positive integers? |real(?: number)? |all |any |every )?"
+    rf"[ ,;]*\(?(?:{_LINK} ?)*(?P<noun>(?:an? )?(?:arbitrary )?(?:real )?constant |integers? |positive integers? "
+    r"|real(?: number)? |all |any |every )?"
     rf"(?P<name>[A-Za-z](?:_\w)?|\\lambda|\\alpha|\\theta)(?P<domain> ?(?:{'|'.join(_DOMAINS.values())})?)\)?$"
 )
 _BUILDER = re.compile(r"\\\{([^|:{}]*)[|:] ?([a-z] ?∈ ?[ZN][^{}]*)\\\}")  # {2k+1 | k ∈ Z}
 _FOR_ALL = re.compile(r"[ ,;]*\(?(?:\\forall|for (?:all|any|every|each))")
 _REMARK = re.compile(
-    r"[ ,;]*\(?(?:double root|repeated root|twice|with multiplicity (?:2|two)|multiplicity 2|only|(?:is )?the (?:only |unique )?solution"
-    r"|unique|unique solution|double)\)?$"
+    r"[ ,;]*\(?(?:double root|repeated root|twice|with multiplicity (?:2|two)|multiplicity 2|only"
+    r"|(?:is )?the (?:only |unique )?solution|unique|unique solution|double)\)?$"
 )
 _LETTERS = frozenset("kmnlpqt")
 _CONSTANT = re.compile(r"(?<![A-Za-z\\])([CcKkAB](?:_\{?\d\}?)?)(?![A-Za-df-z(_]|e(?!\^))")

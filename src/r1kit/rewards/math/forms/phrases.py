@@ -15,7 +15,8 @@ _NO_SOLUTION = re.compile(
     r"|无(?:实数)?解|无(?:实)?根|没有(?:实数)?解|方程无(?:实数)?解|空集|unsolvable"
 )
 _INFINITE = re.compile(
-    r"(?:there (?:is|are) |(?:it |the (?:equation|system) )?has )?(?:(?:infinitely|\\infty) ?many|(?:an )?infinite number(?: of)?|infinite)"
+    r"(?:there (?:is|are) |(?:it |the (?:equation|system) )?has )?"
+    r"(?:(?:infinitely|\\infty) ?many|(?:an )?infinite number(?: of)?|infinite)"
     r"(?: (?:many )?(?:real )?(?:solutions?|answers?))?|无穷多(?:个)?(?:组)?解?|无数(?:个|组)?解?|有无穷多(?:个|组)?解?"
 )
 _MISSING = re.compile(
@@ -24,8 +25,8 @@ _MISSING = re.compile(
 _INFINITY = re.compile(r"\+?\\infty|(?:it )?(?:diverges to )?(?:positive )?infinity|正?无穷大")
 _UNDEFINED = re.compile(r"(?:it |the \w+ )?(?:is )?(?:undefined|not defined)|无意义|没有意义|无定义")
 _UNKNOWN = re.compile(
-    r"(?:it )?(?:(?:is )?not determinable|can(?:not|'t| not) be determined|not enough information(?: given)?|insufficient information"
-    r"|(?:is )?indeterminate)|无法确定|不能确定"
+    r"(?:it )?(?:(?:is )?not determinable|can(?:not|'t| not) be determined|not enough information(?: given)?"
+    r"|insufficient information|(?:is )?indeterminate)|无法确定|不能确定"
 )
 _PHRASES = [("none", _NO_SOLUTION), ("infinite", _INFINITE), ("missing", _MISSING), ("undefined", _UNDEFINED)]
 _PHRASES += [("unknown", _UNKNOWN), ("infinity", _INFINITY)]

@@ -15,12 +15,12 @@ unsure whether unknown versus vs otherwise"""
 _BOUND = """less more fewer than least most over under above below beyond upper lower bound bounds minimum maximum
 up upward upwards down downward downwards onward onwards plus minus greater larger smaller exceeding before after
 until since between to through almost nearly short"""
-_SCALE = """dozen dozens score scores gross grosses myriad myriads arab kilo mega giga mn tn zillion hundred hundreds thousand thousands lakh lakhs lac crore crores
-million millions mil billion billions bn trillion trillions quadrillion tens ten times double doubled triple tripled
-twice squared cubed squares cubes factorial fold half halve halves third quarter quarters tenth tenths hundredth
-thousandth percent pct permille point base mod modulo power root radical k
-one two three four five six seven eight nine eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
-nineteen twenty thirty forty fifty sixty seventy eighty ninety zero am pm"""
+_SCALE = """dozen dozens score scores gross grosses myriad myriads arab kilo mega giga mn tn zillion hundred hundreds
+thousand thousands lakh lakhs lac crore crores million millions mil billion billions bn trillion trillions quadrillion
+tens ten times double doubled triple tripled twice squared cubed squares cubes factorial fold half halve halves third
+quarter quarters tenth tenths hundredth thousandth percent pct permille point base mod modulo power root radical k one
+two three four five six seven eight nine eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen
+twenty thirty forty fifty sixty seventy eighty ninety zero am pm"""
 _VERB = """is are was were be been being has have had does do did will would could should can may might must shall
 ought equals becomes"""
 _ALTERING = frozenset(" ".join((_DENY, _HEDGE, _BOUND, _SCALE, _VERB)).split())
