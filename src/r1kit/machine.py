@@ -94,6 +94,11 @@ def _choose_device(device: DeviceSetting) -> Device:
     return "cpu"
 
 
+def planned_device(device: DeviceSetting) -> Device:
+    """Return the device that `choose_compute` would choose, without torch and without an error."""
+    return device if device != "auto" else "cuda" if gpu_memory() else "cpu"
+
+
 def choose_dtype(device: Device, dtype: DtypeSetting = "auto") -> Dtype:
     """Return the dtype for a known device. Imports no torch."""
     if dtype != "auto":
@@ -123,6 +128,26 @@ def memory_bytes() -> int:
         if Path(limit).is_file() and (text := Path(limit).read_text().strip()).isdigit():
             total = min(total, int(text))
     return total
+
+
+def gpu_memory() -> int:
+    """Return the memory of the first GPU; 0 without one, or if torch is built without CUDA.
+
+    Asks CUDA's driver. Imports no torch, so that a recipe can be checked in a second.
+    """
+    if versions("torch")["torch"].endswith("+cpu"):
+        return 0
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    handle, size = ctypes.c_int(), ctypes.c_size_t()
+    failed = (  # a call returns 0 for success
+        driver.cuInit(0)
+        or driver.cuDeviceGet(ctypes.byref(handle), 0)
+        or driver.cuDeviceTotalMem_v2(ctypes.byref(size), handle)
+    )
+    return 0 if failed else size.value
 
 
 def _cores() -> int:

@@ -29,7 +29,8 @@ from test_distill_recipes import student
 
 from r1kit.data.store import read_rows
 from r1kit.data.template import R1_ZERO_TEMPLATE
-from r1kit.recipe import load_recipe, plan
+from r1kit import plan
+from r1kit.recipe import load_recipe
 
 ANSWER = "8"
 RESPONSE = f"<think>\nI count all of them.\n</think>\n<answer> {ANSWER} </answer>"
@@ -46,8 +47,8 @@ SMALL: dict[str, dict[str, Any]] = {  # by kind of stage
 def test_recipe_has_the_papers_values_and_the_stages_of_sprout_r1() -> None:
     recipe, sprout = load_recipe("r1-qwen-7b"), load_recipe("sprout-r1")
     stage = recipe.stage
-    (warning,) = plan.plan(recipe).warnings
-    assert warning.startswith("stage.r1: steps = 1700 is not a multiple")  # the paper's numbers
+    about_steps = [text for text in plan.make_plan(recipe).warnings if "is not a multiple" in text]
+    assert [text.partition(":")[0] for text in about_steps] == ["stage.r1"]  # the paper's numbers
     students = [name for name in sprout.stage if name.split("_")[0] in ("small", "medium", "large")]
     common = [name for name in sprout.stage if name not in students]
     assert list(stage)[: len(common)] == common

@@ -44,8 +44,8 @@ def overrides() -> list[str]:
 
 def test_recipe_is_checked_without_torch() -> None:
     code = (
-        "import sys\nfrom r1kit import recipe\nfrom r1kit.recipe import plan\n"
-        "planned = plan.plan(recipe.load_recipe('sprout-r1'))\n"
+        "import sys\nfrom r1kit import plan, recipe\n"
+        "planned = plan.make_plan(recipe.load_recipe('sprout-r1'))\n"
         "assert not planned.warnings, planned.warnings\n"
         "assert not {'torch', 'transformers'} & set(sys.modules)\n"
         "print(plan.render(planned))"

@@ -13,7 +13,8 @@ def command(
 
     Exits with 2 where `run` would refuse the recipe on this machine.
     """
-    from r1kit.recipe import RecipeError, plan
+    from r1kit import plan
+    from r1kit.recipe import RecipeError
     from r1kit.run.preflight import preflight
 
     planned, reasons = preflight(load(recipe, overrides, seed))

@@ -67,7 +67,11 @@ class Curate(Sampled, Prompting):
 
     @override
     def sources(self) -> list[tuple[Location, PromptSource]]:
-        return prompt_sources("prompts", self.prompts) + benchmark_sources(self.benchmarks)
+        return self.sampled_sources() + benchmark_sources(self.benchmarks)
+
+    @override
+    def sampled_sources(self) -> list[tuple[Location, PromptSource]]:
+        return prompt_sources("prompts", self.prompts)
 
     @override
     def describe(self) -> str:

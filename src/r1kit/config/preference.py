@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from pydantic import Field
+from typing_extensions import override
 
-from r1kit.config.stage import Output
+from r1kit.config.stage import MemoryUse, Output
 from r1kit.config.supervised import Supervised
 
 
@@ -36,4 +38,16 @@ class Preference(Supervised):
     @property
     def row_tokens(self) -> int:
         """Capacity of a packed row in tokens: both responses of a pair share a row."""
-        return max(self.context_length * (2 if self.objective == "pairwise" else 1), super().row_tokens)
+        return max(self.context_length * self._texts, super().row_tokens)
+
+    @property
+    def _texts(self) -> int:
+        """The number of texts of a record."""
+        return 2 if self.objective == "pairwise" else 1
+
+    @override
+    def memory_use(self) -> MemoryUse:
+        use, step_tokens = super().memory_use(), self.sequences_per_step * self.context_length * self._texts
+        return replace(
+            use, trained_tokens=min(self.row_tokens, step_tokens), step_tokens=step_tokens, has_logits=False
+        )

@@ -74,7 +74,8 @@ class Pretrain(StageConfig, Training):
 
     @override
     def memory_use(self) -> MemoryUse:
-        return MemoryUse(trained_tokens=self.counts()["tokens_per_step"])
+        tokens = self.counts()["tokens_per_step"]
+        return MemoryUse(trained_tokens=tokens, step_tokens=tokens, text_tokens=self.context_length)
 
     @override
     def amounts(self) -> list[Amount]:

@@ -226,13 +226,17 @@ class RL(StageConfig, Training, Adapters, Scoring, Sampling, Prompting):
 
     @override
     def memory_use(self) -> MemoryUse:
-        counts = self.counts()
-        longest_batch = counts["completions_per_step"] * (self.longest_completion + PROMPT_TOKENS)
+        counts, longest = self.counts(), self.longest_completion
+        step_tokens = counts["completions_per_step"] * longest
         return MemoryUse(
-            trained_tokens=min(self.micro_batch_tokens, longest_batch),
+            trained_tokens=min(max(self.micro_batch_tokens, longest), step_tokens),
+            step_tokens=step_tokens,
+            text_tokens=longest,
+            prompts=min(self.prompts_per_step, max(1, self.micro_batch_tokens // PROMPT_TOKENS)),
             has_reference=self.beta > 0,
             completions=counts["completions_per_rollout"],
-            completion_tokens=self.longest_completion,
+            samples=self.num_generations,
+            completion_tokens=longest,
         )
 
     @override

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from typing_extensions import override
 
-from r1kit.config.base import Sampling
+from r1kit.config.base import Location, PromptSource, Sampling
 from r1kit.config.stage import Amount, MemoryUse, StageConfig
 
 
@@ -28,7 +28,21 @@ class Sampled(StageConfig, Sampling):
 
     @override
     def memory_use(self) -> MemoryUse:
-        return MemoryUse(completions=None, completion_tokens=self.max_completion_length)
+        return MemoryUse(
+            completions=self._completions_at_once(),
+            samples=self.samples,
+            completion_tokens=self.max_completion_length,
+            truncates=self.top_p < 1 or self.top_k > 0,
+        )
+
+    def _completions_at_once(self) -> int | None:
+        """Return how many completions a call of the engine samples; None if only `max_concurrent` bounds them."""
+        limits = [source.limit for _, source in self.sampled_sources()]
+        return None if None in limits else sum(limit for limit in limits if limit is not None) * self.samples
+
+    def sampled_sources(self) -> list[tuple[Location, PromptSource]]:
+        """Return the sources of the problems that are sampled."""
+        return self.sources()
 
     @override
     def amounts(self) -> list[Amount]:

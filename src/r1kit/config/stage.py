@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 from r1kit.config.base import Location, PromptSource, Strict
 
-PROMPT_TOKENS = 512  # assumed length of a prompt where memory is estimated
+PROMPT_TOKENS = 128  # assumed length of a prompt behind its template where memory is estimated
 Output = Literal["model", "reward model", "data", "results"]
 
 
@@ -23,14 +23,24 @@ class MemoryUse:
 
     trained_tokens: int = 0
     """Tokens of one micro-batch; 0 if the stage does not train."""
-    recomputes: bool = False
-    """Whether activations that outweigh the model are recomputed in the backward pass."""
+    step_tokens: int = 0
+    """Tokens of a step. If they are not more, there is one micro-batch a step."""
+    text_tokens: int = 0
+    """Length of the longest text that attends to itself in training."""
+    prompts: int = 0
+    """Prompts that are computed once for many completions, and held with their activations."""
+    has_logits: bool = True
+    """Whether training predicts tokens."""
     has_reference: bool = False
     """Whether a frozen reference model is kept."""
     completions: int | None = 0
-    """Completions per rollout; 0 if the stage does not generate, None for as many as `max_concurrent` allows."""
+    """Completions sampled together; 0 if the stage does not generate, None for as many as `max_concurrent` allows."""
+    samples: int = 1
+    """Completions of one prompt."""
     completion_tokens: int = 0
     """Length of the longest completion."""
+    truncates: bool = False
+    """Whether top-p or top-k is used, for which probabilities are sorted."""
 
 
 @dataclass(frozen=True, slots=True)

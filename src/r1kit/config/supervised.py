@@ -55,7 +55,9 @@ class Supervised(StageConfig, Training):
 
     @override
     def memory_use(self) -> MemoryUse:
-        return MemoryUse(trained_tokens=self.row_tokens, recomputes=True)
+        step_tokens = self.sequences_per_step * self.context_length
+        trained = min(self.row_tokens, step_tokens)
+        return MemoryUse(trained_tokens=trained, step_tokens=step_tokens, text_tokens=self.context_length)
 
     @override
     def longest_text(self) -> tuple[str, int]:

@@ -82,9 +82,13 @@ class ModelConfig:
         return replace(self, eos_token_ids=tuple(dict.fromkeys(ids)))
 
     def activation_bytes(self, tokens: int, bytes_each: int) -> int:
-        """Return how many bytes a forward pass over `tokens` keeps for its backward pass."""
-        attention = 2 * (self.num_attention_heads + self.num_key_value_heads) * self.head_dim
-        per_layer = 6 * self.hidden_size + attention + 4 * self.intermediate_size
+        """Return how many bytes a forward pass over `tokens` keeps for its backward pass.
+
+        Inputs and outputs of both norms; queries, keys and values before and after rotation, and what they mix; the
+        MLP's three products.
+        """
+        attention = 3 * (self.num_attention_heads + self.num_key_value_heads) * self.head_dim
+        per_layer = 4 * self.hidden_size + attention + 3 * self.intermediate_size
         return tokens * self.num_hidden_layers * per_layer * bytes_each
 
     def should_recompute(self, tokens: int, bytes_each: int) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from r1kit import files
 from r1kit.console import duration
 from r1kit.metrics.log import read_metrics
-from r1kit.recipe.plan import Plan, StagePlan
+from r1kit.plan import Plan, StagePlan
 from r1kit.run_dir import RunDir, StageDir
 
 WORK_COUNTS = ("tokens_per_step", "steps", "epochs", "completions", "samples_per_problem")

@@ -17,8 +17,8 @@ from r1kit import console, files, interrupt, machine
 from r1kit.config import Recipe
 from r1kit.errors import Interrupted, UserError
 from r1kit.metrics.glossary import legend
+from r1kit.plan import Plan
 from r1kit.recipe import RecipeError, cross_checks
-from r1kit.recipe.plan import Plan
 from r1kit.run.changes import refuse_changes
 from r1kit.run.execute import run_stage
 from r1kit.run.forecast import finished_seconds, forecast, format_remaining
@@ -101,7 +101,7 @@ def _run_stages(
     refuse_changes(recipe, [stage for stage in stages if stage not in redo], run)
     unfinished = [s.name for s in stages if s in redo or not run.stage(s.name).is_finished]
     to_do = [name for name in names_until(list(recipe.stage), until) if name in unfinished]
-    planned = require_ready(recipe, to_do)
+    planned = require_ready(recipe, to_do, run.path)
     if redo:
         move_aside(redo, run)
     lineage = open_lineage(recipe, run, compute)

@@ -10,7 +10,7 @@ from typing import Literal
 from r1kit import machine
 from r1kit.config import Recipe
 from r1kit.console import duration
-from r1kit.recipe.plan import show_bytes
+from r1kit.plan import show_bytes
 from r1kit.run.changes import refuse_changes
 from r1kit.run.forecast import finished_seconds, forecast, format_remaining, unfinished_seconds
 from r1kit.run.preflight import require_ready
@@ -45,7 +45,8 @@ def preview(
     refuse_changes(recipe, [stage for stage in stages if stage not in redo], run)
     actions = {stage.name: _action(stage, stage in redo, run) for stage in stages}
     measured = finished_seconds(run, actions)
-    planned = require_ready(recipe, [name for name in names_until(list(actions), until) if name not in measured])
+    to_do = [name for name in names_until(list(actions), until) if name not in measured]
+    planned = require_ready(recipe, to_do, run_dir)
     half_done = {
         stage.name: unfinished_seconds(run.stage(stage.name), stage.counts.get("steps"), _step(actions[stage.name][1]))
         for stage in planned.stages

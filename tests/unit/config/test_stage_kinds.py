@@ -46,9 +46,9 @@ def test_new_file_in_the_package_is_a_new_kind(tmp_path: Path) -> None:
     for path in (package / "config").glob("*.py"):
         (tmp_path / "r1kit" / "config" / path.name).write_bytes(path.read_bytes())
     (tmp_path / "r1kit" / "config" / "merge.py").write_text(NEW_KIND)
-    code = "from r1kit.config import Recipe; from r1kit.recipe.plan import plan, render\n"
+    code = "from r1kit.config import Recipe; from r1kit.plan import make_plan, render\n"
     code += "recipe = Recipe(name='r', stage={'m': {'kind': 'merge', 'model': 'a'}})\n"
-    code += "print(recipe.stage['m'].module, render(plan(recipe)))"
+    code += "print(recipe.stage['m'].module, render(make_plan(recipe)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert result.stdout.startswith("r1kit.stages.merge") and "1. m (merge)" in result.stdout
 
@@ -70,5 +70,7 @@ def test_sources_of_benchmarks_name_the_benchmark() -> None:
 
 def test_rows_of_pairs_hold_both_responses() -> None:
     stage = Preference(kind="preference", model="m", data=["a.jsonl"])
-    assert stage.memory_use() == MemoryUse(trained_tokens=2 * 8192, recomputes=True)
+    assert stage.memory_use() == MemoryUse(
+        trained_tokens=2 * 8192, step_tokens=2 * 8192 * 256, text_tokens=8192, has_logits=False
+    )
     assert stage.model_copy(update={"objective": "pointwise"}).memory_use().trained_tokens == 8192

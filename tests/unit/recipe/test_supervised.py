@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from r1kit.model.known_shapes import KNOWN_SHAPES
-from r1kit.recipe import RecipeError, load_recipe, plan
+from r1kit import plan
+from r1kit.recipe import RecipeError, load_recipe
 from r1kit.run.resolve import resolve_stages
 
 RECIPE = """
@@ -39,20 +40,20 @@ def test_defaults_are_the_papers(recipe: Path) -> None:
 
 
 def test_plan_estimates_memory_with_recomputed_activations(recipe: Path) -> None:
-    planned = plan.plan(load_recipe(str(recipe)))
+    planned = plan.make_plan(load_recipe(str(recipe), ["device=cuda"]))
     assert planned.warnings == () and "2 epochs, 128 records a step" in plan.render(planned)
     shape = KNOWN_SHAPES["Qwen/Qwen2.5-1.5B"]
     assert shape.should_recompute(32_768, 2) and not shape.should_recompute(4096, 2)
     kept = shape.activation_bytes(32_768, 2)
     assert planned.stages[0].memory["activations"] == 28 * 32_768 * 1536 * 2 + kept // 28 < kept / 8
-    short = plan.plan(load_recipe(str(recipe), ["stage.dev.context_length=4096"]))  # rows still hold 8,192 tokens
+    short = plan.make_plan(load_recipe(str(recipe), ["device=cuda", "stage.dev.context_length=4096"]))  # rows still hold 8,192 tokens
     assert short.stages[0].memory["activations"] == shape.activation_bytes(8192, 2)
 
 
 def test_later_stages_may_use_the_context_length_of_training(recipe: Path) -> None:
     tail = '[stage.after]\nkind = "evaluate"\nmodel = "dev"\nbenchmarks = { a = ["world:arithmetic"] }\n'
     recipe.write_text(recipe.read_text().replace("Qwen2.5-1.5B", "Qwen2.5-Math-1.5B") + tail)
-    assert plan.plan(load_recipe(str(recipe))).warnings == ()  # the base model has only 4,096 positions
+    assert plan.make_plan(load_recipe(str(recipe), ["device=cuda"])).warnings == ()  # the base model has only 4,096 positions
 
 
 @pytest.mark.parametrize(

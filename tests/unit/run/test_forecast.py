@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from r1kit.recipe.plan import Plan, StagePlan
+from r1kit.plan import Plan, StagePlan
 from r1kit.run.forecast import forecast, format_remaining
 
 

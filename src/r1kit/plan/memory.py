@@ -1,0 +1,190 @@
+"""The memory of a stage, part by part, from what its code allocates.
+
+With N parameters of which T are trained (all, or the adapters), b bytes per number of the run's dtype (2 or 4), width
+D, MLP width I, H query and K key-value heads of width E, V tokens in the vocabulary:
+
+    base          Python and libraries
+    weights       N b
+    master        4 T for the fp32 copy that the optimizer updates, if b is 2 or adapters are trained
+    optimizer     8 T for AdamW's two moments in fp32, 2 T in 8 bits
+    reference     N b with a KL penalty; 4 T with adapters
+    reward models N b each
+    checkpoint    4 T + optimizer + reference: the copy that is written while training goes on
+    completions   (700 + 68 cap) each: token ids, log-probabilities, text and score as Python objects
+
+    gradients     4 T
+    activations   b layers (4 D + 3 (H + K) E + 3 I) a token; recomputed, they are D a layer, and one complete layer
+    attention     keys and values of prompts, copied for every completion; in bfloat16 on a CPU also 2 H a token and key
+    logits        three chunks in fp32; 8 V D for the gradient of the head; 4 V D for the head in fp32 if b is 2
+
+    packed        copies of all matrices for generation on a CPU: two in fp32, one in bfloat16
+    kv cache      2 layers K E b for every prompt and sampled token, and once more for the layer that is growing
+    sampling      3 V fp32 numbers a row, 10 if top-p or top-k sorts them
+
+Training and generation alternate, and so do the passes of a step. Lengths are the largest that the recipe allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from r1kit import machine
+from r1kit.config import RL, Adapters, MemoryUse, StageConfig, Training
+from r1kit.config.stage import PROMPT_TOKENS
+from r1kit.model.config import ModelConfig
+
+BASE_BYTES: Mapping[machine.Device, int] = {"cpu": 430_000_000, "cuda": 800_000_000}  # torch and transformers; CUDA
+COMPLETION_BYTES, COMPLETION_TOKEN_BYTES = 700, 68
+LOGIT_CHUNK: Mapping[machine.Device, int] = {"cpu": 2**24, "cuda": 2**27}  # numbers, as in learn/logprobs.py
+PACKED_SHARE = 0.2  # of the machine's memory: larger models are not packed (engine/prepacked.py)
+QUERY_BLOCK = 128  # as in model/attention.py
+KEPT = ("base", "weights", "master", "optimizer", "reference", "reward_models", "checkpoint", "completions")
+TRAINING = ("gradients", "activations", "attention", "logits")
+GENERATION = ("packed", "kv_cache", "sampling")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where a stage runs."""
+
+    device: machine.Device
+    dtype: machine.Dtype
+    max_concurrent: int
+    reward_parameters: int = 0
+    """Of all its reward models."""
+
+    @property
+    def bytes_each(self) -> int:
+        """Bytes of one number of the run's dtype."""
+        return 4 if self.dtype == "float32" else 2
+
+
+def memory(stage: StageConfig, shape: ModelConfig, setting: Setting) -> dict[str, int]:
+    """Return the bytes by part of a stage, then "peak" on the device. For a GPU, "main_memory" has its machine's."""
+    use, b, n = stage.memory_use(), setting.bytes_each, shape.parameter_count()
+    parts = {"base": BASE_BYTES[setting.device], "weights": n * b, "reward_models": setting.reward_parameters * b}
+    if isinstance(stage, Training):
+        parts |= _training(stage, use, shape, setting)
+    if use.completions != 0:
+        parts |= _generation(use, shape, setting)
+    elsewhere = _main_memory_parts(stage, setting)
+    here = {name: size for name, size in parts.items() if name not in elsewhere}
+    fixed, *phases = (sum(here.get(name, 0) for name in names) for names in (KEPT, TRAINING, GENERATION))
+    if setting.device == "cuda":
+        parts["main_memory"] = BASE_BYTES["cpu"] + sum(parts.get(name, 0) for name in elsewhere)
+    return {**parts, "peak": fixed + max(phases)}
+
+
+def certain(stage: StageConfig, shape: ModelConfig, setting: Setting) -> int:
+    """Return the bytes that a stage needs on its device even if it samples short completions, one at a time."""
+    if isinstance(stage, RL):
+        cap = min(stage.longest_completion, stage.micro_batch_tokens)
+        stage = stage.model_copy(update={"max_completion_length": {0: cap}})
+    parts = memory(stage, shape, setting)
+    uncertain = ("completions", "checkpoint", *_main_memory_parts(stage, setting))
+    return sum(parts.get(name, 0) for name in (*KEPT, *TRAINING) if name not in uncertain)
+
+
+def checkpoint_bytes(stage: StageConfig, shape: ModelConfig, setting: Setting) -> int:
+    """Return the size of a checkpoint; 0 for a stage that does not train."""
+    return _training(stage, stage.memory_use(), shape, setting)["checkpoint"] if isinstance(stage, Training) else 0
+
+
+def completion_bytes(tokens: int) -> int:
+    """Return the bytes of the Python objects of a completion."""
+    return COMPLETION_BYTES + COMPLETION_TOKEN_BYTES * tokens
+
+
+def token_cache_bytes(shape: ModelConfig, bytes_each: int) -> int:
+    """Return the bytes of a token in the KV cache: a key and a value for every layer and key-value head."""
+    return 2 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim * bytes_each
+
+
+def _main_memory_parts(stage: StageConfig, setting: Setting) -> tuple[str, ...]:
+    """Return the parts that are in main memory where the device is a GPU."""
+    if setting.device == "cpu":
+        return ()
+    offloaded = isinstance(stage, Training) and stage.offload
+    return ("completions", "checkpoint", *(("master", "gradients", "optimizer", "reference") if offloaded else ()))
+
+
+def _adapter_parameters(shape: ModelConfig, rank: int) -> int:
+    """Return the weights of LoRA on the four linear layers of every block: inputs plus outputs, times the rank."""
+    d, i = shape.hidden_size, shape.intermediate_size
+    queries, qkv = shape.num_attention_heads * shape.head_dim, _qkv(shape)
+    return shape.num_hidden_layers * rank * ((d + qkv) + (queries + d) + (d + 2 * i) + (i + d))
+
+
+def _qkv(shape: ModelConfig) -> int:
+    return (shape.num_attention_heads + 2 * shape.num_key_value_heads) * shape.head_dim
+
+
+def _training(stage: Training, use: MemoryUse, shape: ModelConfig, setting: Setting) -> dict[str, int]:
+    b, n = setting.bytes_each, shape.parameter_count()
+    rank = stage.lora_rank if isinstance(stage, Adapters) else 0
+    trained = _adapter_parameters(shape, rank) if rank else n
+    copied = 4 * trained if rank or b == 2 else 0
+    optimizer = trained * (2 if stage.adam_8bit else 8)
+    reference = (4 * trained if rank else n * b) if use.has_reference else 0
+    passes = _passes(stage, use, shape, setting)
+    if use.step_tokens <= use.trained_tokens:  # a single pass: gradients arrive while activations go
+        passes["gradients"] = max(0, 4 * trained - sum(passes.values()))
+    else:
+        passes["gradients"] = 4 * trained
+    return {
+        "master": copied,
+        "optimizer": optimizer,
+        "reference": reference,
+        "checkpoint": 4 * trained + optimizer + reference,
+        **passes,
+    }
+
+
+def _passes(stage: Training, use: MemoryUse, shape: ModelConfig, setting: Setting) -> dict[str, int]:
+    """Return what a forward and a backward pass hold."""
+    b, layers = setting.bytes_each, shape.num_hidden_layers
+    tokens = use.trained_tokens + use.prompts * PROMPT_TOKENS
+    activations = shape.activation_bytes(tokens, b)
+    prefix = PROMPT_TOKENS if use.prompts else 0
+    rows = -(-use.trained_tokens // max(1, use.text_tokens)) if use.prompts else 0
+    attention = 2 * rows * prefix * token_cache_bytes(shape, b)
+    if setting.device == "cpu" and setting.dtype == "bfloat16":
+        keys = prefix + (use.text_tokens + QUERY_BLOCK) // 2
+        attention += tokens * layers * shape.num_attention_heads * keys * b
+    recomputes = shape.should_recompute(use.trained_tokens, b) if stage.recompute == "auto" else stage.recompute == "on"
+    if recomputes:
+        activations = tokens * layers * shape.hidden_size * b + activations // layers
+        attention //= layers
+    if not use.has_logits:
+        return {"activations": activations, "attention": attention}
+    head = shape.vocab_size * shape.hidden_size
+    chunk = min(LOGIT_CHUNK[setting.device], use.trained_tokens * shape.vocab_size)
+    has_gradient = not (isinstance(stage, Adapters) and stage.lora_rank)
+    converted = 4 * head * (setting.device == "cpu" and b == 2 and stage.fp32_head)
+    logits = 3 * 4 * chunk + converted + 8 * head * has_gradient
+    return {"activations": activations, "attention": attention, "logits": logits}
+
+
+def _generation(use: MemoryUse, shape: ModelConfig, setting: Setting) -> dict[str, int]:
+    b = setting.bytes_each
+    rows = setting.max_concurrent if use.completions is None else min(setting.max_concurrent, use.completions)
+    tokens = rows * use.completion_tokens + -(-rows // use.samples) * PROMPT_TOKENS
+    cache = tokens * token_cache_bytes(shape, b)
+    parts = {
+        "packed": _packed_bytes(shape, b) if setting.device == "cpu" else 0,
+        "kv_cache": cache + cache // (2 * shape.num_hidden_layers),
+        "sampling": rows * shape.vocab_size * 4 * (10 if use.truncates else 3),
+    }
+    if use.completions:
+        parts["completions"] = use.completions * completion_bytes(use.completion_tokens)
+    return parts
+
+
+def _packed_bytes(shape: ModelConfig, bytes_each: int) -> int:
+    copies = 2 if bytes_each == 4 else 1
+    if copies * bytes_each * shape.parameter_count() >= PACKED_SHARE * machine.memory_bytes():
+        return 0
+    head = shape.vocab_size * shape.hidden_size  # in fp32, so it has two copies in any case
+    blocks = shape.parameter_count() - head * (1 if shape.tie_word_embeddings else 2)
+    return blocks * copies * bytes_each + 2 * 4 * head

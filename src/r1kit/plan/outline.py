@@ -1,0 +1,131 @@
+"""The stages of a recipe as they will run: batch sizes, memory, disk space, and what this machine cannot hold."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from r1kit import machine
+from r1kit.config import Pretrain, Recipe, StageConfig, Supervised, Training
+from r1kit.errors import UserError
+from r1kit.model.config import ModelConfig
+from r1kit.model.hf_config import read_config
+from r1kit.model.known_shapes import known_shape
+from r1kit.model.reference import cached_model, local_model
+from r1kit.plan.fit import Limits, too_large, warning_of_peak
+from r1kit.plan.memory import Setting, checkpoint_bytes, memory
+
+CHECKPOINTS = 3  # on the disk at a time: those that learn/checkpoint.py keeps, and one that is being written
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """One stage as it will run."""
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    """The model and the data."""
+    counts: Mapping[str, int]
+    """Batch sizes and totals: steps, completions per step, ..."""
+    parameters: int | None
+    """Of the model; None if its shape is unknown."""
+    memory: Mapping[str, int]
+    """Bytes by part, "peak" last; empty if the shape is unknown."""
+    description: str = ""
+    """`counts` as text."""
+    disk: int = 0
+    """Bytes of its checkpoints and of the model it publishes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A recipe as it will run."""
+
+    name: str
+    seed: int
+    stages: tuple[StagePlan, ...]
+    warnings: tuple[str, ...] = field(default=())
+    errors: Mapping[str, str] = field(default_factory=dict)
+    """Name of a stage that cannot fit in memory -> the reason."""
+
+    def warnings_of(self, stages: Collection[str]) -> list[str]:
+        """Return the warnings about these stages."""
+        return [text for text in self.warnings if text.removeprefix("stage.").partition(":")[0] in stages]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON-compatible data, without the descriptions."""
+        data = asdict(self)
+        for stage in data["stages"]:
+            del stage["description"]
+        return data
+
+
+def make_plan(recipe: Recipe) -> Plan:
+    """Plan a checked recipe for this machine. Reads no file except config.json of local models."""
+    device = machine.planned_device(recipe.device)
+    dtype, limits = machine.choose_dtype(device, recipe.dtype), Limits.of(device)
+    shapes: dict[str, ModelConfig | None] = {}  # by earlier stage
+    stages, warnings, errors = [], [], {}
+    for name, stage in recipe.stage.items():
+        shape = _stage_shape(stage, shapes)
+        if shape is not None and isinstance(stage, Supervised):
+            shape = shape.with_context(stage.context_length)
+        shapes[name] = shape
+        scorers = [shapes.get(model) for model in stage.models_read(recipe.stage) if model != stage.model]
+        scoring = sum(scorer.parameter_count() for scorer in scorers if scorer is not None)
+        setting = Setting(device, dtype, recipe.max_concurrent, scoring)
+        planned = _plan_stage(name, stage, shape, setting)
+        stages.append(planned)
+        warnings += [f"stage.{name}: {text}" for text in _warnings(stage, shape)]
+        if shape is None:
+            continue
+        if reason := too_large(stage, shape, setting, limits):
+            errors[name] = f"stage.{name}.{reason}"
+        elif text := warning_of_peak(planned.memory, limits):
+            warnings.append(f"stage.{name}: {text}")
+    return Plan(recipe.name, recipe.seed, tuple(stages), tuple(warnings), errors)
+
+
+def _stage_shape(stage: StageConfig, earlier: Mapping[str, ModelConfig | None]) -> ModelConfig | None:
+    if isinstance(stage, Pretrain) and stage.architecture is not None and stage.vocab_size is not None:
+        return ModelConfig.from_architecture(stage.architecture, stage.vocab_size, stage.context_length)
+    if stage.model is None:
+        return None
+    if stage.model in earlier:
+        return earlier[stage.model]
+    if (directory := local_model(stage.model) or cached_model(stage.model)) is not None:
+        return read_shape(directory)
+    return known_shape(stage.model)
+
+
+def read_shape(directory: Path) -> ModelConfig | None:
+    """Return the shape in a checkpoint's config.json; None if r1kit's decoder does not support it."""
+    try:
+        return read_config(directory)
+    except UserError:
+        return None
+
+
+def _plan_stage(name: str, stage: StageConfig, shape: ModelConfig | None, setting: Setting) -> StagePlan:
+    inputs, counts, text = tuple(stage.inputs()), stage.counts(), stage.describe()
+    if shape is None:
+        return StagePlan(name, stage.kind, inputs, counts, None, {}, text)
+    parts, parameters = memory(stage, shape, setting), shape.parameter_count()
+    published = parameters * setting.bytes_each if isinstance(stage, Training) else 0
+    disk = CHECKPOINTS * checkpoint_bytes(stage, shape, setting) + published
+    return StagePlan(name, stage.kind, inputs, counts, parameters, parts, text, disk)
+
+
+def _warnings(stage: StageConfig, shape: ModelConfig | None) -> list[str]:
+    warnings = stage.warnings()
+    if (longest := stage.longest_text()) is None:
+        return warnings
+    key, tokens = longest
+    if shape is None:
+        warnings.append(f"the shape of {stage.model} is unknown, so memory is not estimated")
+    elif tokens > shape.max_position_embeddings:
+        warnings.append(f"{key} = {tokens} is more than the model's {shape.max_position_embeddings} positions")
+    return warnings
