@@ -6,18 +6,20 @@ A benchmark needs no code: name a file, a hub dataset or `world:NAME` under `ben
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.config import Evaluate, Prompting, PromptSource
 from r1kit.console import heartbeat, progress
 from r1kit.data.problems import load_problems
 from r1kit.data.prompt import Prompt, make_prompts
+from r1kit.data.store import read_rows, write_jsonl
 from r1kit.engine.base import Engine, SamplingParams
 from r1kit.engine.factory import load_engine
 from r1kit.evals.filters import readability
@@ -31,7 +33,18 @@ from r1kit.rollout.sample import sample_completions, sampling_params
 from r1kit.rollout.score import ACCURACY_AND_FORMAT, score_group
 from r1kit.types import Completion, Problem, Score
 
-CHUNK_COMPLETIONS = 4096  # sampled between two updates of the progress bar
+BLOCK_COMPLETIONS = 1024  # sampled, graded and saved together
+
+
+@dataclass(frozen=True, slots=True)
+class _Graded:
+    """One problem with its graded completions."""
+
+    result: ProblemResult
+    rows: list[dict[str, Any]]  # of samples.jsonl
+
+
+_GRADED = TypeAdapter(_Graded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,7 @@ def evaluate(
     partial_credit: bool = False,
     rewards: Sequence[str] = (),
     score_many: Scorer = score_here,
+    saved: Path | None = None,
 ) -> Evaluation:
     """Evaluate the engine's model. pass@1 is the mean over `samples`; cons@k and pass@k use k = `samples`.
 
@@ -71,6 +85,7 @@ def evaluate(
         partial_credit: Whether pass@1 counts an answer that is right in part; see `config.Scoring`.
         rewards: Other rewards to report.
         score_many: Where completions are scored: in this process, or in a `RewardPool`.
+        saved: A directory for blocks of graded completions. The same call again continues after them.
 
     Raises:
         RewardError: No completion of a benchmark could be graded.
@@ -78,25 +93,43 @@ def evaluate(
     summaries, rows = {}, []
     total = sum(len(problems) for problems in benchmarks.values())
     weights = ACCURACY_AND_FORMAT | dict.fromkeys(rewards, 0.0)
-    chunk = max(1, CHUNK_COMPLETIONS // samples)
+    size = max(1, BLOCK_COMPLETIONS // samples)  # problems of a block
+
+    def grade(name: str, problems: Sequence[Problem]) -> Iterator[_Graded]:
+        prompts = make_prompts(problems, style, tokenizer)
+        groups = sample_completions(engine, prompts, samples, params)
+        with heartbeat(f"grading the completions of {name}"):
+            for prompt, completions in zip(prompts, groups, strict=True):
+                scores = score_group(prompt, completions, weights, score_many, partial_credit)
+                rows = [_row(name, prompt.problem, *pair) for pair in zip(completions, scores, strict=True)]
+                yield _Graded(_result(prompt, completions, scores), rows)
+
     with progress(f"evaluate {samples} x {total}", total) as bar:
-        for name, problems in benchmarks.items():
+        for number, (name, problems) in enumerate(benchmarks.items()):
             results: list[ProblemResult] = []
-            for start in range(0, len(problems), chunk):
-                prompts = make_prompts(problems[start : start + chunk], style, tokenizer)
-                groups = sample_completions(engine, prompts, samples, params)
-                with heartbeat(f"grading the completions of {name}"):
-                    for prompt, completions in zip(prompts, groups, strict=True):
-                        scores = score_group(prompt, completions, weights, score_many, partial_credit)
-                        results.append(_result(prompt, completions, scores))
-                        rows += [_row(name, prompt.problem, *pair) for pair in zip(completions, scores, strict=True)]
-                bar.advance(len(prompts))
+            for start in range(0, len(problems), size):
+                block = problems[start : start + size]
+                path = None if saved is None else saved / f"benchmark_{number:03d}_{start:06d}.jsonl"
+                for graded in _once(path, lambda name=name, block=block: grade(name, block)):
+                    results.append(graded.result)
+                    rows += graded.rows
+                bar.advance(len(block))
             if not any(result.correct for result in results):
                 reasons = (row["reason"] for row in rows if row["benchmark"] == name)
                 reason = next(reasons, "the benchmark has no problems")
                 raise RewardError(f"benchmark {name}: no completion could be graded; the first reason: {reason}")
             summaries[name] = summarize(results, samples)
     return Evaluation(summaries, rows)
+
+
+def _once(path: Path | None, grade: Callable[[], Iterator[_Graded]]) -> list[_Graded]:
+    """Return the block that is saved at `path`, or grade it and save it there."""
+    if path is not None and path.exists():
+        return [_GRADED.validate_python(row) for row in read_rows(path)]
+    block = list(grade())
+    if path is not None:
+        write_jsonl(path, (_GRADED.dump_python(graded, mode="json") for graded in block))
+    return block
 
 
 def _result(prompt: Prompt, completions: Sequence[Completion], scores: Sequence[Score]) -> ProblemResult:
@@ -155,8 +188,9 @@ def evaluate_model(
     dtype: str,
     max_concurrent: int,
     reward_workers: int = 1,
+    saved: Path | None = None,
 ) -> Evaluation:
-    """Load a checkpoint and evaluate it by the config of an evaluate stage."""
+    """Load a checkpoint and evaluate it by the config of an evaluate stage. `saved` is that of `evaluate`."""
     benchmarks = load_benchmarks(config.benchmarks)
     problems = [problem for group in benchmarks.values() for problem in group]
     require_judge(problems)
@@ -173,6 +207,7 @@ def evaluate_model(
             partial_credit=config.partial_credit,
             rewards=config.rewards,
             score_many=score_many,
+            saved=saved,
         )
 
 

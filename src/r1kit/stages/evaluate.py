@@ -12,10 +12,15 @@ from r1kit.stages.context import StageContext
 
 
 def run(config: Evaluate, context: StageContext) -> dict[str, Any]:
-    """Write data/results.json and data/samples.jsonl. Return pass@1 by benchmark."""
+    """Write data/results.json and data/samples.jsonl. Return pass@1 by benchmark.
+
+    Completions are sampled and graded in blocks, each written to disk atomically, so an interrupted stage continues at
+    the first missing block.
+    """
     model_dir = context.models[config.model]
     compute = context.device, context.dtype, context.max_concurrent
-    evaluation = evaluate_model(model_dir, config, context.seed, *compute, context.reward_workers)
+    saved = context.files.checkpoints
+    evaluation = evaluate_model(model_dir, config, context.seed, *compute, context.reward_workers, saved)
     write_jsonl(context.files.samples, evaluation.samples)
     write_json(context.files.results, {"model": config.model, "benchmarks": evaluation.benchmarks})
     return {name: summary["pass@1"] for name, summary in evaluation.benchmarks.items()}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 from transformers import PreTrainedTokenizerBase
 
@@ -17,12 +20,21 @@ SUM = Problem("sum", "1+1?", "2", level=1, family="sums")
 UNGRADABLE = Problem("bad", "Which?", "B", verifier="choice")  # has no options
 
 
-def evaluated(tokenizer: PreTrainedTokenizerBase, **benchmarks: list[Problem]) -> Evaluation:
-    """Evaluate a model whose first sample is 2 and whose second is 3."""
-    engine = ScriptedEngine(tokenizer, lambda prompt_id, sample: f"<think>so</think> \\boxed{{{2 + sample}}}")
-    return evaluate(
-        engine, tokenizer, benchmarks, style=Prompting(template="none"), samples=2, params=SamplingParams(0, 500)
-    )
+def answer(prompt_id: str, sample: int) -> str:
+    """The first sample is 2 and the second is 3."""
+    return f"<think>so</think> \\boxed{{{2 + sample}}}"
+
+
+def evaluated(
+    tokenizer: PreTrainedTokenizerBase,
+    saved: Path | None = None,
+    script: Callable[[str, int], str] = answer,
+    **benchmarks: list[Problem],
+) -> Evaluation:
+    """Evaluate a model with scripted completions, two for each problem."""
+    style, params = Prompting(template="none"), SamplingParams(0, 500)
+    engine = ScriptedEngine(tokenizer, script)
+    return evaluate(engine, tokenizer, benchmarks, style=style, samples=2, params=params, saved=saved)
 
 
 @pytest.mark.slow
@@ -51,11 +63,31 @@ def test_benchmark_without_any_grade_is_an_error(tokenizer: PreTrainedTokenizerB
         evaluated(tokenizer, none=[UNGRADABLE])
 
 
-def test_chunks_do_not_change_the_results(tokenizer: PreTrainedTokenizerBase, monkeypatch) -> None:
-    problems = [Problem(f"p{i}", f"{i}+1?", str(i + 1)) for i in range(5)]
-    expected = evaluated(tokenizer, sums=problems)
-    monkeypatch.setattr(benchmark, "CHUNK_COMPLETIONS", 4)
-    assert evaluated(tokenizer, sums=problems) == expected
+def test_interrupted_evaluation_continues_after_the_blocks_that_are_saved(
+    tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    problems = [Problem(f"p{i}", f"{i}+1?", str(i + 1), family="sums") for i in range(5)]
+    benchmarks = {"sums": problems, "bad / name": [UNGRADABLE, SUM]}
+    expected = evaluated(tokenizer, **benchmarks)
+    monkeypatch.setattr(benchmark, "BLOCK_COMPLETIONS", 4)
+    assert evaluated(tokenizer, **benchmarks) == expected
+    sampled: list[str] = []
+
+    def fail_at(prompt_id: str) -> Callable[[str, int], str]:
+        def script(asked: str, sample: int) -> str:
+            if asked == prompt_id:
+                raise KeyboardInterrupt
+            sampled.append(asked)
+            return answer(asked, sample)
+
+        return script
+
+    for prompt_id in ("p3", "p4", "sum"):
+        with pytest.raises(KeyboardInterrupt):
+            evaluated(tokenizer, tmp_path, fail_at(prompt_id), **benchmarks)
+    assert evaluated(tokenizer, tmp_path, fail_at("none"), **benchmarks) == expected
+    sampled_once = {"p0", "p1", "p3", "p4", "sum"}  # in blocks without an interruption, or last in theirs
+    assert all(sampled.count(prompt_id) == 2 for prompt_id in sampled_once)
 
 
 def test_load_benchmarks_reads_every_source() -> None:
