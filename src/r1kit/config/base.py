@@ -126,3 +126,5 @@ class Service(Strict):
     """Name of the model at the endpoint."""
     api_key_env: str = "OPENAI_API_KEY"
     """Environment variable that holds the API key."""
+    max_concurrent: int = Field(8, gt=0, le=1024)
+    """Requests in flight at the same time. As a grading judge, each takes a worker process of about 50 MB."""

@@ -59,6 +59,10 @@ class Engine(Protocol):
         """
         ...
 
+    def finished(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[tuple[int, Completion]]:
+        """Yield (index of the request, completion) as soon as a completion is finished. None of them is kept."""
+        ...
+
     def stream(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Delta]:
         """Yield the tokens that `generate` returns while they are sampled."""
         ...

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, groupby
 
 import torch
 from torch import Tensor
@@ -25,6 +24,7 @@ from r1kit.engine.sampler import row_key, sample
 from r1kit.engine.shared_prefix import SharedPrefix
 from r1kit.engine.stops import stop_length, stop_tokens
 from r1kit.errors import UserError, is_out_of_memory
+from r1kit.machine import free_memory
 from r1kit.model.attention import RecordingAttention, round_up
 from r1kit.model.decoder import Decoder
 from r1kit.model.prefix import MIN_SAVED_TOKENS, PromptCache, prefill
@@ -50,21 +50,25 @@ class CommonPrefix:
         return round_up(self.longest_suffix, ALIGN) <= MAX_COPIED_SUFFIX
 
 
-@contextmanager
-def _memory_errors(requests: Sequence[Request], max_concurrent: int) -> Iterator[None]:
-    """Raise a failed allocation as a UserError that names the longest prompt and the number of completions."""
-    try:
-        yield
-    except Exception as error:
-        if not is_out_of_memory(error) or not requests:
-            raise
-        longest = max(requests, key=lambda request: len(request.token_ids))
-        at_once = min(max_concurrent, sum(request.samples for request in requests))
-        raise UserError(
-            f"out of memory while sampling {at_once} completions at a time; the longest prompt has "
-            f"{len(longest.token_ids):,} tokens (problem {longest.prompt_id}): leave out long problems, or lower "
-            "max_concurrent or the maximum length of a completion"
-        ) from error
+def _out_of_memory(requests: Sequence[Request]) -> UserError:
+    longest = max(requests, key=lambda request: len(request.token_ids))
+    return UserError(
+        f"out of memory while sampling one completion at a time; the longest prompt has {len(longest.token_ids):,} "
+        f"tokens (problem {longest.prompt_id}): leave out long problems, lower the maximum length of a completion, or "
+        "use a smaller model"
+    )
+
+
+def _unfinished(
+    parts: Sequence[tuple[int, Request]], done: Container[tuple[int, int]]
+) -> Iterator[tuple[int, Request]]:
+    """Yield the samples of these requests that are not done, as requests for runs of consecutive samples."""
+    for index, request in parts:
+        samples = range(request.first_sample, request.first_sample + request.samples)
+        for is_done, run in groupby(samples, key=lambda sample, index=index: (index, sample) in done):
+            if not is_done:
+                first, *others = run
+                yield index, replace(request, samples=1 + len(others), first_sample=first)
 
 
 class NativeEngine:
@@ -86,31 +90,54 @@ class NativeEngine:
     ) -> list[Completion]:
         """See `Engine.generate`."""
         completions: dict[tuple[int, int], Completion] = {}  # (request, sample) -> completion
-        with _memory_errors(requests, self.max_concurrent):
-            for grown in self._blocks(requests, params, DECODE_BLOCK):
-                for partial, _ in grown:
-                    if len(partial.token_ids) < params.max_tokens and not self._stopped(partial):
-                        continue
-                    completions[partial.request, partial.sample] = completion = self._completion(partial)
-                    if on_finished is not None:
-                        on_finished(completion)
+        for request, completion in self.finished(requests, params):
+            completions[request, completion.sample] = completion
+            if on_finished is not None:
+                on_finished(completion)
         return [completions[place] for place in sorted(completions)]
+
+    def finished(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[tuple[int, Completion]]:
+        """See `Engine.finished`.
+
+        When memory runs out, `max_concurrent` is halved permanently, and what is unfinished is sampled again: a
+        completion does not depend on the others.
+        """
+        waiting, done = list(enumerate(requests)), set[tuple[int, int]]()  # (request, sample)
+        while waiting:
+            try:
+                for partial, _ in chain.from_iterable(self._blocks(requests, waiting, params, DECODE_BLOCK)):
+                    if len(partial.token_ids) >= params.max_tokens or self._stopped(partial):
+                        done.add((partial.request, partial.sample))
+                        yield partial.request, self._completion(partial)
+                return
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if self.max_concurrent == 1:
+                    raise _out_of_memory(requests) from error
+            # Outside the except clause, nothing references the cache of the failed attempt.
+            waiting = [*_unfinished(waiting, done)]
+            self.max_concurrent = max(1, min(self.max_concurrent, sum(part.samples for _, part in waiting)) // 2)
+            say(f"out of memory: continuing with max_concurrent = {self.max_concurrent} (same completions)")
+            free_memory()
 
     def stream(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Delta]:
         """See `Engine.stream`."""
-        with _memory_errors(requests, self.max_concurrent):
-            for partial, count in chain.from_iterable(self._blocks(requests, params, steps=1)):
-                yield Delta(partial.prompt_id, partial.sample, partial.token_ids[len(partial.token_ids) - count :])
+        for partial, count in chain.from_iterable(self._blocks(requests, [*enumerate(requests)], params, steps=1)):
+            yield Delta(partial.prompt_id, partial.sample, partial.token_ids[len(partial.token_ids) - count :])
 
     @torch.inference_mode()
     def _blocks(
-        self, requests: Sequence[Request], params: SamplingParams, steps: int
+        self, requests: Sequence[Request], parts: Sequence[tuple[int, Request]], params: SamplingParams, steps: int
     ) -> Iterator[list[tuple[PartialCompletion, int]]]:
-        """Decode `steps` tokens at a time. Yield the completions that grew, and by how many tokens."""
+        """Decode `steps` tokens at a time. Yield the completions that grew, and by how many tokens.
+
+        `parts` are those samples of `requests` that are wanted, with the index of their request.
+        """
         self._warn_beyond_positions(requests, params)
         decoder = prepacked(self.model)
         prefix = self._common_prefix(decoder, requests)
-        waiting = deque(enumerate(requests))
+        waiting = deque(parts)
         batch: Batch | None = None
         while waiting or batch is not None:
             if waiting and (batch is None or len(batch.completions) <= self.max_concurrent * (1 - COMPACT_SHARE)):

@@ -27,12 +27,17 @@ class ScriptedEngine:
     ) -> list[Completion]:
         """See `Engine.generate`. Completions longer than max_tokens are truncated."""
         completions = []
-        for request in requests:
-            for sample in range(request.first_sample, request.first_sample + request.samples):
-                completions.append(self._completion(request.prompt_id, sample, params))
-                if on_finished is not None:
-                    on_finished(completions[-1])
+        for _, completion in self.finished(requests, params):
+            completions.append(completion)
+            if on_finished is not None:
+                on_finished(completion)
         return completions
+
+    def finished(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[tuple[int, Completion]]:
+        """See `Engine.finished`."""
+        for index, request in enumerate(requests):
+            for sample in range(request.first_sample, request.first_sample + request.samples):
+                yield index, self._completion(request.prompt_id, sample, params)
 
     def _completion(self, prompt_id: str, sample: int, params: SamplingParams) -> Completion:
         text = self.script(prompt_id, sample)

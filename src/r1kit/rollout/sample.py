@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -33,16 +33,33 @@ def sample_completions(
         params: Sampling parameters and seed.
         on_finished: Called with each completion as soon as it is finished, while others are still being sampled.
     """
+    with heartbeat(f"sampling {samples} completions of each of {len(prompts)} prompts"):
+        completions = engine.generate(_requests(prompts, samples), params, on_finished)
+    return [completions[i : i + samples] for i in range(0, len(completions), samples)]
+
+
+def sample_groups(
+    engine: Engine, prompts: Sequence[Prompt], samples: int, params: SamplingParams
+) -> Iterator[tuple[Prompt, list[Completion]]]:
+    """Yield every prompt with its completions as soon as they are finished, while others are still being sampled.
+
+    The completions are those of `sample_completions`. Groups are not kept, so there may be any number of prompts.
+    """
+    groups: defaultdict[int, list[Completion]] = defaultdict(list)
+    for index, completion in engine.finished(_requests(prompts, samples), params) if prompts else ():
+        groups[index].append(completion)
+        if len(groups[index]) == samples:
+            yield prompts[index], sorted(groups.pop(index), key=lambda completion: completion.sample)
+
+
+def _requests(prompts: Sequence[Prompt], samples: int) -> list[Request]:
     occurrences: Counter[str] = Counter()
     requests = []
     for prompt in prompts:
         prompt_id = prompt.problem.id
-        first_sample = occurrences[prompt_id] * samples
-        requests.append(Request(prompt_id, prompt.token_ids, samples, first_sample))
+        requests.append(Request(prompt_id, prompt.token_ids, samples, occurrences[prompt_id] * samples))
         occurrences[prompt_id] += 1
-    with heartbeat(f"sampling {samples} completions of each of {len(prompts)} prompts"):
-        completions = engine.generate(requests, params, on_finished)
-    return [completions[i : i + samples] for i in range(0, len(completions), samples)]
+    return requests
 
 
 def sampling_params(config: Sampling, seed: int, max_tokens: int) -> SamplingParams:

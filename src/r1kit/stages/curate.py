@@ -2,22 +2,28 @@
 
     prompts -> completions -> reviewed -> (rewritten) -> chosen -> mixed with other data -> data/kept.jsonl
 
-Completions are a pure function of the seed, the prompt and the sample index. They are sampled and reviewed in blocks of
-prompts, each written to disk atomically, so an interrupted stage resumes at the first missing block.
+Completions are a pure function of the seed, the prompt and the sample index. They are reviewed while others are still
+being sampled. Blocks of prompts are written to disk atomically as soon as all of their completions are reviewed, so an
+interrupted stage resumes with the missing blocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any, cast
+
+from transformers import PreTrainedTokenizerBase
 
 from r1kit.config import Curate, Service
 from r1kit.console import heartbeat, progress, say
 from r1kit.data.examples import conversation, read_sources
 from r1kit.data.pairs import Pair, match_lengths
 from r1kit.data.problems import load_problems
-from r1kit.data.prompt import make_prompts
+from r1kit.data.prompt import Prompt, make_prompts
 from r1kit.data.store import DataError, read_rows, write_jsonl
+from r1kit.engine.base import Engine
 from r1kit.engine.factory import load_engine
 from r1kit.evals.benchmark import load_benchmarks
 from r1kit.evals.contamination import Contamination, normalize
@@ -25,12 +31,14 @@ from r1kit.evals.curation import Card, Made, Review, Row, card_text, choose, cou
 from r1kit.evals.filters import REASONS
 from r1kit.files import write_bytes, write_json
 from r1kit.hashing import derive_seed
-from r1kit.rollout.sample import sample_completions, sampling_params
+from r1kit.rollout.sample import sample_groups, sampling_params
+from r1kit.stages.background import in_background
 from r1kit.stages.context import StageContext
 from r1kit.stages.curate_review import Reviewer, open_reviewer
-from r1kit.types import Problem
+from r1kit.types import Completion, Problem
 
-BLOCK = 64  # prompts that are sampled, reviewed and written together
+BLOCK = 64  # prompts that are written together
+WINDOW = 64 * BLOCK  # prompts that are tokenized together; only the end of a window waits for its longest completion
 
 
 def run(config: Curate, context: StageContext) -> dict[str, Any]:
@@ -62,54 +70,83 @@ def _sample(
     review: Reviewer,
 ) -> Iterator[Row]:
     """Yield the reviewed rows of all prompts, or of as many as the token budget allows."""
-    sampler: _Sampler | None = None
-    spent = 0
+    starts = range(0, len(problems), BLOCK)
+    paths = [context.files.checkpoints / f"block_{number:06d}.jsonl" for number in range(len(starts))]
+    blocks = {path: problems[start : start + BLOCK] for path, start in zip(paths, starts, strict=True)}
+    sampler = _Sampler(config, context, contamination, review)
+    spent = done = 0
     with progress(context.name, len(problems)) as bar:
-        for number, start in enumerate(range(0, len(problems), BLOCK)):
+        for path in sampler.written(blocks):
             if config.token_budget is not None and spent >= config.token_budget:
-                say(f"{context.name}: {spent} tokens sampled, {len(problems) - start} prompts left out (token_budget)")
+                say(f"{context.name}: {spent} tokens sampled, {len(problems) - done} prompts left out (token_budget)")
                 return
-            path = context.files.checkpoints / f"block_{number:06d}.jsonl"
-            block = problems[start : start + BLOCK]
-            if not path.exists():
-                sampler = sampler or _Sampler(config, context, contamination, review)
-                write_jsonl(path, sampler.rows(block))
             rows = [cast(Row, row) for row in read_rows(path, may_be_empty=True)]
+            done += len(blocks[path])
             spent += sum(row["tokens"] for row in rows)
-            bar.advance(len(block), kept=sum(not row["reason"] for row in rows), tokens=spent)
+            bar.advance(len(blocks[path]), kept=sum(not row["reason"] for row in rows), tokens=spent)
             yield from rows
 
 
 class _Sampler:
-    """The loaded model and what its completions are checked with."""
+    """Samples and reviews completions, with a model that is loaded when it is first needed."""
 
     def __init__(self, config: Curate, context: StageContext, contamination: Contamination, review: Reviewer) -> None:
-        self.config, self.contamination, self.review = config, contamination, review
-        model, concurrent = context.models[config.model], context.max_concurrent
-        self.engine, self.tokenizer = load_engine(model, context.device, context.dtype, concurrent)
-        seed = derive_seed(context.seed, "curate")
-        self.params = sampling_params(config, seed, config.max_completion_length)
+        self.config, self.context, self.contamination, self.review = config, context, contamination, review
+        self.params = sampling_params(config, derive_seed(context.seed, "curate"), config.max_completion_length)
+        self.loaded: tuple[Engine, PreTrainedTokenizerBase] | None = None
 
-    def rows(self, problems: Sequence[Problem]) -> list[Row]:
-        """Sample and review completions. Prompts that overlap with a benchmark are not sampled."""
+    def written(self, blocks: Mapping[Path, Sequence[Problem]]) -> Iterator[Path]:
+        """Yield the files of all blocks in order. Those that do not exist are written, in the order of completion."""
+        paths = list(blocks)
+        for start in range(0, len(paths), WINDOW // BLOCK):
+            window = paths[start : start + WINDOW // BLOCK]
+            with closing(self._write({path: blocks[path] for path in window if not path.exists()})) as writing:
+                for path in window:
+                    while not path.exists():
+                        next(writing)
+                    yield path
+
+    def _write(self, blocks: Mapping[Path, Sequence[Problem]]) -> Generator[None]:
+        """Write every block as soon as all of its prompts are reviewed. Yields after each review."""
+        problems = [problem for block in blocks.values() for problem in block]
+        block_of = {problem.id: path for path, block in blocks.items() for problem in block}
+        rows: dict[str, list[Row]] = {}  # by problem
+        for problem, reviews in self._reviewed(problems):
+            rows[problem.id] = reviews
+            path = block_of[problem.id]
+            if all(other.id in rows for other in blocks[path]):
+                write_jsonl(path, [row for other in blocks[path] for row in rows.pop(other.id)])
+            yield
+
+    def _reviewed(self, problems: Sequence[Problem]) -> Iterator[tuple[Problem, list[Row]]]:
+        """Sample and review completions, in any order. Prompts that overlap with a benchmark are not sampled."""
         overlaps = {problem.id: self.contamination.find(problem.question) for problem in problems}
-        clean = [problem for problem in problems if overlaps[problem.id] is None]
-        prompts = make_prompts(clean, self.config, self.tokenizer)
-        groups = sample_completions(self.engine, prompts, self.config.samples, self.params) if prompts else []
-        by_id = {prompt.problem.id: (prompt, group) for prompt, group in zip(prompts, groups, strict=True)}
-        rows: list[Row] = []
         for problem in problems:
             if (benchmark := overlaps[problem.id]) is not None:
                 not_sampled: Review = {"samples": 0, "tokens": 0, "response": "", "reason": "contaminated"}
-                rows.append(make_row(problem, {**not_sampled, "benchmark": benchmark}, length=0))
-                continue
-            for review in self.review(*by_id[problem.id]):
-                texts = [str(review[key]) for key in ("response", "chosen", "rejected") if key in review]
-                lengths = [len(self.tokenizer.encode(text, add_special_tokens=False)) for text in texts]
-                if not review["reason"] and (benchmark := self.contamination.find(*texts)) is not None:
-                    review.update({"reason": "contaminated", "benchmark": benchmark})
-                rows.append(make_row(problem, review, sum(lengths)))
-        return rows
+                yield problem, [make_row(problem, {**not_sampled, "benchmark": benchmark}, length=0)]
+        clean = [problem for problem in problems if overlaps[problem.id] is None]
+        if not clean:
+            return
+        engine, tokenizer = self.loaded = self.loaded or load_engine(
+            self.context.models[self.config.model],
+            self.context.device,
+            self.context.dtype,
+            self.context.max_concurrent,
+        )
+        groups = sample_groups(engine, make_prompts(clean, self.config, tokenizer), self.config.samples, self.params)
+        for prompt, reviews in in_background(self._review, groups, self.review.threads):
+            yield prompt.problem, [self._row(prompt.problem, review, tokenizer) for review in reviews]
+
+    def _review(self, group: tuple[Prompt, Sequence[Completion]]) -> tuple[Prompt, list[Review]]:
+        return group[0], list(self.review(*group))
+
+    def _row(self, problem: Problem, review: Review, tokenizer: PreTrainedTokenizerBase) -> Row:
+        texts = [str(review[key]) for key in ("response", "chosen", "rejected") if key in review]
+        lengths = [len(tokenizer.encode(text, add_special_tokens=False)) for text in texts]
+        if not review["reason"] and (benchmark := self.contamination.find(*texts)) is not None:
+            review.update({"reason": "contaminated", "benchmark": benchmark})
+        return make_row(problem, review, sum(lengths))
 
 
 def _match_lengths(rows: Sequence[Row], seed: int) -> list[Row]:

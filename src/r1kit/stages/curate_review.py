@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from r1kit.config import Curate, Service
@@ -27,11 +26,23 @@ from r1kit.stages.context import StageContext
 from r1kit.types import Completion, Problem
 
 # (a prompt, its completions) -> reviews, which cover every completion
-Reviewer = Callable[[Prompt, Sequence[Completion]], Iterator[Review]]
+ReviewFunction = Callable[[Prompt, Sequence[Completion]], Iterator[Review]]
 # a completion and its response, which opens its own think tag
 Answer = tuple[Completion, str]
 # (problem, response, its final answer) -> the response rewritten
 Rewriter = Callable[[Problem, str, str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewer:
+    """Reviews the completions of a prompt: yields reviews that cover every completion."""
+
+    review: ReviewFunction
+    threads: int = 0  # in which to call it, as it waits for endpoints or worker processes; 0 for the calling one
+
+    def __call__(self, prompt: Prompt, completions: Sequence[Completion]) -> Iterator[Review]:
+        """Yield the reviews."""
+        return self.review(prompt, completions)
 
 
 @contextmanager
@@ -41,29 +52,31 @@ def open_reviewer(config: Curate, context: StageContext, problems: Sequence[Prob
     if config.makes == "records":
         open_sandbox_for(problems)
     judge = Endpoint.from_service(config.judge, cache) if isinstance(config.judge, Service) else None
+    rewriter = Endpoint.from_service(config.rewriter, cache) if isinstance(config.rewriter, Service) else None
     if config.makes != "records":
         client = Client(judge) if judge else None
-        yield _review_pairs(client) if config.makes == "pairs" else _review_safety(client)
-    elif needs_processes((), {problem.verifier for problem in problems}):
+        review = _review_pairs(client) if config.makes == "pairs" else _review_safety(client)
+        yield Reviewer(review, judge.max_concurrent if judge else 0)
+        return
+    rewrite = _asks(Client(rewriter)) if rewriter else oracle.rewrite if config.rewriter else None
+    if rewriter or needs_processes((), {problem.verifier for problem in problems}):
         settings = services.Settings.from_dict(context.grading)
         settings = replace(settings, judge=judge or settings.judge)
+        threads = context.reward_workers + sum(e.max_concurrent for e in (rewriter, settings.judge) if e)
         with RewardPool(context.reward_workers, settings=settings) as pool:
-            yield _review_records(_rewriter(config, cache), pool.score_many)
+            yield Reviewer(_review_records(rewrite, pool.score_many), threads)
     else:
-        yield _review_records(_rewriter(config, cache), score_here)
+        yield Reviewer(_review_records(rewrite, score_here))
 
 
-def _rewriter(config: Curate, cache: Path) -> Rewriter | None:
-    if not isinstance(config.rewriter, Service):
-        return oracle.rewrite if config.rewriter else None
-    client = Client(Endpoint.from_service(config.rewriter, cache))
+def _asks(client: Client) -> Rewriter:
     return lambda problem, response, answer: judge_prompts.rewrite(client, problem, response, answer)
 
 
 # -- records ------------------------------------------------------------------------------------------------------
 
 
-def _review_records(rewrite: Rewriter | None, score_many: Scorer) -> Reviewer:
+def _review_records(rewrite: Rewriter | None, score_many: Scorer) -> ReviewFunction:
     """Review each completion by itself: right, well formed, then rewritten, then readable."""
 
     def review(prompt: Prompt, completions: Sequence[Completion]) -> Iterator[Review]:
@@ -101,7 +114,7 @@ def _rewrite(row: Review, problem: Problem, answer: str, rewrite: Rewriter, scor
 # -- pairs and labels ---------------------------------------------------------------------------------------------
 
 
-def _review_pairs(client: Client | None) -> Reviewer:
+def _review_pairs(client: Client | None) -> ReviewFunction:
     """Compare completions two by two, in the order they were sampled (data.pairs). Without a client, by the oracle."""
 
     def review(prompt: Prompt, completions: Sequence[Completion]) -> Iterator[Review]:
@@ -156,7 +169,7 @@ def _compare(question: str, first: Answer, second: Answer, judge: Judge) -> Revi
     }
 
 
-def _review_safety(client: Client | None) -> Reviewer:
+def _review_safety(client: Client | None) -> ReviewFunction:
     """Label each completion as safe or unsafe."""
 
     def review(prompt: Prompt, completions: Sequence[Completion]) -> Iterator[Review]:

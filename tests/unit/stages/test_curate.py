@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from tokenizers_of_families import tokenizer_of
 from r1kit.config import Curate
 from r1kit.data.examples import conversation, read_sources
 from r1kit.data.problems import load_problems
+from r1kit.data.prompt import Prompt
 from r1kit.data.store import DataError, write_jsonl
+from r1kit.engine.base import Engine
 from r1kit.engine.scripted import ScriptedEngine
 from r1kit.evals.filters import REASONS, why_unreadable
 from r1kit.model.reference import ASSETS
@@ -80,21 +83,40 @@ def test_resumed_stage_gives_identical_data(tmp_path: Path, other_data: Path, mo
     monkeypatch.setattr(curate, "BLOCK", 2)
     config = config_of(data=[str(other_data)], data_share=0.5, benchmarks=EVALS)
     summary = curate.run(config, context(tmp_path / "complete"))
-    sample, calls = curate.sample_completions, []
+    sample, calls = curate.sample_groups, []
 
-    def interrupted(*args: object) -> object:
+    def interrupted(*args: object) -> Iterator[object]:
         calls.append(args)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return sample(*args)
+        for number, group in enumerate(sample(*args)):
+            if len(calls) == 1 and number == 5:
+                raise KeyboardInterrupt
+            yield group
 
-    monkeypatch.setattr(curate, "sample_completions", interrupted)
+    monkeypatch.setattr(curate, "sample_groups", interrupted)
     with pytest.raises(KeyboardInterrupt):
         curate.run(config, context(tmp_path / "resumed"))
     assert not (tmp_path / "resumed" / "data").exists()
     assert curate.run(config, context(tmp_path / "resumed")) == summary
     assert data_of(tmp_path / "resumed") == data_of(tmp_path / "complete")
-    assert len(calls) == 4, "finished blocks are not sampled again"
+    (_, first, *_), (_, again, *_) = calls
+    assert len(again) < len(first), "finished blocks are not sampled again"
+
+
+def test_blocks_are_written_while_others_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The completions of the first block take the longest: the second block does not wait for them."""
+    monkeypatch.setattr(curate, "BLOCK", 2)
+    sample, written = curate.sample_groups, []
+
+    def second_block_first(engine: Engine, prompts: list[Prompt], *args: object) -> Iterator[object]:
+        groups = sorted(sample(engine, prompts, *args), key=lambda group: prompts.index(group[0]))
+        for group in [*groups[2:4], *groups[:2], *groups[4:]]:
+            written.append(sorted(path.name for path in (tmp_path / "checkpoints").glob("*")))
+            yield group
+
+    monkeypatch.setattr(curate, "sample_groups", second_block_first)
+    curate.run(config_of(), context(tmp_path))
+    blocks = [f"block_00000{number}.jsonl" for number in range(3)]
+    assert written == [[], [], blocks[1:2], blocks[1:2], blocks[:2], blocks[:2]]
 
 
 def test_token_budget_ends_sampling_and_benchmark_prompts_are_not_sampled(

@@ -15,6 +15,11 @@ from r1kit.config import Curate
 from r1kit.data.prompt import Prompt
 from r1kit.evals.curation import Review
 from r1kit.rewards.judge import client
+from r1kit.rewards.judge.endpoint import Endpoint
+from r1kit.rewards.score import ScoreRequest
+from r1kit.rewards.services import Settings
+from r1kit.rewards.workers.pool import RewardPool
+from r1kit.stages.background import in_background
 from r1kit.stages.context import StageContext
 from r1kit.stages.curate_review import open_reviewer
 from r1kit.types import Completion, Problem
@@ -103,6 +108,44 @@ def test_rewritten_response_replaces_the_original(server: Server, tmp_path: Path
 def test_replies_are_cached_in_the_stage(server: Server, tmp_path: Path) -> None:
     first = reviews(server, tmp_path, [RIGHT], lambda _: "<think>\nI add.\n</think>\nIt is \\boxed{13}.")
     assert reviews(server, tmp_path, [RIGHT], lambda _: 500) == first and len(server.prompts) == 1
+
+
+def together(number: int, reply: str) -> Callable[[str], Reply]:
+    """Return an endpoint that answers when so many requests are in flight; else they fail."""
+    barrier = threading.Barrier(number, timeout=20)
+
+    def answer(prompt: str) -> Reply:
+        try:
+            barrier.wait()
+        except threading.BrokenBarrierError:
+            return 401
+        return reply
+
+    return answer
+
+
+@pytest.mark.slow
+def test_prompts_are_rewritten_at_the_same_time(server: Server, tmp_path: Path) -> None:
+    server.reply = together(3, "<think>\nI add 7 and 6.\n</think>\nIt is \\boxed{13}.")
+    service = {"base_url": f"http://127.0.0.1:{server.server_port}/v1", "model": "m", "max_concurrent": 3}
+    config = Curate(kind="curate", model="x", prompts=["a.jsonl"], template="none", rewriter=service)
+    problems = [Problem(f"p{n}", f"What is 7+6? ({n})", "13") for n in range(3)]
+    completion = Completion("p", 0, tuple(range(9)), (0.0,) * 9, RIGHT, "stop")
+    with open_reviewer(config, StageContext("c", tmp_path, 0, "float32", "cpu", 1, {}), problems) as review:
+        groups = [(Prompt(problem, problem.question, ()), [completion]) for problem in problems]
+        rows = list(in_background(lambda group: next(review(*group)), groups, review.threads))
+    assert [row["reason"] for row in rows] == ["", "", ""]
+
+
+@pytest.mark.slow
+def test_accuracy_judge_gets_as_many_requests_as_it_may(server: Server) -> None:
+    server.reply = together(3, "Verdict: correct")
+    judge = Endpoint(f"http://127.0.0.1:{server.server_port}/v1", "m", max_concurrent=3)
+    problem = Problem("p", "Capital of France?", "Paris", "judge")
+    requests = [ScoreRequest(problem, f"\\boxed{{Paris{n}}}", {"accuracy": 1.0}) for n in range(3)]
+    with RewardPool(1, settings=Settings(judge=judge)) as pool:
+        scores = pool.score_many(requests)
+    assert [score.total for score in scores] == [1.0] * 3, [score.reason for score in scores]
 
 
 def prefer_longer(prompt: str) -> str:

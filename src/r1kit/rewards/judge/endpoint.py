@@ -39,4 +39,6 @@ class Endpoint:
     @classmethod
     def from_service(cls, service: Service, cache: Path | None = None) -> Endpoint:
         """Return the endpoint that a recipe's `judge` or `rewriter` describes."""
-        return cls(service.base_url, service.model, service.api_key_env, cache=None if cache is None else str(cache))
+        folder = None if cache is None else str(cache)
+        limit = service.max_concurrent
+        return cls(service.base_url, service.model, service.api_key_env, cache=folder, max_concurrent=limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
 from collections import Counter, defaultdict
@@ -101,12 +102,10 @@ class RewardPool:
 
     def __init__(self, workers: int, *, settings: Settings | None = None) -> None:
         self._settings = settings or Settings()
-        self._pool: Pool[Reply] = Pool(
-            "r1kit.rewards.workers.pool:answer",
-            workers,
-            settings=self._settings,
-            when_lost="its completion is masked (see reward_timeout)",
-        )
+        self._pool = self._open(workers)
+        # Each process waits for one answer of the judge; all together have as many requests in flight as it may have.
+        self._judging = self._open(self._settings.judge.max_concurrent) if self._settings.judge else None
+        self._lock = threading.Lock()  # of the counts below
         self._started: defaultdict[tuple[Hashable, ...], list[Ticket]] = defaultdict(list)  # by request
         self._statuses: Counter[tuple[str, str]] = Counter()  # (verifier, status) -> completions
         self._seconds: defaultdict[str, float] = defaultdict(float)  # verifier -> seconds of work
@@ -114,14 +113,25 @@ class RewardPool:
         self._graded = self._failed = 0
         self._outcomes = Outcomes()
 
+    def _open(self, workers: int) -> Pool[Reply]:
+        """Return processes that score completions. They start when there is work for them."""
+        lost = "its completion is masked (see reward_timeout)"
+        return Pool("r1kit.rewards.workers.pool:answer", workers, settings=self._settings, when_lost=lost)
+
+    @property
+    def _pools(self) -> list[Pool[Reply]]:
+        return [self._pool, *([self._judging] if self._judging else [])]
+
     def submit(self, request: ScoreRequest) -> Ticket:
         """Start scoring in the background. UserError when the problem needs a judge and there is none."""
         verifier = request.problem.verifier
-        if self._settings.judge is None and _service_of(verifier) == "judge":
+        asks_judge = ACCURACY in request.weights and _service_of(verifier) == "judge"
+        if self._judging is None and _service_of(verifier) == "judge":
             raise UserError(f"problem {request.problem.id}: {services.NO_JUDGE}")
         self._stop_if_hopeless()
         purpose = f"verifier {verifier}" if ACCURACY in request.weights else "grading"
-        reply = self._pool.submit(asdict(request), label(request.problem), purpose)
+        pool = self._judging if self._judging and asks_judge else self._pool
+        reply = pool.submit(asdict(request), label(request.problem), purpose)
         reply.add_done_callback(self._note_outcome)
         return Ticket(verifier, reply)
 
@@ -136,15 +146,16 @@ class RewardPool:
         except Lost as error:
             reply = {"status": "infra_error", "seconds": 0.0, "failure": str(error)}
         self._stop_if_hopeless()
-        self._statuses[ticket.verifier, reply["status"]] += 1
-        self._seconds[ticket.verifier] += reply["seconds"]
-        for name, amount in reply.get("usage", {}).items():
-            self._judge_usage[name] += amount
-        self._graded += 1
-        if "failure" in reply:
-            self._failed += 1
-            if self._failed >= MIN_FAILURES and self._failed > MAX_FAILED * self._graded:
-                raise self._outcomes.error(self._failed, self._graded)
+        with self._lock:
+            self._statuses[ticket.verifier, reply["status"]] += 1
+            self._seconds[ticket.verifier] += reply["seconds"]
+            for name, amount in reply.get("usage", {}).items():
+                self._judge_usage[name] += amount
+            self._graded += 1
+            if "failure" in reply:
+                self._failed += 1
+                if self._failed >= MIN_FAILURES and self._failed > MAX_FAILED * self._graded:
+                    raise self._outcomes.error(self._failed, self._graded)
         if "score" in reply:
             return Score(**reply["score"])
         return Score(0.0, {}, None, reply["failure"].splitlines()[-1], True)
@@ -152,7 +163,8 @@ class RewardPool:
     def _note_outcome(self, reply: Future[Reply]) -> None:
         """Report the first failure at once, and lose all other requests when nothing can be scored."""
         if self._outcomes.add(reply):
-            self._pool.abort()
+            for pool in self._pools:
+                pool.abort()
 
     def _stop_if_hopeless(self) -> None:
         if self._outcomes.hopeless:
@@ -160,22 +172,23 @@ class RewardPool:
 
     def waiting_for(self) -> str:
         """Return what the oldest request in a process does, for how long, and what will happen to it."""
-        return f"grading: {self._pool.waiting_for()}"
+        return "grading: " + "; ".join(pool.waiting_for() for pool in self._pools)
 
     def score_many(self, requests: Sequence[ScoreRequest]) -> list[Score]:
-        """Return the scores of all requests, in their order."""
+        """Return the scores of all requests, in their order. Several threads may call it."""
         tickets = [self._take_started(request) or self.submit(request) for request in requests]
         with heartbeat(self.waiting_for):
             return [self.result(ticket) for ticket in tickets]
 
     def _take_started(self, request: ScoreRequest) -> Ticket | None:
         key = _key(request)
-        if key not in self._started:
-            return None
-        ticket = self._started[key].pop()
-        if not self._started[key]:
-            del self._started[key]
-        return ticket
+        with self._lock:
+            if key not in self._started:
+                return None
+            ticket = self._started[key].pop()
+            if not self._started[key]:
+                del self._started[key]
+            return ticket
 
     def take_report(self) -> dict[str, float]:
         """Return metrics since the last report, such as grading/math/right and time/grading/math.
@@ -185,7 +198,8 @@ class RewardPool:
         report = {f"grading/{verifier}/{status}": float(n) for (verifier, status), n in sorted(self._statuses.items())}
         report |= {f"time/grading/{verifier}": spent for verifier, spent in sorted(self._seconds.items())}
         report |= {f"time/judge/{name}": float(amount) for name, amount in sorted(self._judge_usage.items())}
-        report["time/grading/failed"], report["time/grading/restarts"] = float(self._failed), float(self._pool.restarts)
+        restarts = sum(pool.restarts for pool in self._pools)
+        report["time/grading/failed"], report["time/grading/restarts"] = float(self._failed), float(restarts)
         self._statuses.clear()
         self._seconds.clear()
         self._judge_usage.clear()
@@ -193,7 +207,8 @@ class RewardPool:
 
     def close(self) -> None:
         """Finish the submitted requests and end the processes."""
-        self._pool.close()
+        for pool in self._pools:
+            pool.close()
 
     def __enter__(self) -> Self:
         return self
@@ -201,7 +216,8 @@ class RewardPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.__exit__(kind, error, trace)
+        for pool in self._pools:
+            pool.__exit__(kind, error, trace)
 
 
 def _key(request: ScoreRequest) -> tuple[Hashable, ...]:
