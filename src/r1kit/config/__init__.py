@@ -2,7 +2,7 @@
 
 from r1kit.config.base import Location, Optimizer, Prompting, PromptSource, Sampling, Scoring, Service, Strict, Template
 from r1kit.config.curate import Curate
-from r1kit.config.evaluate import Evaluate
+from r1kit.config.evaluate import Evaluate, Protocol
 from r1kit.config.preference import Preference
 from r1kit.config.pretrain import Architecture, Pretrain
 from r1kit.config.recipe import STAGE_KINDS, Recipe
@@ -30,6 +30,7 @@ __all__ = [
     "Pretrain",
     "PromptSource",
     "Prompting",
+    "Protocol",
     "Recipe",
     "Sampling",
     "Scoring",

@@ -17,6 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from typing_extensions import override
 
 from r1kit.config.base import Location, Prompting, PromptSource, Sampling, Scoring, Strict
+from r1kit.config.evaluate import Protocol
 from r1kit.config.stage import (
     PROMPT_TOKENS,
     Amount,
@@ -107,10 +108,18 @@ class RL(StageConfig, Training, Adapters, Scoring, Sampling, Prompting):
     """Tokens per micro-batch. It decides the memory and never changes the gradient."""
     benchmarks: dict[str, list[PromptSource]] = Field({})
     """Held-out problems to evaluate during training: the sources of each benchmark."""
+    ngram: int = Field(10, ge=0)
+    """Consecutive words in common with a question of `benchmarks` that exclude a prompt from training; 0 keeps all.
+    Worlds and reasoning_gym are not compared: their splits differ. Paper: 10."""
     eval_every: int = Field(0, ge=0)
     """Steps between these evaluations; 0 for none."""
+    eval_at_start: bool = False
+    """Whether to evaluate before the first update too; the row of this evaluation has step 0."""
     eval_samples: int = Field(4, gt=0)
     """Completions per problem in these evaluations."""
+    eval_protocol: Protocol | None = None
+    """How these evaluations sample, with the keys and defaults of an evaluate stage; its `samples` replaces
+    `eval_samples`. By default they sample as training does."""
     save_every: int = Field(10, gt=0)
     """Steps between checkpoints."""
     log_rollouts_every: int = Field(10, gt=0)
@@ -243,7 +252,10 @@ class RL(StageConfig, Training, Adapters, Scoring, Sampling, Prompting):
     def amounts(self) -> list[Amount]:
         keys = ("prompts_per_step", "num_generations", "steps_per_rollout")
         rollout = Amount("completions", "per rollout", {key: getattr(self, key) for key in keys})
-        evaluation = Amount("completions", "per problem", {"eval_samples": self.eval_samples})
+        key, samples = ("eval_samples", self.eval_samples)
+        if self.eval_protocol is not None:
+            key, samples = "eval_protocol.samples", self.eval_protocol.samples
+        evaluation = Amount("completions", "per problem", {key: samples})
         return [rollout, evaluation] if self.eval_every and self.benchmarks else [rollout]
 
     @override
@@ -262,7 +274,7 @@ class RL(StageConfig, Training, Adapters, Scoring, Sampling, Prompting):
             (self.micro_batch_tokens < longest,
              f"micro_batch_tokens = {self.micro_batch_tokens} is less than one completion of {longest} tokens: "
              "the longest completions decide the memory"),
-            (bool(self.benchmarks) and not self.eval_every, "benchmarks never run: eval_every is 0"),
+            (bool(self.benchmarks) and not self.eval_every, "benchmarks only exclude prompts: eval_every is 0"),
             (bool(self.eval_every) and not self.benchmarks, "eval_every has no effect: there are no benchmarks"),
         ]  # fmt: skip
         return [text for applies, text in checks if applies] + warmup_warnings(self.warmup_steps, self.steps)

@@ -6,7 +6,7 @@ Hugging Face hub; `problem_rows.py` describes the rows that files and datasets m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,13 +19,27 @@ from r1kit.errors import require
 from r1kit.hashing import derive_seed
 from r1kit.types import Problem
 
+# (source, its problems) -> the problems to use
+Filter = Callable[[PromptSource, Sequence[Problem]], Sequence[Problem]]
 
-def load_problems(sources: Sequence[PromptSource], *, answered: bool = True) -> list[Problem]:
+
+def keep_all(source: PromptSource, problems: Sequence[Problem]) -> Sequence[Problem]:
+    """Keep all problems."""
+    return problems
+
+
+def is_generated(source: PromptSource) -> bool:
+    """Return whether the problems are generated, with splits that have no problem in common."""
+    return source.source.startswith(("world:", "reasoning_gym:"))
+
+
+def load_problems(sources: Sequence[PromptSource], *, answered: bool = True, keep: Filter = keep_all) -> list[Problem]:
     """Return the problems of all sources in order, without duplicates.
 
     Args:
         sources: Where to load from.
         answered: Whether to require final answers. Without, prompts for a reward model are accepted too.
+        keep: Selects the problems of a source.
 
     Raises:
         DataError: A source cannot be read, or yields no problem.
@@ -33,7 +47,7 @@ def load_problems(sources: Sequence[PromptSource], *, answered: bool = True) -> 
     problems: dict[str, Problem] = {}
     for source in sources:
         with heartbeat(f"loading {source.source}"):
-            loaded = _load(source, answered)
+            loaded = keep(source, _load(source, answered))
         repeated = sum(problem.id in problems for problem in loaded)
         if repeated:
             say(f"{source.source}: {repeated} problems left out that an earlier source has too")

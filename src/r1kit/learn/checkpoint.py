@@ -219,6 +219,13 @@ def read_progress(directory: Path) -> dict[str, Any]:
     return progress
 
 
+def load_weights(model: torch.nn.Module, checkpoint: Path) -> None:
+    """Fill the trained weights of a model from a checkpoint, rounded to the model's dtype."""
+    weights = {name: weight.detach() for name, weight in trained_weights(model).items()}
+    with heartbeat(f"loading the checkpoint {checkpoint}"), _original_errors():
+        dcp_load({"model": weights}, checkpoint_id=checkpoint, no_dist=True)
+
+
 def _tensors(state: TrainingState) -> dict[str, Any]:
     """Collect the tensors themselves, so that loading fills them in place."""
     tensors = {

@@ -80,7 +80,8 @@ EXPLANATIONS: dict[str, str] = {
     ),
     "groups": (
         "Groups of answers in this rollout. With dynamic_sampling, groups without variance are replaced by new ones; "
-        "fewer than prompts_per_step x steps_per_rollout means that not enough could be found."
+        "fewer than prompts_per_step x steps_per_rollout means that not enough could be found. Then groups without "
+        "variance fill the last update."
     ),
     # Completions.
     "completions/mean_length": (

@@ -6,12 +6,12 @@ import importlib
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from r1kit import console, files, hashing
+from r1kit import console, files, hashing, machine
 from r1kit.config import Recipe
 from r1kit.errors import Interrupted, UserError
 from r1kit.machine import Compute
@@ -34,7 +34,7 @@ def run_stage(stage: ResolvedStage, recipe: Recipe, run: RunDir, compute: Comput
     """
     directory = run.stage(stage.name)
     record = _start_record(stage, directory, lineage)
-    models = {name: _model(name, recipe, run) for name in stage.config.models_read(recipe.stage)}
+    models = {name: model_directory(name, recipe, run) for name in stage.config.models_read(recipe.stage)}
     made_here = [source for source in stage.config.data_read() if source in recipe.stage]
     data = {source: _verified(recipe, run, source).records for source in made_here}
     # The hub's cache names the directory of a model after its commit.
@@ -55,7 +55,8 @@ def run_stage(stage: ResolvedStage, recipe: Recipe, run: RunDir, compute: Comput
         reward_workers=recipe.reward_workers,
         grading=asdict(grading),
     )
-    with _recorded(run, directory, record, lineage):
+    limited = machine.limited_memory() if compute.device == "cpu" else nullcontext()
+    with _recorded(run, directory, record, lineage), limited:
         with console.heartbeat("importing PyTorch"):
             module = importlib.import_module(stage.config.module)
         summary = module.run(stage.config, context)
@@ -130,7 +131,7 @@ def publish_artifact(
 # -- inputs -------------------------------------------------------------------------------------------------------
 
 
-def _model(reference: str, recipe: Recipe, run: RunDir) -> Path:
+def model_directory(reference: str, recipe: Recipe, run: RunDir) -> Path:
     """Return the checkpoint directory of a model reference in the recipe."""
     return _verified(recipe, run, reference).model if reference in recipe.stage else resolve_model(reference)
 

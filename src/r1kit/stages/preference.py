@@ -23,6 +23,7 @@ from r1kit.data.store import DataError
 from r1kit.data.template import render_prompt
 from r1kit.evals.metrics import mean_ci95
 from r1kit.learn.preference_loss import document_scores, label_margins, pair_margins, preference_loss
+from r1kit.model.dtypes import torch_dtype
 from r1kit.model.hf import publish_model
 from r1kit.model.reward_model import RewardModel, reward_model_from
 from r1kit.stages.context import StageContext
@@ -64,7 +65,7 @@ def run(config: Preference, context: StageContext) -> dict[str, Any]:
     schedule = Schedule(data.steps, 1, config.save_every)
     evaluation = train(model, config, context, schedule, source, loss, partial(evaluate, held_out))
     model.settings |= {key.removeprefix("eval/"): evaluation[key] for key in SCALE if key in evaluation}
-    publish_model(model, tokenizer, context.files.model)
+    publish_model(model.to(torch_dtype(context.dtype)), tokenizer, context.files.model)
     return {"steps": data.steps, "records": len(data.trained), "held_out": len(data.held_out), **evaluation}
 
 

@@ -47,7 +47,7 @@ class CorpusBatch:
 
 def run(config: Pretrain, context: StageContext) -> dict[str, Any]:
     """Train from the last checkpoint, or from the start, and publish model/. Return the totals."""
-    model, tokenizer = _initial_model(config, context)
+    model, tokenizer = initial_model(config, context)
     tokens, dtype = config.sequences_per_step * config.context_length, torch_dtype(context.dtype)
     configure(model, config, tokens, dtype)
 
@@ -57,11 +57,11 @@ def run(config: Pretrain, context: StageContext) -> dict[str, Any]:
         return ([CorpusBatch(tokens_BT1.to(context.device))] for tokens_BT1 in islice(batches, done, None))
 
     train(model, config, context, Schedule(config.steps, LOG_EVERY, SAVE_EVERY), source, next_token_loss)
-    publish_model(model, tokenizer, context.files.model)
+    publish_model(model.to(dtype), tokenizer, context.files.model)
     return {"steps": config.steps, "tokens": config.steps * config.sequences_per_step * config.context_length}
 
 
-def _initial_model(config: Pretrain, context: StageContext) -> tuple[Decoder, PreTrainedTokenizerBase]:
+def initial_model(config: Pretrain, context: StageContext) -> tuple[Decoder, PreTrainedTokenizerBase]:
     """Return an earlier model in fp32, or a new one with a tokenizer trained on the corpus."""
     if config.model is not None:
         directory = context.models[config.model]

@@ -12,10 +12,10 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import chain
-from random import Random
 from typing import Any
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from r1kit.config import RL
 from r1kit.console import progress
@@ -35,6 +35,7 @@ from r1kit.learn.loss import OBJECTIVES
 from r1kit.learn.memory import configure
 from r1kit.metrics.log import read_metrics
 from r1kit.metrics.watchdog_log import WatchdogLog
+from r1kit.model.decoder import Decoder
 from r1kit.model.dtypes import torch_dtype
 from r1kit.model.hf import load_model, load_tokenizer, publish_model
 from r1kit.rewards.workers.pool import open_sandbox_for
@@ -42,7 +43,7 @@ from r1kit.rollout.sample import sampling_params
 from r1kit.stages.context import StageContext
 from r1kit.stages.rl_prompts import RLPrompts
 from r1kit.stages.rl_rewards import RLRewards
-from r1kit.stages.rl_rollout import Group, Rollout, collect, completion_rows, metrics, pack, unpack
+from r1kit.stages.rl_rollout import Group, Rollout, collect, completion_rows, metrics, minibatches, pack, unpack
 
 
 def run(config: RL, context: StageContext) -> dict[str, Any]:
@@ -52,6 +53,7 @@ def run(config: RL, context: StageContext) -> dict[str, Any]:
     with trainer.checkpoints, progress(context.name, config.steps) as bar, defer_signals() as should_stop:
         bar.advance(trainer.step)
         with suppress(StepAbandoned), trainer.rewards:
+            trainer.evaluate_at_start()
             while not (trainer.is_done or should_stop()):
                 row = trainer.advance()
                 bar.advance(reward=row["reward"], length=row["completions/mean_length"])
@@ -61,24 +63,30 @@ def run(config: RL, context: StageContext) -> dict[str, Any]:
     return {"steps": trainer.step, "prompts": trainer.cursor, "tokens": trainer.tokens}
 
 
+def initial_model(config: RL, context: StageContext) -> tuple[Decoder, PreTrainedTokenizerBase]:
+    """Return the policy before the first update, and its tokenizer with the stage's template."""
+    tokenizer = load_tokenizer(context.models[config.model])
+    model = load_model(context.models[config.model], torch_dtype(context.dtype), context.device)
+    eos = tokenizer.eos_token_id
+    set_template(tokenizer, config.template)
+    model.config = model.config.stopping_at(tokenizer.eos_token_id, eos)  # a base model still ends with `eos`
+    configure(model, config, max(config.micro_batch_tokens, config.longest_completion), model.embed.weight.dtype)
+    if config.lora_rank:
+        add_adapters(model, config.lora_rank, config.lora_alpha, derive_seed(context.seed, "adapters"))
+    return model, tokenizer
+
+
 class Trainer:
     """The state of an RL stage."""
 
     def __init__(self, config: RL, context: StageContext) -> None:
         self.config, self.context = config, context
-        self.tokenizer = load_tokenizer(context.models[config.model])
-        model = load_model(context.models[config.model], torch_dtype(context.dtype), context.device)
-        eos = self.tokenizer.eos_token_id
-        set_template(self.tokenizer, config.template)
-        model.config = model.config.stopping_at(self.tokenizer.eos_token_id, eos)  # a base model still ends with `eos`
-        configure(model, config, max(config.micro_batch_tokens, config.longest_completion), model.embed.weight.dtype)
-        if config.lora_rank:
-            add_adapters(model, config.lora_rank, config.lora_alpha, derive_seed(context.seed, "adapters"))
+        model, self.tokenizer = initial_model(config, context)
         self.learner = Learner(model, config)
         self.engine: Engine = make_engine(model, self.tokenizer, context.max_concurrent)
-        self.prompts = RLPrompts(config, context.seed)
-        self.rewards = RLRewards(config, context, self.prompts)
         self.benchmarks = load_benchmarks(config.benchmarks)
+        self.prompts = RLPrompts(config, context.seed, self.benchmarks)
+        self.rewards = RLRewards(config, context, self.prompts)
         open_sandbox_for(chain(self.prompts.problems, *self.benchmarks.values()))
         self.log = WatchdogLog(context.files.metrics, context.name, context.dtype, config.watchdogs)
         self.checkpoints = Checkpoints(context.files.checkpoints, self.log.files)
@@ -144,7 +152,7 @@ class Trainer:
             self.tokens += rollout.tokens
             phases |= {"time/rollout": rollout.seconds_generating, "time/grade": rollout.seconds_grading}
             phases |= self.rewards.take_report()
-        shown = metrics(self.rollout, self.config.reward_names) | {"tokens": self.tokens}
+        shown = {**metrics(self.rollout, self.config.reward_names), "tokens": self.tokens}
         index = self._updates_done()
         update = self._update(self._minibatches(self.rollout)[index], on_policy=index == 0)
         self.is_saved = False
@@ -166,10 +174,7 @@ class Trainer:
         )
 
     def _minibatches(self, rollout: Rollout) -> list[list[Group]]:
-        """Shuffle the groups and split them into updates of `prompts_per_step` groups (paper: 32)."""
-        groups, size = list(rollout.selected), self.config.prompts_per_step
-        Random(derive_seed(self.context.seed, "minibatches", rollout.step)).shuffle(groups)
-        return [groups[i : i + size] for i in range(0, len(groups), size)]
+        return minibatches(rollout, self.config, self.prompts, self.context.seed)
 
     def _update(self, groups: Sequence[Group], on_policy: bool) -> dict[str, float]:
         """Do one policy update and return its metrics.
@@ -203,23 +208,32 @@ class Trainer:
         update = {k: v for k, v in update.items() if on_policy or not k.startswith("sampling/")}
         return {**update, "time/update": seconds}
 
+    def evaluate_at_start(self) -> None:
+        """Log an evaluation before the first update, in a row with step 0, if the config asks for it."""
+        if self.config.eval_at_start and self.step == 0:
+            with abandonable():
+                self.log.append({"step": 0, **self._evaluate()})
+
     def _evaluate(self) -> dict[str, float]:
-        """Return held-out accuracy every `eval_every` steps, with completions sampled as in training."""
-        config = self.config
+        """Return held-out accuracy every `eval_every` steps."""
+        config, protocol = self.config, self.config.eval_protocol
         if not self.benchmarks or not config.eval_every or self.step % config.eval_every:
             return {}
         start = time.monotonic()
         seed = derive_seed(self.context.seed, "evaluate", self.step)
+        samples, cap = config.eval_samples, config.completion_cap(self.step)
+        if protocol is not None:
+            samples, cap = protocol.samples, protocol.max_completion_length
         evaluation = evaluate(
             self.engine,
             self.tokenizer,
             self.benchmarks,
-            style=config,
-            samples=config.eval_samples,
-            params=sampling_params(config, seed, config.completion_cap(self.step)),
+            style=protocol or config,
+            samples=samples,
+            params=sampling_params(protocol or config, seed, cap),
             partial_credit=config.partial_credit,
         )
-        keys = ("pass@1", f"cons@{config.eval_samples}", "format_rate")
+        keys = ("pass@1", f"cons@{samples}", "format_rate")
         accuracies = {
             f"eval/{name}/{key}": summary[key] for name, summary in evaluation.benchmarks.items() for key in keys
         }

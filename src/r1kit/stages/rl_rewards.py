@@ -14,12 +14,13 @@ from r1kit.rewards.services import Settings
 from r1kit.rewards.workers.pool import RewardPool, needs_processes, score_here
 from r1kit.rollout.score import score_group, score_request
 from r1kit.stages.context import StageContext
-from r1kit.stages.reward_model import RewardModelScorer
+from r1kit.stages.reward_model import Answer, RewardModelScorer
 from r1kit.stages.rl_prompts import RLPrompts
 from r1kit.types import Completion, Problem, Score
 
-# (question, response with its think tags) pairs -> rewards
-ModelReward = Callable[[Sequence[tuple[str, str]]], list[float]]
+LONG_COMPLETION = 4_096  # tokens; to identify the language of so much text takes milliseconds
+
+ModelReward = Callable[[Sequence[Answer]], list[float]]
 
 
 class RLRewards:
@@ -29,7 +30,8 @@ class RLRewards:
         self.prompts = prompts
         self.partial_credit = config.partial_credit
         self.pool: RewardPool | None = None
-        if needs_processes(config.reward_names, {problem.verifier for problem in prompts.problems}):
+        slow = "language" in config.reward_names and config.longest_completion >= LONG_COMPLETION
+        if slow or needs_processes(config.reward_names, {problem.verifier for problem in prompts.problems}):
             self.pool = RewardPool(context.reward_workers, settings=Settings.from_dict(context.grading))
         names = [name for name in config.reward_names if name in context.models and name != config.model]
         self.models: dict[str, ModelReward] = {
@@ -70,7 +72,10 @@ class RLRewards:
         weights = {name: weight for name, weight in rewards.items() if name in self.models}
         if not weights:
             return scores
-        answers = [(prompt.problem.question, prompt.full_response(completion.text)) for completion in completions]
+        answers = [
+            Answer(prompt.problem.question, prompt.full_response(c.text), truncated=c.finish_reason == "length")
+            for c in completions
+        ]
         values = {name: self.models[name](answers) for name in weights}
         return [
             _add_parts(score, {name: values[name][i] for name in weights}, weights) for i, score in enumerate(scores)

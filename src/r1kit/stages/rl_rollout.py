@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import nan
+from random import Random
 from statistics import fmean, pstdev
 from typing import Any
 
@@ -62,6 +63,7 @@ class Rollout:
     selected: list[Group] = field(default_factory=list)  # groups to train on; under dynamic sampling with variance
     seconds_generating: float = 0.0
     seconds_grading: float = 0.0
+    metrics: Mapping[str, float | str] | None = None  # set by `metrics`
 
     @property
     def tokens(self) -> int:
@@ -125,9 +127,40 @@ def _score(prompt: Prompt, completions: Sequence[Completion], rewards: RLRewards
 
 
 def _select(groups: list[Group], config: RL) -> list[Group]:
-    wanted = config.prompts_per_step * config.steps_per_rollout
-    useful = [group for group in groups if group.has_variance or not config.dynamic_sampling]
-    return useful[:wanted] or groups[:wanted]  # without variance anywhere, the update learns nothing
+    """Return the groups to train on, a multiple of `prompts_per_step`.
+
+    Dynamic sampling (DAPO, arXiv 2503.14476, eq. 11 and section 3.2) selects groups with variance. Where too few have
+    some, groups without fill the last update. An update averages over its m = `prompts_per_step` groups:
+
+        gradient = 1/m * sum of the gradients of its groups
+
+    In a smaller last update, each group would weigh more than elsewhere. Filled up, it keeps the weight 1/m, as in
+    training without dynamic sampling; the gradient of a group without variance is that of the KL penalty.
+    """
+    wanted, size = config.prompts_per_step * config.steps_per_rollout, config.prompts_per_step
+    varies = [group.has_variance or not config.dynamic_sampling for group in groups]
+    useful = [group for group, has_variance in zip(groups, varies, strict=True) if has_variance][:wanted]
+    others = [group for group, has_variance in zip(groups, varies, strict=True) if not has_variance]
+    if not useful:  # the update learns nothing
+        return groups[:wanted]
+    return useful + others[: -len(useful) % size]
+
+
+def minibatches(rollout: Rollout, config: RL, prompts: RLPrompts, seed: int) -> list[list[Group]]:
+    """Shuffle the selected groups and split them into updates of `prompts_per_step` groups (paper: 32).
+
+    Where general prompts begin inside the rollout, the updates before have none.
+    """
+    groups, size = rollout.selected, config.prompts_per_step
+    early = [i for i, group in enumerate(groups) if not prompts.is_general(group.problem)]
+    if prompts.general is not None:
+        early = early[: max(0, prompts.first_general_step - rollout.step) * size]
+    late = sorted(set(range(len(groups))) - set(early))
+    random = Random(derive_seed(seed, "minibatches", rollout.step))
+    for part in (early, late):
+        random.shuffle(part)
+    order = [groups[i] for i in early + late]
+    return [order[i : i + size] for i in range(0, len(order), size)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +217,17 @@ def unpack(packed: Mapping[str, Any], config: RL, tokenizer: PreTrainedTokenizer
     return Rollout(packed["step"], groups, _select(groups, config))
 
 
-def metrics(rollout: Rollout, reward_names: Sequence[str]) -> dict[str, float | str]:
-    """Return the metrics of a rollout, in TRL's names. Rewards are means over graded completions."""
+def metrics(rollout: Rollout, reward_names: Sequence[str]) -> Mapping[str, float | str]:
+    """Return the metrics of a rollout, in TRL's names. They are computed once, and the same at all of its updates.
+
+    Rewards are means over graded completions.
+    """
+    if rollout.metrics is None:
+        rollout.metrics = _metrics(rollout, reward_names)
+    return rollout.metrics
+
+
+def _metrics(rollout: Rollout, reward_names: Sequence[str]) -> dict[str, float | str]:
     groups = rollout.sampled
     completions = [c for group in groups for c in group.completions]
     scores = [s for group in groups for s in group.scores]

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from transformers import PreTrainedTokenizerBase
+
 from r1kit.config import SFT
 from r1kit.data.examples import Row, continue_prompt, conversation, render_messages
 from r1kit.data.pack import PackedRow, pack
 from r1kit.learn.lora import merge_adapters
 from r1kit.learn.next_token import answer_loss
 from r1kit.model.decoder import Decoder
+from r1kit.model.dtypes import torch_dtype
 from r1kit.model.hf import publish_model
 from r1kit.stages.context import StageContext
 from r1kit.stages.records import Record, Texts, load_policy, load_records, load_tokenizer_with_chat
@@ -42,8 +45,14 @@ def run(config: SFT, context: StageContext) -> dict[str, Any]:
 
     schedule = Schedule(data.steps, 1, config.save_every)
     evaluation = train(model, config, context, schedule, source, answer_loss, evaluate)
-    publish_model(merge_adapters(model), tokenizer, context.files.model)
+    publish_model(merge_adapters(model).to(torch_dtype(context.dtype)), tokenizer, context.files.model)
     return {"steps": data.steps, "records": len(data.trained), "held_out": len(data.held_out), **evaluation}
+
+
+def initial_model(config: SFT, context: StageContext) -> tuple[Decoder, PreTrainedTokenizerBase]:
+    """Return the model before the first update, and its tokenizer with the stage's template."""
+    tokenizer = load_tokenizer_with_chat(config, context)
+    return load_policy(config, context, tokenizer), tokenizer
 
 
 def mean_loss(model: Decoder, rows: Sequence[PackedRow]) -> float:

@@ -58,9 +58,16 @@ def test_severities_can_be_set_by_name() -> None:
 
 
 def test_sampling_gap_limit_depends_on_the_dtype() -> None:
-    rows = [row(1, **{"sampling/logp_difference_mean": 0.0045})]  # as measured in a healthy bfloat16 run
+    rows = [row(1, **{"sampling/logp_difference_mean": 0.0045})]
     assert {a.watchdog.name for a in check(History(rows, "float32"))} == {"sampling_gap"}
-    assert not check(History(rows, "bfloat16"))
+    for gap, alerts in ((0.044, set()), (0.2, {"sampling_gap"}), (0.6, {"sampling_gap", "sampling_wrong"})):
+        rows = [row(1, **{"sampling/logp_difference_mean": gap})]  # 0.044 was measured in a healthy bfloat16 run
+        assert {a.watchdog.name for a in check(History(rows, "bfloat16"))} == alerts
+
+
+def test_evaluation_before_the_first_update_is_no_rollout() -> None:
+    rows = [{"step": 0, "eval/sprout/pass@1": 0.1}, *(row(step, tokens=step) for step in range(1, 4))]
+    assert len(History(rows).rollouts) == 3
 
 
 def log_to(directory: Path, **severities: str) -> WatchdogLog:

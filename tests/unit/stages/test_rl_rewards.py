@@ -16,6 +16,7 @@ from r1kit.engine.scripted import ScriptedEngine
 from r1kit.rewards.services import Settings
 from r1kit.rollout.sample import sample_completions
 from r1kit.stages.context import StageContext
+from r1kit.stages.reward_model import Answer
 from r1kit.stages.rl_prompts import RLPrompts
 from r1kit.stages.rl_rewards import RLRewards
 from r1kit.types import Completion
@@ -34,9 +35,9 @@ def make_rewards(config: RL, directory: Path, **changes: object) -> RLRewards:
     return RLRewards(config, replace(context, **changes), RLPrompts(config, context.seed))
 
 
-def length(answers: Sequence[tuple[str, str]]) -> list[float]:
+def length(answers: Sequence[Answer]) -> list[float]:
     """A reward model that prefers long responses."""
-    return [float(len(response)) for _, response in answers]
+    return [float(len(answer.response)) for answer in answers]
 
 
 @pytest.mark.parametrize(
@@ -59,12 +60,21 @@ def test_each_prompt_is_scored_by_its_own_rewards(tmp_path: Path, family: str, p
 
 def test_reward_models_read_the_opening_think_tag(tmp_path: Path) -> None:
     rewards = make_rewards(CONFIG, tmp_path)
-    read: list[tuple[str, str]] = []
+    read: list[Answer] = []
     rewards.models = {"helpful": lambda answers: read.extend(answers) or length(answers)}
     problem = next(problem for problem in rewards.prompts.problems if problem.family == "factual QA")
-    completion = Completion("p", 0, (1,), (0.0,), "so</think> No.", "stop")
-    rewards.score(Prompt(problem, "", (), think_open=True), [completion])
-    assert read == [(problem.question, "<think>so</think> No.")]
+    completions = [Completion("p", i, (1,), (0.0,), "so</think> No.", end) for i, end in enumerate(("stop", "length"))]
+    rewards.score(Prompt(problem, "", (), think_open=True), completions)
+    answer = Answer(problem.question, "<think>so</think> No.")
+    assert read == [answer, answer._replace(truncated=True)]
+
+
+def test_language_of_long_completions_is_identified_in_worker_processes(tmp_path: Path) -> None:
+    for length, in_processes in ((1_000, False), (32_768, True)):
+        config = RL(**KEYS, rewards={"format": 1.0, "language": 1.0}, max_completion_length=length)
+        with make_rewards(config, tmp_path) as rewards:
+            assert (rewards.pool is not None) == in_processes
+            assert (rewards.scorer_of_finished([]) is not None) == in_processes, "scored while others are sampled"
 
 
 def test_rules_need_no_worker_processes(tmp_path: Path) -> None:

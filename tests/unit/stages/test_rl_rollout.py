@@ -17,10 +17,11 @@ from r1kit.data.prompt import Prompt, make_prompt
 from r1kit.data.template import render_prompt
 from r1kit.engine.scripted import ScriptedEngine
 from r1kit.learn.checkpoint import read_progress, write_progress
+from r1kit.stages import rl_rollout
 from r1kit.stages.context import StageContext
 from r1kit.stages.rl_prompts import RLPrompts
 from r1kit.stages.rl_rewards import RLRewards
-from r1kit.stages.rl_rollout import Group, Rollout, collect, completion_rows, metrics, pack, unpack
+from r1kit.stages.rl_rollout import Group, Rollout, collect, completion_rows, metrics, minibatches, pack, unpack
 from r1kit.types import Completion, Problem, Score
 
 GOOD, BAD = "<think>so</think> yes", "no"
@@ -81,6 +82,39 @@ def test_dynamic_sampling_stops_after_a_few_rounds(tmp_path: Path, tokenizer: Pr
     config = RL(**KEYS, rewards={"format": 1.0}, dynamic_sampling=True)
     rollout = collected(config, tmp_path, tokenizer, lambda prompt_id, sample: GOOD)
     assert len(rollout.sampled) == 4 * 2 and rollout.selected == rollout.sampled[:2]
+
+
+def test_dynamic_sampling_fills_the_last_update(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """One group with variance among eight: its update has two groups, as every other one."""
+    config = RL(**KEYS, rewards={"format": 1.0}, dynamic_sampling=True)
+    first = collected(config, tmp_path, tokenizer, lambda prompt_id, sample: GOOD).sampled[3].problem.id
+    rollout = collected(
+        config, tmp_path, tokenizer, lambda prompt_id, sample: BAD if prompt_id == first and sample else GOOD
+    )
+    assert [each.has_variance for each in rollout.selected] == [True, False]
+    assert rollout.selected == [rollout.sampled[3], rollout.sampled[0]]
+
+
+def test_updates_before_the_general_prompts_have_none_of_them(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    general = [{"prompts": ["world:safety"], "rewards": {"format": 1.0}}]
+    keys = {**KEYS, "steps_per_rollout": 6, "prompts_per_step": 4, "rewards": {"format": 1.0}, "general": general}
+    config = RL(**keys, steps=6, general_steps=2)
+    rollout = collected(config, tmp_path, tokenizer, lambda prompt_id, sample: GOOD)
+    prompts = RLPrompts(config, 3)
+    updates = minibatches(rollout, config, prompts, seed=3)
+    counts = [sum(prompts.is_general(each.problem) for each in update) for update in updates]
+    assert [len(update) for update in updates] == [4] * 6
+    assert counts[:4] == [0] * 4 and sum(counts[4:]) == 4
+    assert [each for update in updates for each in update] != rollout.selected, "updates are shuffled"
+
+
+def test_metrics_of_a_rollout_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+    monkeypatch.setattr(rl_rollout, "repetition", lambda token_ids: calls.append(token_ids) or 0.0)
+    rollout = Rollout(0, [group(Score(1.0, {}), Score(0.0, {}))])
+    assert metrics(rollout, ["accuracy"]) == metrics(rollout, ["accuracy"]) and len(calls) == 2
 
 
 def test_overlong_penalty_is_part_of_the_reward(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -148,6 +182,8 @@ def test_unpack_restores_a_packed_rollout_exactly(
         assert (Path(directory) / "progress.safetensors").is_file()
         restored = unpack(read_progress(Path(directory))["rollout"], config, tokenizer)
     assert restored.step == 7 and restored.sampled == groups and len(restored.selected) in (1, 2)
-    assert (
-        all(each.has_variance for each in restored.selected) or not dynamic_sampling or restored.selected == groups[:2]
-    )
+    varying = [each for each in groups if each.has_variance]
+    if dynamic_sampling and varying:
+        assert restored.selected[: len(varying)] == varying[:2], "the others only fill the update"
+    else:
+        assert restored.selected == groups[:2]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from r1kit.config import SFT
@@ -106,6 +108,14 @@ def test_packing_does_not_change_the_training(tmp_path: Path, base: Path, record
     models = [load_model(tmp_path / name / "model", torch.float32, "cpu") for name in ("long", "short")]
     for a, b in zip(*(model.parameters() for model in models), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_published_weights_have_the_dtype_of_the_run(tmp_path: Path, base: Path, records: Path, dtype: str) -> None:
+    sft.run(config_of(records, epochs=1, held_out=0), replace(context(tmp_path, base), dtype=dtype))
+    assert json.loads((tmp_path / "model/config.json").read_text())["torch_dtype"] == dtype
+    weights = load_file(tmp_path / "model/model.safetensors")
+    assert {str(weight.dtype) for weight in weights.values()} == {f"torch.{dtype}"}
 
 
 def test_conversations_need_the_chat_template(tmp_path: Path, base: Path) -> None:

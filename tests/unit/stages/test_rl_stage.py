@@ -1,0 +1,96 @@
+"""The RL stage with a tiny model: evaluations during training, and the export of its checkpoints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from r1kit.cli import app
+from r1kit.config import RL, Recipe
+from r1kit.errors import UserError
+from r1kit.learn.lora import trained_weights
+from r1kit.metrics.log import read_metrics
+from r1kit.model.hf import load_model, publish_model
+from r1kit.run.export import export
+from r1kit.stages import rl
+from r1kit.stages.context import StageContext
+
+WATCHDOGS = dict.fromkeys("constant_reward never_ends always_cut_off".split(), "off")
+KEYS = dict(kind="rl", prompts=[{"source": "world:arithmetic", "limit": 8}], prompts_per_step=2, num_generations=2)
+KEYS |= dict(steps_per_rollout=1, max_completion_length=8, beta=0.0, save_every=1, rewards={"own:last": 1.0})
+KEYS |= dict(benchmarks={"sums": [{"source": "world:arithmetic", "split": "held_out", "limit": 2}]}, eval_samples=2)
+PROTOCOL = {"template": "none", "temperature": 0.0, "top_p": 1.0, "samples": 3, "max_completion_length": 5}
+
+
+@pytest.fixture
+def run_dir(make_decoder, tokenizer, tmp_path: Path) -> Path:
+    """The directory of a run whose base model is tmp_path/base."""
+    publish_model(make_decoder(0), tokenizer, tmp_path / "base")
+    (tmp_path / "own.py").write_text("def last(problem, text): return float(len(text) % 7)")
+    return tmp_path / "run"
+
+
+def train(run_dir: Path, steps: int = 3, **changes: object) -> rl.Trainer:
+    """Train an unfinished stage for `steps` steps."""
+    base = run_dir.parent / "base"
+    config = RL(model=str(base), steps=9, watchdogs=WATCHDOGS, **{**KEYS, **changes})
+    files, grading = {str(base): base}, {"folder": str(run_dir.parent)}
+    context = StageContext("zero", run_dir / "stages/zero", 7, "float32", "cpu", 64, files, grading=grading)
+    trainer = rl.Trainer(config, context)
+    with trainer.checkpoints, trainer.rewards:
+        trainer.evaluate_at_start()
+        for _ in range(steps):
+            trainer.advance()
+            trainer.save(stopping=False)
+    return trainer
+
+
+@pytest.mark.slow
+def test_evaluation_before_the_first_update_has_step_0(run_dir: Path) -> None:
+    train(run_dir, 1, eval_every=1, eval_at_start=True)
+    rows = read_metrics(run_dir / "stages/zero/metrics.jsonl")
+    assert [row["step"] for row in rows] == [0, 1]
+    assert all("eval/sums/pass@1" in row and "eval/sums/cons@2" in row for row in rows) and "reward" not in rows[0]
+
+
+@pytest.mark.slow
+def test_evaluations_can_sample_as_an_evaluate_stage_does(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[dict] = []
+    evaluate = rl.evaluate
+    monkeypatch.setattr(rl, "evaluate", lambda *args, **keys: calls.append(keys) or evaluate(*args, **keys))
+    train(run_dir, 1, eval_every=1, eval_protocol=PROTOCOL)
+    assert "eval/sums/cons@3" in read_metrics(run_dir / "stages/zero/metrics.jsonl")[0]
+    (call,) = calls
+    assert (call["style"].template, call["samples"]) == ("none", 3)
+    assert (call["params"].temperature, call["params"].top_p, call["params"].max_tokens) == (0.0, 1.0, 5)
+
+
+@pytest.mark.slow
+def test_checkpoint_of_an_unfinished_stage_is_exported(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = train(run_dir)
+    keys = trainer.config.model_dump(mode="json", exclude_none=True, exclude_unset=True)
+    recipe = {"name": "r", "stage": {"zero": keys, "eval": {"kind": "evaluate", "model": "zero", "benchmarks": {}}}}
+    recipe["stage"]["eval"]["benchmarks"] = KEYS["benchmarks"]
+    monkeypatch.setattr("r1kit.run.export.load_recipe", lambda path: Recipe.model_validate(recipe))
+    (run_dir / "recipe.toml").write_text("")
+    (run_dir / "lineage.json").write_text(json.dumps({"stages": {"zero": {"seed": 7, "dtype": "float32"}}}))
+    newest = export(run_dir, "zero")
+    assert newest == run_dir / "exports/zero-step-3"
+    exported = load_model(newest, torch.float32, "cpu")
+    for name, weight in trained_weights(trainer.learner.master).items():
+        assert torch.equal(exported.get_parameter(name), weight)
+    result = CliRunner().invoke(app, ["export", str(run_dir), "zero", "--step", "2", "--out", str(run_dir / "two")])
+    assert result.exit_code == 0 and result.stdout.strip() == str(run_dir / "two"), result.output
+    assert not torch.equal(load_model(run_dir / "two", torch.float32, "cpu").embed.weight, exported.embed.weight)
+    for stage, step, message in (
+        ("zero", 1, r"--step 1: stage zero has checkpoints of the steps 2, 3"),
+        ("zero", 3, r"zero-step-3: exists already"),
+        ("one", None, r"one: no such stage in .*; stages: zero, eval"),
+        ("eval", None, r"stage eval: no checkpoint in"),
+    ):
+        with pytest.raises(UserError, match=message):
+            export(run_dir, stage, step)
