@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from r1kit.commands.options import Json, Length, ModelName, Seed, Temperature, TemplateName, TopP, print_json
+from r1kit.console import say
 
 
 def command(
@@ -30,18 +32,25 @@ def command(
         list[str] | None,
         typer.Option(metavar="MODULE:FUNCTION", help="a function of your own to report as well; repeatable"),
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="where every sample is kept; default: evals/MODEL-TIME")
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Evaluate a model on benchmarks.
 
     Reports pass@1 (mean over samples) with its 95 % confidence interval, cons@k, pass@k, format rate and length.
+    Writes results.json and samples.jsonl, which has every completion with its grade.
     """
     from r1kit.evals import measure
 
     settings: dict[str, Any] = {"template": template, "temperature": temperature, "top_p": top_p, "samples": samples}
     settings["rewards"] = reward or []
     benchmarks = measure.benchmarks_from(prompts or measure.world_sources(), split, limit)
-    result = measure.evaluate(model, benchmarks, seed=seed, max_completion_length=max_completion_length, **settings)
+    out = out or Path("evals") / f"{Path(model).name}-{datetime.now():%Y%m%d-%H%M%S}"
+    length = max_completion_length
+    result = measure.evaluate(model, benchmarks, seed=seed, max_completion_length=length, out=out, **settings)
+    say(f"results and samples: {out}")
     if json_output:
         print_json(result)
     else:
@@ -49,4 +58,4 @@ def command(
 
         from r1kit.report.terminal import comparison_table
 
-        Console().print(comparison_table({Path(model).name: result}))
+        Console().print(comparison_table({Path(model).name: result}, families=True))

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from r1kit import errors, machine
 from r1kit.config import Evaluate, Prompting, PromptSource, Sampling, Template
+from r1kit.files import write_json
 from r1kit.machine import DeviceSetting
 from r1kit.model.reference import resolve_model
 
@@ -26,6 +27,7 @@ def evaluate(
     seed: int = 0,
     device: DeviceSetting = "auto",
     max_concurrent: int = MAX_CONCURRENT,
+    out: Path | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
     """Evaluate a model on benchmarks. Returns {"model": name, "benchmarks": {name: summary}}.
@@ -36,6 +38,7 @@ def evaluate(
         seed: The seed of sampling.
         device: "auto", "cpu" or "cuda".
         max_concurrent: Sequences generated at the same time.
+        out: A directory for results.json and samples.jsonl, as an evaluate stage writes them; none by default.
         settings: Keys of an evaluate stage. Modules of `rewards` may lie in the working directory.
 
     Raises:
@@ -54,10 +57,15 @@ def evaluate(
         score.check_reward_names(dict.fromkeys(config.rewards, 1.0), folder)
     directory = resolve_model(model)
     compute = machine.choose_compute(device)
+    from r1kit.data.store import write_jsonl
     from r1kit.evals.benchmark import evaluate_model
 
     evaluation = evaluate_model(directory, config, seed, compute.device, compute.dtype, max_concurrent)
-    return {"model": model, "benchmarks": evaluation.benchmarks}
+    results = {"model": model, "benchmarks": evaluation.benchmarks}
+    if out is not None:
+        write_jsonl(out / "samples.jsonl", evaluation.samples)
+        write_json(out / "results.json", results)
+    return results
 
 
 def sample(model: str, question: str, *, n: int = 1, **settings: Any) -> Iterator[str]:
@@ -173,7 +181,7 @@ def world_sources() -> list[str]:
 def benchmarks_from(
     sources: Sequence[str], split: str | None = None, limit: int | None = None
 ) -> dict[str, list[PromptSource]]:
-    """Return one benchmark for each source, named after it.
+    """Return one benchmark for each source, named by the end of its path that no other source has.
 
     Args:
         sources: Prompt sources.
@@ -181,12 +189,27 @@ def benchmarks_from(
         limit: Problems per source; all by default.
     """
     benchmarks: dict[str, list[PromptSource]] = {}
-    for source in sources:
-        is_world = source.startswith(("world:", "reasoning_gym:"))
-        name = source.partition(":")[2] if is_world else Path(source.partition(":")[0]).stem
-        chosen = split or ("held_out" if is_world else "test")
-        benchmarks.setdefault(name, []).append(PromptSource(source=source, split=chosen, limit=limit))
+    names = {source: _names(source) for source in sources}
+    for source in names:
+        taken = {name for other in names if other != source for name in names[other]}
+        name = next((name for name in names[source] if name not in taken), source)
+        chosen = split or ("held_out" if _is_generated(source) else "test")
+        benchmarks[name] = [PromptSource(source=source, split=chosen, limit=limit)]
     return benchmarks
+
+
+def _is_generated(source: str) -> bool:
+    return source.startswith(("world:", "reasoning_gym:"))
+
+
+def _names(source: str) -> list[str]:
+    """Return names for a source, the shortest first: a/b/test.jsonl is test, b/test or a/b/test."""
+    if _is_generated(source):
+        return [source.partition(":")[2], source]
+    path, _, config = source.partition(":")  # a hub dataset may end with its configuration
+    parts = [*Path(path).parts[:-1], Path(path).stem]
+    ends = ["/".join(parts[start:]) for start in range(len(parts) - 1, -1, -1)]
+    return [*ends, *([f"{ends[0]}:{config}"] if config else [])]
 
 
 def _lines(error: ValidationError) -> str:

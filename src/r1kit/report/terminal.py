@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -51,8 +52,11 @@ def render_text(run_dir: Path, width: int = 120) -> str:
     return out.getvalue()
 
 
-def comparison_table(evals: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return a table with a column per evaluate stage; pass@1 has its 95 % interval, and follows by level."""
+def comparison_table(evals: Mapping[str, Mapping[str, Any]], families: bool = False) -> Table:
+    """Return a table with a column per evaluate stage; pass@1 has its 95 % interval, and follows by level.
+
+    `families` adds pass@1 by family, where a benchmark has several.
+    """
     table = Table(
         title="Before and after",
         title_justify="left",
@@ -63,8 +67,13 @@ def comparison_table(evals: Mapping[str, Mapping[str, Any]]) -> Table:
     for stage in evals:
         table.add_column(Text(printable(stage)), justify="right")
     benchmark = None
-    for row in comparison_rows(evals):
-        if row.section not in ("", "level") or not any(fnmatchcase(row.metric, p) for p in METRICS):
+    rows = comparison_rows(evals)
+    groups = Counter((row.benchmark, row.section) for row in rows)
+    for row in rows:
+        is_shown = row.section in ("", "level") or (
+            families and row.section == "family" and groups[row.benchmark, row.section] > 1
+        )
+        if not is_shown or not any(fnmatchcase(row.metric, p) for p in METRICS):
             continue
         if row.benchmark != benchmark:
             benchmark = row.benchmark

@@ -1,0 +1,69 @@
+"""`r1kit eval`: names of benchmarks, kept samples, families."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from r1kit.cli import app
+from r1kit.evals.measure import benchmarks_from
+from r1kit.report.terminal import comparison_table
+
+SUMMARY = {"pass@1": 0.5, "by_family": {"sums": {"pass@1": 0.25}, "sets": {"pass@1": 0.75}}}
+
+
+@pytest.mark.parametrize(
+    ("sources", "names"),
+    [
+        (["gsm8k/test.jsonl"], ["test"]),
+        (["data/gsm8k/test.jsonl", "data/math/test.jsonl"], ["gsm8k/test", "math/test"]),
+        (["a/x/test.jsonl", "b/x/test.jsonl", "b/x/train.jsonl"], ["a/x/test", "b/x/test", "train"]),
+        (["x/test.jsonl", "x/test.csv"], ["x/test.jsonl", "x/test.csv"]),
+        (["org/gsm8k:main", "world:logic"], ["gsm8k", "logic"]),
+        (["org/gsm8k:main", "other/gsm8k:main"], ["org/gsm8k", "other/gsm8k"]),
+        (["org/set:a", "org/set:b"], ["org/set:a", "org/set:b"]),
+        (["world:logic", "reasoning_gym:logic"], ["world:logic", "reasoning_gym:logic"]),
+    ],
+)
+def test_benchmarks_are_named_by_the_end_of_the_path_that_is_their_own(sources: list[str], names: list[str]) -> None:
+    benchmarks = benchmarks_from(sources)
+    assert list(benchmarks) == names
+    assert [source.source for group in benchmarks.values() for source in group] == sources
+
+
+def test_families_are_shown_where_there_are_several() -> None:
+    console = Console(width=100, record=True, file=io.StringIO())
+    one = {**SUMMARY, "by_family": {"sums": {"pass@1": 0.5}}}
+    console.print(comparison_table({"m": {"benchmarks": {"both": SUMMARY, "one": one}}}, families=True))
+    lines = [line.split() for line in console.export_text().splitlines()]
+    assert ["sums", "25.0", "%"] in lines and ["sets", "75.0", "%"] in lines and ["sums", "50.0", "%"] not in lines
+
+
+@pytest.mark.slow
+def test_samples_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for out in ("mine", None):
+        options = [
+            "--prompts",
+            "world:logic",
+            "--limit",
+            "2",
+            "--samples",
+            "2",
+            "--max-completion-length",
+            "4",
+            "--json",
+        ]
+        result = CliRunner().invoke(app, ["eval", "sprout-base", *options, *(["--out", out] if out else [])])
+        assert result.exit_code == 0, result.output
+        (directory,) = [tmp_path / out] if out else (tmp_path / "evals").glob("sprout-base-*")
+        rows = [json.loads(line) for line in (directory / "samples.jsonl").read_text().splitlines()]
+        assert len(rows) == 4 and all("completion" in row for row in rows)
+        printed = json.loads(result.stdout.splitlines()[-1])
+        assert json.loads((directory / "results.json").read_text()) == printed
+        assert str(directory.relative_to(tmp_path)) in result.output, "the directory is told"
