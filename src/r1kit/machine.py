@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import platform
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -148,6 +150,50 @@ def gpu_memory() -> int:
         or driver.cuDeviceTotalMem_v2(ctypes.byref(size), handle)
     )
     return 0 if failed else size.value
+
+
+def free_memory() -> None:
+    """Release unreferenced memory. Call it outside the except clause, which keeps the failed frames alive."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@contextmanager
+def limited_memory() -> Iterator[None]:
+    """Make allocations beyond the free memory fail, instead of letting Linux kill the process. For work on a CPU.
+
+    A failed allocation is an exception: batches are halved, or the run ends with a sentence.
+    """
+    free = _available_memory()
+    if sys.platform != "linux" or not free:
+        yield
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    own = 1024 * int(_proc_field("/proc/self/status", "VmData") or 0)
+    limit = min(value for value in (own + free, soft, hard) if value != resource.RLIM_INFINITY)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _available_memory() -> int:
+    """Return the bytes that can be allocated without swapping; 0 if the system does not report them."""
+    free = 1024 * int(_proc_field("/proc/meminfo", "MemAvailable") or 0)
+    used = Path("/sys/fs/cgroup/memory.current")
+    return min(free, memory_bytes() - int(used.read_text())) if used.is_file() else free
+
+
+def _proc_field(path: str, key: str) -> str:
+    """Return the number of a field "key:  number kB" in a file of /proc, or ""."""
+    lines = Path(path).read_text().splitlines() if Path(path).exists() else []
+    return next((line.split()[1] for line in lines if line.startswith(f"{key}:")), "")
 
 
 def _cores() -> int:

@@ -24,10 +24,11 @@ from r1kit.learn.batch import micro_batches, prompt_blocks
 from r1kit.learn.kl import KLPenalty
 from r1kit.learn.logprobs import token_logprobs, token_logprobs_and_entropy
 from r1kit.learn.loss import OBJECTIVES, Clip, Norm, Terms, clip_counts
-from r1kit.learn.memory import free_memory, offloads
+from r1kit.learn.memory import offloads
 from r1kit.learn.optim import learning_rate, make_optimizer, update
 from r1kit.learn.precision import copy_weights, master_copy
 from r1kit.learn.reference import make_reference, reference_model, refresh_reference
+from r1kit.machine import free_memory
 from r1kit.model.attention import PrefixAttention
 from r1kit.model.decoder import Decoder
 from r1kit.model.prefix import PromptCache

@@ -1,8 +1,6 @@
-"""Means to train in less memory, and to go on after an allocation failed."""
+"""Means to train in less memory."""
 
 from __future__ import annotations
-
-import gc
 
 import torch
 
@@ -20,10 +18,3 @@ def configure(model: Decoder, config: Training, tokens: int, dtype: torch.dtype)
 def offloads(config: Training, device: torch.device | str) -> bool:
     """Return whether `offload` moves anything: on a CPU all is in main memory already."""
     return config.offload and torch.device(device).type != "cpu"
-
-
-def free_memory() -> None:
-    """Release unreferenced memory. Call it outside the except clause, which keeps the failed frames alive."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
