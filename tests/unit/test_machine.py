@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,3 +55,21 @@ def test_tuned_allocator_avoids_page_faults() -> None:
     if plain < 10_000:
         pytest.skip("this allocator causes few page faults by default")
     assert tuned < plain / 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux kills a process that has no memory left")
+def test_too_little_memory_ends_a_stage_with_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text(
+        'name = "p"\ndevice = "cpu"\n[stage.s]\nkind = "pretrain"\nvocab_size = 300\ncontext_length = 512\nsteps = 1\n'
+        "sequences_per_step = 64\narchitecture = { hidden_size = 256, intermediate_size = 1024, num_hidden_layers = 8, "
+        "num_attention_heads = 4, num_key_value_heads = 4 }\n"
+    )
+    code = (
+        "import sys\nfrom r1kit import cli, machine\n"
+        "machine._available_memory = lambda: 600_000_000\n"  # as if other processes held the rest
+        "sys.argv = ['r1kit', 'run', 'p.toml', '--run-dir', 'run']\ncli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert done.stderr.count("error: ") == 1 and "error: out of memory: use a smaller model" in done.stderr

@@ -11,6 +11,8 @@ from r1kit.config.base import Strict
 from r1kit.config.stage import Amount, MemoryUse, Output, StageConfig, warmup_warnings
 from r1kit.config.training import Training
 
+SAVE_EVERY = 250  # steps between checkpoints
+
 
 class Architecture(Strict):
     """The shape of a new decoder. Keys are named as in Hugging Face's config.json."""
@@ -75,7 +77,7 @@ class Pretrain(StageConfig, Training):
     @override
     def memory_use(self) -> MemoryUse:
         tokens = self.counts()["tokens_per_step"]
-        return MemoryUse(trained_tokens=tokens, step_tokens=tokens, text_tokens=self.context_length)
+        return MemoryUse(tokens, tokens, text_tokens=self.context_length, saves=self.steps > SAVE_EVERY)
 
     @override
     def amounts(self) -> list[Amount]:

@@ -241,6 +241,7 @@ class RL(StageConfig, Training, Adapters, Scoring, Sampling, Prompting):
             trained_tokens=min(max(self.micro_batch_tokens, longest), step_tokens),
             step_tokens=step_tokens,
             text_tokens=longest,
+            saves=self.save_every < self.steps,
             prompts=min(self.prompts_per_step, max(1, self.micro_batch_tokens // PROMPT_TOKENS)),
             has_reference=self.beta > 0,
             completions=counts["completions_per_rollout"],
@@ -275,6 +276,8 @@ class RL(StageConfig, Training, Adapters, Scoring, Sampling, Prompting):
              f"micro_batch_tokens = {self.micro_batch_tokens} is less than one completion of {longest} tokens: "
              "the longest completions decide the memory"),
             (bool(self.benchmarks) and not self.eval_every, "benchmarks only exclude prompts: eval_every is 0"),
+            ((self.eval_at_start or self.eval_protocol is not None) and not self.eval_every,
+             "eval_at_start and eval_protocol have no effect: eval_every is 0"),
             (bool(self.eval_every) and not self.benchmarks, "eval_every has no effect: there are no benchmarks"),
         ]  # fmt: skip
         return [text for applies, text in checks if applies] + warmup_warnings(self.warmup_steps, self.steps)

@@ -29,6 +29,8 @@ class MemoryUse:
     """Length of the longest text that attends to itself in training."""
     prompts: int = 0
     """Prompts that are computed once for many completions, and held with their activations."""
+    saves: bool = False
+    """Whether the stage goes on while a checkpoint is written."""
     has_logits: bool = True
     """Whether training predicts tokens."""
     has_reference: bool = False

@@ -57,7 +57,7 @@ class Supervised(StageConfig, Training):
     def memory_use(self) -> MemoryUse:
         step_tokens = self.sequences_per_step * self.context_length
         trained = min(self.row_tokens, step_tokens)
-        return MemoryUse(trained_tokens=trained, step_tokens=step_tokens, text_tokens=self.context_length)
+        return MemoryUse(trained, step_tokens, text_tokens=self.context_length, saves=True)
 
     @override
     def longest_text(self) -> tuple[str, int]:

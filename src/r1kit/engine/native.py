@@ -65,10 +65,10 @@ def _unfinished(
     """Yield the samples of these requests that are not done, as requests for runs of consecutive samples."""
     for index, request in parts:
         samples = range(request.first_sample, request.first_sample + request.samples)
-        for is_done, run in groupby(samples, key=lambda sample, index=index: (index, sample) in done):
-            if not is_done:
-                first, *others = run
-                yield index, replace(request, samples=1 + len(others), first_sample=first)
+        missing = [sample for sample in samples if (index, sample) not in done]
+        for _, run in groupby(enumerate(missing), key=lambda place: place[1] - place[0]):
+            (_, first), *others = run
+            yield index, replace(request, samples=1 + len(others), first_sample=first)
 
 
 class NativeEngine:

@@ -6,9 +6,10 @@ A benchmark needs no code: name a file, a hub dataset or `world:NAME` under `ben
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from r1kit.rewards import services
 from r1kit.rewards.score import RewardError
 from r1kit.rewards.workers.pool import RewardPool, Scorer, needs_processes, open_sandbox_for, require_judge, score_here
 from r1kit.rollout.sample import sample_completions, sampling_params
-from r1kit.rollout.score import ACCURACY_AND_FORMAT, score_group
+from r1kit.rollout.score import ACCURACY_AND_FORMAT, score_groups
 from r1kit.types import Completion, Problem, Score
 
 BLOCK_COMPLETIONS = 1024  # sampled, graded and saved together
@@ -99,8 +100,8 @@ def evaluate(
         prompts = make_prompts(problems, style, tokenizer)
         groups = sample_completions(engine, prompts, samples, params)
         with heartbeat(f"grading the completions of {name}"):
-            for prompt, completions in zip(prompts, groups, strict=True):
-                scores = score_group(prompt, completions, weights, score_many, partial_credit)
+            all_scores = score_groups(prompts, groups, weights, score_many, partial_credit)
+            for prompt, completions, scores in zip(prompts, groups, all_scores, strict=True):
                 rows = [_row(name, prompt.problem, *pair) for pair in zip(completions, scores, strict=True)]
                 yield _Graded(_result(prompt, completions, scores), rows)
 
@@ -110,7 +111,7 @@ def evaluate(
             for start in range(0, len(problems), size):
                 block = problems[start : start + size]
                 path = None if saved is None else saved / f"benchmark_{number:03d}_{start:06d}.jsonl"
-                for graded in _once(path, lambda name=name, block=block: grade(name, block)):
+                for graded in _once(path, partial(grade, name, block)):
                     results.append(graded.result)
                     rows += graded.rows
                 bar.advance(len(block))
@@ -196,7 +197,8 @@ def evaluate_model(
     require_judge(problems)
     open_sandbox_for(problems)
     engine, tokenizer = load_engine(model_dir, device, dtype, max_concurrent)
-    with _scorer(config.rewards, reward_workers) as score_many:
+    judged = {problem.verifier for problem in problems} & {"judge"}
+    with _scorer(config.rewards, judged, reward_workers) as score_many:
         return evaluate(
             engine,
             tokenizer,
@@ -212,9 +214,9 @@ def evaluate_model(
 
 
 @contextmanager
-def _scorer(rewards: Sequence[str], workers: int) -> Iterator[Scorer]:
-    """Yield the function that scores completions: functions of the user's own run in worker processes."""
-    if not needs_processes(rewards, ()):
+def _scorer(rewards: Sequence[str], judged: Collection[str], workers: int) -> Iterator[Scorer]:
+    """Yield the function that scores completions: the user's own functions and a judge need worker processes."""
+    if not needs_processes(rewards, judged):
         yield score_here
         return
     with RewardPool(workers, settings=services.settings()) as pool:

@@ -9,14 +9,16 @@ D, MLP width I, H query and K key-value heads of width E, V tokens in the vocabu
     optimizer     8 T for AdamW's two moments in fp32, 2 T in 8 bits
     reference     N b with a KL penalty; 4 T with adapters
     reward models N b each
-    checkpoint    4 T + optimizer + reference: the copy that is written while training goes on
     completions   (700 + 68 cap) each: token ids, log-probabilities, text and score as Python objects
 
     gradients     4 T
-    activations   b layers (4 D + 3 (H + K) E + 3 I) a token; recomputed, they are D a layer, and one complete layer
+    activations   b layers (4 D + 3 (H + K) E + 3 I) a token; recomputed, they are D a layer, and one complete layer.
+                  Once, 2 D + 4 I for the gradients inside a block
     attention     keys and values of prompts, copied for every completion; in bfloat16 on a CPU also 2 H a token and key
-    logits        three chunks in fp32; 8 V D for the gradient of the head; 4 V D for the head in fp32 if b is 2
+    logits        three chunks in fp32; 8 V D for the gradient of the head, summed over chunks, and 4 V D for that of
+                  the embedding; 4 V D for the head in fp32 if b is 2
 
+    checkpoint    4 T + optimizer + reference: the copy that is written while the stage goes on, in RL with a rollout
     packed        copies of all matrices for generation on a CPU: two in fp32, one in bfloat16
     kv cache      2 layers K E b for every prompt and sampled token, and once more for the layer that is growing
     sampling      3 V fp32 numbers a row, 10 if top-p or top-k sorts them
@@ -34,12 +36,12 @@ from r1kit.config import RL, Adapters, MemoryUse, StageConfig, Training
 from r1kit.config.stage import PROMPT_TOKENS
 from r1kit.model.config import ModelConfig
 
-BASE_BYTES: Mapping[machine.Device, int] = {"cpu": 430_000_000, "cuda": 800_000_000}  # torch and transformers; CUDA
+BASE_BYTES: Mapping[machine.Device, int] = {"cpu": 390_000_000, "cuda": 800_000_000}  # torch and transformers; CUDA
 COMPLETION_BYTES, COMPLETION_TOKEN_BYTES = 700, 68
 LOGIT_CHUNK: Mapping[machine.Device, int] = {"cpu": 2**24, "cuda": 2**27}  # numbers, as in learn/logprobs.py
 PACKED_SHARE = 0.2  # of the machine's memory: larger models are not packed (engine/prepacked.py)
 QUERY_BLOCK = 128  # as in model/attention.py
-KEPT = ("base", "weights", "master", "optimizer", "reference", "reward_models", "checkpoint", "completions")
+KEPT = ("base", "weights", "master", "optimizer", "reference", "reward_models", "completions")
 TRAINING = ("gradients", "activations", "attention", "logits")
 GENERATION = ("packed", "kv_cache", "sampling")
 
@@ -70,7 +72,10 @@ def memory(stage: StageConfig, shape: ModelConfig, setting: Setting) -> dict[str
         parts |= _generation(use, shape, setting)
     elsewhere = _main_memory_parts(stage, setting)
     here = {name: size for name, size in parts.items() if name not in elsewhere}
-    fixed, *phases = (sum(here.get(name, 0) for name in names) for names in (KEPT, TRAINING, GENERATION))
+    meanwhile = GENERATION if use.completions else TRAINING
+    phases = [sum(here.get(name, 0) for name in names) for names in (TRAINING, GENERATION)]
+    phases.append(sum(here.get(name, 0) for name in ("checkpoint", *meanwhile)) if use.saves else 0)
+    fixed = sum(here.get(name, 0) for name in KEPT)
     if setting.device == "cuda":
         parts["main_memory"] = BASE_BYTES["cpu"] + sum(parts.get(name, 0) for name in elsewhere)
     return {**parts, "peak": fixed + max(phases)}
@@ -82,7 +87,7 @@ def certain(stage: StageConfig, shape: ModelConfig, setting: Setting) -> int:
         cap = min(stage.longest_completion, stage.micro_batch_tokens)
         stage = stage.model_copy(update={"max_completion_length": {0: cap}})
     parts = memory(stage, shape, setting)
-    uncertain = ("completions", "checkpoint", *_main_memory_parts(stage, setting))
+    uncertain = ("completions", *_main_memory_parts(stage, setting))
     return sum(parts.get(name, 0) for name in (*KEPT, *TRAINING) if name not in uncertain)
 
 
@@ -146,6 +151,7 @@ def _passes(stage: Training, use: MemoryUse, shape: ModelConfig, setting: Settin
     b, layers = setting.bytes_each, shape.num_hidden_layers
     tokens = use.trained_tokens + use.prompts * PROMPT_TOKENS
     activations = shape.activation_bytes(tokens, b)
+    backward = tokens * (2 * shape.hidden_size + 4 * shape.intermediate_size) * b
     prefix = PROMPT_TOKENS if use.prompts else 0
     rows = -(-use.trained_tokens // max(1, use.text_tokens)) if use.prompts else 0
     attention = 2 * rows * prefix * token_cache_bytes(shape, b)
@@ -156,14 +162,14 @@ def _passes(stage: Training, use: MemoryUse, shape: ModelConfig, setting: Settin
     if recomputes:
         activations = tokens * layers * shape.hidden_size * b + activations // layers
         attention //= layers
+    parts = {"activations": activations + backward, "attention": attention}
     if not use.has_logits:
-        return {"activations": activations, "attention": attention}
+        return parts
     head = shape.vocab_size * shape.hidden_size
     chunk = min(LOGIT_CHUNK[setting.device], use.trained_tokens * shape.vocab_size)
     has_gradient = not (isinstance(stage, Adapters) and stage.lora_rank)
     converted = 4 * head * (setting.device == "cpu" and b == 2 and stage.fp32_head)
-    logits = 3 * 4 * chunk + converted + 8 * head * has_gradient
-    return {"activations": activations, "attention": attention, "logits": logits}
+    return {**parts, "logits": 3 * 4 * chunk + converted + 12 * head * has_gradient}
 
 
 def _generation(use: MemoryUse, shape: ModelConfig, setting: Setting) -> dict[str, int]:

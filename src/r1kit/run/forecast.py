@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from r1kit import files
+from r1kit.config import RL, StageConfig
 from r1kit.console import duration
 from r1kit.metrics.log import read_metrics
+from r1kit.metrics.pace import seconds_left
 from r1kit.plan import Plan, StagePlan
 from r1kit.run_dir import RunDir, StageDir
 
@@ -48,22 +50,23 @@ def forecast(plan: Plan, finished: Mapping[str, float]) -> dict[str, float | Non
     return estimates
 
 
-def unfinished_seconds(directory: StageDir, steps: int | None, checkpoint: int) -> float | None:
+def unfinished_seconds(directory: StageDir, config: StageConfig, checkpoint: int) -> float | None:
     """Estimate the seconds that a half-done stage still needs from those that its logged steps took.
 
     Args:
         directory: The stage.
-        steps: The number of steps of the stage; None if it is not known before the data is read.
+        config: The stage's config.
         checkpoint: The step that the stage continues from.
 
     Returns:
-        None without a logged step, or if `steps` is None.
+        None without a logged step, or if the number of steps is not known before the data is read.
     """
-    rows = [row for row in read_metrics(directory.metrics) if "step" in row and "time/step" in row]
-    if not rows or steps is None:
+    counts = config.counts()
+    if "steps" not in counts:
         return None
-    seconds = sum(float(row["time/step"]) for row in rows)
-    return seconds / int(rows[-1]["step"]) * max(0, steps - checkpoint)
+    evaluations = 1 / config.eval_every if isinstance(config, RL) and config.eval_every else 0.0
+    rows = list(read_metrics(directory.metrics))
+    return seconds_left(rows, counts["steps"], checkpoint, counts.get("steps_per_rollout", 1), evaluations)
 
 
 def format_remaining(remaining: Mapping[str, float | None]) -> str:

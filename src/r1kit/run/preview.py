@@ -48,9 +48,9 @@ def preview(
     to_do = [name for name in names_until(list(actions), until) if name not in measured]
     planned = require_ready(recipe, to_do, run_dir)
     half_done = {
-        stage.name: unfinished_seconds(run.stage(stage.name), stage.counts.get("steps"), _step(actions[stage.name][1]))
-        for stage in planned.stages
-        if actions[stage.name][0] == "resume"
+        name: unfinished_seconds(run.stage(name), recipe.stage[name], _step(checkpoint))
+        for name, (action, checkpoint) in actions.items()
+        if action == "resume"
     }
     estimated = {name: seconds for name, seconds in half_done.items() if seconds is not None}
     seconds = {**forecast(planned, measured), **estimated, **measured}

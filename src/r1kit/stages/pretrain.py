@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.config import Pretrain
+from r1kit.config.pretrain import SAVE_EVERY
 from r1kit.console import heartbeat
 from r1kit.data.tokenizer import train_tokenizer
 from r1kit.data.worlds.corpus import documents
@@ -28,7 +29,6 @@ from r1kit.stages.train_loop import Schedule, train
 TOKENIZER_DOCUMENTS = 20_000
 TOKENIZE_BATCH = 512  # documents
 LOG_EVERY = 20
-SAVE_EVERY = 250
 
 
 @dataclass(frozen=True, slots=True)

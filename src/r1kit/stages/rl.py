@@ -18,7 +18,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.config import RL
-from r1kit.console import progress
+from r1kit.console import duration, progress, say
 from r1kit.data.store import write_jsonl
 from r1kit.data.template import set_template
 from r1kit.engine.base import Engine
@@ -34,6 +34,7 @@ from r1kit.learn.lora import add_adapters, merge_adapters
 from r1kit.learn.loss import OBJECTIVES
 from r1kit.learn.memory import configure
 from r1kit.metrics.log import read_metrics
+from r1kit.metrics.pace import CALIBRATION_STEPS, seconds_left
 from r1kit.metrics.watchdog_log import WatchdogLog
 from r1kit.model.decoder import Decoder
 from r1kit.model.dtypes import torch_dtype
@@ -51,13 +52,14 @@ def run(config: RL, context: StageContext) -> dict[str, Any]:
     trainer = Trainer(config, context)
     trainer.restore()
     with trainer.checkpoints, progress(context.name, config.steps) as bar, defer_signals() as should_stop:
-        bar.advance(trainer.step)
+        bar.advance(trainer.steps_logged)
         with suppress(StepAbandoned), trainer.rewards:
             trainer.evaluate_at_start()
             while not (trainer.is_done or should_stop()):
                 row = trainer.advance()
                 bar.advance(reward=row["reward"], length=row["completions/mean_length"])
                 trainer.save(stopping=False)
+                trainer.tell_time()
         trainer.save(should_stop())
     publish_model(merge_adapters(trainer.learner.model), trainer.tokenizer, context.files.model)
     return {"steps": trainer.step, "prompts": trainer.cursor, "tokens": trainer.tokens}
@@ -141,6 +143,18 @@ class Trainer:
             self.rollout = None
         return row
 
+    def tell_time(self) -> None:
+        """Print how long the stage takes, once its first steps have shown it."""
+        config = self.config
+        if self.step != min(CALIBRATION_STEPS, config.steps - 1):
+            return
+        samples = config.eval_protocol.samples if config.eval_protocol is not None else config.eval_samples
+        size = samples * sum(map(len, self.benchmarks.values())) / config.counts()["completions_per_rollout"]
+        rows = list(read_metrics(self.log.path))
+        evaluations = 1 / config.eval_every if config.eval_every else 0.0
+        if seconds := seconds_left(rows, config.steps, self.step, config.steps_per_rollout, evaluations, size):
+            say(f"{self.context.name}: about {duration(seconds)} for the other {config.steps - self.step} steps")
+
     def _next_update(self) -> dict[str, Any]:
         """Do one update. Return its row, without an evaluation."""
         phases = dict(self.seconds_saving)
@@ -212,7 +226,9 @@ class Trainer:
         """Log an evaluation before the first update, in a row with step 0, if the config asks for it."""
         if self.config.eval_at_start and self.step == 0:
             with abandonable():
-                self.log.append({"step": 0, **self._evaluate()})
+                evaluation = self._evaluate()
+            if evaluation:
+                self.log.append({"step": 0, **evaluation})
 
     def _evaluate(self) -> dict[str, float]:
         """Return held-out accuracy every `eval_every` steps."""

@@ -71,6 +71,6 @@ def test_sources_of_benchmarks_name_the_benchmark() -> None:
 def test_rows_of_pairs_hold_both_responses() -> None:
     stage = Preference(kind="preference", model="m", data=["a.jsonl"])
     assert stage.memory_use() == MemoryUse(
-        trained_tokens=2 * 8192, step_tokens=2 * 8192 * 256, text_tokens=8192, has_logits=False
+        trained_tokens=2 * 8192, step_tokens=2 * 8192 * 256, text_tokens=8192, saves=True, has_logits=False
     )
     assert stage.model_copy(update={"objective": "pointwise"}).memory_use().trained_tokens == 8192

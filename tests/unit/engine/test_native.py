@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -324,15 +325,26 @@ def test_stream_yields_the_tokens_of_generate(engine, requests):
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")]
 )
-def test_failed_allocation_names_the_longest_prompt(model, tokenizer, requests, monkeypatch, error) -> None:
+def test_failed_allocation_lowers_concurrency(model, tokenizer, requests, monkeypatch, capsys, error) -> None:
+    expected = NativeEngine(model, tokenizer, max_concurrent=16).generate(requests, PARAMS)
     engine = NativeEngine(model, tokenizer, max_concurrent=16)
+    decode, steps = engine._decode, 0
 
-    def fail(*_: object) -> None:
-        raise error
+    def fail(*args: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if len(args[1].completions) > 3 and steps % 2 == 0:  # some completions have tokens, some are finished
+            raise error
+        return decode(*args)
 
-    monkeypatch.setattr(engine, "_prefill", fail)
-    message = r"sampling 16 completions at a time; the longest prompt has 150 tokens \(problem prompt-1\)"
+    monkeypatch.setattr(engine, "_decode", fail)
+    finished: list[Completion] = []
+    assert engine.generate(requests, PARAMS, finished.append) == expected
+    places = [(completion.prompt_id, completion.sample) for completion in finished]
+    assert len(places) == len(set(places)) == len(expected), "every completion is reported once"
+    assert engine.max_concurrent <= 3
+    assert f"continuing with max_concurrent = {engine.max_concurrent} (same completions)" in capsys.readouterr().err
+    monkeypatch.setattr(engine, "_decode", lambda *_: (_ for _ in ()).throw(error))
+    message = r"sampling one completion at a time; the longest prompt has 150 tokens \(problem prompt-1\)"
     with pytest.raises(UserError, match=message):
         engine.generate(requests, PARAMS)
-    with pytest.raises(UserError, match=message):
-        list(engine.stream(requests, PARAMS))
