@@ -52,7 +52,7 @@ def run(config: RL, context: StageContext) -> dict[str, Any]:
     trainer = Trainer(config, context)
     trainer.restore()
     with trainer.checkpoints, progress(context.name, config.steps) as bar, defer_signals() as should_stop:
-        bar.advance(trainer.steps_logged)
+        bar.advance(trainer.step - (trainer.unlogged is not None))  # its row counts when it is logged
         with suppress(StepAbandoned), trainer.rewards:
             trainer.evaluate_at_start()
             while not (trainer.is_done or should_stop()):
