@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from r1kit.data.prompt import Prompt
 from r1kit.rewards.score import ScoreRequest
@@ -28,7 +29,24 @@ def score_group(
         score_many: Where rewards are computed: in this process, or in a `RewardPool`.
         partial_credit: See `config.Scoring`.
     """
-    return score_many([score_request(prompt, completion, weights, partial_credit) for completion in completions])
+    return score_groups([prompt], [completions], weights, score_many, partial_credit)[0]
+
+
+def score_groups(
+    prompts: Sequence[Prompt],
+    groups: Sequence[Sequence[Completion]],
+    weights: Mapping[str, float],
+    score_many: Scorer = score_here,
+    partial_credit: bool = False,
+) -> list[list[Score]]:
+    """Return the scores of the completions of each prompt. All are scored together, in as many processes as there are.
+
+    The arguments are those of `score_group`.
+    """
+    pairs = zip(prompts, groups, strict=True)
+    requests = [score_request(prompt, each, weights, partial_credit) for prompt, group in pairs for each in group]
+    scores = iter(score_many(requests))
+    return [list(islice(scores, len(group))) for group in groups]
 
 
 def score_request(
