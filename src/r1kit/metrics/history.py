@@ -35,8 +35,8 @@ class History:
         All updates of a rollout log the same `tokens`, and the same metrics of the rollout.
         """
         counts = [None, *(row.get("tokens", row["step"]) for row in self.rows)]
-        changes = zip(self.rows, counts[1:], counts, strict=False)
-        return [row for row, now, before in changes if now != before and row["step"]]  # step 0: an evaluation only
+        rows = [row for row, now, before in zip(self.rows, counts[1:], counts, strict=False) if now != before]
+        return [row for row in rows if row["step"] or "tokens" in row]  # step 0 is an evaluation before any rollout
 
     def values(self, metric: str) -> list[float]:
         """Return the metric's value in every rollout that has it."""

@@ -26,7 +26,7 @@ SUMMARY = {"pass@1": 0.5, "by_family": {"sums": {"pass@1": 0.25}, "sets": {"pass
         (["x/test.jsonl", "x/test.csv"], ["x/test.jsonl", "x/test.csv"]),
         (["org/gsm8k:main", "world:logic"], ["gsm8k", "logic"]),
         (["org/gsm8k:main", "other/gsm8k:main"], ["org/gsm8k", "other/gsm8k"]),
-        (["org/set:a", "org/set:b"], ["org/set:a", "org/set:b"]),
+        (["org/set:a", "org/set:b"], ["set:a", "set:b"]),
         (["world:logic", "reasoning_gym:logic"], ["world:logic", "reasoning_gym:logic"]),
     ],
 )
