@@ -25,22 +25,23 @@ def short_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(directory)
 
 
-def r1kit(*args: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "r1kit", *args], capture_output=True, text=True)
+def r1kit(directory: Path, *args: str) -> str:
+    """Run a command in a directory; return what it says."""
+    done = subprocess.run([sys.executable, "-m", "r1kit", *args], capture_output=True, text=True, cwd=directory)
     assert done.returncode == 0, done.stderr
     return done.stderr
 
 
 @pytest.mark.slow
-def test_eval_and_sample_warn_once(short_model: str) -> None:
+def test_eval_and_sample_warn_once(short_model: str, tmp_path: Path) -> None:
     small = ("--prompts", "world:logic", "--limit", "2", "--samples", "1", "--template", "none")
-    assert r1kit("eval", short_model, *small, "--max-completion-length", "60").count(WARNING) == 1
-    assert WARNING not in r1kit("eval", short_model, *small, "--max-completion-length", "8")
-    assert r1kit("sample", short_model, "1 + 1 = ?", "-n", "2", "--max-completion-length", "64").count(WARNING) == 1
+    assert r1kit(tmp_path, "eval", short_model, *small, "--max-completion-length", "60").count(WARNING) == 1
+    assert WARNING not in r1kit(tmp_path, "eval", short_model, *small, "--max-completion-length", "8")
+    assert r1kit(tmp_path, "sample", short_model, "1 + 1 = ?", "-n", "2", "--max-completion-length", "64").count(WARNING) == 1
 
 
 @pytest.mark.slow
 def test_long_question_is_named(short_model: str, tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("question,answer\nWhat is 1?,1\n" + "Is 2 a number? " * 20 + ",1\n")
-    printed = r1kit("eval", short_model, "--prompts", str(tmp_path / "p.csv"), "--max-completion-length", "4")
+    printed = r1kit(tmp_path, "eval", short_model, "--prompts", str(tmp_path / "p.csv"), "--max-completion-length", "4")
     assert WARNING in printed and "the longest prompt has" in printed
