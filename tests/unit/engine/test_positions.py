@@ -37,7 +37,8 @@ def test_eval_and_sample_warn_once(short_model: str, tmp_path: Path) -> None:
     small = ("--prompts", "world:logic", "--limit", "2", "--samples", "1", "--template", "none")
     assert r1kit(tmp_path, "eval", short_model, *small, "--max-completion-length", "60").count(WARNING) == 1
     assert WARNING not in r1kit(tmp_path, "eval", short_model, *small, "--max-completion-length", "8")
-    assert r1kit(tmp_path, "sample", short_model, "1 + 1 = ?", "-n", "2", "--max-completion-length", "64").count(WARNING) == 1
+    twice = ("1 + 1 = ?", "-n", "2", "--max-completion-length", "64")
+    assert r1kit(tmp_path, "sample", short_model, *twice).count(WARNING) == 1
 
 
 @pytest.mark.slow
