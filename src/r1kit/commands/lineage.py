@@ -11,7 +11,7 @@ from r1kit.commands.options import Json, print_json
 
 
 def command(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="the directory of a run")],
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="the directory of a run")],
     stage: Annotated[str | None, typer.Argument(metavar="STAGE", help="one stage; default: all")] = None,
     json_output: Json = False,
 ) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from r1kit.commands import report
 from r1kit.commands.options import Json, Overrides, RecipeName, RecipeSeed, load, print_json
+from r1kit.errors import UserError
 
 if TYPE_CHECKING:
     from r1kit.config import Recipe
@@ -41,6 +42,8 @@ def command(
     from r1kit.run import pipeline
 
     loaded = load(recipe, overrides, seed)
+    if dry_run and fork is not None:
+        raise UserError("--dry-run shows no --fork: leave out one of them; --fork reuses finished, unchanged stages")
     if dry_run:
         return _show_preview(loaded, run_dir or Path("runs") / loaded.name, until, redo_from, json_output)
     result = pipeline.run(loaded, run_dir, until=until, redo_from=redo_from, fork_to=fork)

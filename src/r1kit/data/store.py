@@ -186,8 +186,9 @@ READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
 
 
 def _near_matches(path: Path) -> str:
+    start = "" if path.is_absolute() else f" (paths start from the working directory, {Path.cwd()})"
     if not path.parent.is_dir():
-        return f"; the folder {path.parent} does not exist either"
+        return f"; the folder {path.parent} does not exist either{start}"
     names = sorted(entry.name for entry in path.parent.iterdir())
     close = nearest(path.name, names)
-    return f"; did you mean {path.parent / close}?" if close else f"; {path.parent} has no similar name"
+    return f"; did you mean {path.parent / close}?" if close else f"; there is no similar name{start}"

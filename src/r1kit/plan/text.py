@@ -8,7 +8,8 @@ from r1kit.plan.units import show_bytes, size
 
 def render(planned: Plan) -> str:
     """Return the plan as text."""
-    lines = [f"{planned.name} (seed {planned.seed}): {len(planned.stages)} stages"]
+    count = len(planned.stages)
+    lines = [f"{planned.name} (seed {planned.seed}): {count} stage{'s' if count > 1 else ''}"]
     for i, stage in enumerate(planned.stages, start=1):
         model = f", {size(stage.parameters)} parameters" if stage.parameters else ""
         lines.append(f"\n{i}. {stage.name} ({stage.kind}{model})")

@@ -19,6 +19,7 @@ from r1kit.console import heartbeat
 from r1kit.errors import UserError
 from r1kit.rewards.reply import RewardInput
 from r1kit.rewards.services import now_doing
+from r1kit.synonyms import nearest
 from r1kit.types import Problem
 
 MAX_QUESTION, MAX_SHOWN = 60, 300  # characters of a question or a value in a message
@@ -84,12 +85,23 @@ def load(name: str, folder: Path | None) -> UserReward:
         with heartbeat(f"importing {module} for the reward {name}"), _importable(folder):
             function = getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:  # importing runs the user's module
-        raise RewardError(
-            f"reward {name}: {error}. Put the module into the recipe's directory, install it, or add it to PYTHONPATH"
-        ) from error
+        raise RewardError(f"reward {name}: {_import_failure(error, module, attribute)}") from error
     if not callable(function):
         raise RewardError(f"reward {name} is of type {type(function).__name__}: must be a function of (completion)")
     return _of_completion(name, function)
+
+
+def _import_failure(error: BaseException, module: str, attribute: str) -> str:
+    """Return why a function could not be imported, and what to do."""
+    if module.endswith(".py"):
+        return f"{module} is a file: name the module, as {module.removesuffix('.py')}:{attribute}"
+    if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+        return f"{error}. Put the module into the recipe's directory, install it, or add it to PYTHONPATH"
+    loaded = sys.modules.get(module)
+    if isinstance(error, AttributeError) and loaded is not None and not hasattr(loaded, attribute):
+        close = nearest(attribute, [key for key, value in vars(loaded).items() if callable(value)])
+        return f"{error}{f'; did you mean {module}:{close}?' if close else ''}"
+    return f"importing {module} failed: {type(error).__name__}: {error}"
 
 
 def _of_completion(name: str, function: Callable[..., float]) -> UserReward:

@@ -140,6 +140,6 @@ def check_reward_names(weights: Mapping[str, float], folder: Path | None = None)
             close = nearest(name, names)
             raise RewardError(
                 f"unknown reward {name!r}: {f'did you mean {close}? ' if close else ''}Use one of "
-                f"{', '.join(names)}, or name a function of your own as package.module:function"
+                f"{', '.join(names)}, or name a function of your own as module:function"
             )
         custom.load(name, folder)
