@@ -181,7 +181,11 @@ def train(model_dir: Path, directory: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["collect", "evaluate", "make_batch"])
 def test_signal_in_any_part_of_a_step_changes_no_result(
-    name: str, model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    model_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Stop on every second call of a function, until the stage ends: in the rollout, evaluation or update."""
     undisturbed = train(model_dir, tmp_path / "undisturbed")
@@ -203,5 +207,7 @@ def test_signal_in_any_part_of_a_step_changes_no_result(
             stops += 1
             assert stops < 10, "no progress between signals"
     assert stops >= 2
+    assert "zero 5/5" in (shown := capsys.readouterr().err), shown
+    assert "zero 6/5" not in shown, "the update whose row was not logged counts once"
     for file in ("metrics.jsonl", "model/model.safetensors"):
         assert (stopped / file).read_bytes() == (undisturbed / file).read_bytes()
