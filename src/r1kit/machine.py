@@ -186,8 +186,13 @@ def limited_memory() -> Iterator[None]:
 def _available_memory() -> int:
     """Return the bytes that can be allocated without swapping; 0 if the system does not report them."""
     free = 1024 * int(_proc_field("/proc/meminfo", "MemAvailable") or 0)
-    used = Path("/sys/fs/cgroup/memory.current")
-    return min(free, memory_bytes() - int(used.read_text())) if used.is_file() else free
+    group = Path("/sys/fs/cgroup")
+    if not (group / "memory.current").is_file():
+        return free
+    used = int((group / "memory.current").read_text())
+    counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    cached = int(counts["active_file"]) + int(counts["inactive_file"])  # Linux gives these up when memory is needed
+    return min(free, memory_bytes() - used + cached)
 
 
 def _proc_field(path: str, key: str) -> str:
