@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from machine import describe, today
 
 SHAPES: Mapping[str, tuple[str, str, str]] = {  # name -> (model, dtype, the stage)
-    "RL, sprout-base": ("sprout-base", "float32", """
+    "RL, 3.2M": ("3.2M", "float32", """
 kind = "rl"
 prompts = ["world:arithmetic"]
 steps = 3
@@ -57,7 +57,7 @@ save_every = 1
 kind = "sft"
 data = ["records.jsonl"]
 epochs = 1
-context_length = 1024
+context_length = 512
 sequences_per_step = 10
 held_out = 0
 save_every = 1
@@ -66,8 +66,8 @@ save_every = 1
 kind = "preference"
 data = ["pairs.jsonl"]
 epochs = 1
-context_length = 1024
-sequences_per_step = 10
+context_length = 512
+sequences_per_step = 8
 held_out = 0
 save_every = 1
 """),
@@ -86,6 +86,7 @@ num_key_value_heads = 2
 """),
     "curation, 52M": ("52M", "float32", """
 kind = "curate"
+template = "r1-zero"
 prompts = [{source = "world:arithmetic", limit = 16}]
 samples = 4
 max_completion_length = 384
@@ -141,12 +142,12 @@ def measure(name: str, directory: Path) -> Peak:
 
 def prepare(names: list[str], directory: Path) -> None:
     """Write the models and the records of these shapes."""
-    for model in {SHAPES[name][0] for name in names} - {"", "sprout-base"}:
+    for model in {SHAPES[name][0] for name in names} - {""}:
         subprocess.run([sys.executable, Path(__file__).parent / "models.py", model, directory / model], check=True)
-    text = " ".join(str(i % 97) for i in range(280))
+    text = " ".join(str(i % 97) for i in range(170))
     rows = [f"{i}: {text}" for i in range(20)]
     records = [{"prompt": f"Count from {i}.", "response": row} for i, row in enumerate(rows)]
-    pairs = [{"prompt": f"Count from {i}.", "chosen": row, "rejected": row[::-1]} for i, row in enumerate(rows)]
+    pairs = [{"prompt": f"Count from {i}.", "chosen": row, "rejected": rows[i - 1]} for i, row in enumerate(rows)]
     for file, content in (("records.jsonl", records), ("pairs.jsonl", pairs)):
         (directory / file).write_text("".join(json.dumps(row) + "\n" for row in content))
 

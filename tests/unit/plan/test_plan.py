@@ -114,7 +114,6 @@ def test_length_limits_after_the_last_step_do_not_count(tmp_path: Path) -> None:
         ("stage.zero.ref_refresh_steps=100", "ref_refresh_steps = 100 is not a multiple"),
         ("stage.zero.warmup_steps=20000", "warmup_steps = 20000 never ends"),
         ("stage.zero.eval_every=5", "eval_every has no effect: there are no benchmarks"),
-        ('stage.zero.benchmarks={x=["world:arithmetic"]}', "eval_every is 0"),
         ("stage.zero.micro_batch_tokens=100", "micro_batch_tokens = 100 is less than one completion"),
     ],
 )
