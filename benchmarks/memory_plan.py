@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from machine import describe, today
 
 SHAPES: Mapping[str, tuple[str, str, str]] = {  # name -> (model, dtype, the stage)
-    "RL, 3.2M": ("3.2M", "float32", """
+    "RL, 3.3M": ("3.3M", "float32", """
 kind = "rl"
 prompts = ["world:arithmetic"]
 steps = 3
