@@ -48,6 +48,11 @@ class StageDir:
         return self.path / "endpoint"
 
     @property
+    def tokens(self) -> Path:
+        """The tokenized records of an unfinished stage that trains on records."""
+        return self.path / "tokens.npz"
+
+    @property
     def model(self) -> Path:
         """The published Hugging Face checkpoint."""
         return self.path / "model"
@@ -79,8 +84,8 @@ class StageDir:
 
     @property
     def has_progress(self) -> bool:
-        """Whether the stage has written anything but the traceback of a failed start."""
-        return any(path != self.error for path in self.path.glob("*"))
+        """Whether the stage has written anything but the traceback of a failed start and tokenized records."""
+        return any(path not in (self.error, self.tokens) for path in self.path.glob("*"))
 
 
 @dataclass(frozen=True, slots=True)

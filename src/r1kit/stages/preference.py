@@ -66,6 +66,7 @@ def run(config: Preference, context: StageContext) -> dict[str, Any]:
     evaluation = train(model, config, context, schedule, source, loss, partial(evaluate, held_out))
     model.settings |= {key.removeprefix("eval/"): evaluation[key] for key in SCALE if key in evaluation}
     publish_model(model.to(torch_dtype(context.dtype)), tokenizer, context.files.model)
+    context.files.tokens.unlink(missing_ok=True)
     return {"steps": data.steps, "records": len(data.trained), "held_out": len(data.held_out), **evaluation}
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from random import Random
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
+import r1kit
 from r1kit.config import Adapters, Supervised
 from r1kit.console import heartbeat, say
 from r1kit.data.examples import Row, encode, hold_out, read_sources
 from r1kit.data.pack import Document, first_fit
 from r1kit.data.store import DataError
 from r1kit.data.template import set_template
-from r1kit.hashing import derive_seed
+from r1kit.data.token_cache import TokenizedRecords, load_tokens, save_tokens
+from r1kit.hashing import canonical_json, derive_seed, fingerprint
 from r1kit.learn.lora import add_adapters
 from r1kit.learn.memory import configure
 from r1kit.model.decoder import Decoder
@@ -111,7 +115,8 @@ def load_records(
 ) -> Records:
     """Return all records of the stage. Records longer than `context_length` are left out, and their number is printed.
 
-    They are not truncated, because that would teach the model to think without answering.
+    They are not truncated, because that would teach the model to think without answering. A resumed stage reads the
+    tokens that it has saved, unless the records come from the hub.
 
     Args:
         config: The stage's config.
@@ -123,18 +128,13 @@ def load_records(
     Raises:
         DataError: A row cannot be used, or no record fits.
     """
-    keys: list[str] = []
-    labels: list[bool] = []
-
-    def answers() -> Iterator[tuple[str, str]]:
-        for where, row in read_sources(context.data.get(source, source) for source in config.data):
-            texts = read(row, where)
-            keys.append(texts.key)
-            labels.append(texts.label)
-            yield from texts.answers
-
-    with heartbeat(f"tokenizing {', '.join(config.data)}"):
-        documents = list(encode(answers(), tokenizer, close=close))
+    made_from = _fingerprint(config, context)
+    tokenized = load_tokens(context.files.tokens, made_from) if made_from else None
+    if tokenized is None:
+        tokenized = _tokenize(config, context, tokenizer, read, close)
+        if made_from and tokenized.documents:
+            save_tokens(context.files.tokens, made_from, tokenized)
+    documents, keys, labels = tokenized.documents, tokenized.keys, tokenized.labels
     size = len(documents) // max(1, len(keys))  # documents per record
     records = [Record(tuple(documents[i * size : (i + 1) * size]), label) for i, label in enumerate(labels)]
     fitting = [i for i, record in enumerate(records) if max(map(len, record.documents)) <= config.context_length]
@@ -150,3 +150,38 @@ def load_records(
     tokens = sum(map(len, trained))
     say(f"{context.name}: {len(trained)} records of {tokens} tokens to train on, {len(held_out)} held out")
     return Records(config, derive_seed(context.seed, "order"), trained, [records[i] for i in sorted(held_out)])
+
+
+def _tokenize(
+    config: Supervised,
+    context: StageContext,
+    tokenizer: PreTrainedTokenizerBase,
+    read: Callable[[Row, str], Texts],
+    close: bool,
+) -> TokenizedRecords:
+    keys: list[str] = []
+    labels: list[bool] = []
+
+    def answers() -> Iterator[tuple[str, str]]:
+        for where, row in read_sources(_sources(config, context)):
+            texts = read(row, where)
+            keys.append(texts.key)
+            labels.append(texts.label)
+            yield from texts.answers
+
+    with heartbeat(f"tokenizing {', '.join(config.data)}"):
+        return TokenizedRecords(list(encode(answers(), tokenizer, close=close)), keys, labels)
+
+
+def _sources(config: Supervised, context: StageContext) -> list[str | Path]:
+    return [context.data.get(source, source) for source in config.data]
+
+
+def _fingerprint(config: Supervised, context: StageContext) -> str | None:
+    """Return a hash of what decides the tokens: config, model and data. None for data that is no file."""
+    paths = [Path(source).expanduser() for source in _sources(config, context)]
+    if not all(path.is_file() for path in paths):
+        return None
+    files = [fingerprint(path) for path in (context.models[config.model], *paths)]
+    made_from = {"r1kit": r1kit.__version__, "config": config.model_dump(mode="json"), "files": files}
+    return hashlib.sha256(canonical_json(made_from)).hexdigest()

@@ -46,6 +46,7 @@ def run(config: SFT, context: StageContext) -> dict[str, Any]:
     schedule = Schedule(data.steps, 1, config.save_every)
     evaluation = train(model, config, context, schedule, source, answer_loss, evaluate)
     publish_model(merge_adapters(model).to(torch_dtype(context.dtype)), tokenizer, context.files.model)
+    context.files.tokens.unlink(missing_ok=True)
     return {"steps": data.steps, "records": len(data.trained), "held_out": len(data.held_out), **evaluation}
 
 

@@ -16,7 +16,7 @@ from r1kit.learn.preference_loss import label_margins, pair_margins, preference_
 from r1kit.model.hf import save_model
 from r1kit.stages import preference
 from r1kit.stages.context import StageContext
-from r1kit.stages.reward_model import NO_SUMMARY, RewardModelScorer
+from r1kit.stages.reward_model import NO_SUMMARY, Answer, RewardModelScorer
 
 POLITE, RUDE = "please thanks kindly sorry".split(), "never idiot stupid nonsense".split()
 
@@ -62,8 +62,9 @@ def test_pairwise_model_reads_the_summary(tmp_path: Path, policy: Path) -> None:
     scorer = RewardModelScorer(tmp_path / "model", "cpu", "float32")
     polite, rude = (answer("new", kind, not kind) for kind in (True, False))
     without_end = polite.replace("</think>", "")
-    good, bad, unfinished = scorer([("say 3", polite), ("say 3", rude), ("say 3", without_end)])
+    good, bad, unfinished = scorer([Answer("say 3", text) for text in (polite, rude, without_end)])
     assert good > 0 > bad and unfinished == NO_SUMMARY
+    assert scorer([Answer("say 3", polite, truncated=True)]) == [NO_SUMMARY], "its summary may lack the weak end"
 
 
 def test_pointwise_model_reads_the_complete_answer(tmp_path: Path, policy: Path) -> None:
@@ -71,8 +72,9 @@ def test_pointwise_model_reads_the_complete_answer(tmp_path: Path, policy: Path)
     summary, _ = stage(tmp_path, policy, rows, objective="pointwise", scores="whole")
     assert summary["eval/accuracy"] > 0.9
     scorer = RewardModelScorer(tmp_path / "model", "cpu", "float32")
-    safe, unsafe = scorer([("say 3", answer("new", True, kind)) for kind in (True, False)])
+    safe, unsafe = scorer([Answer("say 3", answer("new", True, kind)) for kind in (True, False)])
     assert 0 < unsafe < 0.3 < 0.7 < safe < 1
+    assert scorer([Answer("say 3", answer("new", True, True), truncated=True)]) == [0.0]
 
 
 def test_resumed_stage_gives_identical_weights(tmp_path: Path, policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

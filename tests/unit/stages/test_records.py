@@ -9,7 +9,9 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.config import SFT
+from r1kit.data.examples import encode
 from r1kit.data.store import DataError, write_jsonl
+from r1kit.stages import records as records_module
 from r1kit.stages.context import StageContext
 from r1kit.stages.records import Record, Records, Texts, load_records
 
@@ -19,7 +21,8 @@ def load(directory: Path, tokenizer: PreTrainedTokenizerBase, prompts: list[str]
     write_jsonl(directory / "records.jsonl", [{"prompt": prompt} for prompt in prompts])
     keys = {"kind": "sft", "model": "m", "data": [str(directory / "records.jsonl")], "context_length": 64}
     keys |= {"epochs": 3, "sequences_per_step": 4, "held_out": 2}
-    context = StageContext("dev", directory, 5, "float32", "cpu", 8, {})
+    (directory / "model").mkdir(exist_ok=True)
+    context = StageContext("dev", directory, 5, "float32", "cpu", 8, {"m": directory / "model"})
 
     def read(row, where: str) -> Texts:
         return Texts(row["prompt"], [(row["prompt"], row["prompt"])])
@@ -63,6 +66,21 @@ def test_steps_are_a_pure_function_of_their_number(tmp_path: Path, tokenizer: Pr
 def test_answers_end_with_the_eos_token(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     (document,) = load(tmp_path, tokenizer, ["a b"], held_out=0).trained[0].documents
     assert document.tokens[-1] == tokenizer.eos_token_id and document.prompt_length == len(tokenizer.encode("a b"))
+
+
+def test_records_are_tokenized_once(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    monkeypatch.setattr(records_module, "encode", lambda *args, **keys: calls.append(args) or encode(*args, **keys))
+    first, again = (load(tmp_path, tokenizer, PROMPTS) for _ in range(2))
+    assert len(calls) == 1, "a resumed stage reads what it has saved"
+    for one, other in zip([*first.trained, *first.held_out], [*again.trained, *again.held_out], strict=True):
+        assert tokens(one) == tokens(other) and one.label == other.label
+        assert one.documents[0].prompt_length == other.documents[0].prompt_length
+    load(tmp_path, tokenizer, [*PROMPTS, "one more"])
+    load(tmp_path, tokenizer, [*PROMPTS, "one more"], template="none")
+    assert len(calls) == 3, "other records or another config are tokenized again"
 
 
 def test_records_that_do_not_fit_are_left_out(
