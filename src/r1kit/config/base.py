@@ -40,6 +40,11 @@ class PromptSource(Strict):
     limit: int | None = Field(None, gt=0)
     """Number of problems to use, counted from the first; all by default."""
 
+    @property
+    def is_generated(self) -> bool:
+        """Whether the problems are generated, in splits that have no problem in common."""
+        return self.source.startswith(("world:", "reasoning_gym:"))
+
     @model_validator(mode="before")
     @classmethod
     def _from_string(cls, value: object) -> object:

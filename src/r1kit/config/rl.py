@@ -107,7 +107,8 @@ class RL(StageConfig, Training, Adapters, Scoring, Sampling, Prompting):
     micro_batch_tokens: int = Field(4_096, gt=0)
     """Tokens per micro-batch. It decides the memory and never changes the gradient."""
     benchmarks: dict[str, list[PromptSource]] = Field({})
-    """Held-out problems to evaluate during training: the sources of each benchmark."""
+    """Held-out problems to evaluate during training, and to exclude from it: the sources of each benchmark. Without
+    `eval_every`, the default is the benchmarks of the recipe's evaluate stages where prompts are not generated."""
     ngram: int = Field(10, ge=0)
     """Consecutive words in common with a question of `benchmarks` that exclude a prompt from training; 0 keeps all.
     Worlds and reasoning_gym are not compared: their splits differ. Paper: 10."""
@@ -174,6 +175,11 @@ class RL(StageConfig, Training, Adapters, Scoring, Sampling, Prompting):
     def reward_names(self) -> list[str]:
         """Every reward of any prompt."""
         return list(dict.fromkeys(name for _, rewards in self.reward_tables() for name in rewards))
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether all prompts are generated, so that none is compared with the benchmarks."""
+        return all(source.is_generated for at, source in self.sources() if at[0] != "benchmarks")
 
     @property
     def longest_completion(self) -> int:
@@ -275,7 +281,8 @@ class RL(StageConfig, Training, Adapters, Scoring, Sampling, Prompting):
             (self.micro_batch_tokens < longest,
              f"micro_batch_tokens = {self.micro_batch_tokens} is less than one completion of {longest} tokens: "
              "the longest completions decide the memory"),
-            (bool(self.benchmarks) and not self.eval_every, "benchmarks only exclude prompts: eval_every is 0"),
+            (bool(self.benchmarks) and not self.eval_every and self.is_generated,
+             "benchmarks never run: eval_every is 0"),
             ((self.eval_at_start or self.eval_protocol is not None) and not self.eval_every,
              "eval_at_start and eval_protocol have no effect: eval_every is 0"),
             (bool(self.eval_every) and not self.benchmarks, "eval_every has no effect: there are no benchmarks"),

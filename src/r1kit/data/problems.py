@@ -28,11 +28,6 @@ def keep_all(source: PromptSource, problems: Sequence[Problem]) -> Sequence[Prob
     return problems
 
 
-def is_generated(source: PromptSource) -> bool:
-    """Return whether the problems are generated, with splits that have no problem in common."""
-    return source.source.startswith(("world:", "reasoning_gym:"))
-
-
 def load_problems(sources: Sequence[PromptSource], *, answered: bool = True, keep: Filter = keep_all) -> list[Problem]:
     """Return the problems of all sources in order, without duplicates.
 

@@ -193,18 +193,14 @@ def benchmarks_from(
     for source in names:
         taken = {name for other in names if other != source for name in names[other]}
         name = next((name for name in names[source] if name not in taken), source)
-        chosen = split or ("held_out" if _is_generated(source) else "test")
+        chosen = split or ("held_out" if PromptSource(source=source).is_generated else "test")
         benchmarks[name] = [PromptSource(source=source, split=chosen, limit=limit)]
     return benchmarks
 
 
-def _is_generated(source: str) -> bool:
-    return source.startswith(("world:", "reasoning_gym:"))
-
-
 def _names(source: str) -> list[str]:
     """Return names for a source, the shortest first: a/b/test.jsonl is test, b/test or a/b/test."""
-    if _is_generated(source):
+    if PromptSource(source=source).is_generated:
         return [source.partition(":")[2], source]
     path, _, config = source.partition(":")  # a hub dataset may end with its configuration
     parts = [*Path(path).parts[:-1], Path(path).stem]

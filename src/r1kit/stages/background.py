@@ -31,5 +31,7 @@ def in_background(work: Callable[[A], R], arguments: Iterable[A], threads: int) 
         while pending:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
-    finally:
-        executor.shutdown(cancel_futures=True)
+    except BaseException as error:  # ^C must not wait for an endpoint; the end of the caller's loop may
+        executor.shutdown(wait=isinstance(error, GeneratorExit), cancel_futures=True)
+        raise
+    executor.shutdown()

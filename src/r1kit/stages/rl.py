@@ -89,7 +89,8 @@ class Trainer:
         self.benchmarks = load_benchmarks(config.benchmarks)
         self.prompts = RLPrompts(config, context.seed, self.benchmarks)
         self.rewards = RLRewards(config, context, self.prompts)
-        open_sandbox_for(chain(self.prompts.problems, *self.benchmarks.values()))
+        measured = self.benchmarks.values() if config.eval_every else ()
+        open_sandbox_for(chain(self.prompts.problems, *measured))
         self.log = WatchdogLog(context.files.metrics, context.name, context.dtype, config.watchdogs)
         self.checkpoints = Checkpoints(context.files.checkpoints, self.log.files)
         self.step, self.cursor, self.tokens = 0, 0, 0  # updates done, prompts drawn, completion tokens generated

@@ -15,7 +15,7 @@ from math import floor
 
 from r1kit.config import RL, PromptSource
 from r1kit.console import heartbeat, say
-from r1kit.data.problems import PromptStream, is_generated, load_problems
+from r1kit.data.problems import PromptStream, load_problems
 from r1kit.data.store import DataError
 from r1kit.evals.contamination import Contamination
 from r1kit.hashing import derive_seed
@@ -80,7 +80,7 @@ class _Index:
 
 def _without_overlaps(index: _Index, source: PromptSource, problems: Sequence[Problem]) -> Sequence[Problem]:
     """Return the problems that overlap with no benchmark, and print how many do. DataError if all do."""
-    if is_generated(source) or not index.n or not index.benchmarks:
+    if source.is_generated or not index.n or not index.benchmarks:
         return problems
     found = [index.contamination.find(problem.question) for problem in problems]
     clean = [problem for problem, benchmark in zip(problems, found, strict=True) if benchmark is None]
