@@ -19,7 +19,7 @@ def seconds_left(
 ) -> float | None:
     """Estimate the seconds of the steps after `done`. Sampling, updates and evaluations are counted by themselves.
 
-    The first update is left out where there are others: it allocates memory and fills caches.
+    The first rollout and update are left out where there are others: they allocate memory and fill caches.
 
     Args:
         rows: The logged rows, with their durations.
@@ -41,7 +41,8 @@ def seconds_left(
     if not sampled:
         spent = sum(row["time/step"] for row in timed)
         return float(spent / timed[-1]["step"] * left)
-    per_rollout = fmean(row["time/step"] - row["time/update"] - row.get("time/eval", 0.0) for row in sampled)
+    rollouts = [row["time/step"] - row["time/update"] - row.get("time/eval", 0.0) for row in sampled]
+    per_rollout = fmean(rollouts[1:] or rollouts)
     updates = [row["time/update"] for row in timed if "time/update" in row]
     per_update = fmean(updates[1:] or updates)
     per_evaluation = fmean(evaluations) if evaluations else evaluation_size * per_rollout
