@@ -83,7 +83,7 @@ FILES = {
     "tiny_stage.py": TINY_STAGE,
     "tiny.toml": RECIPE,
     "command.py": COMMAND,
-    "problems.jsonl": "{}\n",
+    "problems.jsonl": '{"question": "1 + 1?", "answer": "2"}\n',
     "base/config.json": json.dumps({**SHAPE, "value": 1}),
     "base/tokenizer.json": "{}",
     "base/model.safetensors": "",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from r1kit.config import Location, PromptSource, Recipe, Service, StageConfig
 from r1kit.console import heartbeat
+from r1kit.data.problem_rows import to_problem
 from r1kit.data.store import DataError, file_problem, read_rows
 from r1kit.errors import UserError
 from r1kit.recipe.errors import Mistake
@@ -28,10 +29,10 @@ def missing_services(recipe: Recipe, stages: Collection[str]) -> list[Mistake]:
     for name in recipe.stage:
         if name not in stages:
             continue
-        for at, source in _graded(recipe.stage[name]):
+        for at, source, answered in _graded(recipe.stage[name]):
             location = ("stage", name, *at)
             try:
-                services = {verifier_named(verifier).service for verifier in _verifiers(source)}
+                services = {verifier_named(verifier).service for verifier in _verifiers(source, answered)}
             except DataError as error:  # names the file
                 mistakes.append(Mistake(location, str(error)))
                 continue
@@ -45,15 +46,21 @@ def missing_services(recipe: Recipe, stages: Collection[str]) -> list[Mistake]:
     return mistakes + _missing_sandboxes(recipe.sandbox, needed)
 
 
-def _graded(stage: StageConfig) -> Iterator[tuple[Location, PromptSource]]:
-    """Yield the prompt sources whose answers are graded. A curate stage only compares its prompts with benchmarks."""
+def _graded(stage: StageConfig) -> Iterator[tuple[Location, PromptSource, bool]]:
+    """Yield the prompt sources whose answers are graded, and whether their rows must have an answer.
+
+    A curate stage only compares its prompts with benchmarks.
+    """
     for at, source in stage.sources():
         if not (stage.kind == "curate" and at[0] == "benchmarks"):
-            yield at, source
+            yield at, source, at[0] != "general" and getattr(stage, "makes", "records") == "records"
 
 
-def _verifiers(source: PromptSource) -> set[str]:
-    """Return the verifiers that a source names. Those of worlds need no service; hub datasets are not known yet."""
+def _verifiers(source: PromptSource, answered: bool) -> set[str]:
+    """Return the verifiers that a source names. Those of worlds need no service; hub datasets are not known yet.
+
+    DataError if the first row of a file is no problem: then the others have the wrong fields too.
+    """
     path = Path(source.source).expanduser()
     if source.source.startswith("reasoning_gym:"):
         return {"reasoning_gym"}
@@ -61,7 +68,8 @@ def _verifiers(source: PromptSource) -> set[str]:
         return set()
     try:
         with heartbeat(f"looking at {source.source}"):
-            rows = islice(read_rows(path), min(source.limit or FIRST_ROWS, FIRST_ROWS))
+            rows = list(islice(read_rows(path), min(source.limit or FIRST_ROWS, FIRST_ROWS)))
+            to_problem(rows[0], f"{path}, row 1", "", answered)
             return {str(row[key]) for row in rows for key in row if key.lower() == "verifier" and row[key]}
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error

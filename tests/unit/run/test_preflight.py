@@ -39,6 +39,7 @@ def r1kit(*args: str) -> subprocess.CompletedProcess[str]:
         ('stage.eval.benchmarks.sums=["judged.jsonl"]', "sums[0]: judged.jsonl: the verifier 'judge' needs an end"),
         ('stage.eval.benchmarks.sums=["unknown.jsonl"]', "sums[0]: unknown.jsonl: unknown verifier 'jugde': did you"),
         ('stage.eval.benchmarks.sums=["broken.jsonl"]', "sums[0]: broken.jsonl, line 1: "),
+        ('stage.eval.benchmarks.sums=["columns.csv"]', "columns.csv, row 1: the fields are frage, antwort: must be"),
         ("sandbox=wasm", "error: sandbox: the sandbox tier wasm does not work here"),
     ],
 )  # fmt: skip
@@ -47,6 +48,7 @@ def test_last_stages_are_checked_first(recipe: Recipe, command: list[str], overr
         row = {"question": "1 + 1?", "answer": "2", "verifier": verifier}
         Path(f"{name}.jsonl").write_text(json.dumps(row))
     Path("broken.jsonl").write_text('{"question": "1')
+    Path("columns.csv").write_text("frage,antwort\n1 + 1?,2\n")
     start = time.monotonic()
     done = r1kit(command[0], "tiny.toml", "--set", override, *command[1:])
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
