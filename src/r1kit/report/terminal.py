@@ -44,7 +44,7 @@ def render_text(run_dir: Path, width: int = 120) -> str:
     console = Console(file=out, width=width)
     table = stage_table(run)
     if not run.evals:
-        console.print("No evaluate stage has finished yet, so there is nothing to compare.")
+        console.print(f"No evaluate stage has finished. Evaluate a model of the run: r1kit eval {run_dir}/STAGE")
     elif shows_several_models(table):
         console.print(_all_models(table))
     else:
