@@ -11,11 +11,11 @@ from r1kit.commands.options import Json, print_json
 
 
 def command(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="the directory of a run")],
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="the directory of a run")],
     stage: Annotated[str, typer.Argument(metavar="STAGE", help="a stage that trains: rl, sft or pretrain")],
     step: Annotated[int | None, typer.Option(metavar="N", help="a step with a checkpoint; default: the newest")] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="the directory to write; default: RUN/exports/STAGE-step-N")
+        Path | None, typer.Option(metavar="DIR", help="the directory to write; default: RUN_DIR/exports/STAGE-step-N")
     ] = None,
     json_output: Json = False,
 ) -> None:
