@@ -73,7 +73,7 @@ def student(family: str, problems: list[dict], directory: Path) -> Path:
 def test_recipe_has_the_papers_values_and_is_checked_without_torch(recipe: str) -> None:
     code = (
         "import json, sys\nfrom r1kit import plan, recipe\n"
-        f"loaded = recipe.load_recipe({recipe!r})\nplanned = plan.make_plan(loaded)\n"
+        f"loaded = recipe.load_recipe({recipe!r}, ['device=cuda'])\nplanned = plan.make_plan(loaded)\n"
         "assert not planned.warnings, planned.warnings\n"
         "assert not {'torch', 'transformers'} & set(sys.modules)\n"
         "print(loaded.stage['distill'].model_dump_json())"
