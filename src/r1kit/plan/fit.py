@@ -50,9 +50,10 @@ def warning_of_peak(parts: Mapping[str, int], limits: Limits) -> str | None:
     """Return a warning if a stage fits only while texts are shorter than their limits."""
     if parts["peak"] <= limits.on_device:
         return None
+    keys = "max_concurrent or max_completion_length" if "kv_cache" in parts else "context_length"
     return (
-        f"needs up to {show_bytes(parts['peak'])} if all completions are as long as allowed; {limits}. A lower "
-        "max_concurrent or max_completion_length needs less"
+        f"needs up to {show_bytes(parts['peak'])} if all texts are as long as allowed; {limits}. A lower {keys} needs "
+        "less"
     )
 
 
@@ -67,13 +68,17 @@ def too_large(stage: StageConfig, shape: ModelConfig, setting: Setting, limits: 
         return reason
     if not _fits(stage, shape, setting, limits):
         return _refusal(stage, shape, setting, limits)
-    if (needed := parts.get("main_memory", 0) - parts.get("completions", 0)) > limits.main:
+    if (needed := _needed_in_main_memory(parts)) > limits.main:
         ways = "set offload = false, " if isinstance(stage, Training) and stage.offload else ""
         return (
             f"{_largest_key(stage)}: needs {show_bytes(needed)} of main memory for checkpoints and what is offloaded, "
             f"but this machine has {show_bytes(limits.main)}: {ways}use a smaller model, or a larger machine"
         )
     return None
+
+
+def _needed_in_main_memory(parts: Mapping[str, int]) -> int:
+    return parts.get("main_memory", 0) - parts.get("completions", 0)
 
 
 def _fits(stage: StageConfig, shape: ModelConfig, setting: Setting, limits: Limits) -> bool:
@@ -111,7 +116,9 @@ def _sufficient_changes(
             keys = {key: value for i in chosen for key, value in changes[i].items()}
             if any(smaller <= set(chosen) for smaller in found):
                 continue
-            if _fits(stage.model_copy(update=keys), shape, setting, limits):
+            changed = stage.model_copy(update=keys)
+            fits_beside = _needed_in_main_memory(memory(changed, shape, setting)) <= limits.main
+            if fits_beside and _fits(changed, shape, setting, limits):
                 found.append(set(chosen))
                 yield keys
 
