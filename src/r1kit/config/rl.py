@@ -107,8 +107,8 @@ class RL(StageConfig, Training, Adapters, Scoring, Sampling, Prompting):
     micro_batch_tokens: int = Field(4_096, gt=0)
     """Tokens per micro-batch. It decides the memory and never changes the gradient."""
     benchmarks: dict[str, list[PromptSource]] = Field({})
-    """Held-out problems to evaluate during training, and to exclude from it: the sources of each benchmark. Without
-    `eval_every`, the default is the benchmarks of the recipe's evaluate stages where prompts are not generated."""
+    """Held-out problems to evaluate during training, and to exclude from it (`ngram`): the sources of each benchmark.
+    Without `eval_every` they are only excluded."""
     ngram: int = Field(10, ge=0)
     """Consecutive words in common with a question of `benchmarks` that exclude a prompt from training; 0 keeps all.
     Worlds and reasoning_gym are not compared: their splits differ. Paper: 10."""

@@ -6,14 +6,13 @@ the hub, once each.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
 from r1kit import hub
-from r1kit.config import RL, Location, PromptSource, Recipe
-from r1kit.config.stage import benchmark_sources
+from r1kit.config import Location, Recipe
 from r1kit.console import heartbeat
 from r1kit.data.store import READERS, data_suffix, file_problem
 from r1kit.errors import UserError
@@ -31,9 +30,6 @@ def unusable_inputs(recipe: Recipe, stages: Collection[str]) -> list[Mistake]:
     for name in recipe.stage:
         if name in stages:
             inputs.add_stage(name)
-    for name, stage in recipe.stage.items():  # last: an rl stage may have them from an evaluate stage
-        if name in stages and isinstance(stage, RL):
-            inputs.add_sources(name, benchmark_sources(stage.benchmarks))
     return inputs.mistakes()
 
 
@@ -55,12 +51,7 @@ class _Inputs:
         for i, source in enumerate(stage.data_read()):
             if source not in self.recipe.stage:
                 self._add_data(("stage", name, "data", i), source)
-        benchmarks = benchmark_sources(stage.benchmarks) if isinstance(stage, RL) else []
-        self.add_sources(name, [source for source in stage.sources() if source not in benchmarks])
-
-    def add_sources(self, name: str, sources: Sequence[tuple[Location, PromptSource]]) -> None:
-        """Look at prompt sources of a stage."""
-        for at, prompts in sources:
+        for at, prompts in stage.sources():
             self._add_data(("stage", name, *at), prompts.source)
 
     def _add_model(self, at: Location, reference: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from r1kit import files
-from r1kit.config import RL, STAGE_KINDS, Evaluate, Location, PromptSource, Recipe, StageConfig
+from r1kit.config import STAGE_KINDS, Location, Recipe
 from r1kit.recipe.checks import cross_checks
 from r1kit.recipe.errors import Mistake, RecipeError, explain, unknown
 from r1kit.recipe.overrides import override
@@ -53,7 +53,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"{path.name}: {error}") from None
     if mistakes:
         raise RecipeError("\n".join(_lines(mistakes, data, path.name, overridden)))
-    return _with_benchmarks(recipe)
+    return recipe
 
 
 def dump_toml(recipe: Recipe) -> str:
@@ -107,22 +107,6 @@ def _with_defaults(data: Mapping[str, Any]) -> dict[str, Any]:
         for name, stage in stages.items()
     }
     return {**rest, "stage": filled}
-
-
-def _with_benchmarks(recipe: Recipe) -> Recipe:
-    """Give rl stages without `benchmarks` those of the evaluate stages, to exclude prompts that overlap with them."""
-    benchmarks: dict[str, list[PromptSource]] = {}
-    for stage in recipe.stage.values():
-        for name, sources in stage.benchmarks.items() if isinstance(stage, Evaluate) else ():
-            known = benchmarks.setdefault(name, [])
-            known += [source for source in sources if source not in known]
-
-    def fill(stage: StageConfig) -> StageConfig:
-        if not isinstance(stage, RL) or stage.benchmarks or stage.eval_every or not stage.ngram:
-            return stage
-        return stage if stage.is_generated else stage.model_copy(update={"benchmarks": benchmarks})
-
-    return recipe.model_copy(update={"stage": {name: fill(stage) for name, stage in recipe.stage.items()}})
 
 
 def _written_at(data: Mapping[str, Any], location: Location) -> Location:

@@ -101,18 +101,3 @@ def test_any_override_is_applied_or_rejected(tmp_path_factory: pytest.TempPathFa
     for text in (f"{key}={value}", f"stage.zero.{key}={value}", f"name={value}"):
         with contextlib.suppress(RecipeError):
             assert isinstance(load_recipe(str(path), [text]), Recipe)
-
-
-@pytest.mark.parametrize(("prompts", "keys", "filled"), [
-    ('["org/train"]', "", True),
-    ('["org/train"]', "ngram = 0", False),
-    ('["org/train"]', "eval_every = 5", False),  # they would be evaluated as well
-    ('["world:logic"]', "", False),
-])  # fmt: skip
-def test_rl_excludes_the_benchmarks_of_the_recipe(tmp_path: Path, prompts: str, keys: str, filled: bool) -> None:
-    (tmp_path / "r.toml").write_text(
-        f'name = "r"\n[stage.zero]\nkind = "rl"\nmodel = "sprout-base"\nprompts = {prompts}\n{keys}\n'
-        '[stage.eval]\nkind = "evaluate"\nmodel = "zero"\nbenchmarks = { sums = ["org/test"] }\n'
-    )
-    recipe = load_recipe(str(tmp_path / "r.toml"))
-    assert recipe.stage["zero"].benchmarks == (recipe.stage["eval"].benchmarks if filled else {})
