@@ -107,12 +107,14 @@ class KVCache:
         self._set_rows(*(x[rows] for x in self._per_row()))
 
     def extend(self, other: KVCache) -> None:
-        """Append another cache's rows. Both have the same number of prefixes per row and the same `sampled_from`."""
+        """Append another cache's rows. Both have the same number of prefixes per row and the same `sampled_from`.
+
+        Done a layer at a time, so that not all layers are in memory twice.
+        """
         ours, theirs = len(self), len(other)
-        self.own_k, self.own_v = (
-            stack([x[:ours] for x in mine], [x[:theirs] for x in others])
-            for mine, others in ((self.own_k, other.own_k), (self.own_v, other.own_v))
-        )
+        for mine, others in ((self.own_k, other.own_k), (self.own_v, other.own_v)):
+            for layer, (x, y) in enumerate(zip(mine, others, strict=True)):
+                mine[layer : layer + 1] = stack([x[:ours]], [y[:theirs]])
         for prefix, other_prefix in zip(self.prefixes, other.prefixes, strict=True):
             prefix.extend(other_prefix)
         self._set_rows(*(torch.cat(pair) for pair in zip(self._per_row(), other._per_row(), strict=True)))
