@@ -191,12 +191,12 @@ def _exceeded_limit(answer: str) -> Ruling | None:
 def _normalise_gold(text: str) -> str:
     """Normalise a gold answer: bare, in the last boxes of a solution, or stated at its end."""
     if boxes := last_boxes(text, hedged=False):
-        return _normalise(",".join(dict.fromkeys(boxes)))
+        return _normalise(",".join(dict.fromkeys(boxes)), gold=True)
     stated = find_answers(text)
-    return _normalise(stated[-1] if stated else text.rpartition("boxed{")[2])
+    return _normalise(stated[-1] if stated else text.rpartition("boxed{")[2], gold=True)
 
 
-def _normalise(text: str) -> str:
+def _normalise(text: str, gold: bool = False) -> str:
     """Normalise the notation and remove a nested box and words such as "the answer is"."""
     if len(_BOX_COMMAND.findall(text)) == 1:
         text = _NESTED_BOX.sub(r" \1", text)
@@ -213,7 +213,7 @@ def _normalise(text: str) -> str:
         text = "-" + text[minus.end() :]
     if len(text) <= MAX_READABLE and (text[:1] == "]" or text[-1:] == "[" or "[∪" in text or "∪]" in text):
         text = french_intervals(text)
-    text = merge_parts(text)
+    text = merge_parts(text, in_first=gold)
     if text[:1] == "-" and (number := english_number(text[1:].replace(TEXT, ""))) is not None:
         return str(-number)
     return text if (number := english_number(text.replace(TEXT, ""))) is None else str(number)

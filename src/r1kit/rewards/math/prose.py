@@ -9,9 +9,12 @@ import re
 
 from r1kit.rewards.extract import find_answers
 from r1kit.rewards.math.forms.expressions import Span, denied, expressions, is_bounded, is_denial, same_sentence
+from r1kit.rewards.math.forms.words import alters
+from r1kit.rewards.math.numerals import english_number
 
 SEARCHED = 4_000  # characters at the end of a text
 MAX_SENTENCE = 200  # characters of a sentence that states an answer in words
+MAX_NOUN = 8  # words of a number and what it counts
 _BROKEN_BOX = re.compile(r"(?<![A-Za-z])\\?[A-Za-z]{0,20}boxed\s*\{")
 _FORMULA = re.compile(
     r"(?<!\\)\$\$(.+?)(?<!\\)\$\$|(?<![\\$])\$([^$]*?(?:\\\$[^$]*?)*)(?<!\\)\$(?!\d)|\\\((.+?)\\\)|\\\[(.+?)\\\]",
@@ -24,7 +27,11 @@ _STATED_CHOICE = re.compile(
 _LIST_SEPARATOR = re.compile(r" ?(?:[,;，；、]|[,，]? ?(?:\b(?:or|and)\b|或者?|和)) ?| ")
 _COMPUTED = re.compile(r"<<[^<>\n]*>>")  # the calculator marks of GSM8K
 _SENTENCE = re.compile(r"[.!?。！？](?:\s|$)|\n")
-_VERB = re.compile(r".*\b(?:is|are|was|were|be|equals|has|have|gives|becomes)\b\s*:?", re.DOTALL)
+_VERB = re.compile(
+    r".*\b(?:is|are|was|were|be|equals|has|have|gives|becomes|(?:falls|lands|occurs) on)\b\s*:?", re.DOTALL
+)
+_YES_OR_NO = re.compile(r"(yes|no)[*]* ?[,;:.–—-]", re.IGNORECASE)
+_YES_OR_NO_WORD = re.compile(r"\b(?:yes|no|not|\w+n't|but|however|wait|maybe)\b", re.IGNORECASE)
 _SQUARED_UNIT = re.compile(r"(?<=\d)(?=[ckm]?m[²³]$)")
 _MINUS = str.maketrans("−–‐‑‒﹣", "------")
 
@@ -51,6 +58,7 @@ def candidate_answers(text: str, choice: bool, words: bool = False) -> list[str]
         *stated[-1:],
         *([value] if value else []),
         *(_complement(place) if (words or not value) and not stated else []),
+        *(_yes_or_no(place) if words and not stated else []),
     ]
 
 
@@ -69,7 +77,25 @@ def _complement(place: str) -> list[str]:
     if not match or is_denial(sentence):
         return []
     complement = re.sub(r"^(?:an?|the) ", "", sentence[-MAX_SENTENCE:][match.end() :].strip(" *"), flags=re.IGNORECASE)
-    return [] if re.search(r"\d", complement) else [complement]
+    if re.search(r"\d", complement):
+        return []
+    return [complement, *_leading_number(complement)]
+
+
+def _leading_number(words: str) -> list[str]:
+    """Return the number at the start of "eleven ways", if no other word changes it."""
+    parts = words.split()[:MAX_NOUN]
+    for end in range(len(parts) - 1, 0, -1):
+        if (number := english_number(" ".join(parts[:end]))) is not None:
+            return [] if len(words.split()) > MAX_NOUN or alters(" ".join(parts[end:])) else [str(number)]
+    return []
+
+
+def _yes_or_no(place: str) -> list[str]:
+    """Return the "yes" or "no" that a text consisting of one sentence starts with."""
+    match = _YES_OR_NO.match(place.strip(" *"))
+    sentences = [part for part in _SENTENCE.split(place.strip()) if part.strip()]
+    return [match[1]] if match and len(sentences) == 1 and len(_YES_OR_NO_WORD.findall(place)) == 1 else []
 
 
 def _letter(place: str, first: bool) -> str | None:

@@ -100,7 +100,11 @@ _WORDS_SUFFIX = re.compile(
 _WORD = re.compile(r"(?!(?:arc|a)?(?:sin|cos|tan|log|ln|exp|sqrt|pi))(?=[^ ]*[aeiouy])[A-Za-z]{3}[A-Za-z./ ]*")
 _TRIGONOMETRIC = re.compile("sin|cos|tan|cot|sec|csc|cis")  # the degree sign of sin 45° is not a unit
 _PREFIX = re.compile(rf"-?{TEXT}?(?:US|USD|RMB|CNY)?{TEXT}?[¤¥€£]|{TEXT}?(?:USD|RMB|CNY|EUR){TEXT}?")
-_TAIL_START = re.compile(rf"(?:(?<=[\d)}}])|(?<=\\pi))(?=[ {TEXT}\\¤¥€£¢°]|[A-Za-z]{{2}}|[\u4e00-\u9fff])")
+_TAIL_START = re.compile(
+    rf"(?:(?<=[\d)}}])|(?<=\\pi))(?=[ {TEXT}\\¤¥€£¢°]|[\u4e00-\u9fff])"
+    r"|(?:(?<=\d)|(?<=\\pi))(?=[A-Za-z]{2})"
+    r"|(?<=[)}])(?=[cdkm]m|kg|[a-z]{3})"  # \frac{1}{2}mg is a product
+)
 _GLUED = re.compile(r"(?<=[\d)}])(?=[A-Z]$|[a-zA-Z]{1,2}(?:/|$))")
 MAX_TAIL = 80  # characters of a unit
 _MICRO = re.compile(r"\\mu ?")

@@ -76,10 +76,12 @@ def same_value(gold: str, answer: str) -> bool:
         glued = split_value(gold, glued=True), split_value(answer, glued=True)
         if glued[0][1] and glued[1][1] and _same_quantity(*glued):
             return True
+    (wanted, unit), (given, other) = quantities
+    if bool(unit) != bool(other) and re.search("[A-Za-z]", given if unit else wanted):
+        return _same_formula(gold, answer)  # kA^2 is a product, not square kiloamperes
     variants = [_AMBIGUOUS_E.sub(r"\1 e\2", value) for value, _ in quantities]
     if variants == [value for value, _ in quantities]:
         return False
-    (wanted, unit), (given, other) = quantities
     return any(
         _same_quantity((left, unit), (right, other))
         for left in {wanted, variants[0]}
@@ -108,6 +110,8 @@ def _same_quantity(gold: tuple[str, Unit | None], answer: tuple[str, Unit | None
             return _same_formula(_in_radians(wanted, unit), _in_radians(given, other))
         same_kind = unit.dimension == other.dimension and is_evaluated(given)
         return same_kind and _same_formula(f"({wanted})*{unit.factor}", f"({given})*{other.factor}")
+    if (unit and given.endswith("%")) or (other and wanted.endswith("%")):
+        return False
     if _is_angle(unit) != _is_angle(other) and r"\pi" in wanted + given:  # 90° and \pi/2
         return _same_formula(_in_radians(wanted, unit), _in_radians(given, other))
     if wanted == given or plain_text(wanted) == plain_text(given):

@@ -15,6 +15,8 @@ _LABELS = (
 _SEQUENCES = ("123456789", "abcde", "ABCDE", "①②③④⑤")
 _ROMAN = ("i", "ii", "iii", "iv", "v")
 _SEPARATOR = re.compile(r"[,;]|(?<![A-Za-z])and(?![a-z])|和")
+_DIRECTION = re.compile(r"(n|s)(?:orth|outh)?\.?[ -]?(e|w)(?:ast|est)?\.?")
+_SHARE = re.compile(r"(\d{1,9}) ?(?:out of|in) ?(\d{1,9})(?: chance)?")
 _POINT = re.compile(r"[A-Z]'?\d?(\([^()]*,[^()]*\))")
 _LETTERS = re.compile(r"[A-Z]{2,8}")
 
@@ -51,6 +53,24 @@ def same_order(gold: str, answer: str) -> bool:
     parts = [part.strip("() ") for part in re.split(r"[,;>]|→|\\to ?|\band\b| ", listed)]
     letters = [part for part in parts if part]
     return len(letters) > 1 and all(len(letter) == 1 for letter in letters) and "".join(letters) == word
+
+
+def same_direction(gold: str, answer: str) -> bool:
+    """Compare two compass directions: NE, ne, N.E. and north-east."""
+    wanted = _direction(gold)
+    return wanted is not None and wanted == _direction(answer)
+
+
+def _direction(text: str) -> str | None:
+    """Return the two initials of a direction such as north-east; None for any other text."""
+    match = _DIRECTION.fullmatch(text.replace(TEXT, "").lower())
+    return f"{match[1]}{match[2]}" if match else None
+
+
+def share(text: str) -> str | None:
+    """Return "3 out of 4" and "3 in 4" as the fraction; None for any other text."""
+    match = _SHARE.fullmatch(text.replace(TEXT, " ").strip())
+    return f"\\frac{{{match[1]}}}{{{match[2]}}}" if match and int(match[1]) <= int(match[2]) else None
 
 
 def without_point_label(text: str) -> str:

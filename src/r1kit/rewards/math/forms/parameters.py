@@ -31,10 +31,18 @@ _QUALIFIER = re.compile(
 _BUILDER = re.compile(r"\\\{([^|:{}]*)[|:] ?([a-z] ?∈ ?[ZN][^{}]*)\\\}")  # {2k+1 | k ∈ Z}
 _FOR_ALL = re.compile(r"[ ,;]*\(?(?:\\forall|for (?:all|any|every|each))")
 _REMARK = re.compile(
-    r"[ ,;]*\(?(?:double root|repeated root|twice|with multiplicity (?:2|two)|multiplicity 2|only"
-    r"|(?:is )?the (?:only |unique )?solution|unique|unique solution|double)\)?$"
+    r"[ ,;]*\(? ?(?:double root|repeated root|twice|with multiplicity (?:2|two)|multiplicity 2|only"
+    r"|(?:is )?the (?:(?:only|unique|single) )?(?:real )?(?:solution|root|zero|answer|value)"
+    r"|unique|unique solution|double) ?\)?$"
+)
+_NAMES = r"[a-zA-Z](?:(?:,| ?and|, ?and) ?[a-zA-Z])+"
+_CONSTANTS = re.compile(  # where a, b are constants
+    r"[ ,;]*\(?(?:where|with|for) ?(?:all |any |some )?(?:arbitrary |real )*"
+    rf"(?:constants ({_NAMES})|({_NAMES}) ?"
+    r"(?:are (?:any |arbitrary )?(?:real )?(?:constants|reals|real numbers)|∈ ?R))\)?$"
 )
 _LETTERS = frozenset("kmnlpqt")
+_FUNCTION = re.compile(r"[a-zA-Z]\(([a-z])\)=(.*)")
 _CONSTANT = re.compile(r"(?<![A-Za-z\\])([CcKkAB](?:_\{?\d\}?)?)(?![A-Za-df-z(_]|e(?!\^))")
 _SPELLED_CONSTANT = re.compile(rf"(?<=\+){TEXT}? ?(?:any |an arbitrary )?const(?:ant)?\.? ?{TEXT}?$")
 _MODULUS = re.compile(r"(.*?) ?\(?(?:\\p?mod(?![a-z])|mod(?= )) ?\{?(\d+)\}?\)?")
@@ -56,6 +64,10 @@ def split_qualifier(text: str) -> Qualified:
         plain = f"{builder[1]}, {builder[2]}"
     if remark := _REMARK.search(plain):
         return Qualified(plain[: remark.start()], "", "")
+    if constants := _CONSTANTS.search(plain):
+        letters = set(re.findall("[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", " ", plain[: constants.start()])))
+        if letters.issuperset(re.findall(r"\b[a-zA-Z]\b", constants[1] or constants[2])):
+            return Qualified(plain[: constants.start()], "", "")
     for match in _QUALIFIER.finditer(plain):
         formula = plain[: match.start()].strip(" ,;")
         noun, domain = (match["noun"] or "").strip(), match["domain"].strip()
@@ -80,6 +92,8 @@ def compatible(gold: Qualified, answer: Qualified) -> bool:
 def rename_candidates(gold: Qualified, answer: Qualified) -> list[str]:
     """Return the answer's formula with its integer parameter renamed, shifted and negated to the gold answer's."""
     names = _parameters(gold), _parameters(answer)
+    if gold.domain == "real" or answer.domain == "real":
+        names = names[0] or _function_parameter(gold.formula), names[1] or _function_parameter(answer.formula)
     if len(names[0]) != 1 or len(names[1]) != 1:
         return []
     (name,), (other,) = names
@@ -103,9 +117,17 @@ def _parameters(text: Qualified) -> set[str]:
     return set(re.findall(r"(?<![A-Za-z\\])[a-z](?![a-z])", re.sub(r"\\[a-z]+", " ", right))) & _LETTERS
 
 
+def _function_parameter(formula: str) -> set[str]:
+    """Return the one letter of f(x) = cx besides x; empty if there are several, or for any other formula."""
+    match = _FUNCTION.fullmatch(formula)
+    letters = set(re.findall("[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", " ", match[2]))) - {match[1]} if match else set()
+    return letters if len(letters) == 1 and not letters & set("eif") else set()
+
+
 def _substitute(text: str, name: str, value: str) -> str:
     left, sign, right = text.rpartition("=")
-    return left + sign + re.sub(rf"(?<![A-Za-z\\]){re.escape(name)}(?![A-Za-z])", value, right)
+    words = rf"\\[A-Za-z]+|[A-Za-z]{{3,}}|{re.escape(name)}"  # commands and functions keep their letters
+    return left + sign + re.sub(words, lambda match: value if match[0] == name else match[0], right)
 
 
 def same_constant(gold: str, answer: str) -> str | None:

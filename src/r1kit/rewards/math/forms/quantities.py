@@ -6,45 +6,51 @@ import re
 from fractions import Fraction
 
 from r1kit.rewards.math.notation import TEXT
-from r1kit.rewards.math.units import split_unit
+from r1kit.rewards.math.units import Unit, split_unit
 
 MAX_CHARACTERS = 100
 _PART = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z.]+|[\u4e00-\u9fff]{1,3})(?: ?,| and\b| ?, ?and\b|又)? ?")
-_FEET = re.compile(r"(\d+)' ?(\d+)(?:''|\")")
+_FEET = re.compile(r"^(\d+)' ?(\d+)(?:''|\")$")
 _MINUTES = re.compile(r"(?<=\d)( ?)(?:m|分)$")
 _ARC = re.compile(r"(\d+)°(?: ?(\d+(?:\.\d+)?)')?(?: ?(\d+(?:\.\d+)?)(?:''|\"))?")
 _CLOCK = re.compile(r"(?:(上午|下午|晚上|早上)?(\d{1,2})(?::|点|时)(\d\d)(?::00)?分?) ?([ap]m)?", re.IGNORECASE)
 _HOUR = re.compile(r"(上午|下午|晚上|早上)?(\d{1,2})() ?(am|pm|o'clock|点(?:整)?)")
 
 
-def merge_parts(text: str) -> str:
-    """Rewrite a quantity in several units in its smallest one: 1 h 30 min as 90 min; return other texts unchanged."""
+def merge_parts(text: str, in_first: bool = False) -> str:
+    """Rewrite a quantity in several units in its last one: 1 h 30 min as 90 min; return other texts unchanged.
+
+    in_first: Use the first unit instead, 3/2 h. Gold answers do, because a bare number is read in the unit of the
+    gold answer: 1.5 may answer "1 h 30 min", 90 without a unit may not.
+    """
     text = text.lstrip(TEXT) if text[:1] == TEXT and text[1:2].isdigit() else text
     if len(text) > MAX_CHARACTERS or not text[:1].isdigit() or not re.search(r"\d.*[^\d.,].*\d", text):
         return text
     plain = text.replace(TEXT, " ").replace("\\", "").strip()
     if "°" in plain and "'" in plain and (arc := _ARC.fullmatch(re.sub(r"\s+", " ", plain).replace("° ", "°"))):
-        degrees = Fraction(arc[1]) + Fraction(arc[2] or 0) / 60 + Fraction(arc[3] or 0) / 3600
-        return f"{degrees}°" if degrees.denominator == 1 else f"\\frac{{{degrees.numerator}}}{{{degrees.denominator}}}°"
-    if feet := _FEET.fullmatch(plain):
-        return f"{12 * int(feet[1]) + int(feet[2])} in"
-    plain = re.sub(r"\s+", " ", plain)
+        return f"{_written(Fraction(arc[1]) + Fraction(arc[2] or 0) / 60 + Fraction(arc[3] or 0) / 3600)}°"
+    plain = re.sub(r"\s+", " ", _FEET.sub(r"\1 ft \2 in", plain))
     if re.search(r"\dh|\d ?h(?:r|rs|ours?)?\b|小?时", plain):  # minutes, not metres or cents
         plain = _MINUTES.sub(r"\1min", plain)
     at, total = 0, Fraction(0)
     names: list[str] = []
-    dimension, smaller = "", None
+    units: list[Unit] = []
     while part := _PART.match(plain, at):
         unit = split_unit(f"{part[1]} {part[2]}")[1]
-        if not unit or (names and (unit.dimension != dimension or (smaller is not None and unit.factor >= smaller))):
+        if not unit or (units and (unit.dimension != units[-1].dimension or unit.factor >= units[-1].factor)):
             return text
         total += Fraction(part[1]) * unit.factor
-        dimension, smaller, at = unit.dimension, unit.factor, part.end()
+        at = part.end()
         names.append(part[2])
-    if at < len(plain) or len(names) < 2 or not smaller:
+        units.append(unit)
+    if at < len(plain) or len(units) < 2:
         return text
-    amount = total / smaller
-    return f"{amount} {names[-1]}" if amount.denominator == 1 else text
+    target = 0 if in_first else -1
+    return f"{_written(total / units[target].factor)} {names[target]}"
+
+
+def _written(value: Fraction) -> str:
+    return str(value) if value.denominator == 1 else f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
 
 
 def clock_time(text: str) -> tuple[int, bool] | None:

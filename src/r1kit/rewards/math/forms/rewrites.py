@@ -14,7 +14,9 @@ from r1kit.rewards.math.forms.labels import (
     numbered_parts,
     plain_list,
     ratio_terms,
+    same_direction,
     same_order,
+    share,
     without_point_label,
 )
 from r1kit.rewards.math.forms.parameters import (
@@ -65,6 +67,7 @@ def settled(gold: str, answer: str) -> bool:
         return phrase == phrase_of(answer)
     return (
         same_order(gold, answer)
+        or same_direction(gold, answer)
         or (":" in gold + answer and same_time(gold, answer))
         or same_congruence(gold, answer)
         or _same_ratio(gold, answer)
@@ -82,6 +85,8 @@ def rewrites(gold: str, answer: str) -> Iterator[Pairs]:
         yield [scaled]
     if (vectors := (_unit_vectors(gold), _unit_vectors(answer))) != (gold, answer):
         yield [vectors]
+    if ":" not in gold + answer and (shares := (share(gold) or gold, share(answer) or answer)) != (gold, answer):
+        yield [shares]
     if "=" in gold or "=" in answer:
         yield from _equations(gold, answer)
     if answer[:1].isupper() and gold[:1] == "(":
