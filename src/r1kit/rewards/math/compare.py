@@ -16,6 +16,7 @@ from r1kit.rewards.math.structure import (
     Structure,
     as_union,
     chain_to_interval,
+    members,
     named_value,
     simplify_condition,
     split_top_level,
@@ -33,7 +34,7 @@ _MODULO = re.compile(r" ?\(?(?:\\p?mod(?![a-z])|mod(?= )) ?\{?(\w+)\}?\)?$")
 _INEQUALITY = re.compile("[<>≤≥≠]")
 _COMMA_DECIMAL = re.compile(r"-?\d+,(?:\d{1,2}|\d{4,})")
 _FUNCTION = re.compile(r"([A-Za-z])(?:\(([a-z])\)|_\{?([a-z])\}?)=([^=]+)")
-_OF_X = re.compile(r"(?:y|[fgh]\(x\))=([^=]*)")
+_OF_X = re.compile(r"(y|[fgh]\(x\))=([^=]*)")
 
 
 def same_answer(gold: str, answer: str) -> bool:
@@ -48,12 +49,21 @@ def same_answer(gold: str, answer: str) -> bool:
         gold, answer = _same_argument(gold, answer)
     if _INEQUALITY.search(gold) and _INEQUALITY.search(answer) and _connective(gold) * _connective(answer) == -1:
         return False
+    if _one_of(gold) != _one_of(answer) and "()" in (structure_of(gold).kind, structure_of(answer).kind):
+        return False
     gold, answer = _drop_modulus(simplify_condition(gold), simplify_condition(answer))
     name, value = named_value(chain_to_interval(gold))
     answer_name, answer_value = named_value(chain_to_interval(answer))
     if None not in (name, answer_name) and (name == answer_name or "" in (name, answer_name)):
         gold, answer = value, answer_value
     return _same_structure(gold, answer)
+
+
+def _one_of(text: str) -> bool:
+    """Return whether a text lists values of one variable, "2 or 5" or "x=2, x=5": these are no pair (2,5)."""
+    if DISJUNCTION.search(text):
+        return True
+    return text.count("=") > 1 and len(members(text)) > 1 and bool(named_value(text)[0])
 
 
 def _connective(text: str) -> int:
@@ -72,7 +82,7 @@ def _same_argument(gold: str, answer: str) -> tuple[str, str]:
             return gold, f"{old}:{answer}"  # f(y) = x + 1 defines nothing
         return wanted[4], re.sub(rf"\\[A-Za-z]+|{old}", lambda match: {old: new}.get(match[0], match[0]), given[4])
     left, right = _OF_X.fullmatch(gold), _OF_X.fullmatch(answer)
-    return (left[1], right[1]) if left and right and gold[0] != answer[0] else (gold, answer)
+    return (left[2], right[2]) if left and right and "y" in (left[1], right[1]) else (gold, answer)
 
 
 def _same_structure(gold: str, answer: str) -> bool:

@@ -142,6 +142,8 @@ def _trimmed(text: str, start: int, end: int) -> list[Span]:
     """Remove operators and brackets at the ends that do not belong to the expression."""
     while start < end:
         piece = text[start:end]
+        if len(piece) > 2 and piece[0] == piece[-1] == "|":  # an absolute value
+            break
         if (
             piece[0] in " =*/^:|<>+≤≥≠≈_%!°'’·×÷}])²³"
             or re.match(r"[-−–](?:\s|[^\d\s(.$\\√πa-z])", piece)
