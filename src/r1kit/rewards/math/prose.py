@@ -28,7 +28,8 @@ _LIST_SEPARATOR = re.compile(r" ?(?:[,;，；、]|[,，]? ?(?:\b(?:or|and)\b|或
 _COMPUTED = re.compile(r"<<[^<>\n]*>>")  # the calculator marks of GSM8K
 _SENTENCE = re.compile(r"[.!?。！？](?:\s|$)|\n")
 _VERB = re.compile(
-    r".*\b(?:is|are|was|were|be|equals|has|have|gives|becomes|(?:falls|lands|occurs) on)\b\s*:?", re.DOTALL
+    r".*\b(?:is|are|was|were|be|equals|has|have|gives|becomes|takes|needs|costs|(?:falls|lands|occurs) on)\b\s*:?",
+    re.DOTALL,
 )
 _YES_OR_NO = re.compile(r"(yes|no)[*]* ?[,;:.–—-]", re.IGNORECASE)
 _YES_OR_NO_WORD = re.compile(r"\b(?:yes|no|not|\w+n't|but|however|wait|maybe)\b", re.IGNORECASE)
@@ -83,11 +84,12 @@ def _complement(place: str) -> list[str]:
 
 
 def _leading_number(words: str) -> list[str]:
-    """Return the number at the start of "eleven ways", if no other word changes it."""
+    """Return "eleven ways" as "11 ways", if no other word changes the number."""
     parts = words.split()[:MAX_NOUN]
     for end in range(len(parts) - 1, 0, -1):
         if (number := english_number(" ".join(parts[:end]))) is not None:
-            return [] if len(words.split()) > MAX_NOUN or alters(" ".join(parts[end:])) else [str(number)]
+            noun = " ".join(parts[end:])
+            return [] if len(words.split()) > MAX_NOUN or alters(noun) else [f"{number} {noun}"]
     return []
 
 
