@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from paths import SHARED
 from test_distill_recipes import student
 
+from r1kit import plan
 from r1kit.data.store import read_rows
 from r1kit.data.template import R1_ZERO_TEMPLATE
-from r1kit import plan
 from r1kit.recipe import load_recipe
 
 ANSWER = "8"

@@ -48,6 +48,4 @@ class Preference(Supervised):
     @override
     def memory_use(self) -> MemoryUse:
         use, step_tokens = super().memory_use(), self.sequences_per_step * self.context_length * self._texts
-        return replace(
-            use, trained_tokens=min(self.row_tokens, step_tokens), step_tokens=step_tokens, has_logits=False
-        )
+        return replace(use, trained_tokens=min(self.row_tokens, step_tokens), step_tokens=step_tokens, has_logits=False)

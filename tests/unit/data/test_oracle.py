@@ -7,12 +7,12 @@ from random import Random
 import pytest
 
 from r1kit.data.examples import conversation, read_sources
+from r1kit.data.language.identify import consistency
 from r1kit.data.worlds import FAMILIES, as_problem, oracle, world_problems
 from r1kit.data.worlds.corpus import OTHER
 from r1kit.data.worlds.general import exchanges
 from r1kit.data.worlds.task import LEVELS, Slips
 from r1kit.evals.filters import why_unreadable
-from r1kit.data.language.identify import consistency
 from r1kit.rewards.score import grade
 
 LANGUAGES = ("en", "zh")

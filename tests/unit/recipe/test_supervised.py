@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from r1kit.model.known_shapes import KNOWN_SHAPES
 from r1kit import plan
+from r1kit.model.known_shapes import KNOWN_SHAPES
 from r1kit.recipe import RecipeError, load_recipe
 from r1kit.run.resolve import resolve_stages
 
@@ -48,14 +48,16 @@ def test_plan_estimates_memory_with_recomputed_activations(recipe: Path) -> None
     inside = 2 * (2 * 1536 + 4 * 8960)  # bytes a token: gradients inside a block
     recomputed = 28 * 32_768 * 1536 * 2 + kept // 28
     assert planned.stages[0].memory["activations"] == recomputed + 32_768 * inside < kept / 8
-    short = plan.make_plan(load_recipe(str(recipe), ["device=cuda", "stage.dev.context_length=4096"]))  # rows still hold 8,192 tokens
+    shorter = ["device=cuda", "stage.dev.context_length=4096"]  # rows still hold 8,192 tokens
+    short = plan.make_plan(load_recipe(str(recipe), shorter))
     assert short.stages[0].memory["activations"] == shape.activation_bytes(8192, 2) + 8192 * inside
 
 
 def test_later_stages_may_use_the_context_length_of_training(recipe: Path) -> None:
     tail = '[stage.after]\nkind = "evaluate"\nmodel = "dev"\nbenchmarks = { a = ["world:arithmetic"] }\n'
     recipe.write_text(recipe.read_text().replace("Qwen2.5-1.5B", "Qwen2.5-Math-1.5B") + tail)
-    assert plan.make_plan(load_recipe(str(recipe), ["device=cuda"])).warnings == ()  # the base model has only 4,096 positions
+    planned = plan.make_plan(load_recipe(str(recipe), ["device=cuda"]))
+    assert planned.warnings == (), "although the base model has only 4,096 positions"
 
 
 @pytest.mark.parametrize(
