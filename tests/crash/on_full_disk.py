@@ -49,7 +49,7 @@ def main(disk: Path) -> None:
         leftovers = [path.name for path in directory.iterdir() if path not in kept]
         assert not any(find_damage(path) for path in kept) and not leftovers, (pages, leftovers)
         saved = kept[-1].name == f"step_{step:08d}"
-        assert saved == (output.getvalue() == ""), output.getvalue()
+        assert saved == output.getvalue().startswith(f"saved step_{step:08d}"), output.getvalue()
         saves.append({"pages": pages, "saved": saved, "output": output.getvalue().splitlines()})
         if not saved:
             last = kept[-1].name

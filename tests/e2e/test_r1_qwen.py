@@ -24,7 +24,6 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 sys.path.insert(0, str(Path(__file__).parent))
-from paths import SHARED
 from test_distill_recipes import student
 
 from r1kit import plan
@@ -97,8 +96,6 @@ def taught_base(problems: list[dict], directory: Path) -> Path:
 @pytest.fixture(scope="module")
 def same_answer(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The 16 shortest problems with the answer ANSWER."""
-    if data_dir == SHARED and not os.environ.get("R1KIT_TEST_ALL"):
-        pytest.skip("takes minutes: set R1KIT_TEST_ALL=1 to run it on public data too")
     rows = [row for row in read_rows(data_dir / "gsm8k" / "train.jsonl") if row["answer"].endswith(f"#### {ANSWER}")]
     path = tmp_path_factory.mktemp("same") / "train.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in sorted(rows, key=lambda r: len(r["question"]))[:16]))
