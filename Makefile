@@ -25,7 +25,7 @@ lint: $(VENV)/.installed-test  ## check style (ruff) and types (mypy, strict)
 	$(BIN)/mypy
 
 test: $(VENV)/.installed-test  ## install what the tests need and run them
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 3 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV)/.installed-test  ## the tests that are not marked slow, in under 90 seconds
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow"

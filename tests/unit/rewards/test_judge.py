@@ -264,7 +264,8 @@ def test_judge_grades_problems_by_the_summary_only(with_judge):
 def test_judge_of_the_settings_grades_in_worker_processes(server):
     problem = Problem("p", "Capital of France?", "Paris", "judge")
     server.script = [500, "Verdict: correct", "Verdict: incorrect"]
-    with RewardPool(1, settings=Settings(judge=server.endpoint(prompt_price=1.0))) as pool:
+    one_at_a_time = Settings(judge=server.endpoint(prompt_price=1.0, max_concurrent=1))
+    with RewardPool(1, settings=one_at_a_time) as pool:
         scores = pool.score_many([ScoreRequest(problem, text, {"accuracy": 1.0}) for text in ("It is Paris.", "Rome.")])
         report = pool.take_report()
     assert [score.total for score in scores] == [1.0, 0.0]
