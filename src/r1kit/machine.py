@@ -17,6 +17,7 @@ from typing import Literal, TypedDict
 
 import r1kit
 from r1kit import errors
+from r1kit.console import heartbeat
 
 Device = Literal["cpu", "cuda"]
 Dtype = Literal["float32", "bfloat16"]
@@ -85,7 +86,8 @@ def choose_compute(device: DeviceSetting = "auto", dtype: DtypeSetting = "auto")
 def _choose_device(device: DeviceSetting) -> Device:
     if device == "cpu":
         return "cpu"
-    import torch
+    with heartbeat("loading torch"):
+        import torch
 
     if torch.cuda.is_available():
         return "cuda"

@@ -8,6 +8,7 @@ import typer
 
 from r1kit import machine
 from r1kit.commands.options import Json, print_json
+from r1kit.console import heartbeat
 
 
 def command(
@@ -20,7 +21,8 @@ def command(
     from r1kit.model.reference import bundled_models
     from r1kit.rewards.sandbox import survey
 
-    result = machine.examine(survey(build=prepare), bundled_models())
+    with heartbeat("examining this machine"):
+        result = machine.examine(survey(build=prepare), bundled_models())
     if json_output:
         print_json(result)
     else:
