@@ -6,7 +6,6 @@ master copy. B starts at zero: a new adapter changes nothing.
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from r1kit.errors import UserError
+from r1kit.errors import require
 from r1kit.model.decoder import Decoder
 
 TARGETS = ("qkv", "out", "gate_up", "down")  # every linear layer of a block
@@ -26,7 +25,7 @@ def add_adapters(model: Decoder, rank: int, alpha: float, seed: int) -> None:
     Raises:
         UserError: peft is not installed.
     """
-    peft = _peft()
+    peft = require("peft", "lora")
     config = peft.LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(TARGETS), init_lora_weights=False)
     with torch.random.fork_rng(devices=[]):  # peft draws weights, which are replaced below
         peft.inject_adapter_in_model(config, model)
@@ -67,13 +66,3 @@ def _adapted_layers(model: nn.Module) -> Iterator[tuple[nn.Module, str, Any]]:
         for name, child in parent.named_children():
             if hasattr(child, "get_delta_weight"):
                 yield parent, name, child
-
-
-def _peft() -> Any:
-    try:
-        return importlib.import_module("peft")
-    except ModuleNotFoundError as error:
-        raise UserError(
-            "lora_rank needs peft, which is not installed: run pip install 'r1kit[lora]', or set lora_rank = 0 to "
-            "train all weights"
-        ) from error

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-from typing import Any
 
 import torch
 from torch import nn
 
 from r1kit.config import Optimizer
-from r1kit.errors import UserError
+from r1kit.errors import require
 from r1kit.learn.lora import trained_weights
 
 
@@ -27,18 +25,9 @@ def make_optimizer(model: nn.Module, config: Optimizer) -> torch.optim.Optimizer
     ]
     betas = (config.adam_beta1, config.adam_beta2)
     if config.adam_8bit:  # block-wise quantisation (Dettmers et al. 2022); tensors below 4,096 elements stay fp32
-        adam: type[torch.optim.Optimizer] = _bitsandbytes().optim.AdamW8bit
+        adam: type[torch.optim.Optimizer] = require("bitsandbytes", "8bit").optim.AdamW8bit
         return adam(groups, lr=config.learning_rate, betas=betas)  # type: ignore[call-arg]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, fused=True)
-
-
-def _bitsandbytes() -> Any:
-    try:
-        return importlib.import_module("bitsandbytes")
-    except ModuleNotFoundError as error:
-        raise UserError(
-            "adam_8bit needs bitsandbytes, which is not installed: run pip install 'r1kit[8bit]', or remove adam_8bit"
-        ) from error
 
 
 def learning_rate(config: Optimizer, step: int, steps: int) -> float:
