@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,11 +145,17 @@ class _Vocabulary(dict[str, int]):
     def __missing__(self, token: str) -> int:
         row = len(self)
         if row == len(self._table.script_V):
-            self._table = Table._make(map(np.concatenate, zip(self._table, _empty(row), strict=True)))
-        for column, value in zip(self._table, _describe(token), strict=True):
-            column[row] = value  # type: ignore[assignment]  # the columns' types differ
+            pairs = zip(_columns(self._table), _columns(_empty(row)), strict=True)
+            self._table = Table._make(np.concatenate(pair) for pair in pairs)
+        for column, value in zip(_columns(self._table), _describe(token), strict=True):
+            column[row] = value
         self[token] = row
         return row
+
+
+def _columns(table: Table) -> tuple[NDArray[Any], ...]:
+    """Return the columns, whose common type a type checker cannot name."""
+    return cast("tuple[NDArray[Any], ...]", table)
 
 
 def _empty(rows: int) -> Table:
