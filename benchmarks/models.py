@@ -27,7 +27,7 @@ def _qwen2(vocabulary: int, width: int, inner: int, layers: int, heads: int, kv_
 
 
 SHAPES = {
-    "3.2M": _qwen2(768, 256, 720, 4, 4, 2, 64),
+    "3.2M": _qwen2(832, 256, 720, 4, 4, 2, 64),
     "3.3M": _qwen2(1024, 256, 720, 4, 4, 2, 64),
     "19M": _qwen2(16_384, 384, 1024, 8, 6, 2, 64),
     "52M": _qwen2(16_384, 576, 1536, 12, 9, 3, 64),
@@ -38,7 +38,9 @@ BFLOAT16 = {"0.5B"}  # saved in bfloat16, as such models are released
 
 
 def write(shape: ModelConfig, directory: Path, *, bfloat16: bool = False) -> Path:
-    """Write a checkpoint with a tokenizer whose EOS token is outside the vocabulary, so no completion ends early."""
+    """Write a checkpoint whose tokenizer has an EOS token of its own that the model never samples."""
+    import torch
+
     from r1kit.model.decoder import Decoder
     from r1kit.model.hf import load_tokenizer, save_model
     from r1kit.model.reference import resolve_model
@@ -47,6 +49,9 @@ def write(shape: ModelConfig, directory: Path, *, bfloat16: bool = False) -> Pat
     tokenizer.add_special_tokens({"eos_token": "<|never|>"})
     model = Decoder(shape)
     model.init_weights(0)
+    with torch.no_grad():  # a constant in the residual stream that all tokens' logits contain, EOS's negated
+        model.embed.weight[:, 0] = 1
+        model.embed.weight[tokenizer.eos_token_id, 0] = -1
     save_model(model.bfloat16() if bfloat16 else model, tokenizer, directory)
     return directory
 
