@@ -22,7 +22,8 @@ from attack import MARK
 from r1kit.rewards.sandbox.native import kernel
 
 PAUSE = 0.005  # seconds between disturbances
-BUSY = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"  # ends when the disturbance does
+# Takes what time others leave, and ends when the disturbance does.
+BUSY = "import os; os.nice(19); parent = os.getppid()\nwhile os.getppid() == parent: pass"
 IPC_CREAT, IPC_RMID = 0o1000, 0
 
 
