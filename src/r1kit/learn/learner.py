@@ -29,9 +29,7 @@ from r1kit.learn.optim import learning_rate, make_optimizer, update
 from r1kit.learn.precision import copy_weights, master_copy
 from r1kit.learn.reference import make_reference, reference_model, refresh_reference
 from r1kit.machine import free_memory
-from r1kit.model.attention import PrefixAttention
-from r1kit.model.decoder import Decoder
-from r1kit.model.prefix import PromptCache
+from r1kit.model.policy import Policy, Prompts
 from r1kit.types import TrainBatch
 
 CLIP_METRICS = ("clip_ratio", "dual_clip_ratio", "importance_capped")  # shares of tokens
@@ -39,26 +37,6 @@ OUT_OF_MEMORY = (
     "out of memory with one completion at a time ({tokens} tokens): lower max_completion_length, use a smaller model, "
     "or free memory and run the same command again to continue"
 )
-
-
-def completion_states(
-    model: Decoder, cache: PromptCache, prompt_B: Tensor, tokens_BT: Tensor, mask_BT: Tensor
-) -> Tensor:
-    """Return the hidden states [N, D] that predict the N tokens inside the mask, behind each completion's prompt."""
-    length = tokens_BT.shape[1]
-    hidden_BTD = cache.last_hidden_PD[prompt_B][:, None]
-    if length > 1:
-        keys, values = ([_take(x, prompt_B) for x in xs] for xs in (cache.keys, cache.values))
-        prompt_mask_BL = cache.mask_PL[prompt_B]
-        positions_BT = prompt_mask_BL.sum(1, keepdim=True) + torch.arange(length - 1, device=tokens_BT.device)
-        attend = PrefixAttention(keys, values, prompt_mask_BL, length - 1)
-        hidden_BTD = torch.cat((hidden_BTD, model(tokens_BT[:, :-1], positions_BT, attend)), dim=1)
-    return hidden_BTD[mask_BT]
-
-
-def _take(x_PKLE: Tensor, prompt_B: Tensor) -> Tensor:
-    """Return [B, K, L, E]: each completion's copy of its prompt. Flat, so that gradients are summed in long runs."""
-    return torch.unflatten(x_PKLE.flatten(1).index_select(0, prompt_B), 1, x_PKLE.shape[1:])
 
 
 def _rows(batch: TrainBatch, rows_U: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,9 +56,9 @@ class Learner:
     `model` holds the compute weights in the run's dtype and `master` the fp32 weights that the optimizer updates.
     """
 
-    def __init__(self, model: Decoder, config: RL) -> None:
+    def __init__(self, model: Policy, config: RL) -> None:
         self.model, self.config = model, config
-        offload = offloads(config, model.embed.weight.device)
+        offload = offloads(config, model.device)
         self.master = master_copy(model, offload)
         self.optimizer = make_optimizer(self.master, config)
         self.reference = make_reference(model, offload) if config.beta > 0 else None
@@ -150,11 +128,11 @@ class Learner:
         # First of all, while no activations of the policy are held.
         ref_logp_BT = None if self.reference is None else self._reference_logprobs(batch, self.reference)
         for prompts, micro_batches_ in self._split(batch):
-            cache = PromptCache.compute(self.model, batch.prompt_PL[prompts], batch.prompt_mask_PL[prompts])
-            leaves = cache.as_leaves()
+            shared = self.model.prompts(batch.prompt_PL[prompts], batch.prompt_mask_PL[prompts])
+            leaves = shared.as_leaves()
             for distinct_U, prompt_U in micro_batches_:
                 self._backward_rows(batch, distinct_U, prompt_U, leaves, ref_logp_BT, norm, sums)
-            pairs = zip(cache.tensors, leaves.tensors, strict=True)
+            pairs = zip(shared.tensors, leaves.tensors, strict=True)
             outputs = [(x, leaf.grad) for x, leaf in pairs if leaf.grad is not None]
             torch.autograd.backward([x for x, _ in outputs], [grad for _, grad in outputs])
         return sums
@@ -163,6 +141,8 @@ class Learner:
         """Yield blocks of prompts, each with its micro-batches: distinct rows [U], and their prompts in the block."""
         group = len(batch.advantages_B) // len(batch.prompt_PL)
         lengths_B = batch.completion_mask_BT.sum(1)
+        if not self.model.config.is_native:  # rows hold their prompts
+            lengths_B = lengths_B + batch.prompt_mask_PL.sum(1).repeat_interleave(group)
         for prompts in prompt_blocks(batch, self.micro_batch_tokens, self.config.skip_zero_variance):
             rows = (prompts[:, None] * group + torch.arange(group, device=prompts.device)).flatten()
             distinct_U = rows[batch.duplicate_of_B[rows] == rows]
@@ -175,10 +155,10 @@ class Learner:
         logp_BT = torch.zeros_like(batch.old_logp_BT)
         with reference_model(reference, self.model) as model:
             for prompts, micro_batches_ in self._split(batch):
-                cache = PromptCache.compute(model, batch.prompt_PL[prompts], batch.prompt_mask_PL[prompts])
+                shared = model.prompts(batch.prompt_PL[prompts], batch.prompt_mask_PL[prompts])
                 for distinct_U, prompt_U in micro_batches_:
                     tokens_UT, mask_UT = _rows(batch, distinct_U)
-                    states_ND = completion_states(model, cache, prompt_U, tokens_UT, mask_UT)
+                    states_ND = shared.completion_states(model, prompt_U, tokens_UT, mask_UT)
                     logp_N = token_logprobs(
                         states_ND, model.head_weight, tokens_UT[mask_UT], batch.temperature, fp32=model.fp32_head
                     )
@@ -190,7 +170,7 @@ class Learner:
         batch: TrainBatch,
         distinct_U: Tensor,
         prompt_U: Tensor,
-        cache: PromptCache,
+        shared: Prompts,
         ref_logp_BT: Tensor | None,
         norm: Norm,
         sums: dict[str, float],
@@ -206,7 +186,7 @@ class Learner:
             """Return x as [B, T], zero outside the mask."""
             return _padded(x_N, mask_UT)[source_B]
 
-        states_ND = completion_states(self.model, cache, prompt_U, tokens_UT, mask_UT)
+        states_ND = shared.completion_states(self.model, prompt_U, tokens_UT, mask_UT)
         logp_N, entropy_N = token_logprobs_and_entropy(
             states_ND, self.model.head_weight, tokens_UT[mask_UT], batch.temperature, fp32=self.model.fp32_head
         )

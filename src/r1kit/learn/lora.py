@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA, Hu et al. 2021) on the decoder's linear layers, by peft.
+"""Low-rank adapters (LoRA, Hu et al. 2021) on a model's linear layers, by peft.
 
 An adapter adds scale * B (A x) to a layer's output W x. W is frozen; A and B are fp32 in every run, so they need no
 master copy. B starts at zero: a new adapter changes nothing.
@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from r1kit.errors import require
-from r1kit.model.decoder import Decoder
+from r1kit.model.policy import Policy
 
-TARGETS = ("qkv", "out", "gate_up", "down")  # every linear layer of a block
+M = TypeVar("M", bound=nn.Module)
 
 
-def add_adapters(model: Decoder, rank: int, alpha: float, seed: int) -> None:
+def add_adapters(model: Policy, rank: int, alpha: float, seed: int) -> None:
     """Freeze the model and give every linear layer of its blocks an adapter.
 
     Raises:
         UserError: peft is not installed.
     """
     peft = require("peft", "lora")
-    config = peft.LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(TARGETS), init_lora_weights=False)
+    config = peft.LoraConfig(
+        r=rank, lora_alpha=alpha, target_modules=list(model.adapted_layers), init_lora_weights=False
+    )
     with torch.random.fork_rng(devices=[]):  # peft draws weights, which are replaced below
         peft.inject_adapter_in_model(config, model)
     generator = torch.Generator().manual_seed(seed)
@@ -51,7 +53,7 @@ def trained_weights(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 @torch.no_grad()
-def merge_adapters(model: Decoder) -> Decoder:
+def merge_adapters(model: M) -> M:
     """Add all adapters to the weights they belong to and remove them. Returns the model."""
     for parent, name, layer in list(_adapted_layers(model)):
         linear = layer.get_base_layer()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from r1kit.config import Training
-from r1kit.model.decoder import Decoder
+from r1kit.model.policy import Policy
 
 
-def configure(model: Decoder, config: Training, tokens: int, dtype: torch.dtype) -> None:
+def configure(model: Policy, config: Training, tokens: int, dtype: torch.dtype) -> None:
     """Set how a model computes with micro-batches of `tokens` in `dtype`: its head's precision, recomputation."""
     outweighs = model.config.should_recompute(tokens, dtype.itemsize)
     model.fp32_head = config.fp32_head

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 from r1kit.learn.lora import has_adapters, trained_weights
 from r1kit.learn.precision import copy_weights
-from r1kit.model.decoder import Decoder
+from r1kit.model.policy import Policy
 
 
 class AdapterSnapshot(nn.ParameterList):
     """Frozen copies of a model's adapters, in the order of its parameters."""
 
 
-def make_reference(policy: Decoder, offload: bool = False) -> nn.Module:
+def make_reference(policy: Policy, offload: bool = False) -> nn.Module:
     """Return the policy's present weights, or adapters, as a reference. `offload` keeps weights in main memory."""
     if has_adapters(policy):
         return AdapterSnapshot(p.detach().clone() for p in trained_weights(policy).values()).requires_grad_(False)
@@ -32,7 +32,7 @@ def make_reference(policy: Decoder, offload: bool = False) -> nn.Module:
 
 
 @contextmanager
-def reference_model(reference: nn.Module, policy: Decoder) -> Iterator[Decoder]:
+def reference_model(reference: nn.Module, policy: Policy) -> Iterator[Policy]:
     """Yield the reference as a model. Until the block ends, the policy may not be used."""
     if isinstance(reference, AdapterSnapshot):
         _exchange(reference, policy)
@@ -41,8 +41,8 @@ def reference_model(reference: nn.Module, policy: Decoder) -> Iterator[Decoder]:
         finally:
             _exchange(reference, policy)
     else:
-        with _moved(reference, policy.embed.weight.device):
-            yield cast(Decoder, reference)
+        with _moved(reference, policy.device):
+            yield cast(Policy, reference)
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def _moved(module: nn.Module, device: torch.device) -> Iterator[None]:
             x.data = original
 
 
-def refresh_reference(reference: nn.Module, policy: Decoder) -> None:
+def refresh_reference(reference: nn.Module, policy: Policy) -> None:
     """Make the policy's present weights the reference."""
     if isinstance(reference, AdapterSnapshot):
         for old, new in _pairs(reference, policy):
@@ -68,11 +68,11 @@ def refresh_reference(reference: nn.Module, policy: Decoder) -> None:
         copy_weights(policy, reference)
 
 
-def _exchange(reference: AdapterSnapshot, policy: Decoder) -> None:
+def _exchange(reference: AdapterSnapshot, policy: Policy) -> None:
     """Exchange the memory of both; nothing is copied."""
     for frozen, trained in _pairs(reference, policy):
         frozen.data, trained.data = trained.data, frozen.data
 
 
-def _pairs(reference: AdapterSnapshot, policy: Decoder) -> Iterator[tuple[Tensor, Tensor]]:
+def _pairs(reference: AdapterSnapshot, policy: Policy) -> Iterator[tuple[Tensor, Tensor]]:
     return zip(reference.parameters(), trained_weights(policy).values(), strict=True)

@@ -59,6 +59,21 @@ class ModelConfig:
         )
 
     @property
+    def is_native(self) -> bool:
+        """Whether `model.decoder` computes the model. If not, transformers does: see `model.generic`."""
+        return True
+
+    @property
+    def mlp_width(self) -> int:
+        """Units of a block's MLP that compute one token."""
+        return self.intermediate_size
+
+    @property
+    def cache_width(self) -> int:
+        """Numbers that the KV cache holds for every layer and token."""
+        return 2 * self.num_key_value_heads * self.head_dim
+
+    @property
     def family(self) -> Family:
         """What `model_type` implies: biases, norms, names."""
         return FAMILIES[self.model_type]
@@ -88,7 +103,7 @@ class ModelConfig:
         MLP's three products.
         """
         attention = 3 * (self.num_attention_heads + self.num_key_value_heads) * self.head_dim
-        per_layer = 4 * self.hidden_size + attention + 3 * self.intermediate_size
+        per_layer = 4 * self.hidden_size + attention + 3 * self.mlp_width
         return tokens * self.num_hidden_layers * per_layer * bytes_each
 
     def should_recompute(self, tokens: int, bytes_each: int) -> bool:

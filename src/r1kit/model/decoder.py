@@ -5,6 +5,7 @@ Shapes: B rows, T tokens, D model width, H query heads, K key-value heads, E hea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
@@ -15,6 +16,9 @@ from torch.utils.checkpoint import checkpoint
 from r1kit.model.attention import AttentionFn, causal_attention
 from r1kit.model.config import ModelConfig
 from r1kit.model.layers import GatedMLP, RMSNorm, Rotary, project, rotate
+from r1kit.model.packed import PackedAttention
+from r1kit.model.policy import Policy, Prompts
+from r1kit.model.prefix import PromptCache
 
 
 class Attention(nn.Module):
@@ -66,7 +70,7 @@ class Block(nn.Module):
 _checkpointed = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
 
 
-class Decoder(nn.Module):
+class Decoder(Policy):
     """A pre-norm transformer decoder. `forward` returns hidden states; `logits` projects them to the vocabulary."""
 
     embed: nn.Embedding
@@ -75,9 +79,7 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        # Recompute activations inside blocks in the backward pass: a third more time for far less memory.
-        self.recompute = False
-        self.fp32_head = True  # compute logits in fp32 where weights are bfloat16; sampling and learning must agree
+        self.recompute, self.fp32_head = False, True
         self.embed = nn.Embedding(config.vocab_size, config.hidden_size)
         self.rotary = Rotary(config)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_hidden_layers))
@@ -100,9 +102,28 @@ class Decoder(nn.Module):
         normed_BTD: Tensor = self.norm(x_BTD)
         return normed_BTD
 
+    def packed(self, tokens_T: Tensor, positions_T: Tensor, lengths: Sequence[int]) -> Tensor:
+        """See `Policy.packed`."""
+        hidden_1TD: Tensor = self(tokens_T[None], positions_T[None], PackedAttention(lengths, tokens_T.device))
+        return hidden_1TD[0]
+
+    def prompts(self, prompt_PL: Tensor, mask_PL: Tensor) -> Prompts:
+        """Compute the prompts, once for all their completions."""
+        return PromptCache.compute(self, prompt_PL, mask_PL)
+
+    @property
+    def device(self) -> torch.device:
+        """See `Policy.device`."""
+        return self.embed.weight.device
+
+    @property
+    def adapted_layers(self) -> tuple[str, ...]:
+        """See `Policy.adapted_layers`."""
+        return ("qkv", "out", "gate_up", "down")
+
     @property
     def head_weight(self) -> Tensor:
-        """The output matrix [V, D]; the input embedding when the two are tied."""
+        """See `Policy.head_weight`."""
         return self.embed.weight if self.config.tie_word_embeddings else cast(Tensor, self.head.weight)
 
     def logits(self, hidden: Tensor) -> Tensor:

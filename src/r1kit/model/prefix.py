@@ -5,14 +5,15 @@ Shapes: P prompts, L padded prompt length, K key-value heads, E head width, D mo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from r1kit.model.attention import PrefixAttention, RecordingAttention
-from r1kit.model.decoder import Decoder
 
+Model = Callable[..., Tensor]  # a `model.decoder.Decoder`: tokens, positions, attention -> hidden states
 MIN_SAVED_TOKENS = 256  # a separate pass over a common prefix pays when it saves at least this many tokens
 
 
@@ -26,7 +27,7 @@ class PromptCache:
     mask_PL: Tensor
 
     @classmethod
-    def compute(cls, model: Decoder, prompt_PL: Tensor, mask_PL: Tensor) -> PromptCache:
+    def compute(cls, model: Model, prompt_PL: Tensor, mask_PL: Tensor) -> PromptCache:
         """Run the prompts through the model. A template that all of them begin with is computed once."""
         common = _common_length(prompt_PL, mask_PL)
         if not common:
@@ -38,7 +39,7 @@ class PromptCache:
 
     @classmethod
     def compute_after(
-        cls, template: RecordingAttention | None, model: Decoder, rest_PL: Tensor, mask_PL: Tensor
+        cls, template: RecordingAttention | None, model: Model, rest_PL: Tensor, mask_PL: Tensor
     ) -> PromptCache:
         """Run the rest of the prompts behind an already computed template; the result holds the rest alone."""
         (prompts, tokens), start, attend = rest_PL.shape, 0, RecordingAttention()
@@ -61,12 +62,29 @@ class PromptCache:
         keys, values = ([x.detach().requires_grad_() for x in xs] for xs in (self.keys, self.values))
         return PromptCache(keys, values, self.last_hidden_PD.detach().requires_grad_(), self.mask_PL)
 
+    def completion_states(self, model: Model, prompt_B: Tensor, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        """See `model.policy.Prompts.completion_states`."""
+        length = tokens_BT.shape[1]
+        hidden_BTD = self.last_hidden_PD[prompt_B][:, None]
+        if length > 1:
+            keys, values = ([_take(x, prompt_B) for x in xs] for xs in (self.keys, self.values))
+            prompt_mask_BL = self.mask_PL[prompt_B]
+            positions_BT = prompt_mask_BL.sum(1, keepdim=True) + torch.arange(length - 1, device=tokens_BT.device)
+            attend = PrefixAttention(keys, values, prompt_mask_BL, length - 1)
+            hidden_BTD = torch.cat((hidden_BTD, model(tokens_BT[:, :-1], positions_BT, attend)), dim=1)
+        return hidden_BTD[mask_BT]
 
-def prefill(model: Decoder, tokens_T: Tensor) -> RecordingAttention:
+
+def prefill(model: Model, tokens_T: Tensor) -> RecordingAttention:
     """Compute the keys and values of one token sequence, per layer [1, K, T, E]."""
     recording = RecordingAttention()
     model(tokens_T[None], attend=recording)
     return recording
+
+
+def _take(x_PKLE: Tensor, prompt_B: Tensor) -> Tensor:
+    """Return [B, K, L, E]: each completion's copy of its prompt. Flat, so that gradients are summed in long runs."""
+    return torch.unflatten(x_PKLE.flatten(1).index_select(0, prompt_B), 1, x_PKLE.shape[1:])
 
 
 def _joined(template: list[Tensor], rest: list[Tensor]) -> list[Tensor]:

@@ -12,9 +12,9 @@ from r1kit.config import Pretrain, Recipe, StageConfig, Supervised, Training
 from r1kit.errors import UserError
 from r1kit.model.config import ModelConfig
 from r1kit.model.hf_config import read_config
-from r1kit.model.known_shapes import known_shape
 from r1kit.model.reference import cached_model, local_model
 from r1kit.plan.fit import Limits, too_large, warning_of_peak
+from r1kit.plan.known_shapes import known_shape
 from r1kit.plan.memory import Setting, checkpoint_bytes, memory
 
 CHECKPOINTS = 3  # on the disk at a time: those that learn/checkpoint.py keeps, and one that is being written

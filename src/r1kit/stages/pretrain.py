@@ -23,6 +23,7 @@ from r1kit.model.config import ModelConfig
 from r1kit.model.decoder import Decoder
 from r1kit.model.dtypes import torch_dtype
 from r1kit.model.hf import load_model, load_tokenizer, publish_model
+from r1kit.model.policy import Policy
 from r1kit.stages.context import StageContext
 from r1kit.stages.train_loop import Schedule, train
 
@@ -61,7 +62,7 @@ def run(config: Pretrain, context: StageContext) -> dict[str, Any]:
     return {"steps": config.steps, "tokens": config.steps * config.sequences_per_step * config.context_length}
 
 
-def initial_model(config: Pretrain, context: StageContext) -> tuple[Decoder, PreTrainedTokenizerBase]:
+def initial_model(config: Pretrain, context: StageContext) -> tuple[Policy, PreTrainedTokenizerBase]:
     """Return an earlier model in fp32, or a new one with a tokenizer trained on the corpus."""
     if config.model is not None:
         directory = context.models[config.model]
@@ -78,7 +79,7 @@ def initial_model(config: Pretrain, context: StageContext) -> tuple[Decoder, Pre
     return model, tokenizer
 
 
-def next_token_loss(model: Decoder, batch: CorpusBatch) -> Tensor:
+def next_token_loss(model: Policy, batch: CorpusBatch) -> Tensor:
     """Return the cross-entropy of every next token in nats, summed."""
     hidden_ND = model(batch.tokens_BT1[:, :-1]).flatten(0, 1)
     return -token_logprobs(hidden_ND, model.head_weight, batch.tokens_BT1[:, 1:].flatten(), fp32=model.fp32_head).sum()

@@ -23,9 +23,9 @@ from r1kit.data.token_cache import TokenizedRecords, load_tokens, save_tokens
 from r1kit.hashing import canonical_json, derive_seed, fingerprint
 from r1kit.learn.lora import add_adapters
 from r1kit.learn.memory import configure
-from r1kit.model.decoder import Decoder
 from r1kit.model.dtypes import torch_dtype
 from r1kit.model.hf import load_model, load_tokenizer
+from r1kit.model.policy import Policy
 from r1kit.stages.context import StageContext
 
 
@@ -83,7 +83,7 @@ def _order(n: int, seed: int, epoch: int) -> Sequence[int]:
     return order
 
 
-def load_policy(config: Supervised, context: StageContext, tokenizer: PreTrainedTokenizerBase) -> Decoder:
+def load_policy(config: Supervised, context: StageContext, tokenizer: PreTrainedTokenizerBase) -> Policy:
     """Return the model to train, with at least `context_length` positions and the tokenizer's EOS token.
 
     Its weights are fp32, or have the run's dtype where adapters are trained instead.

@@ -36,9 +36,9 @@ from r1kit.learn.memory import configure
 from r1kit.metrics.log import read_metrics
 from r1kit.metrics.pace import CALIBRATION_STEPS, seconds_left
 from r1kit.metrics.watchdog_log import WatchdogLog
-from r1kit.model.decoder import Decoder
 from r1kit.model.dtypes import torch_dtype
 from r1kit.model.hf import load_model, load_tokenizer, publish_model
+from r1kit.model.policy import Policy
 from r1kit.rewards.workers.pool import open_sandbox_for
 from r1kit.rollout.sample import sampling_params
 from r1kit.stages.context import StageContext
@@ -65,14 +65,14 @@ def run(config: RL, context: StageContext) -> dict[str, Any]:
     return {"steps": trainer.step, "prompts": trainer.cursor, "tokens": trainer.tokens}
 
 
-def initial_model(config: RL, context: StageContext) -> tuple[Decoder, PreTrainedTokenizerBase]:
+def initial_model(config: RL, context: StageContext) -> tuple[Policy, PreTrainedTokenizerBase]:
     """Return the policy before the first update, and its tokenizer with the stage's template."""
     tokenizer = load_tokenizer(context.models[config.model])
     model = load_model(context.models[config.model], torch_dtype(context.dtype), context.device)
     eos = tokenizer.eos_token_id
     set_template(tokenizer, config.template)
     model.config = model.config.stopping_at(tokenizer.eos_token_id, eos)  # a base model still ends with `eos`
-    configure(model, config, max(config.micro_batch_tokens, config.longest_completion), model.embed.weight.dtype)
+    configure(model, config, max(config.micro_batch_tokens, config.longest_completion), torch_dtype(context.dtype))
     if config.lora_rank:
         add_adapters(model, config.lora_rank, config.lora_alpha, derive_seed(context.seed, "adapters"))
     return model, tokenizer

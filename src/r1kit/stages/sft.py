@@ -16,9 +16,9 @@ from r1kit.data.examples import Row, continue_prompt, conversation, render_messa
 from r1kit.data.pack import PackedRow, pack
 from r1kit.learn.lora import merge_adapters
 from r1kit.learn.next_token import answer_loss
-from r1kit.model.decoder import Decoder
 from r1kit.model.dtypes import torch_dtype
 from r1kit.model.hf import publish_model
+from r1kit.model.policy import Policy
 from r1kit.stages.context import StageContext
 from r1kit.stages.records import Record, Texts, load_policy, load_records, load_tokenizer_with_chat
 from r1kit.stages.train_loop import Schedule, train
@@ -39,7 +39,7 @@ def run(config: SFT, context: StageContext) -> dict[str, Any]:
     def source(done: int) -> Iterator[list[PackedRow]]:
         return ([_pack(row) for row in rows] for rows in data.steps_from(done))
 
-    def evaluate(model: Decoder) -> dict[str, float]:
+    def evaluate(model: Policy) -> dict[str, float]:
         rows = [_pack(row) for row in data.pack(data.held_out)]
         return {"eval/loss": mean_loss(model, rows)} if rows else {}
 
@@ -50,13 +50,13 @@ def run(config: SFT, context: StageContext) -> dict[str, Any]:
     return {"steps": data.steps, "records": len(data.trained), "held_out": len(data.held_out), **evaluation}
 
 
-def initial_model(config: SFT, context: StageContext) -> tuple[Decoder, PreTrainedTokenizerBase]:
+def initial_model(config: SFT, context: StageContext) -> tuple[Policy, PreTrainedTokenizerBase]:
     """Return the model before the first update, and its tokenizer with the stage's template."""
     tokenizer = load_tokenizer_with_chat(config, context)
     return load_policy(config, context, tokenizer), tokenizer
 
 
-def mean_loss(model: Decoder, rows: Sequence[PackedRow]) -> float:
+def mean_loss(model: Policy, rows: Sequence[PackedRow]) -> float:
     """Return the mean cross-entropy of the answer tokens, in nats."""
     return sum(float(answer_loss(model, row)) for row in rows) / sum(row.count for row in rows)
 

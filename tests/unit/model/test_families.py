@@ -10,7 +10,7 @@ from r1kit.model.config import ModelConfig
 from r1kit.model.decoder import Decoder
 from r1kit.model.families import FAMILIES
 from r1kit.model.hf_config import config_from_hf, config_to_hf
-from r1kit.model.known_shapes import KNOWN_SHAPES, known_shape
+from r1kit.plan.known_shapes import KNOWN_SHAPES, known_shape
 
 
 def architecture(model_type: str) -> Architecture:

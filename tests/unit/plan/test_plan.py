@@ -12,7 +12,7 @@ import transformers
 
 from r1kit import plan
 from r1kit.config.stage import PROMPT_TOKENS
-from r1kit.model.known_shapes import KNOWN_SHAPES
+from r1kit.plan.known_shapes import KNOWN_SHAPES
 from r1kit.plan.memory import BASE_BYTES
 from r1kit.recipe import load_recipe
 

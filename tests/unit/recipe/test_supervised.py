@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from r1kit import plan
-from r1kit.model.known_shapes import KNOWN_SHAPES
+from r1kit.plan.known_shapes import KNOWN_SHAPES
 from r1kit.recipe import RecipeError, load_recipe
 from r1kit.run.resolve import resolve_stages
 

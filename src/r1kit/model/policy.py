@@ -1,0 +1,64 @@
+"""What training, generation and saving need of a causal language model.
+
+`model.decoder.Decoder` computes the families of `model.families` itself. `model.generic.GenericDecoder` runs any other
+causal language model through transformers.
+
+Shapes: B rows, T tokens, D model width, V vocabulary, P prompts, L padded prompt length, N tokens inside a mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from r1kit.model.config import ModelConfig
+
+
+class Prompts(Protocol):
+    """Prompts, and as much of their computation as completions share."""
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Every tensor that carries a gradient."""
+
+    def as_leaves(self) -> Prompts:
+        """Return a copy detached from the graph, whose tensors accumulate the gradients of many micro-batches."""
+
+    def completion_states(self, model: Policy, prompt_B: Tensor, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        """Return the hidden states [N, D] that predict the N tokens inside the mask, behind each row's prompt."""
+
+
+class Policy(nn.Module):
+    """A causal language model. `forward` returns hidden states; logits are these times `head_weight`."""
+
+    config: ModelConfig
+    recompute: bool
+    """Whether the backward pass computes activations inside blocks again: a third more time for far less memory."""
+    fp32_head: bool
+    """Whether logits are computed in fp32 where weights are bfloat16; sampling and learning must agree."""
+
+    @property
+    def head_weight(self) -> Tensor:
+        """The output matrix [V, D]; the input embedding when the two are tied."""
+        raise NotImplementedError
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        raise NotImplementedError
+
+    @property
+    def adapted_layers(self) -> tuple[str, ...]:
+        """Ends of the names of the linear layers that LoRA adapts: those of all blocks."""
+        raise NotImplementedError
+
+    def packed(self, tokens_T: Tensor, positions_T: Tensor, lengths: Sequence[int]) -> Tensor:
+        """Return hidden states [T, D] of documents one after another. No document attends to another."""
+        raise NotImplementedError
+
+    def prompts(self, prompt_PL: Tensor, mask_PL: Tensor) -> Prompts:
+        """Return prompts that completions are to continue, padded on the right."""
+        raise NotImplementedError
