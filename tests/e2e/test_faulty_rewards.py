@@ -19,10 +19,7 @@ def sleeps(problem, text): time.sleep(60)
 def exits(problem, text): os._exit(3)
 def calls_exit(problem, text): sys.exit(4)
 def huge(problem, text): return 10**400
-def giant(problem, text): return 10**9999
-def interrupts(problem, text): raise KeyboardInterrupt
 def raises(problem, text): return 1 / 0
-def complex_number(problem, text): return 1j
 """
 RECIPE = """
 name = "own"
@@ -85,11 +82,8 @@ def test_reward_that_ends_its_process_is_named_at_the_first_death(tmp_path: Path
     ("reward", "reason"),
     [
         ("huge", r"faulty:huge returned an integer of 1329 bits, too large for a float for problem \w+, question '.+'"),
-        ("giant", r"faulty:giant returned an integer of 33216 bits"),
         ("calls_exit", r"faulty:calls_exit failed on problem \w+, question '.+': SystemExit: 4"),
-        ("interrupts", r"faulty:interrupts failed on problem \w+, question '.+': KeyboardInterrupt"),
         ("raises", r"faulty:raises failed on problem \w+, question '.+': ZeroDivisionError: division by zero"),
-        ("complex_number", r"faulty:complex_number returned 1j for problem"),
     ],
 )
 def test_reward_without_a_number_is_named_at_its_first_failure(tmp_path: Path, reward: str, reason: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 SHA = "a" * 40
+pytestmark = pytest.mark.slow
 
 
 class FakeHub(BaseHTTPRequestHandler):

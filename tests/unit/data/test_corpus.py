@@ -87,12 +87,12 @@ def test_no_document_contains_a_held_out_task(documents):
     assert not any(task.held_out for task in solved)
     asked = contents(d.text for d in documents)
     for family in FAMILIES:
-        problems = world_problems(family, "held_out", limit=1000)
+        problems = world_problems(family, "held_out", limit=500)
         held_out = contents(p.question for p in problems)
         assert len(held_out) == len(problems), "every question is parsed"
         assert not held_out & asked
-        trained = contents(p.question for p in world_problems(family, "train", limit=1000))
-        assert len(trained & asked) > 50, "the corpus contains such questions, and they are parsed"
+        trained = contents(p.question for p in world_problems(family, "train", limit=500))
+        assert len(trained & asked) > 25, "the corpus contains such questions, and they are parsed"
 
 
 def test_no_solution_contains_a_held_out_expression(documents):

@@ -275,6 +275,7 @@ PUBLIC = {  # file -> (problems in the public set, in the fixture)
 }
 
 
+@pytest.mark.slow
 @fixture_and_shared("problems", *PUBLIC)
 def test_public_data_sets_load_unchanged(path: Path) -> None:
     problems = load_problems([PromptSource(source=str(path))])

@@ -151,7 +151,7 @@ def test_identical_completions_are_computed_once(
     model, tokenizer, requests, monkeypatch, temperature, computed_share, max_copied_suffix
 ):
     """With prompt suffixes shared or copied, and rows that split early or late."""
-    monkeypatch.setattr("r1kit.engine.native.MAX_COPIED_SUFFIX", max_copied_suffix)
+    monkeypatch.setattr("r1kit.engine.prefill.MAX_COPIED_SUFFIX", max_copied_suffix)
     params = replace(PARAMS, temperature=temperature, max_tokens=40, top_p=1.0, top_k=0)
     shapes = record_shapes(model, monkeypatch)
     requests = [replace(request, samples=8) for request in requests]
@@ -322,6 +322,7 @@ def test_stream_yields_the_tokens_of_generate(engine, requests):
         assert deltas == sum(len(c.token_ids) for c in completions), "one delta per token"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")]
 )
@@ -342,8 +343,10 @@ def test_failed_allocation_lowers_concurrency(model, tokenizer, requests, monkey
     assert engine.generate(requests, PARAMS, finished.append) == expected
     places = [(completion.prompt_id, completion.sample) for completion in finished]
     assert len(places) == len(set(places)) == len(expected), "every completion is reported once"
-    assert engine.max_concurrent <= 3
-    assert f"continuing with max_concurrent = {engine.max_concurrent} (same completions)" in capsys.readouterr().err
+    assert engine.capacity.completions <= 3
+    assert (
+        f"continuing with max_concurrent = {engine.capacity.completions} (same completions)" in capsys.readouterr().err
+    )
     monkeypatch.setattr(engine, "_decode", lambda *_: (_ for _ in ()).throw(error))
     message = r"sampling one completion at a time; the longest prompt has 150 tokens \(problem prompt-1\)"
     with pytest.raises(UserError, match=message):

@@ -29,6 +29,9 @@ def thought(completion): return float(len(completion.thinking or ""))
 def old(problem, text): return float(len(text) + len(problem.question))
 def old_with_option(problem, text, weight=2): return weight
 def anything(*args): return len(args)
+def giant(completion): return 10**9999
+def interrupts(completion): raise KeyboardInterrupt
+def complex_number(completion): return 1j
 class Callable:
     def __call__(self, completion): return float(completion.answer == completion.problem.answer)
 right = Callable()
@@ -65,6 +68,19 @@ def test_both_signatures(folder: Path) -> None:
     assert value("right", folder) == 1 and value("right", folder, "\\boxed{12}") == 0
     assert value("old", folder) == len(TEXT) + len("7+6?")
     assert value("old_with_option", folder) == 2 and value("anything", folder) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("giant", "returned an integer of 33216 bits, too large for a float for problem p, question '7\\+6\\?'"),
+        ("interrupts", "failed on problem p, .+: KeyboardInterrupt"),
+        ("complex_number", "returned 1j for problem p"),
+    ],
+)
+def test_a_function_without_a_finite_number_is_named(folder: Path, name: str, reason: str) -> None:
+    with pytest.raises(RewardError, match=f"reward own:{name} {reason}"):
+        value(name, folder)
 
 
 def test_signatures_with_no_or_three_parameters_are_refused(folder: Path) -> None:

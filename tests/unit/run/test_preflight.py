@@ -18,7 +18,6 @@ from r1kit.run import pipeline, preview
 from r1kit.run.preflight import preflight
 
 OFFLINE = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}  # nothing listens there
-COMMANDS = [["check"], ["run"], ["run", "--dry-run"]]
 
 
 def r1kit(*args: str) -> subprocess.CompletedProcess[str]:
@@ -26,7 +25,7 @@ def r1kit(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "r1kit", *args], capture_output=True, text=True, env=environment)
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -43,17 +42,24 @@ def r1kit(*args: str) -> subprocess.CompletedProcess[str]:
         ("sandbox=wasm", "error: sandbox: the sandbox tier wasm does not work here"),
     ],
 )  # fmt: skip
-def test_last_stages_are_checked_first(recipe: Recipe, command: list[str], override: str, message: str) -> None:
+def test_last_stages_are_checked_first(recipe: Recipe, override: str, message: str) -> None:
     for name, verifier in (("judged", "judge"), ("unknown", "jugde")):
         row = {"question": "1 + 1?", "answer": "2", "verifier": verifier}
         Path(f"{name}.jsonl").write_text(json.dumps(row))
     Path("broken.jsonl").write_text('{"question": "1')
     Path("columns.csv").write_text("frage,antwort\n1 + 1?,2\n")
     start = time.monotonic()
-    done = r1kit(command[0], "tiny.toml", "--set", override, *command[1:])
+    done = r1kit("run", "tiny.toml", "--set", override)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
     assert time.monotonic() - start < 15, "the hub is asked once, without retries"
     assert not Path("runs/tiny/stages").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [["check"], ["run"], ["run", "--dry-run"]], ids=" ".join)
+def test_commands_refuse_alike(recipe: Recipe, command: list[str]) -> None:
+    done = r1kit(command[0], "tiny.toml", "--set", 'stage.eval.benchmarks.sums=["absent.csv"]', *command[1:])
+    assert done.returncode == 2 and "error: stage.eval.benchmarks.sums[0]: absent.csv: no such file" in done.stderr
 
 
 def test_stages_after_until_are_not_checked(recipe: Recipe) -> None:

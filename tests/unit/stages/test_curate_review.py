@@ -24,6 +24,7 @@ from r1kit.stages.context import StageContext
 from r1kit.stages.curate_review import open_reviewer
 from r1kit.types import Completion, Problem
 
+pytestmark = pytest.mark.slow
 PROBLEM = Problem("p", "What is 7+6? {mark}", "13", family="sums")
 PROMPT = Prompt(PROBLEM, PROBLEM.question, ())
 RIGHT = "<think>7+6=13 等等</think> \\boxed{13}"
