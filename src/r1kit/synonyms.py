@@ -91,6 +91,7 @@ _NAMES: Mapping[str, str] = {
     "api_key_env": "api_key",
     "dtype": "bf16 fp16 precision torch_dtype",
     "seed": "random_seed rng_seed",
+    "kv_cache_tokens": "max_total_tokens token_budget kv_cache_memory_bytes gpu_memory_utilization",
     "max_concurrent": "max_num_seqs vllm_max_num_seqs concurrency concurrent",
     "reward_workers": "num_workers workers",
     "reward_timeout": "timeout",

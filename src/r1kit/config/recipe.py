@@ -51,7 +51,10 @@ class Recipe(Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device of the computation; `auto` takes a GPU if there is one."""
     max_concurrent: int = Field(512, gt=0)
-    """Completions generated at the same time."""
+    """Completions generated at the same time, at most."""
+    kv_cache_tokens: int | None = Field(None, gt=0)
+    """Tokens that the KV cache holds at the same time; as many as fit into memory by default. Where they are too few,
+    completions wait, or are interrupted and continued. It changes no completion."""
     sandbox: Literal["auto", SandboxTier] = "auto"
     """Sandbox for programs that are graded; `auto` takes the strongest that works, `none` runs them unprotected."""
     judge: Service | None = None

@@ -70,13 +70,22 @@ class Batch:
         self.cache.copy(copied, free, max_rows=len(self.completions))
         return row.masked_scatter(is_copy, free)
 
-    def drop_finished(self) -> None:
-        """Remove finished completions, and compact the cache where that is worth a copy of it."""
+    def interrupt_shortest(self, kept: int) -> list[PartialCompletion]:
+        """Remove all but the `kept` longest completions, and compact the cache. Return them, the longest first."""
+        order = self.cache.lengths_N[self.row_R].argsort(descending=True, stable=True).tolist()
+        removed = [self.completions[i] for i in order[kept:]]
+        self.done_R[order[kept:]] = True
+        self.drop_finished(compact=True)
+        return removed
+
+    def drop_finished(self, compact: bool = False) -> None:
+        """Remove finished completions, and compact the cache, by default where that is worth a copy of it."""
         live = (~self.done_R).nonzero().squeeze(1)
         self.completions = [self.completions[i] for i in live.tolist()]
         self.keys_R, self.row_R, self.done_R = self.keys_R[live], self.row_R[live], self.done_R[live]
         rows, row_of = torch.unique(self.row_R, return_inverse=True)
-        if len(rows) <= (1 - COMPACT_SHARE) * len(self.cache) or (self.all_differ and not self.cache.is_sorted):
+        worth_it = len(rows) <= (1 - COMPACT_SHARE) * len(self.cache)
+        if compact or worth_it or (self.all_differ and not self.cache.is_sorted):
             kept = self.cache.sorted_rows(rows)
             self.cache.select(kept)
             self.hidden_ND, self.row_R = self.hidden_ND[kept], kept.argsort()[row_of]

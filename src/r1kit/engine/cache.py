@@ -23,18 +23,38 @@ class KVCache:
     """Keys and values of all rows; calling it computes the attention of one decode step."""
 
     def __init__(
-        self, prefixes: list[SharedPrefix], own_k: list[Tensor], own_v: list[Tensor], starts_N: Tensor
+        self,
+        prefixes: list[SharedPrefix],
+        own_k: list[Tensor],
+        own_v: list[Tensor],
+        starts_N: Tensor,
+        sampled_from: int,
+        lengths_N: Tensor,
     ) -> None:
         self.prefixes = prefixes  # in the order of their tokens
         # Per layer [N, K, C, E]: the part of the prompt that is in no prefix, padded, then the sampled tokens.
         self.own_k, self.own_v = own_k, own_v
-        self.sampled_from = own_k[0].shape[2]  # where in C the sampled tokens begin
+        self.sampled_from = sampled_from  # where in C the sampled tokens begin
         self.starts_N = starts_N  # the position of a row's first sampled token
         self.own_prompt_N = starts_N - sum(x.lengths_P[x.prefix_N] for x in prefixes)  # prompt tokens in no prefix
-        self.lengths_N = torch.zeros_like(starts_N)  # tokens sampled so far
+        self.lengths_N = lengths_N  # tokens sampled so far
 
     def __len__(self) -> int:
         return len(self.lengths_N)
+
+    @property
+    def allocated_rows(self) -> int:
+        """The rows that memory is allocated for, used or not."""
+        return len(self.own_k[0])
+
+    @property
+    def shared_tokens(self) -> int:
+        """The tokens in prefixes that rows share, with their padding."""
+        return sum(x.keys[0].shape[0] * x.keys[0].shape[2] for x in self.prefixes)
+
+    def row_tokens(self, steps: int) -> int:
+        """Return the tokens that every row holds after `steps` more, with its padding."""
+        return self.sampled_from + round_up(int(self.lengths_N.max()) + steps, ALIGN)
 
     @property
     def is_sorted(self) -> bool:

@@ -13,15 +13,24 @@ if TYPE_CHECKING:
     from r1kit.model.decoder import Decoder
 
 
-def make_engine(model: Decoder, tokenizer: PreTrainedTokenizerBase, max_concurrent: int) -> Engine:
-    """Return an engine that samples from `model`, at most `max_concurrent` completions at a time."""
+def make_engine(
+    model: Decoder, tokenizer: PreTrainedTokenizerBase, max_concurrent: int, kv_cache_tokens: int | None = None
+) -> Engine:
+    """Return an engine that samples from `model`.
+
+    Args:
+        model: The model.
+        tokenizer: Its tokenizer.
+        max_concurrent: Completions sampled at the same time, at most.
+        kv_cache_tokens: Tokens in the KV cache at the same time; any number by default.
+    """
     from r1kit.engine.native import NativeEngine
 
-    return NativeEngine(model, tokenizer, max_concurrent)
+    return NativeEngine(model, tokenizer, max_concurrent, kv_cache_tokens)
 
 
 def load_engine(
-    model_dir: Path, device: str, dtype: str, max_concurrent: int
+    model_dir: Path, device: str, dtype: str, max_concurrent: int, kv_cache_tokens: int | None = None
 ) -> tuple[Engine, PreTrainedTokenizerBase]:
     """Return an engine over a checkpoint directory, and its tokenizer."""
     from r1kit.model.dtypes import torch_dtype
@@ -29,4 +38,4 @@ def load_engine(
 
     tokenizer = load_tokenizer(model_dir)
     model = load_model(model_dir, torch_dtype(dtype), device)
-    return make_engine(model, tokenizer, max_concurrent), tokenizer
+    return make_engine(model, tokenizer, max_concurrent, kv_cache_tokens), tokenizer

@@ -188,6 +188,7 @@ def evaluate_model(
     device: str,
     dtype: str,
     max_concurrent: int,
+    kv_cache_tokens: int | None = None,
     reward_workers: int = 1,
     saved: Path | None = None,
 ) -> Evaluation:
@@ -196,7 +197,7 @@ def evaluate_model(
     problems = [problem for group in benchmarks.values() for problem in group]
     require_judge(problems)
     open_sandbox_for(problems)
-    engine, tokenizer = load_engine(model_dir, device, dtype, max_concurrent)
+    engine, tokenizer = load_engine(model_dir, device, dtype, max_concurrent, kv_cache_tokens)
     judged = {problem.verifier for problem in problems} & {"judge"}
     with _scorer(config.rewards, judged, reward_workers) as score_many:
         return evaluate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -50,10 +50,24 @@ def warning_of_peak(parts: Mapping[str, int], limits: Limits) -> str | None:
     """Return a warning if a stage fits only while texts are shorter than their limits."""
     if parts["peak"] <= limits.on_device:
         return None
-    keys = "max_concurrent or max_completion_length" if "kv_cache" in parts else "context_length"
+    keys = "max_completion_length" if "kv_cache" in parts else "context_length"
     return (
         f"needs up to {show_bytes(parts['peak'])} if all texts are as long as allowed; {limits}. A lower {keys} needs "
         "less"
+    )
+
+
+def warning_of_cache(stage: StageConfig, shape: ModelConfig, setting: Setting) -> str | None:
+    """Return a warning if the KV cache cannot hold all completions that run at the same time, at full length."""
+    limited, full = (
+        memory(stage, shape, replace(setting, kv_cache_tokens=tokens)).get("kv_cache", 0)
+        for tokens in (setting.kv_cache_tokens, None)
+    )
+    if limited == full:
+        return None
+    return (
+        f"a KV cache for max_concurrent = {setting.max_concurrent} completions of full length needs {show_bytes(full)} "
+        f"and has {show_bytes(limited)}: where they grow too long, fewer run at the same time, with the same tokens"
     )
 
 

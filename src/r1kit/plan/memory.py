@@ -24,7 +24,8 @@ D, MLP width I, H query and K key-value heads of width E, V tokens in the vocabu
     checkpoint    4 T + optimizer + reference: the copy that is written while the stage goes on, in RL with a rollout
     packed        copies of all matrices for generation on a CPU: two in fp32, one in bfloat16
     kv cache      2 layers K E b for every prompt and sampled token, and once more for the layer that is growing. On a
-                  CPU half as much again: what a layer frees when it grows is too small for the next (measured: 45 %)
+                  CPU half as much again: what a layer frees when it grows is too small for the next (measured: 45 %).
+                  At most `kv_cache_tokens`, by default what fits beside the rest
     sampling      3 V fp32 numbers a row, 10 if top-p or top-k sorts them
 
 Training and generation alternate, and so do the passes of a step. Lengths are the largest that the recipe allows.
@@ -33,7 +34,7 @@ Training and generation alternate, and so do the passes of a step. Lengths are t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from r1kit import machine
 from r1kit.config import RL, Adapters, MemoryUse, StageConfig, Training
@@ -45,6 +46,7 @@ COMPLETION_BYTES, COMPLETION_TOKEN_BYTES = 700, 68
 LOGIT_CHUNK: Mapping[machine.Device, int] = {"cpu": 2**24, "cuda": 2**27}  # numbers, as in learn/logprobs.py
 PACKED_SHARE = 0.2  # of the machine's memory: larger models are not packed (engine/prepacked.py)
 QUERY_BLOCK = 128  # as in model/attention.py
+MEMORY_SHARE = 0.9  # of the device's memory that the KV cache may fill, together with the rest
 KEPT = ("base", "weights", "master", "optimizer", "reference", "reward_models", "completions")
 TRAINING = ("gradients", "activations", "attention", "logits", "allocator")
 GENERATION = ("packed", "kv_cache", "sampling")
@@ -59,6 +61,8 @@ class Setting:
     max_concurrent: int
     reward_parameters: int = 0
     """Of all its reward models."""
+    kv_cache_tokens: int | None = None
+    """Tokens in the KV cache at the same time; None for all that completions may have."""
 
     @property
     def bytes_each(self) -> int:
@@ -95,6 +99,18 @@ def certain(stage: StageConfig, shape: ModelConfig, setting: Setting) -> int:
     return sum(parts.get(name, 0) for name in (*KEPT, *TRAINING) if name not in uncertain)
 
 
+def fitting_tokens(stage: StageConfig, shape: ModelConfig, setting: Setting, limit: int) -> int:
+    """Return how many tokens in the KV cache fit into `limit` bytes beside the rest of a stage.
+
+    At least one completion of full length: what is known to be too large is refused elsewhere, and where memory runs
+    out the engine lowers the number of completions.
+    """
+    use, parts = stage.memory_use(), memory(stage, shape, replace(setting, kv_cache_tokens=0))
+    names = {*KEPT, *GENERATION, *(("checkpoint",) if use.saves else ())} - {*_main_memory_parts(stage, setting)}
+    free = int(MEMORY_SHARE * limit) - sum(parts.get(name, 0) for name in names)
+    return max(use.completion_tokens + PROMPT_TOKENS, free * 1000 // _cache_bytes(1000, shape, setting))
+
+
 def checkpoint_bytes(stage: StageConfig, shape: ModelConfig, setting: Setting) -> int:
     """Return the size of a checkpoint; 0 for a stage that does not train."""
     return _training(stage, stage.memory_use(), shape, setting)["checkpoint"] if isinstance(stage, Training) else 0
@@ -108,6 +124,11 @@ def completion_bytes(tokens: int) -> int:
 def token_cache_bytes(shape: ModelConfig, bytes_each: int) -> int:
     """Return the bytes of a token in the KV cache: a key and a value for every layer and key-value head."""
     return 2 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim * bytes_each
+
+
+def _cache_bytes(tokens: int, shape: ModelConfig, setting: Setting) -> int:
+    cache = tokens * token_cache_bytes(shape, setting.bytes_each)
+    return cache + cache // (2 * shape.num_hidden_layers) + (cache // 2 if setting.device == "cpu" else 0)
 
 
 def _main_memory_parts(stage: StageConfig, setting: Setting) -> tuple[str, ...]:
@@ -182,10 +203,11 @@ def _generation(use: MemoryUse, shape: ModelConfig, setting: Setting) -> dict[st
     b = setting.bytes_each
     rows = setting.max_concurrent if use.completions is None else min(setting.max_concurrent, use.completions)
     tokens = rows * use.completion_tokens + -(-rows // use.samples) * PROMPT_TOKENS
-    cache = tokens * token_cache_bytes(shape, b)
+    if setting.kv_cache_tokens is not None:
+        tokens = min(tokens, setting.kv_cache_tokens)
     parts = {
         "packed": _packed_bytes(shape, b) if setting.device == "cpu" else 0,
-        "kv_cache": cache + cache // (2 * shape.num_hidden_layers) + (cache // 2 if setting.device == "cpu" else 0),
+        "kv_cache": _cache_bytes(tokens, shape, setting),
         "sampling": rows * shape.vocab_size * 4 * (10 if use.truncates else 3),
     }
     if use.completions:

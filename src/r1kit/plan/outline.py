@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from r1kit.errors import UserError
 from r1kit.model.config import ModelConfig
 from r1kit.model.hf_config import read_config
 from r1kit.model.reference import cached_model, local_model
-from r1kit.plan.fit import Limits, too_large, warning_of_peak
+from r1kit.plan.fit import Limits, too_large, warning_of_cache, warning_of_peak
 from r1kit.plan.known_shapes import known_shape
-from r1kit.plan.memory import Setting, checkpoint_bytes, memory
+from r1kit.plan.memory import Setting, checkpoint_bytes, fitting_tokens, memory
 
 CHECKPOINTS = 3  # on the disk at a time: those that learn/checkpoint.py keeps, and one that is being written
 
@@ -38,6 +38,8 @@ class StagePlan:
     """`counts` as text."""
     disk: int = 0
     """Bytes of its checkpoints and of the model it publishes."""
+    kv_cache_tokens: int | None = None
+    """Tokens that its KV cache may hold; None for any number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,10 @@ class Plan:
         return [text for text in self.warnings if text.removeprefix("stage.").partition(":")[0] in stages]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the plan as JSON-compatible data, without the descriptions."""
+        """Return the plan as JSON-compatible data, without descriptions."""
         data = asdict(self)
         for stage in data["stages"]:
-            del stage["description"]
+            del stage["description"], stage["kv_cache_tokens"]
         return data
 
 
@@ -76,7 +78,9 @@ def make_plan(recipe: Recipe) -> Plan:
         shapes[name] = shape
         scorers = [shapes.get(model) for model in stage.models_read(recipe.stage) if model != stage.model]
         scoring = sum(scorer.parameter_count() for scorer in scorers if scorer is not None)
-        setting = Setting(device, dtype, recipe.max_concurrent, scoring)
+        setting = Setting(device, dtype, recipe.max_concurrent, scoring, recipe.kv_cache_tokens)
+        if shape is not None and recipe.kv_cache_tokens is None:
+            setting = replace(setting, kv_cache_tokens=fitting_tokens(stage, shape, setting, limits.on_device))
         planned = _plan_stage(name, stage, shape, setting)
         stages.append(planned)
         warnings += [f"stage.{name}: {text}" for text in _warnings(stage, shape)]
@@ -84,8 +88,9 @@ def make_plan(recipe: Recipe) -> Plan:
             continue
         if reason := too_large(stage, shape, setting, limits):
             errors[name] = f"stage.{name}.{reason}"
-        elif text := warning_of_peak(planned.memory, limits):
-            warnings.append(f"stage.{name}: {text}")
+            continue
+        texts = warning_of_peak(planned.memory, limits), warning_of_cache(stage, shape, setting)
+        warnings += [f"stage.{name}: {text}" for text in texts if text]
     return Plan(recipe.name, recipe.seed, tuple(stages), tuple(warnings), errors)
 
 
@@ -112,11 +117,11 @@ def read_shape(directory: Path) -> ModelConfig | None:
 def _plan_stage(name: str, stage: StageConfig, shape: ModelConfig | None, setting: Setting) -> StagePlan:
     inputs, counts, text = tuple(stage.inputs()), stage.counts(), stage.describe()
     if shape is None:
-        return StagePlan(name, stage.kind, inputs, counts, None, {}, text)
+        return StagePlan(name, stage.kind, inputs, counts, None, {}, text, 0, setting.kv_cache_tokens)
     parts, parameters = memory(stage, shape, setting), shape.parameter_count()
     published = parameters * setting.bytes_each if isinstance(stage, Training) else 0
     disk = CHECKPOINTS * checkpoint_bytes(stage, shape, setting) + published
-    return StagePlan(name, stage.kind, inputs, counts, parameters, parts, text, disk)
+    return StagePlan(name, stage.kind, inputs, counts, parameters, parts, text, disk, setting.kv_cache_tokens)
 
 
 def _warnings(stage: StageConfig, shape: ModelConfig | None) -> list[str]:

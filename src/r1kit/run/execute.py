@@ -16,6 +16,7 @@ from r1kit.config import Recipe
 from r1kit.errors import Interrupted, UserError
 from r1kit.machine import Compute
 from r1kit.model.reference import resolve_model
+from r1kit.plan import StagePlan
 from r1kit.rewards import services
 from r1kit.rewards.judge.endpoint import Endpoint
 from r1kit.rewards.services import Settings
@@ -25,7 +26,9 @@ from r1kit.run_dir import RunDir, StageDir
 from r1kit.stages.context import StageContext
 
 
-def run_stage(stage: ResolvedStage, recipe: Recipe, run: RunDir, compute: Compute, lineage: Lineage) -> None:
+def run_stage(
+    stage: ResolvedStage, recipe: Recipe, run: RunDir, compute: Compute, lineage: Lineage, planned: StagePlan
+) -> None:
     """Run a stage from its start or its last checkpoint, and publish its result.
 
     Raises:
@@ -52,6 +55,7 @@ def run_stage(stage: ResolvedStage, recipe: Recipe, run: RunDir, compute: Comput
         recipe.max_concurrent,
         models,
         data,
+        planned.kv_cache_tokens,
         reward_workers=recipe.reward_workers,
         grading=asdict(grading),
     )

@@ -114,7 +114,7 @@ def _run_stages(
         else:
             lines = legend(stage.config.legend, stage.config.kind)
             console.say("\n".join([title + _times(planned, run, until), *lines]))
-            run_stage(stage, recipe, run, compute, lineage)
+            run_stage(stage, recipe, run, compute, lineage, planned.stages[i - 1])
         if stage.name == until:
             break
     delete_replaced(run)

@@ -19,9 +19,10 @@ class StageContext:
     seed: int
     dtype: str  # "float32" or "bfloat16"
     device: str  # "cpu" or "cuda"
-    max_concurrent: int  # sequences generated at the same time
+    max_concurrent: int  # sequences generated at the same time, at most
     models: Mapping[str, Path]  # model reference in the recipe -> Hugging Face checkpoint directory
     data: Mapping[str, Path] = field(default_factory=dict)  # name of an earlier stage -> the records it published
+    kv_cache_tokens: int | None = None  # in the KV cache at the same time; None for any number
     reward_workers: int = 1  # worker processes for rewards that are not plain rules
     grading: Mapping[str, Any] = field(default_factory=dict)  # rewards.services.Settings as a dict
 

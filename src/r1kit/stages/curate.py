@@ -133,6 +133,7 @@ class _Sampler:
             self.context.device,
             self.context.dtype,
             self.context.max_concurrent,
+            self.context.kv_cache_tokens,
         )
         groups = sample_groups(engine, make_prompts(clean, self.config, tokenizer), self.config.samples, self.params)
         for prompt, reviews in in_background(self._review, groups, self.review.threads):

@@ -18,7 +18,7 @@ def run(config: Evaluate, context: StageContext) -> dict[str, Any]:
     the first missing block.
     """
     model_dir = context.models[config.model]
-    compute = context.device, context.dtype, context.max_concurrent
+    compute = context.device, context.dtype, context.max_concurrent, context.kv_cache_tokens
     saved = context.files.checkpoints
     evaluation = evaluate_model(model_dir, config, context.seed, *compute, context.reward_workers, saved)
     write_jsonl(context.files.samples, evaluation.samples)

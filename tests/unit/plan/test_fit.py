@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from r1kit import machine, plan
+from r1kit.config import stage as plan_config
 from r1kit.engine import prepacked
 from r1kit.learn import checkpoint, logprobs
 from r1kit.model import attention
@@ -79,7 +80,15 @@ def test_long_completions_are_a_warning(tmp_path: Path, monkeypatch: pytest.Monk
     planned = plan_of(tmp_path, "evaluate", "stage.s.max_completion_length=8192")
     assert planned.errors == {}
     (warning,) = planned.warnings
-    assert re.match(r"stage\.s: needs up to \d+\.\d GB if .* this machine has 20.0 GB", warning)
+    assert re.match(r"stage\.s: a KV cache for max_concurrent = 512 .* needs \d+\.\d GB and has", warning)
+    assert 0.8 * 20e9 < planned.stages[0].memory["peak"] <= 0.9 * 20e9
+    (same,) = plan_of(tmp_path, "evaluate", f"kv_cache_tokens={planned.stages[0].kv_cache_tokens}",
+                      "stage.s.max_completion_length=8192").stages  # fmt: skip
+    assert same == planned.stages[0]
+    longest = plan_of(tmp_path, "evaluate", "stage.s.max_completion_length=1000000").stages[0]
+    assert longest.kv_cache_tokens == 1_000_000 + plan_config.PROMPT_TOKENS, "one completion, however long"
+    given = plan_of(tmp_path, "evaluate", "kv_cache_tokens=1000").stages[0]
+    assert given.kv_cache_tokens == 1000 and given.memory["kv_cache"] < 0.1e9
 
 
 def test_checkpoints_need_main_memory_beside_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

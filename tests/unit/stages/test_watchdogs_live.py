@@ -106,7 +106,7 @@ def train(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
 def scripted(script: Callable[[int, int], str]) -> Callable[..., ScriptedEngine]:
     """Return a factory of engines whose completions are script(weights version, sample)."""
 
-    def make(model: object, tokenizer: Any, max_concurrent: int) -> ScriptedEngine:
+    def make(model: object, tokenizer: Any, *_: object) -> ScriptedEngine:
         engine = ScriptedEngine(tokenizer, lambda prompt_id, sample: script(engine.version, sample))
         return engine
 
@@ -164,7 +164,7 @@ def test_rising_reward_with_falling_held_out_accuracy(train) -> None:
     right = {problem.id: f"<think>x</think><answer>{problem.answer}</answer>" for problem in held_out}
 
     class Hacked(ScriptedEngine):
-        def __init__(self, model: object, tokenizer: Any, max_concurrent: int) -> None:
+        def __init__(self, model: object, tokenizer: Any, *_: object) -> None:
             super().__init__(tokenizer, lambda prompt_id, sample: right.get(prompt_id, "") * (self.version < 3) + "aa")
 
     benchmark = {"sprout": [{"source": "world:arithmetic", "split": "held_out", "limit": 4}]}
@@ -177,8 +177,8 @@ def test_engine_in_another_precision_is_a_warning(train) -> None:
     class Rounded(NativeEngine):
         """An engine with weights rounded to bfloat16."""
 
-        def __init__(self, model: Any, tokenizer: Any, max_concurrent: int) -> None:
-            super().__init__(deepcopy(model).bfloat16().float(), tokenizer, max_concurrent)
+        def __init__(self, model: Any, tokenizer: Any, *limits: Any) -> None:
+            super().__init__(deepcopy(model).bfloat16().float(), tokenizer, *limits)
 
         def load_weights(self, model: Any, version: int) -> None:
             super().load_weights(deepcopy(model).bfloat16().float(), version)
@@ -197,8 +197,8 @@ def test_engine_with_other_weights_stops_the_run(train, make_decoder) -> None:
 
 def test_engine_with_old_weights_stops_the_run(train, tmp_path: Path) -> None:
     class Forgetful(NativeEngine):
-        def __init__(self, model: Any, tokenizer: Any, max_concurrent: int) -> None:
-            super().__init__(deepcopy(model), tokenizer, max_concurrent)
+        def __init__(self, model: Any, tokenizer: Any, *limits: Any) -> None:
+            super().__init__(deepcopy(model), tokenizer, *limits)
 
         def load_weights(self, model: Any, version: int) -> None: ...
 
