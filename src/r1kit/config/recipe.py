@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import Field, PrivateAttr
 
-from r1kit.config.base import Service, Strict
+from r1kit.config.base import PromptSource, Service, Strict
+from r1kit.config.evaluate import Evaluate
+from r1kit.config.rl import RL
 from r1kit.config.stage import StageConfig
 from r1kit.types import SandboxTier
 
@@ -76,6 +78,21 @@ class Recipe(Strict):
     def folder(self) -> Path | None:
         """Directory of the recipe's file, from which custom rewards are imported."""
         return self._folder
+
+    def held_out(self, stage: StageConfig) -> dict[str, list[PromptSource]]:
+        """Return the benchmarks of evaluate stages that an RL stage must not train on, besides its own.
+
+        Problems that the stage trains on by name are not held out: they are evaluated to compare.
+        """
+        if not isinstance(stage, RL) or stage.is_generated or not stage.ngram:
+            return {}
+        own = {(source.source, source.split) for _, source in stage.sources()}
+        held_out: dict[str, list[PromptSource]] = {}
+        for other in self.stage.values():
+            for name, sources in other.benchmarks.items() if isinstance(other, Evaluate) else ():
+                known = held_out.setdefault(name, [])
+                known += [each for each in sources if (each.source, each.split) not in own and each not in known]
+        return {name: sources for name, sources in held_out.items() if sources}
 
     def with_folder(self, folder: Path) -> Recipe:
         """Return a copy that knows the directory of its file."""

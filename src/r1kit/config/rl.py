@@ -108,9 +108,9 @@ class RL(StageConfig, Training, Adapters, Scoring, Sampling, Prompting):
     """Tokens per micro-batch. It decides the memory and never changes the gradient."""
     benchmarks: dict[str, list[PromptSource]] = Field({})
     """Held-out problems to evaluate during training, and to exclude from it (`ngram`): the sources of each benchmark.
-    Without `eval_every` they are only excluded."""
+    Without `eval_every` they are only excluded. Those of the recipe's evaluate stages are excluded too."""
     ngram: int = Field(10, ge=0)
-    """Consecutive words in common with a question of `benchmarks` that exclude a prompt from training; 0 keeps all.
+    """Consecutive words in common with a question of a benchmark that exclude a prompt from training; 0 keeps all.
     Worlds and reasoning_gym are not compared: their splits differ. Paper: 10."""
     eval_every: int = Field(0, ge=0)
     """Steps between these evaluations; 0 for none."""

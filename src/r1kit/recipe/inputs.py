@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from r1kit import hub
-from r1kit.config import Location, Recipe
+from r1kit.config import Evaluate, Location, Recipe
 from r1kit.console import heartbeat
 from r1kit.data.store import READERS, data_suffix, file_problem
 from r1kit.errors import UserError
@@ -27,9 +27,12 @@ PACKAGES = {"datasets": "hub", "reasoning_gym": "reasoning-gym"}  # module -> ex
 def unusable_inputs(recipe: Recipe, stages: Collection[str]) -> list[Mistake]:
     """Return what these stages of a recipe name and cannot read, with the first key that names it."""
     inputs = _Inputs(recipe)
-    for name in recipe.stage:
+    measured = any(recipe.held_out(stage) for name, stage in recipe.stage.items() if name in stages)
+    for name, stage in recipe.stage.items():
         if name in stages:
             inputs.add_stage(name)
+        elif measured and isinstance(stage, Evaluate):
+            inputs.add_prompts(name)
     return inputs.mistakes()
 
 
@@ -51,7 +54,11 @@ class _Inputs:
         for i, source in enumerate(stage.data_read()):
             if source not in self.recipe.stage:
                 self._add_data(("stage", name, "data", i), source)
-        for at, prompts in stage.sources():
+        self.add_prompts(name)
+
+    def add_prompts(self, name: str) -> None:
+        """Look at the prompt sources of a stage."""
+        for at, prompts in self.recipe.stage[name].sources():
             self._add_data(("stage", name, *at), prompts.source)
 
     def _add_model(self, at: Location, reference: str) -> None:

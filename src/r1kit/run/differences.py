@@ -8,7 +8,7 @@ from typing import Any
 
 from r1kit.config import PromptSource
 from r1kit.run.records import StageInputs
-from r1kit.run.resolve import ResolvedStage
+from r1kit.run.resolve import HELD_OUT, ResolvedStage
 
 SHOWN = 80  # characters of a value
 UNRELATED = ("watchdogs", "seed")  # watchdogs do not change a result; seeds are described on their own
@@ -98,8 +98,11 @@ def _changed_files(old: Mapping[str, str], new: Mapping[str, str], is_renamed: b
     """Return a line for each model, file or judge that differs. `is_renamed` says that the recipe names others."""
     before, now = _judge(old), _judge(new)
     lines = [] if before == now else [_line("judge.model", before, now)]
+    held_out = [old.get(HELD_OUT), new.get(HELD_OUT)]
+    if held_out[0] != held_out[1] and not (is_renamed and None in held_out):  # other prompts may need none
+        lines.append(_line(HELD_OUT, *(json.loads(text) if text else None for text in held_out)))
     for name in {**old, **new}:
-        if name.startswith("judge:") or old.get(name) == new.get(name):
+        if name.startswith("judge:") or name == HELD_OUT or old.get(name) == new.get(name):
             continue
         if name in old and name in new:
             lines.append(f"{name} has changed")

@@ -55,9 +55,10 @@ def run_stage(
         recipe.max_concurrent,
         models,
         data,
-        planned.kv_cache_tokens,
         reward_workers=recipe.reward_workers,
         grading=asdict(grading),
+        kv_cache_tokens=planned.kv_cache_tokens,
+        held_out=stage.held_out,
     )
     limited = machine.limited_memory() if compute.device == "cpu" else nullcontext()
     with _recorded(run, directory, record, lineage), limited:

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import r1kit
 from r1kit import hashing
-from r1kit.config import Recipe, StageConfig
+from r1kit.config import PromptSource, Recipe, StageConfig
+from r1kit.config.stage import benchmark_sources
 from r1kit.errors import UserError
-from r1kit.hashing import derive_seed
+from r1kit.hashing import canonical_json, derive_seed
 from r1kit.model.reference import local_model
 from r1kit.run.records import StageInputs
+
+HELD_OUT = "benchmarks of evaluate stages"  # among parents
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class ResolvedStage:
     dtype: str
     parents: Mapping[str, str]  # what the stage reads -> identity
     identity: str
+    held_out: Mapping[str, list[PromptSource]]  # see `Recipe.held_out`
 
     def inputs(self) -> StageInputs:
         """Return what lineage.json and artifact.json record of it."""
@@ -48,22 +52,31 @@ def resolve_stages(recipe: Recipe, dtype: str) -> list[ResolvedStage]:
     stages: dict[str, ResolvedStage] = {}
     for name, config in recipe.stage.items():
         seed = config.seed if config.seed is not None else derive_seed(recipe.seed, name)
-        parents = _parents(recipe, config, stages)
+        held_out = recipe.held_out(config)
+        parents = _parents(recipe, config, held_out, stages)
         # Watchdogs decide whether a stage continues, but not its result.
         settings = {**config.model_dump(mode="json", exclude={"watchdogs"}), "seed": seed, "dtype": dtype}
         identity = hashing.identity(config.kind, settings, parents, r1kit.__version__)
-        stages[name] = ResolvedStage(name, config, seed, dtype, parents, identity)
+        stages[name] = ResolvedStage(name, config, seed, dtype, parents, identity, held_out)
     return list(stages.values())
 
 
-def _parents(recipe: Recipe, config: StageConfig, earlier: Mapping[str, ResolvedStage]) -> dict[str, str]:
+def _parents(
+    recipe: Recipe,
+    config: StageConfig,
+    held_out: Mapping[str, list[PromptSource]],
+    earlier: Mapping[str, ResolvedStage],
+) -> dict[str, str]:
     parents: dict[str, str] = {}
     for model in config.models_read(earlier):
         directory = None if model in earlier else local_model(model)
         parents[model] = _identity_of(model, directory, earlier)
     for source in config.data_read():
         parents[source] = _identity_of(source, Path(source).expanduser(), earlier)
-    for _, prompts in config.sources():
+    if held_out:
+        sources = {name: [source.model_dump() for source in group] for name, group in held_out.items()}
+        parents[HELD_OUT] = canonical_json(sources).decode()
+    for _, prompts in [*config.sources(), *benchmark_sources(held_out)]:
         if (path := Path(prompts.source).expanduser()).exists():
             parents[prompts.source] = hashing.fingerprint(path)
     if recipe.judge is not None and config.sources():  # it may grade any problem; its address does not matter

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from r1kit.config import PromptSource
 from r1kit.run_dir import StageDir
 
 
@@ -22,9 +23,10 @@ class StageContext:
     max_concurrent: int  # sequences generated at the same time, at most
     models: Mapping[str, Path]  # model reference in the recipe -> Hugging Face checkpoint directory
     data: Mapping[str, Path] = field(default_factory=dict)  # name of an earlier stage -> the records it published
-    kv_cache_tokens: int | None = None  # in the KV cache at the same time; None for any number
     reward_workers: int = 1  # worker processes for rewards that are not plain rules
     grading: Mapping[str, Any] = field(default_factory=dict)  # rewards.services.Settings as a dict
+    kv_cache_tokens: int | None = None  # in the KV cache at the same time; None for any number
+    held_out: Mapping[str, Sequence[PromptSource]] = field(default_factory=dict)  # see `Recipe.held_out`
 
     @property
     def files(self) -> StageDir:

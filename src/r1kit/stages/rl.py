@@ -42,7 +42,7 @@ from r1kit.model.policy import Policy
 from r1kit.rewards.workers.pool import open_sandbox_for
 from r1kit.rollout.sample import sampling_params
 from r1kit.stages.context import StageContext
-from r1kit.stages.rl_prompts import RLPrompts
+from r1kit.stages.rl_prompts import RLPrompts, merged
 from r1kit.stages.rl_rewards import RLRewards
 from r1kit.stages.rl_rollout import Group, Rollout, collect, completion_rows, metrics, minibatches, pack, unpack
 
@@ -85,9 +85,9 @@ class Trainer:
         self.config, self.context = config, context
         model, self.tokenizer = initial_model(config, context)
         self.learner = Learner(model, config)
-        self.engine: Engine = make_engine(model, self.tokenizer, context.max_concurrent)
+        self.engine: Engine = make_engine(model, self.tokenizer, context.max_concurrent, context.kv_cache_tokens)
         self.benchmarks = load_benchmarks(config.benchmarks)
-        self.prompts = RLPrompts(config, context.seed, self.benchmarks)
+        self.prompts = RLPrompts(config, context.seed, merged(self.benchmarks, load_benchmarks(context.held_out)))
         self.rewards = RLRewards(config, context, self.prompts)
         measured = self.benchmarks.values() if config.eval_every else ()
         open_sandbox_for(chain(self.prompts.problems, *measured))

@@ -3,7 +3,7 @@
 reasoning prompts   rule rewards                             from the first step on
 general prompts     a reward model, format, language, ...    in the last `general_steps`
 
-Prompts that overlap with a benchmark of the stage are left out.
+Prompts that overlap with a benchmark of the stage or of the recipe's evaluate stages are left out.
 """
 
 from __future__ import annotations
@@ -66,6 +66,12 @@ class RLPrompts:
         return problem.id in self.general_rewards
 
 
+def merged(*benchmarks: Mapping[str, Sequence[Problem]]) -> dict[str, list[Problem]]:
+    """Return the problems of all benchmarks by name."""
+    names = dict.fromkeys(name for group in benchmarks for name in group)
+    return {name: [problem for group in benchmarks for problem in group.get(name, ())] for name in names}
+
+
 class _Index:
     """The benchmarks of a stage, indexed when a source is first compared with them."""
 
@@ -86,11 +92,12 @@ def _without_overlaps(index: _Index, source: PromptSource, problems: Sequence[Pr
     clean = [problem for problem, benchmark in zip(problems, found, strict=True) if benchmark is None]
     counts = Counter(name for name in found if name is not None)
     overlaps = ", ".join(f"{number} with {name}" for name, number in counts.most_common())
+    removed = len(problems) - len(clean)
     if not clean:
         raise DataError(
             f"{source.source}: all {len(problems)} prompts overlap with the benchmarks ({overlaps}): train on other "
             "problems than those you measure with, raise ngram, or set ngram = 0 to keep them"
         )
-    if counts:
-        say(f"{source.source}: {len(problems) - len(clean)} of {len(problems)} prompts left out: overlap {overlaps}")
+    why = f": they overlap with benchmarks ({overlaps})" if removed else ", which overlap with benchmarks"
+    say(f"{source.source}: {removed} of {len(problems)} prompts left out{why}")
     return clean

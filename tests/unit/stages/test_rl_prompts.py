@@ -82,7 +82,8 @@ def load_from_file(directory: Path, questions: list[str], **changes: object) -> 
 def test_prompts_that_overlap_with_a_benchmark_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     left = [problem.question for problem in load_from_file(tmp_path, QUESTIONS).problems]
     assert left == QUESTIONS[1:], "these have fewer than 10 words in a row in common with it"
-    assert "train.jsonl: 1 of 3 prompts left out: overlap 1 with trains" in capsys.readouterr().err
+    said = "train.jsonl: 1 of 3 prompts left out: they overlap with benchmarks (1 with trains)"
+    assert said in capsys.readouterr().err
     assert len(load_from_file(tmp_path, QUESTIONS, ngram=0).problems) == 3
 
 
