@@ -8,7 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
-from r1kit.commands.options import Json, Length, ModelName, Seed, Temperature, TemplateName, TopP, print_json
+from r1kit.commands.options import (
+    Json,
+    Length,
+    ModelName,
+    PromptSuffix,
+    Seed,
+    Stop,
+    SystemPrompt,
+    Temperature,
+    TemplateName,
+    TopP,
+    print_json,
+)
 from r1kit.console import say
 
 
@@ -24,6 +36,9 @@ def command(
     limit: Annotated[int | None, typer.Option(min=1, help="the first N problems of each source")] = None,
     samples: Annotated[int, typer.Option(min=1, max=100_000, help="completions per problem")] = 4,
     template: TemplateName = "r1-zero",
+    system_prompt: SystemPrompt = "",
+    prompt_suffix: PromptSuffix = "",
+    stop: Stop = None,
     temperature: Temperature = 0.6,
     top_p: TopP = 0.95,
     max_completion_length: Length = 512,
@@ -45,6 +60,7 @@ def command(
     from r1kit.evals import measure
 
     settings: dict[str, Any] = {"template": template, "temperature": temperature, "top_p": top_p, "samples": samples}
+    settings |= {"system_prompt": system_prompt, "prompt_suffix": prompt_suffix, "stop": stop or []}
     settings["rewards"] = reward or []
     benchmarks = measure.benchmarks_from(prompts or measure.world_sources(), split, limit)
     out = out or Path("evals") / f"{Path(model).name}-{datetime.now():%Y%m%d-%H%M%S}"

@@ -23,6 +23,11 @@ Json = Annotated[bool, typer.Option("--json", help="print one JSON object as the
 TemplateName = Annotated[str, typer.Option(metavar="NAME", help="prompt template: r1-zero, chat or none")]
 Temperature = Annotated[float, typer.Option(help="sampling temperature; 0 is greedy decoding")]
 TopP = Annotated[float, typer.Option(help="nucleus sampling; 1 keeps all tokens")]
+SystemPrompt = Annotated[str, typer.Option(metavar="TEXT", help="system message; for --template chat only")]
+PromptSuffix = Annotated[str, typer.Option(metavar="TEXT", help="text that is appended to each question")]
+Stop = Annotated[
+    list[str] | None, typer.Option(metavar="TEXT", help="text that ends a completion and is kept; repeatable")
+]
 Seed = Annotated[int, typer.Option(help="sampling seed")]
 Length = Annotated[int, typer.Option(help="maximum length of a completion in tokens")]
 

@@ -75,7 +75,7 @@ def sample(model: str, question: str, *, n: int = 1, **settings: Any) -> Iterato
         model: A bundled model, a directory, a stage of a run or a hub id.
         question: The question.
         n: The number of completions.
-        settings: template, temperature, top_p, max_completion_length and seed, as for `stream`.
+        settings: Keys of `stream`.
 
     Raises:
         UserError: A setting is invalid, or the model does not exist.
@@ -98,12 +98,17 @@ def stream(
     *,
     n: int = 1,
     template: str = "r1-zero",
+    system_prompt: str = "",
+    prompt_suffix: str = "",
     temperature: float = 0.6,
     top_p: float = 0.95,
+    stop: Sequence[str] = (),
     max_completion_length: int = 512,
     seed: int = 0,
 ) -> Iterator[Piece]:
     """Yield `n` completions of every question in pieces, as they are generated.
+
+    The arguments are keys of an evaluate stage.
 
     Raises:
         UserError: A setting is invalid, or the model does not exist.
@@ -111,14 +116,14 @@ def stream(
     if template not in get_args(Template):
         raise errors.UserError(f"template = {template!r}: must be one of {', '.join(get_args(Template))}")
     try:
-        sampling = Sampling(temperature=temperature, top_p=top_p)
+        sampling = Sampling(temperature=temperature, top_p=top_p, stop=[*stop])
+        style = Prompting(template=cast(Template, template), system_prompt=system_prompt, prompt_suffix=prompt_suffix)
     except ValidationError as error:
         raise errors.UserError(_lines(error)) from None
     directory = resolve_model(model)
     compute = machine.choose_compute()
     from r1kit.rollout.sample import stream_samples
 
-    style = Prompting(template=cast(Template, template))
     return stream_samples(
         directory, questions, style, sampling, n, max_completion_length, seed, compute.device, compute.dtype
     )
@@ -209,4 +214,9 @@ def _names(source: str) -> list[str]:
 
 
 def _lines(error: ValidationError) -> str:
-    return "\n".join(f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors())
+    """Return one line for each mistake. Those about several settings begin with their names."""
+    lines = []
+    for each in error.errors():
+        at, message = ".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, ")
+        lines.append(f"{at} = {each['input']!r}: {message}" if at else message)
+    return "\n".join(lines)
