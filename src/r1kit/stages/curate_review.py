@@ -14,7 +14,7 @@ from r1kit.data.pairs import Judge, ask_judge, clear_pair
 from r1kit.data.prompt import Prompt
 from r1kit.data.worlds import oracle
 from r1kit.evals.curation import Review
-from r1kit.evals.filters import Reason, is_repetitive, why_unreadable, why_unusable
+from r1kit.evals.filters import Reason, has_think_tag, is_repetitive, why_unreadable, why_unusable
 from r1kit.rewards import services
 from r1kit.rewards.judge import curation as judge_prompts
 from r1kit.rewards.judge.client import Client
@@ -96,7 +96,10 @@ def _review_records(rewrite: Rewriter | None, score_many: Scorer) -> ReviewFunct
 
 
 def _rewrite(row: Review, problem: Problem, answer: str, rewrite: Rewriter, score_many: Scorer) -> None:
-    """Replace the response by a rewritten one, or set the reason if rewriting failed or made it wrong."""
+    """Replace the response by a rewritten one, or set the reason if rewriting failed or made it wrong.
+
+    The rewritten one has think tags if the original has them.
+    """
     original = row["response"]
     try:
         text = rewrite(problem, original, answer)
@@ -105,7 +108,8 @@ def _rewrite(row: Review, problem: Problem, answer: str, rewrite: Rewriter, scor
         row.update({"reason": "rewriter", "why": str(error)})
         return
     (score,) = score_many([ScoreRequest(problem, text, ACCURACY_AND_FORMAT)])
-    if score.masked or min(score.parts.values()) < 1:
+    in_format = score.parts["format"] == 1 if has_think_tag(original) else not has_think_tag(text)
+    if score.masked or score.parts["accuracy"] < 1 or not in_format:
         row.update({"reason": "rewriter", "why": f"spoiled: {score.reason or 'format'}", "rewritten": text})
     else:
         row.update({"response": text, "original": original})

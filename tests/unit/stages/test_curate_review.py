@@ -56,6 +56,9 @@ class Handler(BaseHTTPRequestHandler):
         """Print nothing."""
 
 
+PLAIN = "It is \\boxed{13}, because 7+6 = 13."  # of a template without think tags
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(client, "FIRST_PAUSE", 0.01)
@@ -104,6 +107,19 @@ def test_rewritten_response_replaces_the_original(server: Server, tmp_path: Path
     reply = "Here it is: <think>\nI add 7 and 6.\n</think>\nIt is \\boxed{13}."
     (row,) = reviews(server, tmp_path, [RIGHT], lambda _: reply)
     assert row["original"] == RIGHT and row["response"] == reply.removeprefix("Here it is: ")
+
+
+@pytest.mark.parametrize(("reply", "response", "reason"), [
+    ("7 and 6 make \\boxed{13}.", "7 and 6 make \\boxed{13}.", ""),
+    ("<think>a draft</think>\n7 and 6 make \\boxed{13}.", "7 and 6 make \\boxed{13}.", ""),
+    ("7 and 6 make \\boxed{12}.", PLAIN, "rewriter"),
+    ("<think>\nI add.", PLAIN, "rewriter"),
+])  # fmt: skip
+def test_response_without_think_tags_is_rewritten_without(
+    server: Server, tmp_path: Path, reply: str, response: str, reason: str
+) -> None:
+    (row,) = reviews(server, tmp_path, [PLAIN], lambda _: reply)
+    assert (row["reason"], row["response"]) == (reason, response) and "think>" not in server.prompts[0]
 
 
 def test_replies_are_cached_in_the_stage(server: Server, tmp_path: Path) -> None:

@@ -30,15 +30,19 @@ def rewrite(problem: Problem, response: str, answer: str) -> str:
     """Rewrite a worked solution in the readable format: first person, one language, then a summary.
 
     The language is the question's, and `answer` is the response's final answer. Steps and corrections stay unchanged.
-    So do unknown words; the filters after rewriting reject responses that contain them.
+    So do unknown words; the filters after rewriting reject responses that contain them. Without thinking in the
+    response, only the summary is written.
     """
     language = problem.language if problem.language in WORDS else "en"
-    thinking = split_response(response, think_open=False).thinking or ""
+    thinking = split_response(response, think_open=False).thinking
+    final = NOBODY[language] if answer.strip() in NOBODY.values() else answer.strip()
+    summary = CLOSING[language].format(final)
+    if thinking is None:
+        return summary
     lines = [_translate(line.strip(), language) for line in thinking.splitlines() if line.strip()]
     opening = OPENING[language].get(problem.family)
     thought = "\n".join([*([opening] if opening else []), *lines])
-    final = NOBODY[language] if answer.strip() in NOBODY.values() else answer.strip()
-    return f"<think>\n{thought}\n</think>\n{CLOSING[language].format(final)}"
+    return f"<think>\n{thought}\n</think>\n{summary}"
 
 
 def compare(problem: Problem, one: str, other: str) -> float:
