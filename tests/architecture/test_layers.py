@@ -14,7 +14,9 @@ from source_tree import PACKAGE, imports, modules, name_of, tree_of, where
 
 # A module or package imports only from lower levels, so those of one level do not import each other.
 LEVELS = {
-    **dict.fromkeys(("types", "errors", "synonyms", "hashing", "hub", "interrupt", "console", "run_dir"), 0),
+    **dict.fromkeys(
+        ("types", "errors", "synonyms", "hashing", "hub", "integers", "interrupt", "console", "run_dir"), 0
+    ),
     **dict.fromkeys(("config", "files", "machine", "metrics"), 1),
     **dict.fromkeys(("model", "data"), 2),
     **dict.fromkeys(("rewards", "engine", "learn"), 3),

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any
 
+from r1kit import integers
 from r1kit.data.language.identify import known_language, question_language
 from r1kit.data.response import find_boxes
 from r1kit.data.store import DataError
@@ -76,13 +77,13 @@ def to_problem(row: Mapping[str, Any], where: str, family: str, answered: bool =
         )
     labels, options = _labelled(_first(fields, OPTIONS_FIELDS))
     answer = _letter(answer, labels) if labels else answer
-    final = "" if answer is None else final_answer(str(answer))
+    final = "" if answer is None else final_answer(_as_text(answer))
     if (answered and not final) or not question or not question.strip():
         return None
     if isinstance(fields.get("body"), str):  # SVAMP has the story and its question in two fields
         question = f"{fields['body']} {question}"
     if options:
-        question = "\n".join([question, *map("{}. {}".format, ascii_uppercase, options)])
+        question = "\n".join([question, *map("{}. {}".format, ascii_uppercase, map(_as_text, options))])
         verifier, extra = fields.get("verifier") or "choice", {"options": options, **extra}
     if not is_unicode(question + final):
         raise DataError(f"{where}: {NOT_UNICODE}")
@@ -110,10 +111,14 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**fields, **question, "question": question.get("stem")} if isinstance(question, Mapping) else fields
 
 
+def _as_text(value: Any) -> str:
+    return integers.write(value) if type(value) is int else str(value)
+
+
 def _letter(answer: Any, labels: Sequence[str]) -> Any:
     """Return the letter of the option with this label or index, None for an index of no option, or else the answer."""
-    if str(answer) in labels:
-        return ascii_uppercase[labels.index(str(answer))]
+    if (label := _as_text(answer)) in labels:
+        return ascii_uppercase[labels.index(label)]
     if isinstance(answer, int):
         return ascii_uppercase[answer] if 0 <= answer < len(labels) else None
     return answer

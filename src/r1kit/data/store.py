@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from r1kit import integers
 from r1kit.errors import UserError
 from r1kit.files import write_bytes
 from r1kit.synonyms import nearest
@@ -82,7 +83,7 @@ def _read_jsonl(file: BinaryIO, name: str) -> Iterator[Row]:
 def _object(line: bytes, where: str) -> Row:
     remedy = "each line must be one JSON object in UTF-8: repair or delete this line"
     try:
-        row = json.loads(line.decode("utf-8-sig"))
+        row = _loads(line.decode("utf-8-sig"))
     except ValueError as error:  # invalid JSON or UTF-8
         at = getattr(error, "pos", getattr(error, "start", 0))
         fragment = line.decode("utf-8", errors="replace").strip()[max(0, at - 40) : at + 40]
@@ -92,9 +93,13 @@ def _object(line: bytes, where: str) -> Row:
     return row
 
 
+def _loads(text: str | bytes) -> Any:
+    return json.loads(text, parse_int=integers.read)
+
+
 def _read_json(file: BinaryIO, name: str) -> Iterator[Row]:
     try:
-        rows = json.loads(file.read())
+        rows = _loads(file.read())
     except ValueError as error:
         raise DataError(f"{name}: {error}: repair the file, or write one object a line as .jsonl") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -138,7 +143,7 @@ def _cells(row: dict[str, str], where: str) -> Row:
     if not structured.isdisjoint({key for key in row if key.lower() in ("numbers", "nums")}):
         structured |= {key for key, cell in row.items() if cell and key.lower() == "target"}  # of countdown
     try:
-        return {key: json.loads(cell) if key in structured else cell or None for key, cell in row.items()}
+        return {key: _loads(cell) if key in structured else cell or None for key, cell in row.items()}
     except ValueError as error:
         raise DataError(
             f"{where}: {', '.join(sorted(structured))} must be JSON, such as [3, 5, 7] ({error})"

@@ -15,11 +15,11 @@ from functools import lru_cache
 from math import isfinite
 from typing import Any, BinaryIO, TypedDict
 
+from r1kit import integers
 from r1kit.console import heartbeat
 from r1kit.errors import UserError
 from r1kit.rewards import services
 from r1kit.rewards.checks.base import Reward, Row, Verifier
-from r1kit.rewards.code import integers
 from r1kit.rewards.score import BUILT_IN, RewardError, grade
 from r1kit.rewards.services import Settings
 from r1kit.rewards.verdict import Verdict

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from public_data import fixture_and_shared
 
+from r1kit import integers
 from r1kit.config import PromptSource
 from r1kit.data.problems import PromptStream, load_problems
 from r1kit.data.store import DataError, read_rows, write_jsonl
@@ -147,6 +148,24 @@ def test_id_language_and_duplicates(tmp_path: Path) -> None:
     same = load(tmp_path, {"problem": "a", "target": "1", "other": 0})[0]
     assert (english.id, english.language, chinese.language) == (same.id, "en", "zh") and english.id != chinese.id
     assert english.id == "05a9c569a185ac60"  # ids are stored in runs, so they must not change
+
+
+def test_integers_of_thousands_of_digits_are_read(tmp_path: Path) -> None:
+    """Python's own limit is 4,300 digits; a factorial may be an argument of a test, and one row stops no file."""
+    digits, row = "7" * 5000, '"question": "What is it?", "answer"'
+    path = tmp_path / "long.jsonl"
+    path.write_text(f'{{{row}: {digits}}}\n{{{row}: 7, "arguments": {digits}}}\n')
+    read = list(read_rows(path))
+    assert integers.write(read[0]["answer"]) == integers.write(read[1]["arguments"]) == digits
+    (problem,) = load_problems([PromptSource(source=str(path))])
+    assert problem.answer == "7", "an answer of 5,000 characters is none"
+    (tmp_path / "long.json").write_text(f"[{{{row}: -{digits}}}]")
+    (tmp_path / "long.csv").write_text(f'question,options\nWhat?,"[-{digits}, 2]"\n')
+    assert {integers.write(row["answer"]) for row in read_rows(tmp_path / "long.json")} == {f"-{digits}"}
+    assert {integers.write(row["options"][0]) for row in read_rows(tmp_path / "long.csv")} == {f"-{digits}"}
+    path.write_text(f"{{{row}: {digits * 11}}}\n")
+    with pytest.raises(DataError, match="line 1: an integer of 55000 digits: at most 50000 are read"):
+        load_problems([PromptSource(source=str(path))])
 
 
 def test_level_range_and_limit(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 from paths import ROOT
 
+from r1kit import integers
 from r1kit.rewards import services
-from r1kit.rewards.code import integers
 from r1kit.rewards.grade_file import grade_row
 
 CORPUS = ROOT / "tests" / "fixtures" / "rewards" / "corpus"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeGuard
 
-from r1kit.rewards.code import integers
+from r1kit.rewards.code import syntax
 from r1kit.rewards.sandbox.guest.testing import KNOWN
 
 
@@ -51,7 +51,7 @@ class Split:
 def parsed(tests: tuple[str, ...], entry_point: str | None) -> tuple[ast.Module, ...]:
     """Parse the tests, and add the call of `check(candidate)` that HumanEval leaves to the harness."""
     try:
-        trees = tuple(integers.parse(test.strip()) for test in tests)
+        trees = tuple(syntax.parse(test.strip()) for test in tests)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise TestsError(f"a test is not valid Python: {error}") from error
     for tree in trees:
@@ -92,7 +92,7 @@ def split(tests: tuple[str, ...], entry_point: str | None = None) -> Split:
     if not names:
         raise TestsError("the tests never call the program")
     marked = (ast.fix_missing_locations(_Marked().visit(deepcopy(tree))) for tree in trees)
-    return Split(tuple(map(integers.unparse, marked)), tuple(sorted(names)))
+    return Split(tuple(map(syntax.unparse, marked)), tuple(sorted(names)))
 
 
 def program_names(tests: tuple[str, ...], entry_point: str | None = None) -> tuple[str, ...]:
@@ -131,7 +131,7 @@ class _Marked(ast.NodeTransformer):
     def visit_Assert(self, node: ast.Assert) -> ast.stmt:
         if isinstance(node.test, ast.Constant) and node.test.value:
             return ast.Pass()
-        mark = ast.Call(ast.Name("__assertion__", ast.Load()), [ast.Constant(integers.unparse(node.test))], [])
+        mark = ast.Call(ast.Name("__assertion__", ast.Load()), [ast.Constant(syntax.unparse(node.test))], [])
         return ast.With([ast.withitem(mark)], [node])
 
 
@@ -190,7 +190,7 @@ def _plain_call(node: ast.stmt, names: dict[str, str]) -> Call | None:
 
 def _function(node: ast.expr, names: dict[str, str]) -> str | None:
     """Return "f" or "Solution().f" if the called expression has this form."""
-    name = integers.unparse(node)
+    name = syntax.unparse(node)
     name = names.get(name, name)
     owner, dot, method = name.rpartition("().")
     return name if method.isidentifier() and (not dot or owner.isidentifier()) else None

@@ -8,7 +8,7 @@ import re
 import reprlib
 from typing import Any
 
-from r1kit.rewards.code import integers
+from r1kit import integers
 
 TOLERANCE = 1e-6  # relative and absolute, for printed numbers
 MAX_SHOWN = 120  # characters of a value in a reason

@@ -12,7 +12,7 @@ import re
 from typing import Any, Literal, NoReturn
 
 from r1kit.data.response import split_response
-from r1kit.rewards.code import integers
+from r1kit.rewards.code import syntax
 from r1kit.rewards.code.blocks import find_blocks
 from r1kit.rewards.code.compare import shown
 from r1kit.rewards.code.literals import NoValue, expression, read_value
@@ -157,7 +157,7 @@ def _check_input(program: str, defined: set[str], gold: Any, answer: str, sandbo
     if fault := _unsafe_part(call, {*BUILDERS, *defined}):
         return Ruling("unparseable", f"an input may contain values only: {fault}")
     try:
-        source = f"repr({integers.unparse(call)})"
+        source = f"repr({syntax.unparse(call)})"
     except (ValueError, RecursionError) as error:
         raise NoValue(f"the input cannot be written as text: {error}") from error
     [outcome] = sandbox.run(Task("expression", program, (source,)), limits).outcomes

@@ -7,7 +7,8 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from r1kit.rewards.code import integers, trials
+from r1kit import integers
+from r1kit.rewards.code import trials
 from r1kit.rewards.code.asserts import (
     Call,
     NoEntryPoint,

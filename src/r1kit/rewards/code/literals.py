@@ -13,7 +13,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from r1kit.rewards.code import integers
+from r1kit.rewards.code import syntax
 from r1kit.rewards.sandbox.guest.remote import TAG
 
 _CONTAINERS: dict[str, Callable[..., Any]] = {kind.__name__: kind for kind in (list, tuple, set, frozenset, deque)}
@@ -37,7 +37,7 @@ def read_value(text: str | ast.expr) -> Any:
 def expression(text: str) -> ast.expr:
     """Parse one expression, or an assertion. Raises NoValue."""
     try:
-        return integers.parse_expression(text.strip().removeprefix("assert "))
+        return syntax.parse_expression(text.strip().removeprefix("assert "))
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise NoValue(f"not Python: {text[:80]!r} ({type(error).__name__})") from error
 
