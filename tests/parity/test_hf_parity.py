@@ -210,7 +210,7 @@ def test_eos_token_ids_of_both_config_files_are_read(saved: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("case", "change", "message"),
     [
-        ("qwen2", {"model_type": "deepseek_v3"}, "model_type = 'deepseek_v3': must be qwen2, qwen3 or llama"),
+        ("qwen2", {"model_type": "deepseek_v3"}, "'deepseek_v3': not one of .* qwen2, qwen3 or llama"),
         ("qwen2", {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}, "use_sliding_window"),
         ("qwen3-untied", {"layer_types": ["full_attention", "sliding_attention"]}, "sliding_attention"),
         ("qwen2", {"rope_scaling": {"type": "yarn", "factor": 4.0}}, "rope_type 'yarn'"),
@@ -223,13 +223,12 @@ def test_eos_token_ids_of_both_config_files_are_read(saved: Path, tmp_path: Path
         ("llama3", {"mlp_bias": True}, "mlp_bias"),
         ("llama3", {"hidden_act": "gelu"}, "hidden_act 'gelu'"),
         ("llama3", {"partial_rotary_factor": 0.5}, "partial_rotary_factor 0.5"),
-        ("llama3", {"quantization_config": {"quant_method": "fp8"}}, "quantization_config"),
         ("qwen2", {"hidden_size": None, "vocab_size": None}, "lacks vocab_size, hidden_size"),
         ("qwen2", {"num_key_value_heads": 4}, "num_attention_heads = 6: must be a multiple of num_key_value_heads = 4"),
         ("qwen2", {"head_dim": 7}, "head_dim = 7: must be even"),
     ],
 )
-def test_unsupported_configs_are_refused_by_key(case: str, change: dict, message: str) -> None:
+def test_configs_that_the_decoder_does_not_compute_are_named_by_key(case: str, change: dict, message: str) -> None:
     config = config_to_hf(config_from_hf(CASES[case].to_dict()))
     config_from_hf(config)
     with pytest.raises(UserError, match=message):

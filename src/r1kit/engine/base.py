@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from r1kit.types import Completion
 
 if TYPE_CHECKING:
-    from r1kit.model.decoder import Decoder
+    from r1kit.model.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,6 @@ class Engine(Protocol):
         """Yield the tokens that `generate` returns while they are sampled."""
         ...
 
-    def load_weights(self, model: Decoder, version: int) -> None:
+    def load_weights(self, model: Policy, version: int) -> None:
         """Generate with these weights from now on. Completions carry `version`."""
         ...

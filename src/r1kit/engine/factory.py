@@ -10,11 +10,11 @@ from r1kit.engine.base import Engine
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from r1kit.model.decoder import Decoder
+    from r1kit.model.policy import Policy
 
 
 def make_engine(
-    model: Decoder, tokenizer: PreTrainedTokenizerBase, max_concurrent: int, kv_cache_tokens: int | None = None
+    model: Policy, tokenizer: PreTrainedTokenizerBase, max_concurrent: int, kv_cache_tokens: int | None = None
 ) -> Engine:
     """Return an engine that samples from `model`.
 
@@ -24,6 +24,12 @@ def make_engine(
         max_concurrent: Completions sampled at the same time, at most.
         kv_cache_tokens: Tokens in the KV cache at the same time; any number by default.
     """
+    from r1kit.model.decoder import Decoder
+
+    if not isinstance(model, Decoder):
+        from r1kit.engine.generic import GenericEngine
+
+        return GenericEngine(model, tokenizer, max_concurrent, kv_cache_tokens)
     from r1kit.engine.native import NativeEngine
 
     return NativeEngine(model, tokenizer, max_concurrent, kv_cache_tokens)

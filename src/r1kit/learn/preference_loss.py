@@ -11,7 +11,7 @@ from torch import Tensor
 
 from r1kit.data.pack import PackedRow
 from r1kit.learn.next_token import hidden_states
-from r1kit.model.reward_model import RewardModel
+from r1kit.model.policy import RewardModel
 
 
 def document_scores(model: RewardModel, row: PackedRow) -> Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
+from torch import Tensor
 
 from r1kit.console import heartbeat, say
 from r1kit.errors import UserError
@@ -15,7 +16,9 @@ from r1kit.files import publish, read_json, write_json
 from r1kit.model.adapter_files import base_directory, is_adapter, merge_files
 from r1kit.model.decoder import Decoder
 from r1kit.model.dtypes import dtype_name
+from r1kit.model.generic.shape import GenericConfig
 from r1kit.model.hf_config import config_to_hf, read_config, token_ids
+from r1kit.model.policy import Policy
 from r1kit.model.reference import TOKENIZER_FILES
 from r1kit.model.weights import HEAD, StoredTensor, check_fit, fill, hugging_face_views, stored_tensors, write_weights
 
@@ -26,21 +29,33 @@ M = TypeVar("M", bound=Decoder)
 PROBE = "It's 12 o'clock,\n\n  isn't it?  Cafe\u0301 = caf\u00e9\t(3+4)*5=35. \u4f60\u597d\uff0c\u4e16\u754c \n"
 
 
-def load_model(directory: Path, dtype: torch.dtype, device: torch.device | str) -> Decoder:
+def load_model(directory: Path, dtype: torch.dtype, device: torch.device | str) -> Policy:
     """Load a checkpoint, holding one tensor beyond the model in memory. UserError names what does not match.
 
     The directory of an adapter gives its base model with the adapter merged into it.
     """
     if is_adapter(directory):
         model = load_model(base_directory(directory), dtype, device)
-        merge_files(hugging_face_views(model), directory)
+        merge_files(_views(model), directory)
         return model
-    config, stored = read_config(directory), stored_tensors(directory)
+    config = read_config(directory)
+    if isinstance(config, GenericConfig):
+        from r1kit.model.generic.checkpoint import load_generic  # imports transformers
+
+        return load_generic(directory, config, dtype, device)
+    stored = stored_tensors(directory)
     if HEAD not in stored:
         config = replace(config, tie_word_embeddings=True)
     with torch.device("meta"):
-        model = Decoder(config)
-    return load_weights(model, stored, directory, dtype, device)
+        empty = Decoder(config)
+    return load_weights(empty, stored, directory, dtype, device)
+
+
+def _views(model: Policy) -> dict[str, Tensor]:
+    """Return the model's weights under their Hugging Face names, sharing its memory."""
+    if isinstance(model, Decoder):
+        return hugging_face_views(model)
+    return {name.removeprefix("lm."): weight.detach() for name, weight in model.named_parameters()}
 
 
 def load_weights(
@@ -55,22 +70,28 @@ def load_weights(
 
 
 def save_model(
-    model: Decoder, tokenizer: PreTrainedTokenizerBase | None, directory: Path, *, max_shard_bytes: int = 5 * 10**9
+    model: Policy, tokenizer: PreTrainedTokenizerBase | None, directory: Path, *, max_shard_bytes: int = 5 * 10**9
 ) -> None:
     """Write a complete checkpoint in the parameters' dtype. Older weights in `directory` are deleted."""
     directory.mkdir(parents=True, exist_ok=True)
-    dtype = {"torch_dtype": dtype_name(model.embed.weight.dtype)}
-    config = {**config_to_hf(model.config), **model.hugging_face_keys(), **dtype}
-    write_json(directory / "config.json", config)
+    for old in directory.glob("model*.safetensors*"):
+        old.unlink()
+    if isinstance(model, Decoder):
+        dtype = {"torch_dtype": dtype_name(model.embed.weight.dtype)}
+        write_json(directory / "config.json", {**config_to_hf(model.config), **model.hugging_face_keys(), **dtype})
+        write_weights(model, directory, max_shard_bytes)
+    else:
+        from r1kit.model.generic.checkpoint import save_generic  # imports transformers
+
+        save_generic(model, directory, max_shard_bytes)
     tokens = {key: value for key, value in token_ids(model.config).items() if value is not None}
     generation = {**tokens, "do_sample": True, "temperature": 0.6, "top_p": 0.95}  # as in the released R1 models
     write_json(directory / "generation_config.json", generation)
-    write_weights(model, directory, max_shard_bytes)
     if tokenizer is not None:
         _save_tokenizer(tokenizer, directory)
 
 
-def publish_model(model: Decoder, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
+def publish_model(model: Policy, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
     """Save to a temporary directory, then rename it atomically."""
     temporary = directory.with_name(f".{directory.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)

@@ -1,6 +1,6 @@
 """config.json of Hugging Face checkpoints, read and written. No torch: plans read it too.
 
-A config that the decoder would compute differently from transformers is refused, and the error names the key.
+A config that the decoder would compute differently from transformers is left to transformers: see `model.generic`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from r1kit.errors import UserError
 from r1kit.files import read_json
 from r1kit.model.adapter_files import base_directory, is_adapter
 from r1kit.model.config import ModelConfig, RopeScaling
-from r1kit.model.families import FAMILIES, SUPPORTED, Family
+from r1kit.model.families import FAMILIES, SUPPORTED
+from r1kit.model.generic.shape import read_generic_config
 
 REQUIRED = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 
@@ -25,14 +26,12 @@ def config_from_hf(config: Mapping[str, Any]) -> ModelConfig:
     Both dialects are understood: transformers 4 (rope_theta, rope_scaling) and 5 (rope_parameters). Absent keys have
     the default that transformers gives them for the architecture.
     """
-    model_type = config.get("model_type")
-    if not isinstance(model_type, str) or model_type not in FAMILIES:
-        raise UserError(f"config.json: model_type = {model_type!r}: must be {SUPPORTED}")
+    if reasons := _not_native(config):
+        raise UserError(f"config.json sets {'; '.join(reasons)}: not one of the families {SUPPORTED}")
     if absent := [key for key in REQUIRED if config.get(key) is None]:
         raise UserError(f"config.json lacks {', '.join(absent)}")
+    model_type, rope = config["model_type"], _rope(config)
     family = FAMILIES[model_type]
-    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    _refuse_unsupported(family, config, rope)
     heads = config["num_attention_heads"]
     positions = config.get("max_position_embeddings") or family.default_max_positions
     return _checked(
@@ -53,16 +52,20 @@ def config_from_hf(config: Mapping[str, Any]) -> ModelConfig:
     )
 
 
-def _refuse_unsupported(family: Family, config: Mapping[str, Any], rope: Mapping[str, Any]) -> None:
+def _not_native(config: Mapping[str, Any]) -> list[str]:
+    """Return what the decoder would compute differently from transformers; nothing if it can compute the model."""
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
+        return [f"model_type {model_type!r}"]
+    family, rope = FAMILIES[model_type], _rope(config)
     # Released Qwen2 configs set a window that would start behind the last layer: it has no effect.
     windowed = config.get("use_sliding_window") and config.get("sliding_window")
-    windowed = windowed and config.get("max_window_layers", 28) < config["num_hidden_layers"]
+    windowed = windowed and config.get("max_window_layers", 28) < config.get("num_hidden_layers", 0)
     layers = config.get("layer_types") or (["sliding_attention"] if windowed else [])
     per_layer = any(isinstance(value, Mapping) for value in rope.values())
     rotated = rope.get("partial_rotary_factor") or config.get("partial_rotary_factor") or 1.0
     activation = config.get("hidden_act", family.activations[0])
-    refused = {
-        "quantization_config (quantized weights)": config.get("quantization_config"),
+    different = {
         f"layer_types or use_sliding_window ({', '.join(sorted(set(layers)))})": set(layers) - {"full_attention"},
         f"hidden_act {activation!r}": activation not in family.activations,
         f"partial_rotary_factor {rotated}": rotated != 1.0,
@@ -70,8 +73,11 @@ def _refuse_unsupported(family: Family, config: Mapping[str, Any], rope: Mapping
         "rope_parameters that differ between layers": per_layer,
         **{flag: config.get(flag) for flag in family.unsupported_flags},
     }
-    if keys := [name for name, present in refused.items() if present]:
-        raise UserError(f"config.json sets {'; '.join(keys)}: r1kit does not support that. Use a model without it")
+    return [name for name, present in different.items() if present]
+
+
+def _rope(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    return config.get("rope_scaling") or config.get("rope_parameters") or {}
 
 
 def _rope_type(rope: Mapping[str, Any]) -> str:
@@ -146,7 +152,12 @@ def read_config(directory: Path) -> ModelConfig:
             f"{directory / 'config.json'}: holds a {type(content).__name__}, not an object: must be the "
             "config.json of a Hugging Face checkpoint"
         )
-    config = config_from_hf(content)
+    if content.get("quantization_config"):
+        raise UserError(
+            "config.json sets quantization_config: quantized weights cannot be trained. Use the checkpoint in bfloat16 "
+            "or convert it with the tool of its authors"
+        )
+    config = read_generic_config(directory) if _not_native(content) else config_from_hf(content)
     generation_file = directory / "generation_config.json"
     generation = read_json(generation_file) if generation_file.is_file() else {}
     extra = [token for token in _ids(generation.get("eos_token_id")) if token not in config.eos_token_ids]

@@ -9,12 +9,16 @@ Shapes: B rows, T tokens, D model width, V vocabulary, P prompts, L padded promp
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from r1kit.model.config import ModelConfig
+from r1kit.model.layers import project
+
+LABELS = {"id2label": {"0": "score"}, "label2id": {"score": 0}}  # one label: transformers' num_labels
+SETTINGS = "r1kit_reward"  # the key of config.json that holds the template and the part of a response that is scored
 
 
 class Prompts(Protocol):
@@ -62,3 +66,23 @@ class Policy(nn.Module):
     def prompts(self, prompt_PL: Tensor, mask_PL: Tensor) -> Prompts:
         """Return prompts that completions are to continue, padded on the right."""
         raise NotImplementedError
+
+
+class RewardModel(Policy):
+    """A model with a scalar head instead of an output matrix. A document's score is read at its last token.
+
+    transformers reads the score at the last token that is not padding. Documents therefore end in their own last
+    token and not in an end-of-text token, which may also be the padding token.
+    """
+
+    score: nn.Module
+    settings: dict[str, Any]
+    """JSON values; see `stages.preference`."""
+
+    def scores(self, hidden_TD: Tensor, last_N: Tensor) -> Tensor:
+        """Return scores [N] in fp32, given a row's hidden states and the position of every document's last token."""
+        return project(hidden_TD[last_N], cast(Tensor, self.score.weight), self.fp32_head).squeeze(-1).float()
+
+    def hugging_face_keys(self) -> dict[str, object]:
+        """Return the keys of config.json beyond the model's shape."""
+        return {**LABELS, SETTINGS: self.settings}

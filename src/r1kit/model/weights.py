@@ -150,9 +150,7 @@ def _refuse_non_finite(tensor: Tensor, name: str, file: Path) -> None:
 
 
 def write_weights(model: Decoder, directory: Path, max_shard_bytes: int) -> None:
-    """Write model.safetensors, or shards with an index. Older weights in `directory` are deleted."""
-    for old in directory.glob("model*.safetensors*"):
-        old.unlink()
+    """Write model.safetensors, or shards with an index."""
     views = hugging_face_views(model)
     # Plan shards on the meta device: there, parts of one matrix count as separate tensors.
     sizes = {name: torch.empty(view.shape, dtype=view.dtype, device="meta") for name, view in views.items()}

@@ -25,7 +25,8 @@ from r1kit.evals.metrics import mean_ci95
 from r1kit.learn.preference_loss import document_scores, label_margins, pair_margins, preference_loss
 from r1kit.model.dtypes import torch_dtype
 from r1kit.model.hf import publish_model
-from r1kit.model.reward_model import RewardModel, reward_model_from
+from r1kit.model.policy import RewardModel
+from r1kit.model.reward_model import reward_model_from
 from r1kit.stages.context import StageContext
 from r1kit.stages.records import Record, Texts, load_policy, load_records, load_tokenizer_with_chat
 from r1kit.stages.train_loop import Schedule, train

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from r1kit.engine.base import Delta, Request, SamplingParams
-from r1kit.engine.native import DECODE_BLOCK, NativeEngine
+from r1kit.engine.blocks import DECODE_BLOCK
+from r1kit.engine.native import NativeEngine
 from r1kit.engine.sampler import row_key, sample
 from r1kit.engine.scripted import ScriptedEngine
 from r1kit.errors import UserError

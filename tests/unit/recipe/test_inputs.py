@@ -98,7 +98,7 @@ def test_what_is_not_there_is_named_with_its_key(override: str, message: str) ->
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"model_type": "mamba"}, "stage.last.model: m: config.json: model_type = 'mamba': must be qwen2"),
+        ({"model_type": "vit"}, "stage.last.model: m: config.json: model_type = 'vit': must be a causal"),
         ({"quantization_config": {"bits": 4}}, "stage.last.model: m: config.json sets quantization_config"),
     ],
 )  # fmt: skip
@@ -118,19 +118,19 @@ def test_incomplete_checkpoint_is_refused() -> None:
 
 
 def test_cached_model_of_an_unsupported_architecture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint(model_type="gpt2")
+    checkpoint(model_type="vit")
     monkeypatch.setattr(hub, "cached_model", lambda reference: Path("m"))
     (line,) = problems("stage.last.model=org/m")
-    assert "model_type = 'gpt2': must be" in line
+    assert "model_type = 'vit': must be" in line
 
 
 def test_downloaded_config_of_an_unsupported_architecture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint(model_type="gpt2")
+    checkpoint(model_type="vit")
     Path("m/model.safetensors").unlink()  # only config.json has been downloaded
     monkeypatch.setattr(hub, "cached_model", lambda reference: Path("m"))
     monkeypatch.setattr(hub, "unavailable", lambda wanted: {})
     (line,) = problems("stage.last.model=org/m")
-    assert line.startswith("stage.last.model: org/m: config.json: model_type = 'gpt2'")
+    assert line.startswith("stage.last.model: org/m: config.json: model_type = 'vit'")
 
 
 def test_missing_package_is_refused_with_its_installation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,179 @@
+"""What engines share that decode several tokens at a time: finished completions, memory, stop strings, streams.
+
+Shapes: R completions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, groupby
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from r1kit.console import say
+from r1kit.engine.base import Delta, Finished, Request, SamplingParams
+from r1kit.engine.batch import PartialCompletion
+from r1kit.engine.schedule import Capacity
+from r1kit.engine.stops import stop_length, stop_tokens
+from r1kit.errors import UserError, is_out_of_memory
+from r1kit.machine import free_memory
+from r1kit.model.policy import Policy
+from r1kit.types import Completion
+
+# Decode steps between checks for finished completions. Those that finish inside a block idle until its end.
+DECODE_BLOCK = 8
+
+
+def _out_of_memory(requests: Sequence[Request]) -> UserError:
+    longest = max(requests, key=lambda request: len(request.token_ids))
+    return UserError(
+        f"out of memory while sampling one completion at a time; the longest prompt has {len(longest.token_ids):,} "
+        f"tokens (problem {longest.prompt_id}): leave out long problems, lower the maximum length of a completion, or "
+        "use a smaller model"
+    )
+
+
+def _unfinished(
+    parts: Sequence[tuple[int, Request]], done: Container[tuple[int, int]]
+) -> Iterator[tuple[int, Request]]:
+    """Yield the samples of these requests that are not done, as requests for runs of consecutive samples."""
+    for index, request in parts:
+        samples = range(request.first_sample, request.first_sample + request.samples)
+        missing = [sample for sample in samples if (index, sample) not in done]
+        for _, run in groupby(enumerate(missing), key=lambda place: place[1] - place[0]):
+            (_, first), *others = run
+            yield index, replace(request, samples=1 + len(others), first_sample=first)
+
+
+class BlockEngine:
+    """Generates with the module it is given. When the learner holds the same module, no weights are copied."""
+
+    def __init__(
+        self,
+        model: Policy,
+        tokenizer: PreTrainedTokenizerBase,
+        max_concurrent: int = 512,
+        kv_cache_tokens: int | None = None,
+    ) -> None:
+        self.model, self.tokenizer, self.capacity = model, tokenizer, Capacity(max_concurrent, kv_cache_tokens)
+        self.version = 0
+        self.warned = False  # about lengths
+        self.stops = stop_tokens(model.config, tokenizer)
+        self.stop_ids = torch.tensor(sorted(self.stops), device=model.device)
+
+    def load_weights(self, model: Policy, version: int) -> None:
+        """See `Engine.load_weights`."""
+        self.model, self.version = model, version
+
+    def generate(
+        self, requests: Sequence[Request], params: SamplingParams, on_finished: Finished | None = None
+    ) -> list[Completion]:
+        """See `Engine.generate`."""
+        completions: dict[tuple[int, int], Completion] = {}  # (request, sample) -> completion
+        for request, completion in self.finished(requests, params):
+            completions[request, completion.sample] = completion
+            if on_finished is not None:
+                on_finished(completion)
+        return [completions[place] for place in sorted(completions)]
+
+    def finished(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[tuple[int, Completion]]:
+        """See `Engine.finished`.
+
+        When memory runs out, the number of completions at a time is halved permanently, and what is unfinished is
+        sampled again: a completion does not depend on the others.
+        """
+        waiting, done = list(enumerate(requests)), set[tuple[int, int]]()  # (request, sample)
+        while waiting:
+            try:
+                for partial, _ in chain.from_iterable(self._blocks(requests, waiting, params, DECODE_BLOCK)):
+                    if len(partial.token_ids) >= params.max_tokens or self._stopped(partial):
+                        done.add((partial.request, partial.sample))
+                        yield partial.request, self._completion(partial)
+                return
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if self.capacity.completions == 1:
+                    raise _out_of_memory(requests) from error
+            # Outside the except clause, nothing references the cache of the failed attempt.
+            waiting = [*_unfinished(waiting, done)]
+            at_once = min(self.capacity.completions, sum(part.samples for _, part in waiting))
+            self.capacity.completions = max(1, at_once // 2)
+            say(f"out of memory: continuing with max_concurrent = {self.capacity.completions} (same completions)")
+            free_memory()
+
+    def stream(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Delta]:
+        """See `Engine.stream`."""
+        for partial, count in chain.from_iterable(self._blocks(requests, [*enumerate(requests)], params, steps=1)):
+            yield Delta(partial.prompt_id, partial.sample, partial.token_ids[len(partial.token_ids) - count :])
+
+    def _blocks(
+        self, requests: Sequence[Request], parts: Sequence[tuple[int, Request]], params: SamplingParams, steps: int
+    ) -> Iterator[list[tuple[PartialCompletion, int]]]:
+        """Decode `steps` tokens at a time. Yield the completions that grew, and by how many tokens.
+
+        `parts` are those samples of `requests` that are wanted, with the index of their request.
+        """
+        raise NotImplementedError
+
+    def _warn_beyond_positions(self, requests: Sequence[Request], params: SamplingParams) -> None:
+        """Say once if the longest prompt and its completion have more tokens than the model has positions."""
+        positions = self.model.config.max_position_embeddings
+        longest = max(requests, key=lambda request: len(request.token_ids), default=None)
+        if self.warned or longest is None or len(longest.token_ids) + params.max_tokens <= positions:
+            return
+        self.warned = True
+        say(
+            f"warning: the longest prompt has {len(longest.token_ids):,} tokens (problem {longest.prompt_id}) and "
+            f"max_completion_length = {params.max_tokens:,}: together more than the model's {positions:,} positions, "
+            "beyond which it may write nonsense"
+        )
+
+    def _extend(
+        self,
+        completions: Sequence[PartialCompletion],
+        tokens: Sequence[Tensor],
+        logprobs: Sequence[Tensor],
+        live: Sequence[Tensor],
+        done_R: Tensor,
+        params: SamplingParams,
+    ) -> list[tuple[PartialCompletion, int]]:
+        """Move the tokens of a block to the CPU together. Return the completions that grew, and by how many tokens.
+
+        `tokens`, `logprobs` and `live` have one entry [R] for each step. Completions at a stop string become done.
+        """
+        counts = torch.stack(live, dim=1).sum(1).tolist()
+        sampled = (torch.stack(tokens, 1).tolist(), torch.stack(logprobs, 1).tolist())
+        grown = []
+        for i, (partial, new_tokens, new_logprobs, count) in enumerate(zip(completions, *sampled, counts, strict=True)):
+            if count:
+                before = len(partial.token_ids)
+                partial.token_ids += new_tokens[:count]
+                partial.logprobs += new_logprobs[:count]
+                if (length := stop_length(partial.token_ids, before, params.stop, self.tokenizer)) is not None:
+                    del partial.token_ids[length:], partial.logprobs[length:]
+                    partial.at_stop_string = True
+                    done_R[i] = True
+                grown.append((partial, len(partial.token_ids) - before))
+        return grown
+
+    def _stopped(self, partial: PartialCompletion) -> bool:
+        return partial.at_stop_string or partial.token_ids[-1] in self.stops
+
+    def _completion(self, partial: PartialCompletion) -> Completion:
+        stopped = self._stopped(partial)
+        ends_with_eos = partial.token_ids[-1] in self.stops
+        visible = partial.token_ids[:-1] if ends_with_eos else partial.token_ids
+        text = str(self.tokenizer.decode(visible, skip_special_tokens=True))
+        return Completion(
+            prompt_id=partial.prompt_id,
+            sample=partial.sample,
+            token_ids=tuple(partial.token_ids),
+            logprobs=tuple(partial.logprobs),
+            text=text,
+            finish_reason="stop" if stopped else "length",
+            weights_version=self.version,
+        )
