@@ -33,14 +33,16 @@ def master_copy(model: M, offload: bool = False) -> M:
     return master
 
 
-def compute_copy(master: M, dtype: torch.dtype, device: torch.device | str | None = None) -> M:
+def compute_copy(master: M, dtype: torch.dtype, offload: bool = False) -> M:
     """Return weights for forward and backward passes: `master` itself where it serves, else a linked copy.
 
-    The copy is on `device`, by default the master's.
+    `offload` moves the master to main memory, unless only adapters are trained.
     """
-    there = device is None or torch.device(device) == next(master.parameters()).device
-    if has_adapters(master) or (there and dtype == torch.float32):
+    if has_adapters(master) or (not offload and dtype == torch.float32):
         return master
+    device = next(master.parameters()).device
+    if offload:
+        master.cpu()
     model = copy.deepcopy(master).to(device, dtype)
     _redirect_gradients(model, master)
     return model

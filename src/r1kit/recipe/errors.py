@@ -93,8 +93,12 @@ def _explain(error: ErrorDetails) -> Mistake:
 
 
 def _unknown_key(key: str, parent: Any, given: object) -> str:
-    """Return the message for an unknown key of a table. Keys of stages may have been written at the top of the file."""
+    """Return the message for an unknown key of a table. It may belong to a stage, or to another kind of stage."""
     if parent is not Recipe:
+        own = [kind for kind, stage in STAGE_KINDS.items() if stage is parent]
+        others = [kind for kind, stage in STAGE_KINDS.items() if key in stage.model_fields]
+        if own and others:
+            return f"no key of {own[0]} stages, but of {', '.join(others)}: remove it"
         return unknown("key", key, _fields(parent))
     if isinstance(given, dict) and "kind" in given:
         return f"a stage is written as [stage.{key}]"

@@ -93,9 +93,7 @@ def train(
         evaluate: Returns metrics on held-out data. Called without gradients, EVALUATIONS times.
     """
     evaluate = torch.no_grad()(evaluate)
-    if offloads(config, context.device):
-        model.cpu()
-    compute = compute_copy(model, torch_dtype(context.dtype), context.device)
+    compute = compute_copy(model, torch_dtype(context.dtype), offloads(config, context.device))
     state = TrainState(model, compute, make_optimizer(model, config))
     log = WatchdogLog(context.files.metrics, context.name, context.dtype)
     start, tokens = time.monotonic(), 0

@@ -23,6 +23,7 @@ CURATE = '[stage.cold]\nkind = "curate"\nmodel = "base"\nprompts = ["world:logic
         ("steps=1", "--set: steps: no key of the recipe; did you mean stage.NAME.steps (in the file: steps below"),
         ("lr=1", "--set: lr: no key of the recipe; did you mean stage.NAME.learning_rate"),
         ("stage.zero.kind=grpo", 'stage.zero.kind = "grpo": unknown kind of stage; did you mean rl?'),
+        ("stage.base.lora_rank=8", "stage.base.lora_rank: no key of pretrain stages, but of rl, sft: remove it"),
         ("stage.zero.zzz=1", "stage.zero.zzz: unknown key; allowed: template, "),
         ("sed=1", "--set: sed: unknown key; did you mean seed?"),
         ("stage.zero.objective=grop", 'stage.zero.objective = "grop": unknown value; did you mean grpo?'),
