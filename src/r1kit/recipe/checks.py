@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,11 +165,12 @@ def _shape_mistake(architecture: Architecture) -> str | None:
 
 
 def _world_mistakes(at: Location, source: PromptSource) -> Iterable[Mistake]:
-    from r1kit.data.worlds import DEFAULT_LIMIT, FAMILIES, WORLDS
-    from r1kit.data.worlds.task import LEVELS
+    from r1kit.data.worlds import DEFAULT_LIMIT, LEVELS_OF, WORLDS
 
     prefix, _, world = source.source.partition(":")
-    levels = LEVELS if prefix == "world" and world in FAMILIES else range(source.min_level, source.max_level + 1)
+    levels: Sequence[int] = range(source.min_level, source.max_level + 1)
+    if prefix == "world":
+        levels = LEVELS_OF.get(world, levels)
     if not any(source.min_level <= level <= source.max_level for level in levels):
         known = f"; the levels of world:{world} are {levels[0]} to {levels[-1]}" if levels else ""
         yield Mistake(

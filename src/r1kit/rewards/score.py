@@ -11,7 +11,7 @@ from pathlib import Path
 
 from r1kit.errors import UserError
 from r1kit.rewards import custom
-from r1kit.rewards.checks import format
+from r1kit.rewards.checks import format, prose
 from r1kit.rewards.checks.base import Reward, ScoreRequest
 from r1kit.rewards.custom import RewardError
 from r1kit.rewards.language import reward as language
@@ -37,6 +37,8 @@ ACCURACY = "accuracy"  # the reward that the problem's verifier gives
 BUILT_IN: dict[str, Reward] = {
     "format": format.REWARD,
     "language": language.REWARD,
+    "prose": prose.PROSE,
+    "on_topic": prose.ON_TOPIC,
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from r1kit.rewards.checks import choice, countdown, ifeval, json_schema, knights, names, reasoning_gym, text
+from r1kit.rewards.checks import choice, countdown, ifeval, json_schema, knights, names, prose, reasoning_gym, text
 from r1kit.rewards.checks.base import Verifier
 from r1kit.rewards.code import verifier as code
 from r1kit.rewards.custom import RewardError
@@ -20,6 +20,7 @@ VERIFIERS: dict[str, Verifier[Any]] = {
     "countdown": countdown.VERIFIER,
     "knights": knights.VERIFIER,
     "ifeval": ifeval.VERIFIER,
+    "instructions": prose.INSTRUCTIONS,
     "json": json_schema.VERIFIER,
     "exact": text.EXACT,
     "fuzzy": text.FUZZY,

@@ -1,7 +1,7 @@
-"""The sprout worlds: small verifiable tasks in English and Chinese, for training without a GPU.
+"""The worlds: generated tasks that a program checks. Those of sprout are in English and Chinese, for tiny models.
 
-Tasks have five levels of difficulty. They are split into training and held-out tasks by content, so a held-out task
-occurs neither in the pretraining corpus nor among the training problems, whatever its wording.
+Sprout's tasks have five levels of difficulty. They are split into training and held-out tasks by content, so a
+held-out task occurs neither in the pretraining corpus nor among the training problems, whatever its wording.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 from random import Random
 
-from r1kit.data.worlds import arithmetic, countdown, general, logic
+from r1kit.data.worlds import arithmetic, countdown, general, instructions, logic
 from r1kit.data.worlds.task import LEVELS, Family, Task, sorted_facts
 from r1kit.errors import UserError
 from r1kit.types import Problem
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (arithmetic, countdown, logic)}
 CHINESE_SHARE = 0.2
-WORLDS = (*FAMILIES, *general.WORLDS)
+WORLDS = (*FAMILIES, *general.WORLDS, instructions.NAME)
+LEVELS_OF = {**dict.fromkeys(FAMILIES, LEVELS), instructions.NAME: instructions.LEVELS}
 DEFAULT_LIMIT = {"train": 5_000, "held_out": 150}
 MAX_MISSES = 5_000  # consecutive draws without a new task, after which a level counts as exhausted
 
@@ -42,10 +43,13 @@ def world_problems(
         raise UserError(f"unknown split '{split}' of world:{name}: choose 'train' or 'held_out'")
     if name in general.WORLDS:
         return general.general_problems(name, split, limit)
-    levels = [level for level in LEVELS if min_level <= level <= max_level]
+    levels = [level for level in LEVELS_OF[name] if min_level <= level <= max_level]
     if not levels:
-        raise UserError(f"levels {min_level}..{max_level} of world:{name}: choose from levels 1 to 5")
+        last = LEVELS_OF[name][-1]
+        raise UserError(f"levels {min_level}..{max_level} of world:{name}: choose from levels 1 to {last}")
     wanted = limit or DEFAULT_LIMIT[split]
+    if name == instructions.NAME:
+        return instructions.instruction_problems(split, levels, wanted)
     rng = Random(f"{name}:{split}:problems")
     problems: dict[str, Problem] = {}
     for index, level in enumerate(levels):
