@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Literal
 
 Kind = Literal["model", "dataset"]
 TIMEOUT = 5.0  # seconds to wait for a file's headers
+AT_ONCE = 16  # repositories that are asked about
 
 # The first file that is needed of a repository.
 FIRST_FILE = {"model": "config.json", "dataset": "README.md"}
@@ -47,12 +49,16 @@ def _plain(name: str) -> str:
 def unavailable(repositories: Iterable[tuple[str, Kind]]) -> dict[tuple[str, Kind], str]:
     """Return why repositories cannot be downloaded now. Asks about each once, and about none if the hub is unreachable.
 
-    Downloads the config.json of models.
+    Downloads the config.json of models. All are asked about at the same time.
     """
     wanted = list(dict.fromkeys(repositories))
-    if wanted and (reason := _unreachable()):
+    if not wanted:
+        return {}
+    if reason := _unreachable():
         return dict.fromkeys(wanted, reason)
-    return {repository: reason for repository in wanted if (reason := _ask(*repository))}
+    with _no_progress_bars(), ThreadPoolExecutor(AT_ONCE) as threads:
+        reasons = threads.map(lambda repository: _ask(*repository), wanted)
+        return {repository: reason for repository, reason in zip(wanted, reasons, strict=True) if reason}
 
 
 def _unreachable() -> str:
@@ -97,8 +103,7 @@ def _ask(repository: str, kind: Kind) -> str:
     )
 
     try:
-        with _no_progress_bars():
-            snapshot_download(repository, repo_type=kind, allow_patterns=FIRST_FILE[kind], etag_timeout=TIMEOUT)
+        snapshot_download(repository, repo_type=kind, allow_patterns=FIRST_FILE[kind], etag_timeout=TIMEOUT)
     except GatedRepoError:
         return f"needs permission: ask for access at https://huggingface.co/{_page(repository, kind)}"
     except RepositoryNotFoundError:

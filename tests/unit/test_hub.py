@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from r1kit import hub
+
 SHA = "a" * 40
 pytestmark = pytest.mark.slow
 
@@ -142,3 +144,16 @@ def test_cached_dataset_is_read_offline_without_retries(tmp_path: Path) -> None:
     done = python(code, tmp_path, HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="0")
     assert done.stdout == "1 + 1?\n", done.stderr
     assert "Retrying" not in done.stderr and "sleep" not in done.stderr
+
+
+def test_repositories_are_asked_about_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    together = threading.Barrier(3, timeout=10)
+    monkeypatch.setattr(hub, "_unreachable", lambda: "")
+
+    def ask(name: str, kind: str) -> str:
+        together.wait()
+        return "absent" if name == "org/b" else ""
+
+    monkeypatch.setattr(hub, "_ask", ask)
+    repositories = [("org/a", "model"), ("org/b", "model"), ("org/b", "dataset")]
+    assert hub.unavailable(repositories) == {("org/b", "model"): "absent", ("org/b", "dataset"): "absent"}
