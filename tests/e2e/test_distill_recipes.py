@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,8 +18,20 @@ from transformers import (
     Qwen2Config,
     Qwen2ForCausalLM,
 )
+from typer.testing import CliRunner
 
-RECIPES = ("distill-qwen-1.5b", "distill-llama-8b")
+from r1kit.cli import app
+from r1kit.recipe import load_recipe
+
+RATES = {  # paper: Table 6
+    "distill-qwen-1.5b": 1e-4,
+    "distill-qwen-7b": 8e-5,
+    "distill-qwen-14b": 7e-5,
+    "distill-qwen-32b": 6e-5,
+    "distill-llama-8b": 5e-5,
+    "distill-llama-70b": 2e-5,
+}
+BASES = ("Qwen2.5-Math-1.5B", "Qwen2.5-Math-7B", "Qwen2.5-14B", "Qwen2.5-32B", "Llama-3.1-8B", "Llama-3.3-70B-Instruct")
 SHAPE = {"vocab_size": 700, "hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2}
 SHAPE |= {"num_attention_heads": 4, "num_key_value_heads": 2, "eos_token_id": 0, "max_position_embeddings": 64}
 CHATML = (
@@ -48,8 +59,8 @@ def records(problems: list[dict], tmp_path_factory: pytest.TempPathFactory) -> P
     return path
 
 
-def student(family: str, problems: list[dict], directory: Path) -> Path:
-    """Write a random base model with transformers. Qwen's tokenizer has a chat template, Llama's has none."""
+def student(family: str, problems: list[dict], directory: Path, chat_template: bool | None = None) -> Path:
+    """Write a random base model with transformers. By default Qwen's tokenizer has a chat template, Llama's has none."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -58,7 +69,7 @@ def student(family: str, problems: list[dict], directory: Path) -> Path:
     trainer = trainers.BpeTrainer(vocab_size=700, special_tokens=special, **options)
     tokenizer.train_from_iterator([row["question"] for row in problems], trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=special[0], pad_token=special[0])
-    fast.chat_template = CHATML if family == "qwen" else None
+    fast.chat_template = CHATML if chat_template or (chat_template is None and family == "qwen") else None
     fast.save_pretrained(directory)
     torch.manual_seed(0)
     if family == "qwen":
@@ -69,28 +80,31 @@ def student(family: str, problems: list[dict], directory: Path) -> Path:
     return directory
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_recipe_has_the_papers_values_and_is_checked_without_torch(recipe: str) -> None:
+def test_recipes_are_checked_without_torch() -> None:
     code = (
         "import json, sys\nfrom r1kit import plan, recipe\n"
-        f"loaded = recipe.load_recipe({recipe!r}, ['device=cuda'])\nplanned = plan.make_plan(loaded)\n"
-        "assert not planned.warnings, planned.warnings\n"
+        f"planned = [plan.make_plan(recipe.load_recipe(name)) for name in {list(RATES)}]\n"
         "assert not {'torch', 'transformers'} & set(sys.modules)\n"
-        "print(loaded.stage['distill'].model_dump_json())"
+        "assert all(stage.parameters for each in planned for stage in each.stages)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    config = json.loads(done.stdout)
-    assert config["learning_rate"] == {"distill-qwen-1.5b": 1e-4, "distill-llama-8b": 5e-5}[recipe]  # Table 6
-    expected = {"epochs": 2, "context_length": 32_768, "sequences_per_step": 64}
+
+
+@pytest.mark.parametrize(("recipe", "base"), [*zip(RATES, BASES, strict=True)])
+def test_recipe_has_the_papers_values(recipe: str, base: str) -> None:
+    stage = load_recipe(recipe).stage
+    assert stage["before"].model == stage["distill"].model and stage["distill"].model.split("/")[1] == base
+    config = stage["distill"].model_dump()
+    expected = {"learning_rate": RATES[recipe], "epochs": 2, "context_length": 32_768, "sequences_per_step": 64}
     expected |= {"lr_scheduler_type": "cosine", "min_lr_ratio": 0.1}
     assert config == {**config, **expected}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", RATES)
 def test_recipe_distils(recipe: str, problems: list[dict], records: Path, data_dir: Path, tmp_path: Path) -> None:
-    base = student(recipe.split("-")[1], problems, tmp_path / "base")
+    base = student(recipe.split("-")[1], problems, tmp_path / "base", chat_template=recipe != "distill-llama-8b")
     benchmarks = f'{{gsm8k = [{{source = "{data_dir}/gsm8k/test.jsonl", limit = 2}}]}}'
     overrides = {
         "stage.distill.model": json.dumps(str(base)),
@@ -104,12 +118,11 @@ def test_recipe_distils(recipe: str, problems: list[dict], records: Path, data_d
         **{f"stage.{name}.benchmarks": benchmarks for name in ("before", "after")},
         **{f"stage.{name}.max_completion_length": 16 for name in ("before", "after")},
     }
-    command = [sys.executable, "-m", "r1kit", "run", recipe, "--run-dir", str(tmp_path / "run"), "--json"]
+    command = ["run", recipe, "--run-dir", str(tmp_path / "run"), "--json"]
     for key, value in overrides.items():
         command += ["--set", f"{key}={value}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
     assert set(json.loads(done.stdout.splitlines()[-1])["evals"]) == {"before", "after"}
     stage = tmp_path / "run/stages/distill"
     rows = [json.loads(line) for line in (stage / "metrics.jsonl").read_text().splitlines()]
@@ -123,6 +136,8 @@ def test_recipe_distils(recipe: str, problems: list[dict], records: Path, data_d
         [{"role": "user", "content": "2?"}], tokenize=False, add_generation_prompt=True
     )
     expected = (
-        "<|im_start|>user\n2?<|im_end|>\n<|im_start|>assistant\n" if "qwen" in recipe else "User: 2?\n\nAssistant:\n"
+        "User: 2?\n\nAssistant:\n"
+        if recipe == "distill-llama-8b"
+        else "<|im_start|>user\n2?<|im_end|>\n<|im_start|>assistant\n"
     )
     assert prompt == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from r1kit.model.config import ModelConfig
+from r1kit.model.generic.shape import generic_shape
 
 # hub id -> model_type, vocabulary, hidden and intermediate size, layers, query heads, key-value heads, head_dim,
 #           whether embeddings are tied, positions
@@ -24,6 +25,7 @@ _SIZES = {
     "meta-llama/Llama-3.2-1B": ("llama", 128_256, 2048, 8192, 16, 32, 8, 64, True, 131_072),
     "meta-llama/Llama-3.2-3B": ("llama", 128_256, 3072, 8192, 28, 24, 8, 128, True, 131_072),
     "meta-llama/Llama-3.1-8B": ("llama", 128_256, 4096, 14_336, 32, 32, 8, 128, False, 131_072),
+    "meta-llama/Llama-3.3-70B-Instruct": ("llama", 128_256, 8192, 28_672, 80, 64, 8, 128, False, 131_072),
 }
 
 
@@ -53,7 +55,18 @@ def _shape(
     )
 
 
-KNOWN_SHAPES: Mapping[str, ModelConfig] = {hub_id: _shape(*sizes) for hub_id, sizes in _SIZES.items()}
+_DEEPSEEK_V3 = generic_shape(  # keys of config.json; without the layer for multi-token prediction
+    dict(model_type="deepseek_v3", vocab_size=129_280, hidden_size=7168, intermediate_size=18_432)
+    | dict(num_hidden_layers=61, num_attention_heads=128, num_key_value_heads=128, max_position_embeddings=163_840)
+    | dict(q_lora_rank=1536, kv_lora_rank=512, qk_nope_head_dim=128, qk_rope_head_dim=64, v_head_dim=128)
+    | dict(n_routed_experts=256, n_shared_experts=1, num_experts_per_tok=8, moe_intermediate_size=2048)
+    | dict(first_k_dense_replace=3, tie_word_embeddings=False)
+)
+
+KNOWN_SHAPES: Mapping[str, ModelConfig] = {
+    **{hub_id: _shape(*sizes) for hub_id, sizes in _SIZES.items()},
+    "deepseek-ai/DeepSeek-V3-Base": _DEEPSEEK_V3,
+}
 
 
 def known_shape(hub_id: str) -> ModelConfig | None:

@@ -1,7 +1,8 @@
 """The memory of a stage, part by part, from what its code allocates.
 
 With N parameters of which T are trained (all, or the adapters), b bytes per number of the run's dtype (2 or 4), width
-D, MLP width I, H query and K key-value heads of width E, V tokens in the vocabulary:
+D, MLP width I, H query and K key-value heads of width E, V tokens in the vocabulary (of a model with experts, I is the
+width of those that compute a token):
 
     base          Python and libraries
     weights       N b
@@ -123,7 +124,7 @@ def completion_bytes(tokens: int) -> int:
 
 def token_cache_bytes(shape: ModelConfig, bytes_each: int) -> int:
     """Return the bytes of a token in the KV cache: a key and a value for every layer and key-value head."""
-    return 2 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim * bytes_each
+    return shape.num_hidden_layers * shape.cache_width * bytes_each
 
 
 def _cache_bytes(tokens: int, shape: ModelConfig, setting: Setting) -> int:
@@ -141,7 +142,7 @@ def _main_memory_parts(stage: StageConfig, setting: Setting) -> tuple[str, ...]:
 
 def _adapter_parameters(shape: ModelConfig, rank: int) -> int:
     """Return the weights of LoRA on the four linear layers of every block: inputs plus outputs, times the rank."""
-    d, i = shape.hidden_size, shape.intermediate_size
+    d, i = shape.hidden_size, shape.mlp_width
     queries, qkv = shape.num_attention_heads * shape.head_dim, _qkv(shape)
     return shape.num_hidden_layers * rank * ((d + qkv) + (queries + d) + (d + 2 * i) + (i + d))
 
@@ -176,13 +177,14 @@ def _training(stage: Training, use: MemoryUse, shape: ModelConfig, setting: Sett
 def _passes(stage: Training, use: MemoryUse, shape: ModelConfig, setting: Setting) -> dict[str, int]:
     """Return what a forward and a backward pass hold."""
     b, layers = setting.bytes_each, shape.num_hidden_layers
-    tokens = use.trained_tokens + use.prompts * PROMPT_TOKENS
+    shared = use.prompts if shape.is_native else 0  # other models compute a prompt in the row of its completion
+    tokens = use.trained_tokens + shared * PROMPT_TOKENS
     activations = shape.activation_bytes(tokens, b)
-    backward = tokens * (2 * shape.hidden_size + 4 * shape.intermediate_size) * b
-    prefix = PROMPT_TOKENS if use.prompts else 0
+    backward = tokens * (2 * shape.hidden_size + 4 * shape.mlp_width) * b
+    prefix = PROMPT_TOKENS if shared else 0
     rows = -(-use.trained_tokens // max(1, use.text_tokens)) if use.prompts else 0
     attention = 2 * rows * prefix * token_cache_bytes(shape, b)
-    if setting.device == "cpu" and setting.dtype == "bfloat16":
+    if setting.device == "cpu" and setting.dtype == "bfloat16" and shape.is_native:
         keys = prefix + (use.text_tokens + QUERY_BLOCK) // 2
         attention += tokens * layers * shape.num_attention_heads * keys * b
     recomputes = shape.should_recompute(use.trained_tokens, b) if stage.recompute == "auto" else stage.recompute == "on"
@@ -206,7 +208,7 @@ def _generation(use: MemoryUse, shape: ModelConfig, setting: Setting) -> dict[st
     if setting.kv_cache_tokens is not None:
         tokens = min(tokens, setting.kv_cache_tokens)
     parts = {
-        "packed": _packed_bytes(shape, b) if setting.device == "cpu" else 0,
+        "packed": _packed_bytes(shape, b) if setting.device == "cpu" and shape.is_native else 0,
         "kv_cache": _cache_bytes(tokens, shape, setting),
         "sampling": rows * shape.vocab_size * 4 * (10 if use.truncates else 3),
     }

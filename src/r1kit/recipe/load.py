@@ -14,6 +14,7 @@ from r1kit import files
 from r1kit.config import STAGE_KINDS, Location, Recipe
 from r1kit.recipe.checks import cross_checks
 from r1kit.recipe.errors import Mistake, RecipeError, explain, unknown
+from r1kit.recipe.extends import extended
 from r1kit.recipe.overrides import override
 from r1kit.run_dir import RunDir
 from r1kit.synonyms import nearest
@@ -35,14 +36,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     Raises RecipeError with one line for every mistake.
     """
     path = _find(name_or_path)
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{path.name}: not UTF-8 text ({error})") from None
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path.name}: not valid TOML: {error}") from None
-    if not data:
-        raise RecipeError(f"{path.name}: the file is empty: a recipe needs a name and at least one [stage.NAME]")
+    data = _read(path)
     overridden = [override(data, text) for text in overrides]
     try:
         recipe = Recipe.model_validate(_with_defaults(data)).with_folder(_folder(path))
@@ -54,6 +48,28 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     if mistakes:
         raise RecipeError("\n".join(_lines(mistakes, data, path.name, overridden)))
     return recipe
+
+
+def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return the content of a recipe and of the recipes that it extends; `above` are those that extend it."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path.name}: not UTF-8 text ({error})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path.name}: not valid TOML: {error}") from None
+    if not data:
+        raise RecipeError(f"{path.name}: the file is empty: a recipe needs a name and at least one [stage.NAME]")
+    base = data.pop("extends", None)
+    if base is None:
+        return data
+    if not isinstance(base, str):
+        raise RecipeError(f"{path.name}: extends = {base!r}: must be a bundled recipe or a .toml file")
+    beside = path.parent / base
+    found = beside if beside.is_file() else _find(base)
+    if found.resolve() in (names := (*above, path.resolve())):
+        raise RecipeError(f"{path.name}: extends = {base!r}: a recipe cannot extend itself")
+    return extended(_read(found, names), data)
 
 
 def dump_toml(recipe: Recipe) -> str:

@@ -29,8 +29,9 @@ run: `r1kit run RECIPE --set stage.zero.steps=10`.
 
 A recipe is a TOML file. Each `[stage.NAME]` table is one stage, whose `kind` decides the other keys.
 Stages run in the order they are written. The table `[defaults.KIND]` sets keys for all stages of a
-kind; a stage that has the key itself ignores the default. `r1kit check RECIPE` shows what a recipe
-is about to do.
+kind; a stage that has the key itself ignores the default. `extends = "RECIPE"` takes everything
+from a bundled recipe or another file; what the recipe writes itself replaces single keys of stages
+and defaults, and new stages come last. `r1kit check RECIPE` shows what a recipe is about to do.
 
 This page is generated from `src/r1kit/config/` by `python -m r1kit.recipe.reference`.
 """

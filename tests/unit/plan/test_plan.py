@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 
-from r1kit import plan
+from r1kit import machine, plan
 from r1kit.config.stage import PROMPT_TOKENS
 from r1kit.plan.known_shapes import KNOWN_SHAPES
 from r1kit.plan.memory import BASE_BYTES
@@ -36,7 +36,7 @@ def test_default_batch_sizes_are_the_papers(tmp_path: Path) -> None:
     assert (counts["rollouts"], counts["reference_windows"], counts["completions"]) == (650, 26, 5_324_800)
 
 
-@pytest.mark.parametrize("name", KNOWN_SHAPES)
+@pytest.mark.parametrize("name", [name for name, shape in KNOWN_SHAPES.items() if shape.is_native])
 def test_known_shapes_have_as_many_parameters_as_in_transformers(name: str) -> None:
     shape = KNOWN_SHAPES[name]
     keys = (
@@ -54,10 +54,23 @@ def test_known_shapes_have_as_many_parameters_as_in_transformers(name: str) -> N
     ("name", "billions"),
     [("Qwen/Qwen2.5-1.5B", 1.54), ("Qwen/Qwen2.5-7B", 7.62), ("Qwen/Qwen2.5-32B", 32.8),
      ("meta-llama/Llama-3.1-8B", 8.03), ("Qwen/Qwen3-0.6B-Base", 0.596), ("Qwen/Qwen3-4B-Base", 4.02),
-     ("Qwen/Qwen3-8B-Base", 8.19)],
+     ("Qwen/Qwen3-8B-Base", 8.19), ("meta-llama/Llama-3.3-70B-Instruct", 70.6),
+     ("deepseek-ai/DeepSeek-V3-Base", 671.0)],
 )  # fmt: skip
 def test_known_shapes_have_as_many_parameters_as_their_model_cards_say(name: str, billions: float) -> None:
     assert KNOWN_SHAPES[name].parameter_count() / 1e9 == pytest.approx(billions, rel=0.005)
+
+
+def test_a_recipe_on_deepseek_v3_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 64 * 10**9)
+    recipe = load_recipe("r1-deepseek-v3")
+    planned = plan.make_plan(recipe)
+    assert "671B parameters with gradients, optimizer and activations need at least" in planned.errors["zero"]
+    assert planned.errors["zero"].endswith("or run only the stages before it, with --until")
+    zero, paper = recipe.stage["zero"], load_recipe("r1-qwen-7b").stage["zero"]
+    assert zero.model_dump() == {**paper.model_dump(), "model": "deepseek-ai/DeepSeek-V3-Base", "recompute": "on"}
+    students = ("qwen_1_5b", "qwen_7b", "qwen_14b", "qwen_32b", "llama_8b", "llama_70b")
+    assert [recipe.stage[name].learning_rate for name in students] == [1e-4, 8e-5, 7e-5, 6e-5, 5e-5, 2e-5]
 
 
 def test_local_checkpoint_is_read(tmp_path: Path) -> None:

@@ -101,3 +101,19 @@ def test_any_override_is_applied_or_rejected(tmp_path_factory: pytest.TempPathFa
     for text in (f"{key}={value}", f"stage.zero.{key}={value}", f"name={value}"):
         with contextlib.suppress(RecipeError):
             assert isinstance(load_recipe(str(path), [text]), Recipe)
+
+
+def test_recipe_extends_another_key_by_key(good: Path) -> None:
+    base = load_recipe(str(good))
+    first, *_ = base.stage
+    child = good.parent / "child.toml"
+    child.write_text(f'extends = "{good.name}"\nname = "child"\n[stage.{first}]\nseed = 7\n')
+    recipe = load_recipe(str(child))
+    assert recipe.name == "child" and list(recipe.stage) == list(base.stage)
+    assert recipe.stage[first].model_dump() == {**base.stage[first].model_dump(), "seed": 7}
+    child.write_text(f'extends = "{child.name}"\nname = "child"\n')
+    with pytest.raises(RecipeError, match=r"child.toml: extends = 'child.toml': a recipe cannot extend itself"):
+        load_recipe(str(child))
+    child.write_text('extends = "nobody"\n')
+    with pytest.raises(RecipeError, match="nobody: neither a file nor a bundled recipe"):
+        load_recipe(str(child))
