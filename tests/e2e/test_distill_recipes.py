@@ -60,7 +60,7 @@ def records(problems: list[dict], tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def student(family: str, problems: list[dict], directory: Path, chat_template: bool | None = None) -> Path:
-    """Write a random base model with transformers. By default Qwen's tokenizer has a chat template, Llama's has none."""
+    """Write a random base model with transformers. By default only Qwen's tokenizer has a chat template."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -135,9 +135,5 @@ def test_recipe_distils(recipe: str, problems: list[dict], records: Path, data_d
     prompt = tokenizer.apply_chat_template(
         [{"role": "user", "content": "2?"}], tokenize=False, add_generation_prompt=True
     )
-    expected = (
-        "User: 2?\n\nAssistant:\n"
-        if recipe == "distill-llama-8b"
-        else "<|im_start|>user\n2?<|im_end|>\n<|im_start|>assistant\n"
-    )
-    assert prompt == expected
+    chatml = "<|im_start|>user\n2?<|im_end|>\n<|im_start|>assistant\n"
+    assert prompt == ("User: 2?\n\nAssistant:\n" if recipe == "distill-llama-8b" else chatml)
