@@ -33,7 +33,8 @@ from r1kit.config.training import Adapters, Training
 
 Objective = Literal["grpo", "grpo_sequence", "dr_grpo", "dapo", "gspo", "cispo"]
 # DAPO is more than its loss (arXiv 2503.14476). CISPO has no lower bound (arXiv 2506.13585, section 3.1), which here is
-# 1 - 1 = 0; its paper does not give the upper one, so weights end at 1 + 4 = 5, from ScaleRL (arXiv 2510.13786).
+# 1 - 1 = 0; its paper does not give the upper one. Weights end at 1 + 4 = 5, the middle of the caps that ScaleRL found
+# equally good (4, 5 and 8; arXiv 2510.13786, appendix A.17).
 OBJECTIVE_DEFAULTS: Mapping[str, Mapping[str, object]] = {
     "dapo": {"epsilon_high": 0.28, "dynamic_sampling": True, "beta": 0.0},
     "cispo": {"epsilon": 1.0, "epsilon_high": 4.0},
@@ -87,7 +88,7 @@ class RL(StageConfig, Training, Adapters, Scoring, Sampling, Prompting):
     """Upper clip range; `epsilon` by default, 0.28 in DAPO, 4 in CISPO."""
     dual_clip: float | None = Field(None, gt=1)
     """Largest ratio that pushes a token with a negative advantage down; above it, the token has no gradient (dual-clip
-    PPO, which uses 3). Off by default. Paper: none."""
+    PPO, usually 3). Off by default. Paper: none."""
     importance_cap: float | None = Field(None, gt=1)
     """Largest importance weight of a token or sequence; above it, the gradient is scaled down to this weight (truncated
     importance sampling, usually 2). Off by default. Paper: none."""

@@ -88,8 +88,8 @@ def _weight(log_ratio: Tensor, cap: float | None) -> Tensor:
 def surrogate(ratio: Tensor, advantage: Tensor, clip: Clip) -> Tensor:
     """Return min(ratio * A, clip(ratio) * A) (Schulman et al. 2017; R1, eq. 1).
 
-    With `clip.dual` = c and A < 0: max(that, c * A) (dual-clip PPO, Ye et al. 2020, arXiv 1912.09729, eq. 5; c = 3
-    there). Without, a ratio that grows has no bound on this side.
+    With `clip.dual` = c and A < 0: max(that, c * A) (dual-clip PPO, Ye et al. 2020, arXiv 1912.09729; c is usually 3).
+    Without, a ratio that grows has no bound on this side.
     """
     value = torch.minimum(ratio * advantage, ratio.clamp(1 - clip.low, 1 + clip.high) * advantage)
     if clip.dual is None:
@@ -150,8 +150,9 @@ def gspo(terms: Terms, clip: Clip, kl: KLPenalty, norm: Norm) -> Tensor:
 def cispo(terms: Terms, clip: Clip, kl: KLPenalty, norm: Norm) -> Tensor:
     """Clip the importance weight instead of the update, so every token keeps its gradient.
 
-    MiniMax-M1 (arXiv 2506.13585), eq. 4-5: sg(clip(ratio, 1 - low, 1 + high)) * A * log pi. There is no lower bound in
-    that paper (low = 1); ScaleRL (arXiv 2510.13786, section 3.2) caps the weight at 1 + high = 5.
+    MiniMax-M1 (arXiv 2506.13585), eq. 4-5: sg(clip(ratio, 1 - low, 1 + high)) * A * log pi. Its experiments have no
+    lower bound (low = 1), nor has ScaleRL (arXiv 2510.13786, eq. 4), where caps 1 + high of 4, 5 and 8 learn equally
+    well (appendix A.17).
     """
     weight_BT = token_ratio(terms).detach().clamp(1 - clip.low, 1 + clip.high)
     loss_BT = -weight_BT * terms.advantages_B[:, None] * terms.logp_BT
