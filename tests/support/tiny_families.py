@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of architectures that r1kit's decoder does not compute, written by transformers."""
+"""Tiny random checkpoints of many architectures, written by transformers."""
 
 from __future__ import annotations
 
@@ -48,13 +48,15 @@ SCALED: dict[str, tuple[type, dict[str, Any]]] = {
     "linear": (LlamaConfig, scaled("linear")),
     "dynamic": (LlamaConfig, scaled("dynamic")),
 }
+LLAMA3 = scaled("llama3", low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=64)
+EVERY = {**FAMILIES, **SCALED, "llama": (LlamaConfig, LLAMA3)}  # r1kit's decoder computes the last one
 
 
 def write_family(
     family: str, tokenizer: PreTrainedTokenizerBase, directory: Path, dtype: torch.dtype = torch.float32, **save: Any
 ) -> PreTrainedModel:
     """Write a random model with this tokenizer. Its logits vary strongly, and so does its expert routing bias."""
-    kind, changes = {**FAMILIES, **SCALED}[family]
+    kind, changes = EVERY[family]
     ids = dict(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=None)
     torch.manual_seed(0)
     lm = AutoModelForCausalLM.from_config(kind(vocab_size=len(tokenizer), **SIZES | changes | ids), dtype=dtype).eval()

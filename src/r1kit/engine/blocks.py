@@ -135,9 +135,9 @@ class BlockEngine:
     def _extend(
         self,
         completions: Sequence[PartialCompletion],
-        tokens: Sequence[Tensor],
-        logprobs: Sequence[Tensor],
-        live: Sequence[Tensor],
+        tokens: list[Tensor],
+        logprobs: list[Tensor],
+        live: list[Tensor],
         done_R: Tensor,
         params: SamplingParams,
     ) -> list[tuple[PartialCompletion, int]]:

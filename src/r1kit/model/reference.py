@@ -15,6 +15,8 @@ from r1kit.synonyms import nearest
 
 ASSETS = Path(__file__).parents[1] / "assets"
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+PICKLED_FILES = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
@@ -61,11 +63,12 @@ def missing_files(directory: Path) -> str | None:
     """Return which files a checkpoint directory lacks: config.json, a tokenizer or weights; None if it is complete."""
     if is_adapter(directory):
         return missing_files(base_directory(directory))
-    index = directory / "model.safetensors.index.json"
-    shards = set(read_json(index).get("weight_map", {}).values()) if index.is_file() else set()
-    is_split = bool(shards) and not (directory / "model.safetensors").is_file()
     needed: list[tuple[str, ...]] = [("config.json",), TOKENIZER_FILES]
-    needed += [(name,) for name in sorted(shards)] if is_split else [("model.safetensors",)]
+    indices = (directory / f"{single}.index.json" for single in WEIGHTS)
+    if not any((directory / single).is_file() for single in WEIGHTS):
+        index = next((path for path in indices if path.is_file()), None)
+        shards = set(read_json(index).get("weight_map", {}).values()) if index is not None else set()
+        needed += [(name,) for name in sorted(shards)] or [("model.safetensors",)]
     lacking = [" or ".join(names) for names in needed if not any((directory / name).is_file() for name in names)]
     return ", ".join(lacking) or None
 
@@ -77,8 +80,7 @@ def checkpoint_problem(directory: Path) -> str | None:
     except UserError as error:
         return f"{directory}: {error}"
     lacking = missing_files(directory)
-    pickled = "; pickled weights are not read: save them as safetensors" if any(directory.glob("*.bin")) else ""
-    return f"{directory}: the checkpoint lacks {lacking}{pickled}" if lacking else None
+    return f"{directory}: the checkpoint lacks {lacking}" if lacking else None
 
 
 def cached_model(reference: str) -> Path | None:
@@ -107,7 +109,10 @@ def resolve_model(reference: str) -> Path:
 
     try:
         with heartbeat(f"downloading {reference} from the hub"):
-            return Path(snapshot_download(reference, allow_patterns=HUB_FILES))
+            directory = Path(snapshot_download(reference, allow_patterns=HUB_FILES))
+            if not any(directory.glob("*.safetensors")):
+                snapshot_download(reference, allow_patterns=PICKLED_FILES)
+            return directory
     except OSError as error:  # a lost connection, a full disk
         raise UserError(f"{reference}: cannot be downloaded from the hub: {error}") from error
 

@@ -1,10 +1,15 @@
-"""Read and write weights: safetensors under Hugging Face's tensor names. Never pickle."""
+"""Read and write weights under Hugging Face's tensor names: safetensors, and older .bin files, which are only read.
+
+A .bin file is a pickle. torch's loader for weights accepts nothing but tensors in it and runs no code.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import is_zipfile
 
 import torch
 from huggingface_hub import split_torch_state_dict_into_shards
@@ -17,12 +22,14 @@ from r1kit.files import read_json, write_json
 from r1kit.model.decoder import Decoder
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLED = "pytorch_model.bin"
+FLOATS = {torch.bfloat16: "BF16", torch.float16: "F16", torch.float32: "F32", torch.float64: "F64"}
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """A tensor in a safetensors file, known from the file's header."""
+    """A tensor in a file, known from the file's header."""
 
     file: Path
     shape: tuple[int, ...]
@@ -53,10 +60,14 @@ def stored_tensors(directory: Path) -> dict[str, StoredTensor]:
     """List the tensors of a checkpoint by name. Only file headers are read."""
     stored = {}
     for file in _weight_files(directory):
+        if file.suffix == ".bin":
+            for name, x in _unpickled(file).items():
+                stored[name] = StoredTensor(file, tuple(x.shape), FLOATS.get(x.dtype, str(x.dtype)))
+            continue
         try:
-            with safe_open(file, framework="pt") as tensors:
-                for name in tensors.keys():  # noqa: SIM118 - not a dict
-                    entry = tensors.get_slice(name)
+            with safe_open(file, framework="pt") as opened:
+                for name in opened.keys():  # noqa: SIM118 - not a dict
+                    entry = opened.get_slice(name)
                     stored[name] = StoredTensor(file, tuple(entry.get_shape()), entry.get_dtype())
         except SafetensorError as error:
             raise UserError(
@@ -66,24 +77,41 @@ def stored_tensors(directory: Path) -> dict[str, StoredTensor]:
     return {name: entry for name, entry in stored.items() if not name.endswith("rotary_emb.inv_freq")}
 
 
-def _weight_files(directory: Path) -> list[Path]:
-    if (directory / SINGLE).is_file():
-        return [directory / SINGLE]
-    if (directory / INDEX).is_file():
-        names = sorted(set(read_json(directory / INDEX).get("weight_map", {}).values()))
-        if odd := [name for name in names if not re.fullmatch(r"[\w.-]+\.safetensors", name)]:
-            raise UserError(f"{directory / INDEX}: {odd[0]!r} must be the plain name of a .safetensors file here")
-        if absent := [name for name in names if not (directory / name).is_file()]:
-            raise UserError(f"{directory}: {_some(absent)} missing, listed in {INDEX}: complete the download")
-        return [directory / name for name in names]
-    pickled = sorted(path.name for path in directory.glob("*.bin")) + sorted(p.name for p in directory.glob("*.pt*"))
-    if pickled:
+def _unpickled(file: Path) -> dict[str, Tensor]:
+    """Return the tensors of a .bin file, mapped into memory where its format allows that.
+
+    Raises:
+        UserError: The file is damaged, or holds anything but tensors.
+    """
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
+    except Exception as error:  # pickle, zip and torch have their own
         raise UserError(
-            f"{directory}: has {_some(pickled)} but no safetensors, and r1kit never unpickles weights. If you trust "
-            f'their author, convert them: python -c "from transformers import AutoModelForCausalLM as M; '
-            f"M.from_pretrained('{directory}').save_pretrained('converted')\""
-        )
-    raise UserError(f"{directory}: no weights: expected {SINGLE} or {INDEX}")
+            f"{file}: not a readable file of weights, or it holds more than tensors ({error}): download it again, or "
+            "use a checkpoint in safetensors"
+        ) from error
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise UserError(f"{file}: holds more than named tensors: use a checkpoint in safetensors")
+    return content
+
+
+def _weight_files(directory: Path) -> list[Path]:
+    for single in (SINGLE, PICKLED):
+        index = directory / f"{single}.index.json"
+        if (directory / single).is_file():
+            return [directory / single]
+        if index.is_file():
+            return _shards(directory, index, Path(single).suffix)
+    raise UserError(f"{directory}: no weights: expected {SINGLE} or {INDEX}, or {PICKLED}")
+
+
+def _shards(directory: Path, index: Path, suffix: str) -> list[Path]:
+    names = sorted(set(read_json(index).get("weight_map", {}).values()))
+    if odd := [name for name in names if not re.fullmatch(rf"[\w.-]+\{suffix}", name)]:
+        raise UserError(f"{index}: {odd[0]!r} must be the plain name of a {suffix} file here")
+    if absent := [name for name in names if not (directory / name).is_file()]:
+        raise UserError(f"{directory}: {_some(absent)} missing, listed in {index.name}: complete the download")
+    return [directory / name for name in names]
 
 
 def _some(names: list[str]) -> str:
@@ -122,19 +150,25 @@ def fill(model: Decoder, stored: dict[str, StoredTensor], directory: Path) -> No
     """
     views = hugging_face_views(model)
     for file in sorted({entry.file for entry in stored.values()}):
-        with safe_open(file, framework="pt") as tensors:
-            for name in views.keys() & set(tensors.keys()):
-                tensor = tensors.get_tensor(name)
-                _refuse_non_finite(tensor, name, file)
-                views[name].copy_(tensor)
+        for name, tensor in _read(file, views.keys()):
+            _refuse_non_finite(tensor, name, file)
+            views[name].copy_(tensor)
     if HEAD in stored and HEAD not in views:  # tied but stored: transformers 4 ties it, 5 does not
-        with safe_open(stored[HEAD].file, framework="pt") as tensors:
-            head = tensors.get_tensor(HEAD).to(model.embed.weight)
+        head = dict(_read(stored[HEAD].file, {HEAD}))[HEAD].to(model.embed.weight)
         if not torch.equal(head, model.embed.weight):
             raise UserError(
                 f"{directory}: config.json ties the embeddings but {HEAD} differs from {EMBEDDING}. Set "
                 f"tie_word_embeddings to false to use both matrices, or delete {HEAD}"
             )
+
+
+def _read(file: Path, names: Collection[str]) -> Iterator[tuple[str, Tensor]]:
+    """Yield those of these tensors that are in a file."""
+    if file.suffix == ".bin":
+        yield from ((name, tensor) for name, tensor in _unpickled(file).items() if name in names)
+        return
+    with safe_open(file, framework="pt") as tensors:
+        yield from ((name, tensors.get_tensor(name)) for name in tensors.keys() if name in names)  # noqa: SIM118
 
 
 def _refuse_non_finite(tensor: Tensor, name: str, file: Path) -> None:

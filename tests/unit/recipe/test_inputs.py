@@ -112,9 +112,9 @@ def test_incomplete_checkpoint_is_refused() -> None:
     checkpoint()
     assert problems("stage.last.model=m") == []
     Path("m/tokenizer.json").unlink()
-    Path("m/model.safetensors").rename("m/pytorch_model.bin")
+    Path("m/model.safetensors").rename("m/weights.bin")
     (line,) = problems("stage.last.model=m")
-    assert "m: the checkpoint lacks tokenizer.json or tokenizer.model or vocab.json, model.safetensors; pickled" in line
+    assert "m: the checkpoint lacks tokenizer.json or tokenizer.model or vocab.json, model.safetensors" in line
 
 
 def test_cached_model_of_an_unsupported_architecture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,14 +65,15 @@ def read_weights(kind: Any, directory: Path, dtype: torch.dtype, device: torch.d
 def _quiet() -> Iterator[None]:
     """Silence transformers' progress bars and reports of missing weights; `read_weights` reports them itself."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    silence: Any = logging  # transformers leaves it untyped
+    silence.set_verbosity_error()
+    silence.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:
-            logging.enable_progress_bar()
+            silence.enable_progress_bar()
 
 
 def _refuse_non_finite(lm: nn.Module, directory: Path) -> None:

@@ -63,10 +63,13 @@ class GenericDecoder(Policy):
 
     def __init__(self, lm: PreTrainedModel, config: GenericConfig) -> None:
         super().__init__()
-        self.lm, self.config, self.fp32_head = lm.eval(), config, True
+        self.lm: PreTrainedModel = lm.eval()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+        self.config, self.fp32_head = config, True
         self._recompute = False
+        self._checkpointed: list[nn.Module] = []
         if lm.supports_gradient_checkpointing:
             lm.gradient_checkpointing_enable({"use_reentrant": False})
+            self._checkpointed = [m for m in self.body.modules() if isinstance(m, GradientCheckpointingLayer)]
 
     @property
     def body(self) -> nn.Module:
@@ -93,7 +96,7 @@ class GenericDecoder(Policy):
 
     def _set_checkpointing(self, on: bool) -> None:
         """Set what transformers reads before it checkpoints a block. What is inside stays in evaluation mode."""
-        for block in self._checkpointed():
+        for block in self._checkpointed:
             block.training = on
 
     def check_length(self, tokens: int) -> None:
@@ -105,17 +108,14 @@ class GenericDecoder(Policy):
                 "shorter texts and completions, or a model with rotary positions"
             )
 
-    def _checkpointed(self) -> list[nn.Module]:
-        return [module for module in self.body.modules() if isinstance(module, GradientCheckpointingLayer)]
-
     @property
-    def recompute(self) -> bool:  # type: ignore[override]  # an attribute that is checked
+    def recompute(self) -> bool:
         """See `Policy.recompute`."""
         return self._recompute
 
     @recompute.setter
     def recompute(self, on: bool) -> None:
-        if on and not (self.lm.supports_gradient_checkpointing and self._checkpointed()):
+        if on and not self._checkpointed:
             raise UserError(
                 f"recompute: {type(self.lm).__name__} of transformers cannot compute its activations again: set "
                 'recompute = "off" and train on shorter texts'
@@ -130,7 +130,8 @@ class GenericDecoder(Policy):
     @property
     def device(self) -> torch.device:
         """See `Policy.device`."""
-        return next(self.lm.parameters()).device
+        weight: Tensor = next(self.lm.parameters())
+        return weight.device
 
     @property
     def adapted_layers(self) -> tuple[str, ...]:
@@ -151,13 +152,14 @@ class GenericDecoder(Policy):
 
     def packed(self, tokens_T: Tensor, positions_T: Tensor, lengths: Sequence[int]) -> Tensor:
         """See `Policy.packed`. Documents of similar length form one batch."""
-        documents, places_T = (x.split(list(lengths)) for x in (tokens_T, torch.arange(len(tokens_T))))
+        places_T = torch.arange(len(tokens_T))
+        documents, places = (torch.split_with_sizes(x, list(lengths)) for x in (tokens_T, places_T))
         states, order = [], []
         for group in similar_lengths(lengths):
             rows_BT = pad_sequence([documents[i] for i in group], batch_first=True)
             hidden_BTD = self(rows_BT)
             states += [row_TD[: lengths[i]] for row_TD, i in zip(hidden_BTD, group, strict=True)]
-            order += [places_T[i] for i in group]
+            order += [places[i] for i in group]
         return torch.cat(states).index_select(0, torch.cat(order).argsort().to(tokens_T.device))
 
     def prompts(self, prompt_PL: Tensor, mask_PL: Tensor) -> Prompts:
@@ -171,7 +173,7 @@ class GenericDecoder(Policy):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> GenericDecoder:
         """Move buffers, but keep their dtype: rotary frequencies and the bias of expert routing need fp32."""
         buffers = [(m, name, x) for m in self.modules() for name, x in m._buffers.items() if x is not None]
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         for module, name, buffer in buffers:
             moved = module._buffers[name]
             assert moved is not None

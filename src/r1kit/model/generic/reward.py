@@ -40,7 +40,8 @@ def generic_reward_model(policy: Policy, settings: Mapping[str, Any]) -> Generic
     config = copy.deepcopy(policy.lm.config)
     config.id2label, config.label2id = {0: "score"}, LABELS["label2id"]
     try:
-        lm = AutoModelForSequenceClassification.from_config(config, dtype=policy.lm.dtype)
+        kind: Any = AutoModelForSequenceClassification
+        lm = kind.from_config(config, dtype=policy.lm.dtype)
     except ValueError as error:
         raise UserError(
             f"{type(policy.lm).__name__}: transformers has no class for reward models of this architecture: train the "
