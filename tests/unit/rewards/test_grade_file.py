@@ -190,6 +190,39 @@ def test_mutated_answers_neither_crash_nor_take_a_second():
         json.dumps(verdict, allow_nan=False)
 
 
+REPEATED = [
+    "0",
+    "\n",
+    " \n",
+    "\n0",
+    "0\n",
+    "1. ",
+    ".",
+    ",",
+    ":",
+    "(A) ",
+    "Ann, ",
+    "not ",
+    ", thus ",
+    "answer ",
+    "[",
+    "1+",
+    "<<",
+    "x=",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("piece", REPEATED)
+def test_a_repeated_piece_takes_less_than_a_second(piece):
+    for row in grade_sweep.SEEDS:
+        middle = len(row["response"]) // 2
+        for response in (row["response"] + piece * 5_000, row["response"][:middle] + piece * 5_000):
+            started = time.process_time()
+            grade_line(json.dumps({**row, "response": response}))
+            assert time.process_time() - started < 1, row["kind"]
+
+
 def rows(path):
     every = 1 if path.is_relative_to(FIXTURES) else 25
     return list(map(json.loads, path.open(encoding="utf-8")))[::every]

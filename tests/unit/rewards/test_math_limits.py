@@ -92,6 +92,12 @@ def test_long_gold_answers_take_bounded_time(unit):
     assert time.process_time() - started < 0.8
 
 
+def test_a_long_word_between_two_signs_takes_bounded_time():
+    started = time.process_time()
+    assert check(f"0<{'null' * 3_500}0<5", "7").status in ("wrong", "unparseable")
+    assert time.process_time() - started < 0.5
+
+
 PIECES = (
     r"1 2 x y i ( ) [ ] { } , ; + - * / ^ = < _ ! % . 和 & | \frac \sqrt \pm \cup \text \sin \{ \} \\ $ and ° ≈ 十 cm"
 )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from r1kit.data.language.identify import dominant, language_code
 
 # The end of a sentence, with closing quotes, before white space or the end of the text.
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+")
+_SENTENCE_END = re.compile(r"(?<![.!?…])[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+")
 _ABBREVIATION = re.compile(
     r"(?:\b(?i:mr|mrs|ms|dr|prof|sr|jr|st|vs|etc|inc|ltd|co|no|fig|approx|dept|est|e\.g|i\.e|a\.m|p\.m|u\.s)|\b[A-Z])\.$"
 )

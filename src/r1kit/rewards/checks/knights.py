@@ -20,7 +20,8 @@ KINDS |= {"liar": False, "liars": False, "诚实": True, "老实人": True, "骗
 
 _FOLD = re.IGNORECASE | re.ASCII  # beyond ASCII, characters that match are not always equal when folded
 _MARKUP = re.compile(
-    r"\\(?:text|mathrm|mathbf|textbf|boxed)\b|\\[()\[\],;! ]|[*`$#{}\[\]\"“”\1\2✅✓✔❌✗]|_(?=\W|$)|^\s*\W?\d+\W",
+    r"\\(?:text|mathrm|mathbf|textbf|boxed)\b|\\[()\[\],;! ]|[*`$#{}\[\]\"“”\1\2✅✓✔❌✗]|_(?=\W|$)"
+    r"|^[^\S\n]*[^\w\n]?\d+\W",  # the number of a list item
     re.MULTILINE,
 )
 _NARROW = str.maketrans("：，；（）", ":,;()")
@@ -28,7 +29,7 @@ _PERSON = "\1\\d+\2"  # names are replaced by their numbers before anything is m
 _JOINT = r"\s*(?:,\s*and\b|,|、|&|\band\b|和|与)\s*"
 _PEOPLE = rf"(?<!\bor )(?<!\bnor )(?P<people>{_PERSON}(?:{_JOINT}{_PERSON}){{0,15}})"
 _ARTICLE = r"(?:an?\s|(?:one\sof\s)?the\s(?:(?:only|sole)\s)?)?\s*"
-_ADVERB = r"(?:,?\s*(?:definitely|therefore|thus|hence|clearly|certainly|indeed|necessarily|actually|also|always),?\s)*"
+_ADVERB = r"(?:,?\s*(?:definitely|therefore|thus|hence|clearly|certainly|indeed|necessarily|actually|also|always),?\s){0,3}"
 _WORDS = "|".join(sorted(KINDS, key=len, reverse=True))
 _NO_OTHER = rf"(?!\s*(?:/|,?\s*(?:or\b|and\b|或|和))\s*{_ARTICLE}(?:{_WORDS}))"  # "a knight or a knave" is no statement
 _KIND = rf"(?P<kind>{_WORDS})(?![a-z0-9_])(?!\s*\?){_NO_OTHER}"
@@ -76,7 +77,7 @@ def refute(solution: Mapping[str, bool], reply: str) -> str | None:
 def statements(names: Sequence[str], reply: str) -> dict[str, set[bool]]:
     """Return what a reply says about each person: {True} knight, {False} knave, both if it contradicts itself."""
     text = _MARKUP.sub(" ", reply.translate(_NARROW)).replace("|", " is ")  # a table row becomes a sentence
-    text = re.sub(r"[^\S\n]+", " ", text)
+    text = re.sub(r" ?\n[ \n]*", "\n", re.sub(r"[^\S\n]+", " ", text))  # patterns take cubic time on long gaps
     numbers = {name.casefold(): number for number, name in enumerate(names)}
     known = "|".join(_name_pattern(name) for name in sorted(names, key=len, reverse=True))
     text = re.sub(

@@ -21,7 +21,8 @@ UNORDERED = ("list", "set", "union", "cases")  # kinds that compare without orde
 _MATRIX = re.compile(r"\\begin\{([pbBv]?(?:small)?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\1\}")
 # Names before "=" that an answer may omit: x, a_{37}, f(x), (p,q,r), |AB|, \angle ABC, AB/CD, Total cost; not xy
 _NAME = re.compile(
-    r"(?:(?:m ?)?\\(?:angle|triangle) ?)?(?:\\[A-Za-z]+|[A-Za-z]|[A-Z]{2,4}|[A-Za-z][a-z]*[aeiou][a-z]+(?: [A-Za-z]+)*)"
+    r"(?:(?:m ?)?\\(?:angle|triangle) ?)?"
+    r"(?:\\[A-Za-z]+|[A-Za-z]|[A-Z]{2,4}|[A-Za-z](?=[a-z]*[aeiou][a-z])[a-z]{2,}(?: [A-Za-z]+)*)"
     r"'*(?:_(?:\w|\{[^{}]*\}))?(?:\^\{-1\})?(?:\([A-Za-z0-9, ]+\))?"
     r"|\([A-Za-z](?:,[A-Za-z])+\)|\|[A-Z]+\||\\frac\{[A-Z]{2}\}\{[A-Z]{2}\}|[A-Z]{2}[/:][A-Z]{2}"
 )
