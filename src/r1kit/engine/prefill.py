@@ -105,8 +105,8 @@ def _cache(
         common = (prefix.recorded.keys, prefix.recorded.values)
         prefixes.append(SharedPrefix(*common, length_1, torch.zeros_like(prompts_P)))
     if not prefix.copies_suffixes:
-        shared = ([x[:, :, :sampled_from] for x in xs] for xs in (keys, values))
-        prefixes.append(SharedPrefix(*shared, suffix_P, prompts_P))
+        shared_k, shared_v = ([x[:, :, :sampled_from] for x in xs] for xs in (keys, values))
+        prefixes.append(SharedPrefix(shared_k, shared_v, suffix_P, prompts_P))
         keys, values = ([x[:, :, sampled_from:] for x in xs] for xs in (keys, values))
         sampled_from = 0
     return KVCache(prefixes, keys, values, prefix.length + suffix_P, sampled_from, sampled_P)

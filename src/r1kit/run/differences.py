@@ -98,9 +98,9 @@ def _changed_files(old: Mapping[str, str], new: Mapping[str, str], is_renamed: b
     """Return a line for each model, file or judge that differs. `is_renamed` says that the recipe names others."""
     before, now = _judge(old), _judge(new)
     lines = [] if before == now else [_line("judge.model", before, now)]
-    held_out = [old.get(HELD_OUT), new.get(HELD_OUT)]
-    if held_out[0] != held_out[1] and not (is_renamed and None in held_out):  # other prompts may need none
-        lines.append(_line(HELD_OUT, *(json.loads(text) if text else None for text in held_out)))
+    was, is_now = (json.loads(side[HELD_OUT]) if HELD_OUT in side else None for side in (old, new))
+    if was != is_now and not (is_renamed and None in (was, is_now)):  # other prompts may need none
+        lines.append(_line(HELD_OUT, was, is_now))
     for name in {**old, **new}:
         if name.startswith("judge:") or name == HELD_OUT or old.get(name) == new.get(name):
             continue

@@ -112,10 +112,10 @@ def rewrite(client: Client, problem: Problem, response: str, answer: str) -> str
 
     EndpointError when the endpoint does not answer. What a reasoning model wrote before its answer is dropped.
     """
-    parts = {"question": problem.question, "response": response, "answer": answer}
-    if "<think>" not in response:
-        return _ask(client, REWRITE_PLAIN, **parts).rpartition("</think>")[2].strip()
-    return "<think>" + _ask(client, REWRITE, **parts).rpartition("<think>")[2]
+    thinks = "<think>" in response
+    wanted = REWRITE if thinks else REWRITE_PLAIN
+    text = _ask(client, wanted, question=problem.question, response=response, answer=answer)
+    return "<think>" + text.rpartition("<think>")[2] if thinks else text.rpartition("</think>")[2].strip()
 
 
 def compare(client: Client, question: str, one: str, other: str, seed: int) -> float:
