@@ -49,7 +49,7 @@ SCALED: dict[str, tuple[type, dict[str, Any]]] = {
     "dynamic": (LlamaConfig, scaled("dynamic")),
 }
 LLAMA3 = scaled("llama3", low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=64)
-EVERY = {**FAMILIES, **SCALED, "llama": (LlamaConfig, LLAMA3)}  # r1kit's decoder computes the last one
+EVERY = {**FAMILIES, **SCALED, "llama": (LlamaConfig, LLAMA3), "qwen2": (Qwen2Config, {})}  # the last two: the decoder
 
 
 def write_family(

@@ -20,7 +20,6 @@ from r1kit.engine.base import Request, SamplingParams
 from r1kit.engine.batch import PartialCompletion
 from r1kit.engine.blocks import BlockEngine
 from r1kit.engine.sampler import row_key, sample
-from r1kit.errors import UserError
 from r1kit.model.generic.decoder import GenericDecoder
 
 
@@ -66,11 +65,7 @@ class GenericEngine(BlockEngine):
                 wave.drop_finished()
 
     def _prefill(self, admitted: Sequence[tuple[int, Request]], params: SamplingParams) -> _Wave:
-        """Compute every prompt once and give each of its completions a copy of it.
-
-        Raises:
-            UserError: The model keeps a state that rows cannot leave.
-        """
+        """Compute every prompt once and give each of its completions a copy of it."""
         device, model = self.stop_ids.device, self.model
         prompts = [torch.tensor(request.token_ids) for _, request in admitted]
         lengths_P = torch.tensor([len(prompt) for prompt in prompts], device=device)
@@ -79,11 +74,6 @@ class GenericEngine(BlockEngine):
         mask_PL = torch.arange(longest, device=device) >= longest - lengths_P[:, None]
         cache = DynamicCache(config=model.lm.config)
         hidden_PD = model.decode(tokens_PL, mask_PL, cache)
-        if not all(hasattr(layer, "batch_select_indices") for layer in cache.layers):
-            raise UserError(
-                f"{type(model.lm).__name__}: transformers' cache of this architecture keeps a state that completions "
-                "cannot share and leave: use a model with attention in every layer"
-            )
         completions = [
             PartialCompletion(index, request.prompt_id, request.first_sample + s)
             for index, request in admitted

@@ -9,6 +9,7 @@ from r1kit.console import heartbeat
 from r1kit.errors import UserError
 from r1kit.files import read_json
 from r1kit.model.adapter_files import base_directory, is_adapter
+from r1kit.model.generic.gguf import converted, gguf_file
 from r1kit.model.hf_config import read_config
 from r1kit.run_dir import RunDir, StageDir
 from r1kit.synonyms import nearest
@@ -28,7 +29,7 @@ def bundled_models() -> list[str]:
 def local_model(reference: str) -> Path | None:
     """Return the checkpoint directory of a bundled model, a checkpoint or a stage of a run; None for anything else.
 
-    A stage is given by its directory RUN/stages/STAGE, or as RUN/STAGE.
+    A stage is given by its directory RUN/stages/STAGE, or as RUN/STAGE. A GGUF file is converted first.
 
     Raises:
         UserError: The directory has no checkpoint that can be loaded directly.
@@ -36,8 +37,10 @@ def local_model(reference: str) -> Path | None:
     if reference in bundled_models():
         return ASSETS / reference
     path = Path(reference).expanduser()
+    if (file := gguf_file(path)) is not None:
+        return converted(file)
     if path.is_file():
-        raise UserError(f"{reference}: a file: give the directory of a Hugging Face checkpoint")
+        raise UserError(f"{reference}: a file: give a GGUF file, or the directory of a Hugging Face checkpoint")
     if not path.is_dir():
         return _model_of_stage(reference, RunDir(path.parent).stage(path.name))
     for candidate in (path, StageDir(path).model):

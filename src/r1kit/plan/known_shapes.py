@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from r1kit.model.config import ModelConfig
-from r1kit.model.generic.shape import generic_shape
+from r1kit.model.generic.shape import generic_config
 
 # hub id -> model_type, vocabulary, hidden and intermediate size, layers, query heads, key-value heads, head_dim,
 #           whether embeddings are tied, positions
@@ -55,7 +56,7 @@ def _shape(
     )
 
 
-_DEEPSEEK_V3 = generic_shape(  # keys of config.json; without the layer for multi-token prediction
+_DEEPSEEK_V3: dict[str, Any] = (  # keys of config.json; without the layer for multi-token prediction
     dict(model_type="deepseek_v3", vocab_size=129_280, hidden_size=7168, intermediate_size=18_432)
     | dict(num_hidden_layers=61, num_attention_heads=128, num_key_value_heads=128, max_position_embeddings=163_840)
     | dict(q_lora_rank=1536, kv_lora_rank=512, qk_nope_head_dim=128, qk_rope_head_dim=64, v_head_dim=128)
@@ -65,7 +66,7 @@ _DEEPSEEK_V3 = generic_shape(  # keys of config.json; without the layer for mult
 
 KNOWN_SHAPES: Mapping[str, ModelConfig] = {
     **{hub_id: _shape(*sizes) for hub_id, sizes in _SIZES.items()},
-    "deepseek-ai/DeepSeek-V3-Base": _DEEPSEEK_V3,
+    "deepseek-ai/DeepSeek-V3-Base": generic_config(_DEEPSEEK_V3.get),
 }
 
 

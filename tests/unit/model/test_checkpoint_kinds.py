@@ -6,6 +6,7 @@ Each kind is loaded by the decoder (llama) and through transformers (mistral).
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 import torch
 from tiny_families import EVERY, SIZES, write_family
 from tokenizers_of_families import tokenizer_of
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from r1kit.data.template import end_of_answer, render_prompt, set_template
 from r1kit.engine.base import Request, SamplingParams
@@ -25,6 +26,7 @@ from r1kit.model.hf_config import read_config
 from r1kit.model.reference import checkpoint_problem, local_model
 
 TOKENS = torch.randint(0, 300, (1, 90), generator=torch.Generator().manual_seed(0))
+UP = ("gate", "up", "down")
 both = pytest.mark.parametrize("family", ["llama", "mistral"])
 
 
@@ -77,6 +79,73 @@ def test_a_pickle_that_runs_code_is_refused(tokenizer, tmp_path: Path) -> None:
     torch.save({"weight": Path}, tmp_path / "pytorch_model.bin")
     with pytest.raises(UserError, match="holds more than tensors"):
         load_model(tmp_path, torch.float32, "cpu")
+
+
+def write_gguf(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, file: Path) -> None:
+    """Write a qwen2 model with F32 tensors, as the format's specification says."""
+
+    def text(value: str) -> bytes:
+        return struct.pack("<Q", len(value.encode())) + value.encode()
+
+    def pair(key: str, value: object) -> bytes:
+        if isinstance(value, list):
+            return text(key) + struct.pack("<IIQ", 9, 8, len(value)) + b"".join(map(text, value))
+        kind, content = {
+            int: lambda: (4, struct.pack("<I", value)),
+            float: lambda: (6, struct.pack("<f", value)),
+            str: lambda: (8, text(value)),
+        }[type(value)]()
+        return text(key) + struct.pack("<I", kind) + content
+
+    c = lm.config
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    sizes = dict(block_count=c.num_hidden_layers, context_length=c.max_position_embeddings)
+    sizes |= {"embedding_length": c.hidden_size, "feed_forward_length": c.intermediate_size}
+    sizes |= {"attention.head_count": c.num_attention_heads, "attention.head_count_kv": c.num_key_value_heads}
+    sizes |= {"attention.layer_norm_rms_epsilon": c.rms_norm_eps, "rope.freq_base": 10_000.0}
+    pairs = {"general.architecture": "qwen2", **{f"qwen2.{key}": value for key, value in sizes.items()}}
+    pairs |= {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.tokens": tokenizer.convert_ids_to_tokens(range(320))}
+    pairs |= {"tokenizer.ggml.merges": [" ".join(merge) for merge in backend["merges"]]}
+    pairs |= {"tokenizer.ggml.eos_token_id": tokenizer.eos_token_id}
+    names = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
+    block = {"self_attn.o_proj": "attn_output", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
+    block |= {f"self_attn.{x}_proj": f"attn_{x}" for x in "qkv"} | {f"mlp.{x}_proj": f"ffn_{x}" for x in UP}
+    infos, data = b"", b""
+    for name, weight in lm.state_dict().items():
+        module, _, kind = name.rpartition(".")
+        if module not in names:
+            _, _, layer, inner = module.split(".", 3)
+            module = f"blk.{layer}.{block[inner]}"
+        else:
+            module = names[module]
+        shape = weight.shape[::-1]
+        infos += text(f"{module}.{kind}") + struct.pack("<I", len(shape)) + struct.pack(f"<{len(shape)}Q", *shape)
+        infos += struct.pack("<IQ", 0, len(data))
+        data += weight.numpy().tobytes()
+        data += b"\0" * (-len(data) % 32)
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(lm.state_dict()), len(pairs))
+    head += b"".join(pair(key, value) for key, value in pairs.items()) + infos
+    file.write_bytes(head + b"\0" * (-len(head) % 32) + data)
+
+
+def test_gguf_file_is_converted_once(tokenizer, tmp_path: Path) -> None:
+    pytest.importorskip("gguf")
+    theirs = write_family("qwen2", tokenizer, tmp_path / "original")
+    (tmp_path / "gguf").mkdir()
+    write_gguf(theirs, tokenizer, tmp_path / "gguf/model.gguf")
+    directory = local_model(str(tmp_path / "gguf/model.gguf"))
+    assert directory == local_model(str(tmp_path / "gguf")) == tmp_path / "gguf/model-hf"
+    written = (directory / "model.safetensors").stat().st_mtime_ns
+    assert checkpoint_problem(directory) is None
+    assert_same(directory, theirs)
+    local_model(str(tmp_path / "gguf"))
+    assert (directory / "model.safetensors").stat().st_mtime_ns == written
+    assert load_tokenizer(directory).get_vocab() == tokenizer.get_vocab()
+    (tmp_path / "gguf/other.gguf").write_bytes(b"GGUF")
+    with pytest.raises(UserError, match=r"has model.gguf, other.gguf: give one of these files"):
+        local_model(str(tmp_path / "gguf"))
+    with pytest.raises(UserError, match="transformers cannot read it"):
+        local_model(str(tmp_path / "gguf/other.gguf"))
 
 
 @both

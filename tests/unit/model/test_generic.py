@@ -12,7 +12,14 @@ import pytest
 import torch
 from learner_batches import config
 from tiny_families import FAMILIES, SCALED, write_family
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, Gemma2Config, GPT2Config
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    Gemma2Config,
+    GPT2Config,
+    Lfm2Config,
+    MambaConfig,
+)
 
 from r1kit.engine.base import Request, SamplingParams
 from r1kit.engine.factory import make_engine
@@ -214,6 +221,10 @@ def test_unsupported_models_are_refused_with_what_is_missing(tokenizer, tmp_path
         return str(error.value)
 
     sizes = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2, head_dim=16)
+    mixed = dict(num_key_value_heads=1, layer_types=["full_attention", "conv"], block_multiple_of=8)
+    assert "keeps a state besides keys and values" in refusal(Lfm2Config, **{**sizes, **mixed, "num_hidden_layers": 2})
+    assert "config.json lacks num_attention_heads" in refusal(MambaConfig, hidden_size=32, num_hidden_layers=1)
+    assert "parts for images or sound" in refusal(None, model_type="gemma3", text_config={}, vision_config={})
     capped = refusal(Gemma2Config, **sizes, num_key_value_heads=1, final_logit_softcapping=0.1)
     assert "changes its logits after the output matrix (a cap" in capped
     assert "65 tokens, but the model has learned positions for 64" in refusal(

@@ -66,7 +66,7 @@ def test_adapter_is_refused_with_the_command_that_merges_it(tmp_path: Path) -> N
 
 def test_file_is_not_a_model(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
-    with pytest.raises(UserError, match="a file: give the directory"):
+    with pytest.raises(UserError, match="a file: give a GGUF file, or the directory"):
         local_model(str(tmp_path / "model.safetensors"))
 
 

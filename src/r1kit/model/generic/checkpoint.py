@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer, LinearAttentionCacheLayerMixin
 from transformers.utils import logging
 
 from r1kit.console import heartbeat, say
@@ -30,10 +31,12 @@ def load_generic(
     """Load a causal language model with transformers.
 
     Raises:
-        UserError: transformers cannot load it, or its logits are not hidden states times an output matrix.
+        UserError: transformers cannot load it, its logits are not hidden states times an output matrix, or it keeps
+            another state than keys and values.
     """
     model = GenericDecoder(read_weights(AutoModelForCausalLM, directory, dtype, device), config)
     _refuse_other_logits(model)
+    _refuse_other_state(model)
     return model
 
 
@@ -86,8 +89,10 @@ def _refuse_non_finite(lm: nn.Module, directory: Path) -> None:
 def _refuse_other_logits(model: GenericDecoder) -> None:
     """Refuse models that change their logits: the learner computes them from the output matrix alone."""
     head = model.lm.get_output_embeddings()
-    if head is None:
-        raise UserError(f"{type(model.lm).__name__} has no output matrix: r1kit cannot compute its log-probabilities")
+    if head is None or getattr(head, "bias", None) is not None:
+        raise UserError(
+            f"{type(model.lm).__name__} has no output matrix, or a bias behind it: r1kit cannot compute its logits"
+        )
     tokens_1T = torch.tensor([PROBE], device=model.device)
     expected: Tensor = model.lm(input_ids=tokens_1T, use_cache=False).logits.float()
     difference = float((model.logits(model(tokens_1T)).float() - expected).abs().max())
@@ -96,6 +101,20 @@ def _refuse_other_logits(model: GenericDecoder) -> None:
             f"{type(model.lm).__name__} changes its logits after the output matrix (a cap, scale or bias), by up "
             f"to {difference:.2g}: r1kit computes log-probabilities from hidden states and this matrix alone. Use a "
             "model without that, such as a later version of its family"
+        )
+
+
+@torch.inference_mode()
+def _refuse_other_state(model: GenericDecoder) -> None:
+    """Refuse models whose cache is more than keys and values: its rows cannot be copied and left."""
+    tokens_1T, cache = torch.tensor([PROBE], device=model.device), DynamicCache(config=model.lm.config)
+    model.decode(tokens_1T, torch.ones_like(tokens_1T, dtype=torch.bool), cache)
+    kinds = {type(layer) for layer in cache.layers}
+    plain = all(issubclass(k, DynamicLayer) and not issubclass(k, LinearAttentionCacheLayerMixin) for k in kinds)
+    if not plain or cache.get_seq_length() != len(PROBE):
+        raise UserError(
+            f"{type(model.lm).__name__} keeps a state besides keys and values, which completions cannot share: "
+            "use a model with attention in every layer"
         )
 
 

@@ -6,7 +6,7 @@ counted as in most models: an MLP of three matrices, every layer with attention.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,8 @@ def read_generic_config(directory: Path) -> GenericConfig:
     """Read config.json with transformers, which knows the names and the defaults of every architecture.
 
     Raises:
-        UserError: The architecture is unknown to transformers, is no causal language model, or needs code from the
-            checkpoint.
+        UserError: The architecture is unknown to transformers, is more than a causal language model, or needs code
+            from the checkpoint.
     """
     content = read_json(directory / "config.json")
     with heartbeat("importing transformers"):
@@ -78,8 +78,12 @@ def read_generic_config(directory: Path) -> GenericConfig:
         config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"config.json: transformers cannot read it: {error}") from error
-    text = config.get_text_config(decoder=True)
-    return generic_config(lambda key: getattr(text, key, None))
+    if config.get_text_config(decoder=True) is not config:
+        raise UserError(
+            f"config.json: model_type = {model_type!r} has parts for images or sound beside the language model: use a "
+            "checkpoint of the language model alone"
+        )
+    return generic_config(lambda key: getattr(config, key, None))
 
 
 def generic_config(get: Callable[[str], Any]) -> GenericConfig:
@@ -128,8 +132,3 @@ def generic_config(get: Callable[[str], Any]) -> GenericConfig:
         active_width=active,
         value_dim=value_dim,
     )
-
-
-def generic_shape(config: Mapping[str, Any]) -> GenericConfig:
-    """Return the sizes in the content of a config.json that has every key."""
-    return generic_config(config.get)
