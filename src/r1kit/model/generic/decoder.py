@@ -60,10 +60,12 @@ class GenericDecoder(Policy):
     """A model of transformers. Its weights keep the names and the layout that transformers gives them."""
 
     config: GenericConfig
+    lm: Any  # a PreTrainedModel, whose methods have no types
 
     def __init__(self, lm: PreTrainedModel, config: GenericConfig) -> None:
         super().__init__()
-        self.lm: PreTrainedModel = lm.eval()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+        self.lm = lm
+        self.lm.eval()
         self.config, self.fp32_head = config, True
         self._recompute = False
         self._checkpointed: list[nn.Module] = []
@@ -183,8 +185,5 @@ class GenericDecoder(Policy):
 
 def _has_learned_positions(body: nn.Module, limit: int) -> bool:
     tables = [module for module in body.modules() if isinstance(module, nn.Embedding)]
-    return any(0 <= table.num_embeddings - limit <= 2 for table in tables if table is not _input_embeddings(body))
-
-
-def _input_embeddings(body: nn.Module) -> Any:
-    return cast(PreTrainedModel, body).get_input_embeddings()
+    tokens = cast(Any, body).get_input_embeddings()
+    return any(0 <= table.num_embeddings - limit <= 2 for table in tables if table is not tokens)

@@ -15,7 +15,7 @@ from r1kit.errors import UserError
 from r1kit.model.generic.checkpoint import read_weights
 from r1kit.model.generic.decoder import GenericDecoder
 from r1kit.model.generic.shape import GenericConfig
-from r1kit.model.policy import LABELS, Policy, RewardModel
+from r1kit.model.policy import Policy, RewardModel
 
 
 class GenericRewardModel(RewardModel, GenericDecoder):
@@ -38,7 +38,7 @@ def generic_reward_model(policy: Policy, settings: Mapping[str, Any]) -> Generic
     """See `reward_model.reward_model_from`."""
     assert isinstance(policy, GenericDecoder)
     config = copy.deepcopy(policy.lm.config)
-    config.id2label, config.label2id = {0: "score"}, LABELS["label2id"]
+    config.id2label, config.label2id = {0: "score"}, {"score": 0}
     try:
         kind: Any = AutoModelForSequenceClassification
         lm = kind.from_config(config, dtype=policy.lm.dtype)
