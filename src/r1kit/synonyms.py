@@ -130,10 +130,10 @@ def nearest(given: str, allowed: Iterable[str]) -> str | None:
     """Return the allowed name of which `given` is a synonym, or else the most similar one, or None."""
     names = list(allowed)
     similar = difflib.get_close_matches(given, names, n=1)
-    return _synonym_of(given, names) or (similar[0] if similar else None)
+    return synonym_of(given, names) or (similar[0] if similar else None)
 
 
-def _synonym_of(given: str, allowed: list[str]) -> str | None:
+def synonym_of(given: str, allowed: list[str]) -> str | None:
     """Return the allowed name that `given` is another name of, in upper or lower case; None if there is none."""
     plain = _plain(given)
     same = (name for name in allowed if _plain(name) == plain)

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from r1kit import errors
 from r1kit.config import STAGE_KINDS, Location, Recipe
-from r1kit.synonyms import nearest
+from r1kit.synonyms import nearest, synonym_of
 
 SHOWN = 60  # characters of a value
 
@@ -97,7 +97,7 @@ def _unknown_key(key: str, parent: Any, given: object) -> str:
     if parent is not Recipe:
         own = [kind for kind, stage in STAGE_KINDS.items() if stage is parent]
         others = [kind for kind, stage in STAGE_KINDS.items() if key in stage.model_fields]
-        if own and others:
+        if own and others and not synonym_of(key, list(_fields(parent))):
             return f"no key of {own[0]} stages, but of {', '.join(others)}: remove it"
         return unknown("key", key, _fields(parent))
     if isinstance(given, dict) and "kind" in given:

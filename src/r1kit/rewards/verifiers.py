@@ -20,7 +20,7 @@ VERIFIERS: dict[str, Verifier[Any]] = {
     "countdown": countdown.VERIFIER,
     "knights": knights.VERIFIER,
     "ifeval": ifeval.VERIFIER,
-    "instructions": prose.INSTRUCTIONS,
+    "rules": prose.RULES,
     "json": json_schema.VERIFIER,
     "exact": text.EXACT,
     "fuzzy": text.FUZZY,

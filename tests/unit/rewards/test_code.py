@@ -6,8 +6,9 @@ import time
 
 import pytest
 
+from r1kit import integers
 from r1kit.rewards import code
-from r1kit.rewards.code import cruxeval, integers
+from r1kit.rewards.code import cruxeval, syntax
 from r1kit.rewards.code.asserts import Call, TestsError, plain_calls, split
 from r1kit.rewards.code.compare import same_json, same_output, shown
 from r1kit.rewards.code.program import LEETCODE, entry_point, extract, runnable
@@ -97,9 +98,9 @@ def test_integers_of_any_practical_length_are_read_and_written():
     text = "7" * 6_000
     value = integers.read(text)
     assert value % 10**9 == 777_777_777 and integers.write(-value) == "-" + text
-    tree = integers.parse(f"x = {text}; y = '{text}'")
+    tree = syntax.parse(f"x = {text}; y = '{text}'")
     scope: dict = {}
-    exec(integers.unparse(tree), scope)
+    exec(syntax.unparse(tree), scope)
     assert scope["x"] == value and scope["y"] == text
     with pytest.raises(ValueError, match="at most 50000"):
         integers.read("7" * 60_000)

@@ -54,6 +54,15 @@ CASES = [
      "punctuation:no_comma"], "response": "a, b"}, 0.5),
     ({"kind": "ifeval", "constraints": ["punctuation:comma"], "response": "a"}, None),
     ({"kind": "ifeval", "constraints": ["no_comma"], "response": "one, two"}, 0),
+    ({"kind": "rules", "constraints": ["punctuation:no_comma"], "topic": "rain", "related": ["cloud", "wet"],
+     "response": "Clouds bring the rain that makes the streets wet."}, 1),
+    ({"kind": "rules", "constraints": ["punctuation:no_comma"], "topic": "rain", "related": ["cloud", "wet"],
+     "response": "The trains were late on all of the days."}, 0),
+    ({"kind": "rules", "constraints": ["punctuation:no_comma"], "response": "Rain."}, None),
+    ({"kind": "prose", "response": "Clouds bring the rain that makes the streets wet."}, 1),
+    ({"kind": "prose", "response": "Clouds bring the rain that makes the"}, 0),
+    ({"kind": "on_topic", "topic": "rain", "related": ["cloud", "wet"], "response": "Clouds rain. It is wet."}, 1),
+    ({"kind": "on_topic", "topic": "rain", "related": ["cloud", "wet"], "response": "It is raining."}, 0),
     ({"kind": "json", "constraints": {"required": ["a"]}, "response": '```json\n{"a": 1}\n```'}, 1),
     ({"kind": "json", "gold": {"type": "array"}, "response": "{}"}, 0),
     ({"kind": "json", "problem": {"schema": {"required": ["a"]}}, "response": "{}"}, 0),
@@ -252,5 +261,5 @@ def test_countdown_cases_are_graded_as_stated(path):
 
 
 def test_every_verifier_is_a_kind():
-    assert KINDS.keys() == {*VERIFIERS, "format", "language"}
+    assert KINDS.keys() == {*VERIFIERS, "format", "language", "prose", "on_topic"}
     assert {row["kind"] for row, _ in CASES if isinstance(row.get("kind"), str)} >= KINDS.keys() - SANDBOXED

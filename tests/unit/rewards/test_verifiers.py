@@ -275,6 +275,7 @@ def test_every_verifier_judges_an_empty_reply_as_unparseable():
         "countdown": {"numbers": [1], "target": 1},
         "knights": {"solution": {"Ann": True}},
         "ifeval": {"constraints": ["punctuation:no_comma"]},
+        "rules": {"constraints": ["punctuation:no_comma"], "topic": "rain", "related": ["cloud", "wet"]},
         "code": {"tests": ["assert f(1) == 1"]},
         "reasoning_gym": {"family": "f", "seed": 0, "size": 1, "index": 0},
     }

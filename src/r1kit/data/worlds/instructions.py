@@ -263,7 +263,7 @@ def _draw(rng: Random, split: str, level: int) -> Problem:
         id=hashlib.sha256(question.encode()).hexdigest()[:16],
         question=question,
         answer="",
-        verifier="instructions",
+        verifier="rules",
         level=level,
         family=names[0] if level == 1 else f"{level} rules",
         extra={

@@ -29,7 +29,8 @@ _PERSON = "\1\\d+\2"  # names are replaced by their numbers before anything is m
 _JOINT = r"\s*(?:,\s*and\b|,|、|&|\band\b|和|与)\s*"
 _PEOPLE = rf"(?<!\bor )(?<!\bnor )(?P<people>{_PERSON}(?:{_JOINT}{_PERSON}){{0,15}})"
 _ARTICLE = r"(?:an?\s|(?:one\sof\s)?the\s(?:(?:only|sole)\s)?)?\s*"
-_ADVERB = r"(?:,?\s*(?:definitely|therefore|thus|hence|clearly|certainly|indeed|necessarily|actually|also|always),?\s){0,3}"
+_SURELY = "definitely|therefore|thus|hence|clearly|certainly|indeed|necessarily|actually|also|always"
+_ADVERB = rf"(?:,?\s*(?:{_SURELY}),?\s){{0,3}}"
 _WORDS = "|".join(sorted(KINDS, key=len, reverse=True))
 _NO_OTHER = rf"(?!\s*(?:/|,?\s*(?:or\b|and\b|或|和))\s*{_ARTICLE}(?:{_WORDS}))"  # "a knight or a knave" is no statement
 _KIND = rf"(?P<kind>{_WORDS})(?![a-z0-9_])(?!\s*\?){_NO_OTHER}"

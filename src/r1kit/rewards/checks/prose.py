@@ -2,7 +2,7 @@
 
 Three parts, each judged by itself: the rules (IFEval's constraints), `prose` (a complete text of English sentences that
 repeat neither each other nor the request) and `on_topic` (it names the topic and uses words of texts about it).
-The verifier `instructions` pays the share of rules kept, and nothing without the other two, so that neither an empty
+The verifier `rules` pays the share of rules kept, and nothing without the other two, so that neither an empty
 phrase such as "P.S." nor one text for all topics is worth anything.
 """
 
@@ -136,4 +136,4 @@ def _from_row(row: Row) -> dict[str, Any]:
 
 PROSE = _reward(_prose)
 ON_TOPIC = _reward(_on_topic, "topic", "related")
-INSTRUCTIONS = Verifier(_read, _judge, from_row=_from_row, warm_up=ifeval.VERIFIER.warm_up)
+RULES = Verifier(_read, _judge, from_row=_from_row, warm_up=ifeval.VERIFIER.warm_up)
