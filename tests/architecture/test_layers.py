@@ -80,6 +80,7 @@ def loaded(modules: Iterable[str], libraries: Iterable[str]) -> list[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIGHT)
 def test_light_modules_import_nothing_heavy(name: str) -> None:
     inside = [module for module in sorted(NAMES) if module == name or module.startswith(f"{name}.")]

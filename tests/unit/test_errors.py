@@ -91,6 +91,7 @@ def test_ascii_locale_reads_and_prints_chinese(tmp_path: Path) -> None:
     assert done.returncode == 2 and "error: 配方: neither a file".encode() in done.stderr
 
 
+@pytest.mark.slow
 def test_ascii_terminal_shows_escapes(tmp_path: Path) -> None:
     done = run_command("check", "配方", cwd=tmp_path, PYTHONIOENCODING="ascii")
     assert done.returncode == 2 and b"error: \\u914d\\u65b9: neither a file" in done.stderr
@@ -105,6 +106,7 @@ exec "$@"
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "message"),
     [

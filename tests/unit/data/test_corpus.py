@@ -95,6 +95,7 @@ def test_no_document_contains_a_held_out_task(documents):
         assert len(trained & asked) > 25, "the corpus contains such questions, and they are parsed"
 
 
+@pytest.mark.slow
 def test_no_solution_contains_a_held_out_expression(documents):
     """Holds from level 3 on: shorter expressions are steps of other tasks."""
     everywhere = set(re.findall(EXPRESSION, "\n".join(d.text for d in documents)))

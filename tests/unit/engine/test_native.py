@@ -167,6 +167,7 @@ def test_identical_completions_are_computed_once(
         assert list(completion.logprobs) == pytest.approx(logps, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.05, 0.1, 0.2, 0.4])
 def test_completions_may_end_while_rows_split(model, tokenizer, requests, temperature):
     engine = NativeEngine(model, tokenizer)

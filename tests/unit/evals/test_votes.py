@@ -104,6 +104,7 @@ def test_the_winner_is_judged_by_its_group():
     assert cons_at_k(answers, right, 5) == 0  # by text, 7 would win
 
 
+@pytest.mark.slow
 def test_different_answers_are_grouped_in_bounded_time():
     started = time.process_time()
     assert len(set(group_answers(SUM, [str(i) for i in range(64)]))) == 64

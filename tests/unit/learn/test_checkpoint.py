@@ -12,6 +12,7 @@ from r1kit.learn import checkpoint
 from r1kit.learn.checkpoint import Checkpoints, checkpoints
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("beta", "dtype"), [(0.0, torch.float32), (0.02, torch.float32), (0.02, torch.bfloat16)])
 @pytest.mark.parametrize("stop", [1, 4, 6])  # before, after and at a refresh of the reference
 def test_restored_training_is_bit_identical(tmp_path, stop, beta, dtype):

@@ -109,6 +109,7 @@ def learned(model: GenericDecoder, tokenizer, steps: int = 2, **changes: object)
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_learner_agrees_with_engine_and_saved_model_with_transformers(
     family: str, made, tokenizer, tmp_path: Path

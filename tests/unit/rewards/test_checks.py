@@ -78,6 +78,7 @@ def test_names_compare_as_a_set(gold, answer, right):
     assert (names.refute(gold, answer) is None) == right
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit",
     [

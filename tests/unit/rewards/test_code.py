@@ -81,6 +81,7 @@ def test_the_block_that_the_tests_need_counts(response, names, program):
     assert extract(response, names=names) == program
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["```\n", "~~~", "x = ", "def f(", '"', "for a ", "import (", "> ", "is ", " ", "a, "])
 def test_extraction_takes_linear_time(part):
     def seconds(size):

@@ -124,6 +124,7 @@ def ask(server, script, **changes):
     return accuracy.ask(Client(server.endpoint(**changes)), "Capital?", "Paris", "{gold} Verdict: correct")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "status"),
     [

@@ -72,6 +72,7 @@ def test_the_reason_names_the_limit():
         assert ruling.status == status and reason in ruling.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_hostile_answers_are_refused_in_bounded_time(bomb):
     started = time.process_time()

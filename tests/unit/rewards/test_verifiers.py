@@ -250,6 +250,7 @@ def test_random_text_never_breaks_a_verifier(problem, pieces, free_form, truncat
     assert 0 <= verdict.value <= 1 and (verdict.value == 1) >= (verdict.status == "right") and not verdict.masked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.verifier)
 @pytest.mark.parametrize(
     "unit",

@@ -131,6 +131,7 @@ def test_token_budget_ends_sampling_and_benchmark_prompts_are_not_sampled(
     assert blocked["benchmark"] == "sums" and blocked["samples"] == 0
 
 
+@pytest.mark.slow
 def test_pairs_have_a_clear_preference(tmp_path: Path) -> None:
     talk = [{"source": "world:talk", "limit": 120}]
     config = config_of(prompts=talk, makes="pairs", **JUDGED)
@@ -140,6 +141,7 @@ def test_pairs_have_a_clear_preference(tmp_path: Path) -> None:
     assert {row["reason"] for row in rejected} <= {"truncated", "repetition", "unclear", "length", "surplus"}
 
 
+@pytest.mark.slow
 def test_labels_are_safe_or_unsafe(tmp_path: Path) -> None:
     curate.run(config_of(prompts=["world:safety"], makes="labels", **JUDGED), context(tmp_path))
     labels = lines(tmp_path / "data/kept.jsonl")

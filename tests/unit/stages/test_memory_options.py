@@ -48,6 +48,7 @@ def masters(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return separate
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("kind", STAGES)
 def test_weights_are_the_same(

@@ -258,7 +258,7 @@ def _draw(rng: Random, split: str, level: int) -> Problem:
     values = {name: rng.choice(RULES[name].values[split]) for name in names}
     shown = {n: {k: v[0] if isinstance(v, list) else v for k, v in values[n].items()} for n in names}
     rules = [rng.choice(RULES[name].wordings[split]).format(**shown[name]) for name in names]
-    question = " ".join([*rules, rng.choice(REQUESTS[split]).format(topic)])
+    question = " ".join([rng.choice(REQUESTS[split]).format(topic), *rules])
     return Problem(
         id=hashlib.sha256(question.encode()).hexdigest()[:16],
         question=question,

@@ -1,9 +1,8 @@
 """Short texts that follow rules (`world:instructions`), and what the rules must not cost: prose on the topic.
 
-Three parts, each judged by itself: the rules (IFEval's constraints), `prose` (a complete text of English sentences that
-repeat neither each other nor the request) and `on_topic` (it names the topic and uses words of texts about it).
-The verifier `rules` pays the share of rules kept, and nothing without the other two, so that neither an empty
-phrase such as "P.S." nor one text for all topics is worth anything.
+Three rewards: `rules` (the share of IFEval's constraints kept), `prose` (a complete text of English sentences that
+repeat neither each other nor the request) and `on_topic` (it names the topic and uses words of texts about it). The
+verifier `instructions` requires all of them, so that no fixed phrase is right: "P.S." alone keeps a rule and no more.
 """
 
 from __future__ import annotations
@@ -121,19 +120,30 @@ def _read(problem: Problem) -> tuple[Problem, list[ifeval.Constraint]]:
 
 
 def _judge(gold: tuple[Problem, list[ifeval.Constraint]], reply: Reply) -> Verdict:
-    """Return the share of rules kept as the value, or 0 for a text that is not prose or off topic."""
+    """Return the share of rules, prose and topic together as the value; right when all are kept."""
     problem, constraints = gold
-    verdict = ifeval.VERIFIER.judge(constraints, reply)
-    fault = _prose(problem, reply) or _on_topic(problem, reply)
-    if verdict.status not in ("right", "wrong") or not fault:
-        return verdict
-    return Verdict(0.0, verdict.extracted, fault, "wrong")
+    rules = ifeval.VERIFIER.judge(constraints, reply)
+    if rules.status not in ("right", "wrong"):
+        return rules
+    faults = [fault for fault in (_prose(problem, reply), _on_topic(problem, reply)) if fault]
+    value = (rules.value * len(constraints) + 2 - len(faults)) / (len(constraints) + 2)
+    reason = "; ".join([*([rules.reason] if rules.status == "wrong" or not faults else []), *faults])
+    return Verdict(value, rules.extracted, reason, "wrong" if faults else rules.status)
+
+
+def _judge_rules(request: ScoreRequest) -> Verdict:
+    return ifeval.VERIFIER.judge(ifeval.VERIFIER.read(request.problem), request.reply)
+
+
+def _rules_from_row(row: Row, response: str) -> ScoreRequest:
+    return ScoreRequest(Problem("row", "", "", extra=ifeval.VERIFIER.from_row(row)), response, {})
 
 
 def _from_row(row: Row) -> dict[str, Any]:
     return {**ifeval.VERIFIER.from_row(row), **fields("topic", "related")(row)}
 
 
+RULES = Reward(_judge_rules, _rules_from_row, warm_up=ifeval.VERIFIER.warm_up)
 PROSE = _reward(_prose)
 ON_TOPIC = _reward(_on_topic, "topic", "related")
 RULES = Verifier(_read, _judge, from_row=_from_row, warm_up=ifeval.VERIFIER.warm_up)
