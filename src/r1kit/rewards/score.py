@@ -37,7 +37,7 @@ ACCURACY = "accuracy"  # the reward that the problem's verifier gives
 BUILT_IN: dict[str, Reward] = {
     "format": format.REWARD,
     "language": language.REWARD,
-    "rules": prose.RULES,
+    "rules_kept": prose.RULES_KEPT,
     "prose": prose.PROSE,
     "on_topic": prose.ON_TOPIC,
 }

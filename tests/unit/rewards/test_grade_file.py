@@ -261,5 +261,5 @@ def test_countdown_cases_are_graded_as_stated(path):
 
 
 def test_every_verifier_is_a_kind():
-    assert KINDS.keys() == {*VERIFIERS, "format", "language", "rules", "prose", "on_topic"}
+    assert KINDS.keys() == {*VERIFIERS, "format", "language", "rules_kept", "prose", "on_topic"}
     assert {row["kind"] for row, _ in CASES if isinstance(row.get("kind"), str)} >= KINDS.keys() - SANDBOXED

@@ -1,8 +1,8 @@
 """Short texts that follow rules (`world:instructions`), and what the rules must not cost: prose on the topic.
 
-Three rewards: `rules` (the share of IFEval's constraints kept), `prose` (a complete text of English sentences that
+Three rewards: `rules_kept` (the share of IFEval's constraints kept), `prose` (a complete text of English sentences that
 repeat neither each other nor the request) and `on_topic` (it names the topic and uses words of texts about it). The
-verifier `instructions` requires all of them, so that no fixed phrase is right: "P.S." alone keeps a rule and no more.
+verifier `rules` requires all of them, so that no fixed phrase is right: "P.S." alone keeps a rule and no more.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _from_row(row: Row) -> dict[str, Any]:
     return {**ifeval.VERIFIER.from_row(row), **fields("topic", "related")(row)}
 
 
-RULES = Reward(_judge_rules, _rules_from_row, warm_up=ifeval.VERIFIER.warm_up)
+RULES_KEPT = Reward(_judge_rules, _rules_from_row, warm_up=ifeval.VERIFIER.warm_up)
 PROSE = _reward(_prose)
 ON_TOPIC = _reward(_on_topic, "topic", "related")
 RULES = Verifier(_read, _judge, from_row=_from_row, warm_up=ifeval.VERIFIER.warm_up)
