@@ -32,7 +32,7 @@ _MARKUP = re.compile(
 )
 _QUOTE = "'\"“”‘’«»「」"
 _LETTER = re.compile(  # in Chinese, Japanese and Korean, a word may follow without a space
-    rf"\(\s*([A-Za-z])\s*\)|\[\s*([A-Za-z])\s*\]|\{{([A-Za-z])\}}|<([A-Za-z])>|[{_QUOTE}]\s*([A-Za-z])\s*[{_QUOTE}]"
+    rf"\(\s*([A-Za-z])\s*\)|\[{{1,2}}\s*([A-Za-z])\s*\]{{1,2}}|\{{([A-Za-z])\}}|<([A-Za-z])>|[{_QUOTE}]\s*([A-Za-z])\s*[{_QUOTE}]"
     r"|([A-Za-z])(?![^\W\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]|['’])"
 )
 # "B. text", "B: text", "B - text", "B = text": a letter set apart from the text that follows

@@ -34,6 +34,11 @@ _VERB = re.compile(
 _YES_OR_NO = re.compile(r"(yes|no)[*]* ?[,;:.–—-]", re.IGNORECASE)
 _YES_OR_NO_WORD = re.compile(r"\b(?:yes|no|not|\w+n't|but|however|wait|maybe)\b", re.IGNORECASE)
 _SQUARED_UNIT = re.compile(r"(?<=\d)(?=[ckm]?m[²³]$)")
+_RETRACTED = re.compile(
+    r"\b(?:wait|no|actually|correction|sorry|oops)\b[,:.!]|\bmade an? (?:mistake|error)\b"
+    r"|\b(?:that|this)(?: (?:is|was)|['’]s) (?:wrong|incorrect|false|not (?:right|correct)|an? (?:mistake|error))\b",
+    re.IGNORECASE,
+)
 _MINUS = str.maketrans("−–‐‑‒﹣", "------")
 
 
@@ -52,7 +57,10 @@ def candidate_answers(text: str, choice: bool, words: bool = False) -> list[str]
     stated = find_answers(text)
     if stated and _denies_statement(text, stated[-1]):
         return []
-    place = _COMPUTED.sub("", (stated[-1] if stated else text)[-SEARCHED:]).translate(_MINUS)
+    place = stated[-1] if stated else text
+    if stated and (rest := _after_retraction(text, place)) is not None:
+        stated, place = [], rest
+    place = _COMPUTED.sub("", place[-SEARCHED:]).translate(_MINUS)
     value = _letter(place, first=bool(stated)) if choice else _last_value(place)
     value = _SQUARED_UNIT.sub(" ", value) if value else value
     return [
@@ -69,6 +77,13 @@ def _denies_statement(text: str, stated: str) -> bool:
     start = max(0, end - MAX_SENTENCE)
     clause = re.split(r"\band\b", text[start:end])[-1]
     return denied(clause + stated, [Span(len(clause), len(clause + stated))])[0]
+
+
+def _after_retraction(text: str, stated: str) -> str | None:
+    """Return what follows the last "Wait, no" or "that is wrong" behind "the answer is 7"; None if nothing retracts."""
+    said = text[text.rfind(stated) :]
+    retractions = list(_RETRACTED.finditer(said))
+    return said[retractions[-1].end() :] if retractions else None
 
 
 def _complement(place: str) -> list[str]:

@@ -30,13 +30,14 @@ _BINARY = {"to", "in", "by", "over", "of", "out", "times", "plus", "minus", "mod
 _ORDINAL = {"st", "nd", "rd", "th", "s"}
 _SCALE = re.compile(
     r" ?(?:dozen|hundred|thousand|lakh|crore|[mb]illion|trillion|percent|squared|cubed|factorial"
-    r"|or (?:more|less|fewer|so|above|below)"
+    r"|or (?:more|less|fewer|so|above|below)|at (?:least|most)"
+    r"|(?:more|less|fewer|greater|larger|smaller) than (?:[a-z]\b|\d)"
     r"|and (?:a|one)[ -](?:half|quarter|third))\b",
     re.IGNORECASE,
 )
 _BOUND = re.compile(
-    r"\b(?:at (?:least|most)|(?:more|less|fewer|greater|larger|smaller|higher|lower) than|up to|over|under|above|below"
-    r"|exceeds?|(?:upper|lower) bound (?:of|is)|almost|nearly|nowhere near|twice|thrice|double"
+    r"\b(?:at (?:least|most)|(?:more|less|fewer|greater|bigger|larger|smaller|higher|lower) than|up to"
+    r"|over|under|above|below|exceeds?|(?:upper|lower) bound (?:of|is)|almost|nearly|nowhere near|twice|thrice|double"
     r"|half(?: of)?|(?:root|square|cube|reciprocal|opposite|inverse) of|to the power(?: of)?"
     r"|if\b[^,.;:\n]{1,40}\bwere|unless\b[^,.;:\n]*)(?: or equal to)? *$"
     r"|(?:[大小多少高低]于|超过|至[少多]|不[到足]|接近) *$",
@@ -44,21 +45,28 @@ _BOUND = re.compile(
 )
 _BOUNDARY = re.compile(
     r"[.;:!?。；！？，]\s*|,\s|\n|\b(?:(?<!anything )but|because|since|which|so|therefore|thus|hence|then"
-    r"|(?<!doubt )it['’]s|(?<!doubt )it is|instead|take|choose|pick|is actually|而是)\b",
+    r"|(?<!doubt )it['’]s|(?<!doubt )it is|instead|take|choose|pick|leaves|leaving|is actually"
+    r"|mais|sondern|sino|而是)\b",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。！？\n]")
 _DENIAL = re.compile(
     r"\b(?:not|never|cannot|neither|nor|no longer|anything but|far from|other than|rather than|instead of|except"
     r"|excluding|unlike|wrong|incorrect|false|impossible|deny|denies|reject(?:ed|s)?|exclude[ds]?|\w+n['’]t|cant|isnt"
-    r"|doubt(?:s|ed|ful)?|refuse[sd]?|unequal|differs?|different from|hardly|contradicts?)\b"
+    r"|doubt(?:s|ed|ful)?|refuse[sd]?|unequal|differs?|different from|hardly|contradicts?"
+    r"|nicht|keine?|n['’]est|pas|no es|não|non è|не|ليس)\b"
+    r"|\b(?:(?:rul(?:e[sd]?|ing) out|(?:eliminat|disprov|refut)(?:e[sd]?|ing)|(?:discard|dismiss)(?:e[sd]|s|ing)?)"
+    r"(?: the)?(?: (?:value|number|case|answer|option|candidate|possibility))?|besides)[ $(]*$"
     r"|不是|并非|而非|不等于",
     re.IGNORECASE,
 )
 _DENIED_AFTER = re.compile(
-    r"[\s*$)]{0,5}(?:,? ?(?:(?:and|but) )?(?:which|that) )?"
-    r"(?:(?:is|are|was|were|does|do|did|would|will|can|could|may|must|should|seems|looks)\b\s*)?(?:be\s+)?"
-    r"(?:\w+ly\s+)?(?:n['’]t\b|not\b|never\b|cannot\b|wrong|false|incorrect|impossible|invalid|too\b|\w+n['’]t\b|fails?\b|不对|错)",
+    r"[\s*$)]{0,5}(?:\?|\((?:wrong|incorrect|false|invalid)\b|では(?:な|あり)|じゃな|[이가] ?아[니닙])"
+    r"|[\s*$)]{0,5}(?:,? ?(?:(?:and|but) )?(?:which|that) )?"
+    r"(?:(?:is|are|was|were|has|have|ist|est|es|é|è|does|do|did|would|will|can|could|may|must|should|seems|looks)\b\s*)?(?:be(?:en)?\s+)?"
+    r"(?:\w+ly\s+)?(?:n['’]t\b|not\b|never\b|cannot\b|wrong|false|incorrect|impossible|invalid|too\b|\w+n['’]t\b|fails?\b|不对|错"
+    r"|(?:ruled out|(?:eliminat|reject|exclud|discard|dismiss|disprov|refut)ed"
+    r"|falsch|nicht|faux|fausse|incorrect[aeo]|fals[ao]|errad[ao]|sbagliat[ao]|неверно|неправильно)\b)",
     re.IGNORECASE,
 )
 
