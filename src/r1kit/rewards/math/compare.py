@@ -28,6 +28,7 @@ from r1kit.rewards.math.value import constant_ratio, rational_value, same_value
 MAX_PARTS = 64
 
 _PLAIN_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_HYPHENATED = re.compile(r"\d+(?:-\d+){2,}")
 _LABEL = re.compile(r"(?i:option|choice|选项?)? ?\(?([A-J])(?:[.:)]|$)")
 _VECTOR = re.compile(r"matrix \[(?:\d+|1(?:, 1)*)\]")
 _MODULO = re.compile(r" ?\(?(?:\\p?mod(?![a-z])|mod(?= )) ?\{?(\w+)\}?\)?$")
@@ -43,6 +44,8 @@ def same_answer(gold: str, answer: str) -> bool:
         return True
     if _PLAIN_NUMBER.fullmatch(gold) and _PLAIN_NUMBER.fullmatch(answer):
         return Fraction(gold) == Fraction(answer)
+    if _HYPHENATED.fullmatch(gold):  # a date, a score or a code, no difference to work out
+        return _HYPHENATED.fullmatch(answer) is not None and _numbers(gold) == _numbers(answer)
     if _same_label(gold, answer) or _same_comma_decimal(gold, answer):
         return True
     if "=" in gold and "=" in answer:
@@ -57,6 +60,10 @@ def same_answer(gold: str, answer: str) -> bool:
     if None not in (name, answer_name) and (name == answer_name or "" in (name, answer_name)):
         gold, answer = value, answer_value
     return _same_structure(gold, answer)
+
+
+def _numbers(text: str) -> list[str]:
+    return [number.lstrip("0") for number in text.split("-")]
 
 
 def _one_of(text: str) -> bool:
