@@ -60,7 +60,7 @@ def candidate_answers(text: str, choice: bool, words: bool = False) -> list[str]
     place = stated[-1] if stated else text
     if stated and (rest := _after_retraction(text, place)) is not None:
         stated, place = [], rest
-    place = _COMPUTED.sub("", place[-SEARCHED:]).translate(_MINUS)
+    place = re.sub("− (?=[0-9.])", "−", _COMPUTED.sub("", place[-SEARCHED:])).translate(_MINUS)
     value = _letter(place, first=bool(stated)) if choice else _last_value(place)
     value = _SQUARED_UNIT.sub(" ", value) if value else value
     return [

@@ -38,14 +38,15 @@ _SCALE = re.compile(
 _BOUND = re.compile(
     r"\b(?:at (?:least|most)|(?:more|less|fewer|greater|bigger|larger|smaller|higher|lower) than|up to"
     r"|over|under|above|below|exceeds?|(?:upper|lower) bound (?:of|is)|almost|nearly|nowhere near|twice|thrice|double"
-    r"|half(?: of)?|(?:root|square|cube|reciprocal|opposite|inverse) of|to the power(?: of)?"
+    r"|half(?: of)?|(?:root|square|cube|reciprocal|opposite|inverse) of|(?:multiple|factor|divisor)s? of"
+    r"|divi(?:sible|ded) by|times|to the power(?: of)?"
     r"|if\b[^,.;:\n]{1,40}\bwere|unless\b[^,.;:\n]*)(?: or equal to)? *$"
     r"|(?:[大小多少高低]于|超过|至[少多]|不[到足]|接近) *$",
     re.IGNORECASE,
 )
 _BOUNDARY = re.compile(
     r"[.;:!?。；！？，]\s*|,\s|\n|\b(?:(?<!anything )but|because|since|which|so|therefore|thus|hence|then"
-    r"|(?<!doubt )it['’]s|(?<!doubt )it is|instead|take|choose|pick|leaves|leaving|is actually"
+    r"|(?<!doubt )(?<!think )(?<!believe )it(?:['’]s| is)|instead(?! of)|take|choose|pick|leaves|leaving|is actually"
     r"|mais|sondern|sino|而是)\b",
     re.IGNORECASE,
 )
