@@ -34,8 +34,9 @@ class Curate(Sampled, Prompting):
     """Most records to keep per prompt. Paper: undisclosed."""
     token_budget: int | None = Field(None, gt=0)
     """Sampled tokens after which no more prompts are started; unlimited by default."""
-    rewriter: Literal["oracle:sprout"] | Service | None = None
-    """Model that rewrites records into the readable format. Paper: DeepSeek-V3."""
+    rewriter: Literal["oracle:sprout", "oracle:rules"] | Service | None = None
+    """Model that rewrites records into the readable format. The oracles are rules for the sprout worlds and for
+    `world:instructions`. Paper: DeepSeek-V3."""
     judge: Literal["oracle:sprout"] | Service | None = None
     """Model that compares responses (`pairs`), labels them (`labels`) or grades problems with the verifier `judge`. The
     recipe's `judge` is the default for grading only. Paper: DeepSeek-V3."""

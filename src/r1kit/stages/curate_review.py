@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -12,7 +12,7 @@ from r1kit.console import say
 from r1kit.data.examples import scored_parts
 from r1kit.data.pairs import Judge, ask_judge, clear_pair
 from r1kit.data.prompt import Prompt
-from r1kit.data.worlds import oracle
+from r1kit.data.worlds import instructions, oracle
 from r1kit.evals.curation import Review
 from r1kit.evals.filters import Reason, has_think_tag, is_repetitive, why_unreadable, why_unusable
 from r1kit.rewards import services
@@ -31,6 +31,7 @@ ReviewFunction = Callable[[Prompt, Sequence[Completion]], Iterator[Review]]
 Answer = tuple[Completion, str]
 # (problem, response, its final answer) -> the response rewritten
 Rewriter = Callable[[Problem, str, str], str]
+ORACLES: Mapping[object, Rewriter] = {"oracle:sprout": oracle.rewrite, "oracle:rules": instructions.rewrite}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def open_reviewer(config: Curate, context: StageContext, problems: Sequence[Prob
         review = _review_pairs(client) if config.makes == "pairs" else _review_safety(client)
         yield Reviewer(review, judge.max_concurrent if judge else 0)
         return
-    rewrite = _asks(Client(rewriter)) if rewriter else oracle.rewrite if config.rewriter else None
+    rewrite = _asks(Client(rewriter)) if rewriter else ORACLES.get(config.rewriter)
     if rewriter or needs_processes((), {problem.verifier for problem in problems}):
         settings = services.Settings.from_dict(context.grading)
         settings = replace(settings, judge=judge or settings.judge)

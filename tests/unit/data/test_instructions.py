@@ -8,7 +8,8 @@ import pytest
 from r1kit.config import PromptSource
 from r1kit.data.problems import load_problems
 from r1kit.data.worlds import world_problems
-from r1kit.data.worlds.instructions import HELD, LEVELS, REQUESTS, RULES, TRAIN
+from r1kit.data.worlds.instructions import LEVELS, rewrite
+from r1kit.data.worlds.rules import HELD, REQUESTS, RULES, TRAIN
 from r1kit.data.worlds.topics import HELD_OUT, TOPICS
 from r1kit.rewards.checks import ifeval
 from r1kit.rewards.checks.prose import ECHO, why_off_topic
@@ -82,6 +83,7 @@ def test_an_answer_by_hand_is_right(split):
     text = f"I can say that {topic} have to do with {related[0]}. They also bring {related[1]} to my mind."
     assert ifeval.check_all(text, problem.extra["constraints"]) == [True]
     assert VERIFIERS["rules"].judge(*judged(problem, text)).status == "right"
+    assert VERIFIERS["rules"].judge(*judged(problem, rewrite(problem, text))).status == "right"
     assert VERIFIERS["rules"].judge(*judged(problem, text.replace(" have", ", well, have"))).status == "wrong"
 
 
@@ -89,3 +91,18 @@ def judged(problem, text):
     from r1kit.rewards.reply import Reply
 
     return VERIFIERS["rules"].read(problem), Reply(text)
+
+
+def test_a_rewritten_answer_thinks_of_the_topic_and_of_every_rule():
+    problem = next(p for p in world_problems("instructions", HELD, limit=300) if p.family == "last words")
+    thought, _, answer = rewrite(problem, " An answer. ").rpartition("\n</think>\n")
+    phrase = problem.extra["constraints"][0][1]["end_phrase"]
+    assert (
+        thought == f"<think>\nI write about {problem.extra['topic']}. I end with: {phrase}" and answer == "An answer."
+    )
+    assert (
+        len({rule.constraint for rule in RULES.values()})
+        == len({rule.thought for rule in RULES.values()})
+        == len(RULES)
+    )
+    assert rewrite(world_problems("logic", limit=1)[0], "A,B") == "A,B"
