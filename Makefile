@@ -4,10 +4,11 @@ N ?= 100
 BENCH := .venv-bench
 NAME ?= grpo_step
 BIN := $(VENV)/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 BENCH_PIP = $(BENCH)/bin/python -m pip install -q --disable-pip-version-check -c $(BENCH)/constraints.txt
 
-.PHONY: help venv install demo lint test test-fast crashtest attacks fuzz-grade sprout-base smollm2 bench
+.PHONY: help venv install demo lint test test-fast test-long crashtest attacks fuzz-grade sprout-base smollm2 bench
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,10 +26,13 @@ lint: $(VENV)/.installed-test  ## check style (ruff) and types (mypy, strict)
 	$(BIN)/mypy
 
 test: $(VENV)/.installed-test  ## install what the tests need and run them
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not long and not browser"
+
+test-long: $(VENV)/.installed-test  ## the tests that `make test` leaves out: whole large recipes, and a browser's view of the report
+	$(PYTEST) -n 2 -m "long or browser"
 
 test-fast: $(VENV)/.installed-test  ## the tests that are not marked slow, in under 90 seconds
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow"
+	$(PYTEST) -n 2 -m "not slow"
 
 crashtest: $(VENV)/.installed-test  ## kill a run at N random instants, run it again, compare every file it leaves
 	$(BIN)/python tests/crash/sweep.py -n $(N)

@@ -9,3 +9,4 @@ if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$(id 
 fi
 make lint
 make test
+make test-long

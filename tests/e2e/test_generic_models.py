@@ -22,6 +22,7 @@ from r1kit.recipe import load_recipe
 from r1kit.run.pipeline import run
 from r1kit.stages import rl
 
+pytestmark = pytest.mark.long
 FAMILIES = ("deepseek_v3", "gemma3")
 RECIPE = """
 name = "generic"

@@ -158,7 +158,7 @@ def overrides(data_dir: Path, prompts: Path, bases: dict[str, Path], service: st
     return texts
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_stages_run(data_dir: Path, same_answer: Path, service: str, tmp_path: Path) -> None:
     problems = list(read_rows(same_answer))
     bases = {"Qwen/Qwen2.5-7B": taught_base(problems, tmp_path / "7b")}

@@ -70,7 +70,7 @@ def test_recipe_has_the_papers_values_that_do_not_depend_on_scale() -> None:
     assert sorted(set(students)) == ["llama", "qwen2"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_stages_run(tmp_path: Path) -> None:
     sets = [part for text in overrides() for part in ("--set", text)]
     command = [sys.executable, "-m", "r1kit", "run", "sprout-r1", "--run-dir", str(tmp_path / "run"), "--json", *sets]

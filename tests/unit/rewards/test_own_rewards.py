@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,8 +42,9 @@ TEXT = "<think>7 and 6</think> It is \\boxed{13}."
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "own.py").write_text(OWN)
+    monkeypatch.delitem(sys.modules, "own", raising=False)  # another test's
     return tmp_path
 
 
