@@ -28,7 +28,7 @@ lint: $(VENV)/.installed-test  ## check style (ruff) and types (mypy, strict)
 test: $(VENV)/.installed-test  ## install what the tests need and run them
 	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not long and not browser"
 
-test-long: $(VENV)/.installed-test  ## the tests that `make test` leaves out: whole large recipes, and a browser's view of the report
+test-long: $(VENV)/.installed-test  ## the tests that `make test` leaves out: whole recipes, and a browser's view of the report
 	$(PYTEST) -n 2 -m "long or browser"
 
 test-fast: $(VENV)/.installed-test  ## the tests that are not marked slow, in under 90 seconds

@@ -47,6 +47,7 @@ def test_full_disk_loses_only_the_checkpoint_being_written(on_small_disk, tmp_pa
     assert result["went_on_identical"] and result["resumed_identical"]
 
 
+@pytest.mark.long
 def test_run_on_full_disk_fails_with_one_message_and_resumes_later(on_small_disk, tmp_path: Path) -> None:
     """Here a row of metrics or a model may not fit either."""
     where = ("--world", str(tmp_path / "world"), "--runs", str(tmp_path / "disk"))

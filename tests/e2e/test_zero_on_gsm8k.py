@@ -43,7 +43,7 @@ def qwen2(gsm8k: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_recipe_for_qwen_trains_on_gsm8k(gsm8k: Path, qwen2: Path, tmp_path: Path) -> None:
     benchmark = {"source": str(gsm8k / "test.jsonl"), "limit": 4}
     overrides = {

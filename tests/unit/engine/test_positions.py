@@ -36,7 +36,6 @@ def r1kit(directory: Path, *args: str) -> str:
 def test_eval_and_sample_warn_once(short_model: str, tmp_path: Path) -> None:
     small = ("--prompts", "world:logic", "--limit", "2", "--samples", "1", "--template", "none")
     assert r1kit(tmp_path, "eval", short_model, *small, "--max-completion-length", "60").count(WARNING) == 1
-    assert WARNING not in r1kit(tmp_path, "eval", short_model, *small, "--max-completion-length", "8")
     twice = ("1 + 1 = ?", "-n", "2", "--max-completion-length", "64")
     assert r1kit(tmp_path, "sample", short_model, *twice).count(WARNING) == 1
 
