@@ -99,7 +99,7 @@ def _review_records(rewrite: Rewriter | None, score_many: Scorer) -> ReviewFunct
 def _rewrite(row: Review, problem: Problem, answer: str, rewrite: Rewriter, score_many: Scorer) -> None:
     """Replace the response by a rewritten one, or set the reason if rewriting failed or made it wrong.
 
-    The rewritten one has think tags if the original has them.
+    The rewritten one has think tags if the original has them. It may add them, as "oracle:rules" does.
     """
     original = row["response"]
     try:
@@ -109,7 +109,7 @@ def _rewrite(row: Review, problem: Problem, answer: str, rewrite: Rewriter, scor
         row.update({"reason": "rewriter", "why": str(error)})
         return
     (score,) = score_many([ScoreRequest(problem, text, ACCURACY_AND_FORMAT)])
-    in_format = score.parts["format"] == 1 if has_think_tag(original) else not has_think_tag(text)
+    in_format = score.parts["format"] == 1 or not has_think_tag(original + text)
     if score.masked or score.parts["accuracy"] < 1 or not in_format:
         row.update({"reason": "rewriter", "why": f"spoiled: {score.reason or 'format'}", "rewritten": text})
     else:

@@ -196,3 +196,18 @@ def test_labels_come_from_the_last_verdict(server: Server, tmp_path: Path) -> No
 
     rows = reviews(server, tmp_path, ["No.", "With care, with fire."], guard, makes="labels")
     assert [(row["reason"], row["safe"]) for row in rows] == [("", True), ("", False)]
+
+
+def test_the_oracle_for_rules_puts_a_thought_before_a_right_answer(tmp_path: Path) -> None:
+    extra = {"constraints": [("punctuation:no_comma", {})], "topic": "bees", "related": ("hive", "honey")}
+    problem = Problem("b", "Tell me about bees without commas.", "", "rules", extra=extra)
+    answer = "Bees live in a hive and make honey."
+    config = Curate(kind="curate", model="x", prompts=["a.jsonl"], rewriter="oracle:rules")
+    completions = [
+        Completion("b", i, (1, 2, 3), (0.0,) * 3, text, "stop") for i, text in enumerate((answer, "Bees, well."))
+    ]
+    with open_reviewer(config, StageContext("c", tmp_path, 0, "float32", "cpu", 1, {}), [problem]) as review:
+        right, wrong = review(Prompt(problem, problem.question, ()), completions)
+    assert right["reason"] == "" and right["original"] == answer
+    assert right["response"] == f"<think>\nI write about bees. I use no comma.\n</think>\n{answer}"
+    assert wrong["reason"] == "wrong"
