@@ -25,6 +25,7 @@ SHAPES: Mapping[str, tuple[str, str, str]] = {  # name -> (model, dtype, the sta
 kind = "rl"
 prompts = ["world:arithmetic"]
 steps = 3
+watchdogs = { never_ends = "off" }  # as the models are made
 steps_per_rollout = 1
 prompts_per_step = 8
 num_generations = 16
