@@ -6,7 +6,8 @@ before its own training.
 
 from __future__ import annotations
 
-import sys
+import argparse
+from pathlib import Path
 
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -27,8 +28,11 @@ def halve(model: nn.Module) -> None:
 
 def main() -> None:
     """Read the arguments, write the checkpoint."""
-    reference, directory = sys.argv[1:]
-    source = resolve_model(reference)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", help="a directory, a stage of a run or a hub id")
+    parser.add_argument("directory", type=Path)
+    arguments = parser.parse_args()
+    source, directory = resolve_model(arguments.model), arguments.directory
     model = AutoModelForCausalLM.from_pretrained(source, dtype="auto")
     halve(model)
     model.save_pretrained(directory)

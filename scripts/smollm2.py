@@ -8,17 +8,18 @@ file does not say about a tokenizer is written out below, from the model's token
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import torch
 from gguf import GGUFReader  # type: ignore[import-not-found]
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedTokenizerFast
+
+from r1kit.model.generic.gguf import converted
 
 CONTROL = 3  # the type of special tokens in GGUF
 BOS, EOS = "<|im_start|>", "<|im_end|>"
-LEFT_OUT = ("quantization_config", "_model_name_or_path", "dtype", "unk_token_id")  # what only the GGUF file is
 
 
 def tokenizer_of(file: Path) -> PreTrainedTokenizerFast:
@@ -41,28 +42,22 @@ def tokenizer_of(file: Path) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def model_of(file: Path, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """Return the model in bfloat16, the dtype of the checkpoint on the hub."""
-    loaded = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.bfloat16)
-    ids = {
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-    }
-    kept = {key: value for key, value in loaded.config.to_dict().items() if key not in LEFT_OUT}
-    model = LlamaForCausalLM(LlamaConfig(**{**kept, **ids})).to(torch.bfloat16)
-    model.load_state_dict(loaded.state_dict())
-    model.generation_config = GenerationConfig(**ids)
-    return model
-
-
 def main() -> None:
-    """Read the arguments, write the checkpoint."""
-    file, directory = map(Path, sys.argv[1:])
-    tokenizer = tokenizer_of(file)
-    model_of(file, tokenizer).save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-    print(f"{directory}: written")
+    """Read the arguments, write the checkpoint in bfloat16, the dtype of the one on the hub."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("directory", type=Path)
+    arguments = parser.parse_args()
+    tokenizer = tokenizer_of(arguments.file)
+    tokenizer.save_pretrained(arguments.file.parent)  # where the conversion looks for it
+    model = AutoModelForCausalLM.from_pretrained(converted(arguments.file), dtype=torch.bfloat16)
+    names = ("bos_token_id", "eos_token_id", "pad_token_id")
+    ids = {name: getattr(tokenizer, name) for name in names}
+    model.config.update(ids)
+    model.generation_config = GenerationConfig(**ids)
+    model.save_pretrained(arguments.directory)
+    tokenizer.save_pretrained(arguments.directory)
+    print(f"{arguments.directory}: written")
 
 
 if __name__ == "__main__":

@@ -53,4 +53,4 @@ def test_half_of_the_layers_stay_with_the_first_and_the_last() -> None:
     layers = list(model.model.layers)
     halve(model)
     assert list(model.model.layers) == [layers[0], layers[2], layers[5]] and model.config.num_hidden_layers == 3
-    assert model.generate(torch.tensor([[1, 2]]), max_new_tokens=3, do_sample=False).shape == (1, 5)
+    assert model.generate(torch.tensor([[1, 2]]), min_new_tokens=3, max_new_tokens=3, do_sample=False).shape == (1, 5)

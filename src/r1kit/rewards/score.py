@@ -77,8 +77,7 @@ def judge(problem: Problem, reply: Reply) -> Verdict:
     try:
         gold = verifier.read(problem)
     except (KeyError, TypeError, ValueError) as error:
-        fault = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        reason = f"verifier {problem.verifier!r} cannot grade the problem: {fault}"
+        reason = f"verifier {problem.verifier!r} cannot grade the problem: {_fault(error)}"
         return Verdict(0.0, None, reason, "infra_error")
     try:
         return verifier.judge(gold, reply)
@@ -118,13 +117,21 @@ def score_with_verdict(request: ScoreRequest) -> tuple[Score, Verdict | None]:
     return Score(total, parts, verdict.extracted, verdict.reason, verdict.masked, readable), verdict
 
 
+def _fault(error: Exception) -> str:
+    """Return what is wrong with a problem's fields."""
+    return f"it has no {error}" if isinstance(error, KeyError) else str(error)
+
+
 def _accuracy(verdict: Verdict, request: ScoreRequest) -> float:
     return verdict.value if request.partial_credit else float(verdict.status == "right")
 
 
 def _part(name: str, request: ScoreRequest) -> float:
     if name in BUILT_IN:
-        return BUILT_IN[name].judge(request).value
+        try:
+            return BUILT_IN[name].judge(request).value
+        except (KeyError, TypeError, ValueError) as error:
+            raise RewardError(f"reward {name} cannot score problem {request.problem.id}: {_fault(error)}") from error
     return custom.value_of(name, recipe_folder(), RewardInput.of(request.problem, request.reply, request.token_count))
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from r1kit.errors import UserError
 from r1kit.rewards.checks.prose import why_not_prose, why_off_topic
-from r1kit.rewards.grade_file import grade_row
-from r1kit.rewards.score import score
+from r1kit.rewards.grade_file import grade_line, grade_row
+from r1kit.rewards.score import ScoreRequest, score, score_with_verdict
 from r1kit.types import Problem
 
 HIVE = ("honey", "hive", "flower", "queen", "wax", "sting")
@@ -119,8 +119,29 @@ def test_with_several_rules_the_share_counts():
 
 def test_a_problem_without_a_topic_is_refused():
     problem = Problem("b", "?", "", "ifeval", extra={"constraints": ["punctuation:no_comma"]})
-    with pytest.raises(UserError, match="has no topic: the reward on_topic needs the fields topic and related"):
+    with pytest.raises(UserError, match="reward on_topic cannot score problem b: it has no 'topic'"):
         parts(GOOD, problem)
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"topic": "", "related": ["hive"]}, "topic = '': must be a noun"),
+        ({"topic": 3, "related": ["hive"]}, "topic = 3: must be a noun"),
+        ({"topic": "bees", "related": "hive"}, "related = 'hive': must be a list of words"),
+        ({"topic": "bees"}, "related"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["rules", "on_topic"])
+def test_unusable_fields_are_named(kind, fields, fault):
+    row = {"kind": kind, "response": GOOD, "constraints": ["punctuation:no_comma"], **fields}
+    verdict = grade_line(json.dumps(row))
+    assert verdict["score"] is None and fault in verdict["reason"]
+
+
+def test_a_reward_without_its_fields_is_named():
+    with pytest.raises(UserError, match="reward rules_kept cannot score problem b: it has no 'constraints'"):
+        score_with_verdict(ScoreRequest(Problem("b", "?", "5"), GOOD, {"rules_kept": 1.0}))
 
 
 def test_grade_reads_the_same_fields():

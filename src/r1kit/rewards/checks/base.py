@@ -79,7 +79,8 @@ class Reward:
     """One built-in reward that needs no gold answer.
 
     Attributes:
-        judge: Returns a verdict; its value is the reward before weighting.
+        judge: Returns a verdict; its value is the reward before weighting. Raises KeyError, TypeError or ValueError
+            for a problem without the fields that the reward needs.
         from_row: Returns the request for a row of `r1kit grade` and its response. Raises KeyError, TypeError or
             ValueError.
         warm_up: See `Verifier`.

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from r1kit.data.language.common_words import LANGUAGES_OF
-from r1kit.errors import UserError
 from r1kit.rewards.checks import ifeval
 from r1kit.rewards.checks.base import Reward, Row, ScoreRequest, Verifier, fields
 from r1kit.rewards.reply import Reply
@@ -93,13 +92,18 @@ def _prose(problem: Problem, reply: Reply) -> str:
 
 
 def _on_topic(problem: Problem, reply: Reply) -> str:
-    if "topic" not in problem.extra:
-        raise UserError(f"problem {problem.id} has no topic: the reward on_topic needs the fields topic and related")
-    return "no complete text" if not reply.body else why_off_topic(reply.body, *_topic(problem))
+    topic, related = _topic(problem)
+    return "no complete text" if not reply.body else why_off_topic(reply.body, topic, related)
 
 
 def _topic(problem: Problem) -> tuple[str, Sequence[str]]:
-    return problem.extra["topic"], problem.extra["related"]
+    """Return the topic and the words of texts about it. Raises KeyError or ValueError."""
+    topic, related = problem.extra["topic"], problem.extra["related"]
+    if not isinstance(topic, str) or not topic.strip():
+        raise ValueError(f"topic = {topic!r}: must be a noun")
+    if not isinstance(related, list | tuple) or not all(isinstance(word, str) for word in related):
+        raise ValueError(f"related = {related!r}: must be a list of words")
+    return topic, related
 
 
 def _reward(fault: Callable[[Problem, Reply], str], *names: str) -> Reward:
@@ -115,7 +119,7 @@ def _reward(fault: Callable[[Problem, Reply], str], *names: str) -> Reward:
 
 
 def _read(problem: Problem) -> tuple[Problem, list[ifeval.Constraint]]:
-    _topic(problem)  # KeyError without
+    _topic(problem)
     return problem, ifeval.VERIFIER.read(problem)
 
 
