@@ -1,0 +1,1 @@
+"""Knowledge: mostly multiple choice."""

@@ -1,0 +1,1 @@
+"""Mathematics: a final answer that is compared as a value."""
