@@ -32,6 +32,8 @@ class Problem:
     language: str = "en"
     extra: Mapping[str, Any] = field(default_factory=dict)
     """What the verifier needs besides the answer."""
+    prompt: str = ""
+    """What the user asks, if it is more than the question, such as instructions or passages."""
 
 
 @dataclass(frozen=True, slots=True)

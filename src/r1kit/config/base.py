@@ -30,7 +30,8 @@ class PromptSource(Strict):
 
     source: str
     """`world:NAME`, `reasoning_gym:NAME`, a file (JSONL, JSON, CSV or TSV, each also with .gz, or Parquet), or a
-    dataset on the Hugging Face hub (`org/name` or `org/name:config`)."""
+    dataset on the Hugging Face hub (`org/name` or `org/name:config`). Among `benchmarks` also `bench:NAME`, one of
+    `r1kit benchmarks`, or `bench:NAME=FILE` with its data from a file."""
     split: str = "train"
     """Split of the world or dataset; files have none."""
     min_level: int = 0
@@ -39,6 +40,9 @@ class PromptSource(Strict):
     """Highest difficulty level to include."""
     limit: int | None = Field(None, gt=0)
     """Number of problems to use, counted from the first; all by default."""
+    fields: dict[str, str] = {}
+    """For files and datasets with other column names: the name that r1kit reads -> the name there, as in
+    `{ question = "Aufgabe" }`."""
 
     @property
     def is_generated(self) -> bool:

@@ -35,7 +35,8 @@ class Prompt:
 def make_prompt(problem: Problem, style: Prompting, tokenizer: PreTrainedTokenizerBase) -> Prompt:
     """Render and tokenize the prompt of a problem. UserError if the question is not valid Unicode."""
     template = style.template
-    text = render_prompt(problem.question + style.prompt_suffix, template, tokenizer, style.system_prompt)
+    asked = problem.prompt or problem.question
+    text = render_prompt(asked + style.prompt_suffix, template, tokenizer, style.system_prompt)
     if not is_unicode(text):
         raise UserError(f"problem {problem.id}: {NOT_UNICODE}")
     token_ids = tuple(encode_prompt(text, tokenizer))

@@ -18,13 +18,13 @@ from transformers import PreTrainedTokenizerBase
 
 from r1kit.config import Evaluate, Prompting, PromptSource
 from r1kit.console import heartbeat, progress
-from r1kit.data.problems import load_problems
 from r1kit.data.prompt import Prompt, make_prompts
 from r1kit.data.store import read_rows, write_jsonl
 from r1kit.engine.base import Engine, SamplingParams
 from r1kit.engine.factory import load_engine
 from r1kit.evals.filters import readability
 from r1kit.evals.metrics import ProblemResult, Summary, summarize
+from r1kit.evals.sources import problems_of
 from r1kit.evals.votes import group_answers
 from r1kit.hashing import derive_seed
 from r1kit.rewards import services
@@ -58,7 +58,7 @@ class Evaluation:
 
 def load_benchmarks(benchmarks: Mapping[str, Sequence[PromptSource]]) -> dict[str, list[Problem]]:
     """Return the problems of every benchmark."""
-    return {name: load_problems(sources) for name, sources in benchmarks.items()}
+    return {name: problems_of(sources) for name, sources in benchmarks.items()}
 
 
 def evaluate(

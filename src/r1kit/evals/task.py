@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from r1kit.config import Template
@@ -24,6 +25,32 @@ from r1kit.types import Problem
 
 Row = Mapping[str, Any]
 CAP = 32_768  # tokens of a completion (paper: section 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One completion of a problem, as a harness gets it."""
+
+    problem: Problem
+    text: str
+    """What follows the thinking; "" if it is not finished."""
+    correct: bool | None
+    """Grade; None without one."""
+    tokens: int
+    """Length of the completion with its thinking."""
+
+
+@dataclass(frozen=True)
+class Harness:
+    """The program of a benchmark's authors, which grades answers that r1kit writes or asks an endpoint itself."""
+
+    command: str
+    """What to run; {file} is what `write` returned, {folder} its folder, {url} and {model} the endpoint."""
+    read: Callable[[Path], dict[str, float]]
+    """Return the metrics of the results that the program wrote. DataError if they are none."""
+    write: Callable[[Sequence[Answer], str, Path], Path] | None = None
+    """Write answers in the program's format: (answers, model, folder) -> file. None if the program asks the endpoint
+    itself."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +72,7 @@ class Task:
     prompt: Callable[[Problem], str]
     """Return the text that the user asks: the question with the instructions."""
     verifier: str
-    """Grader: a name in `evals.graders`."""
+    """Grader: a name in `evals.graders`; "" for generated problems, which name their own."""
     licence: str
     """Licence of the data."""
     source: str = ""
@@ -54,13 +81,17 @@ class Task:
     """Split at the hub."""
     where: str = ""
     """How to get data that the hub does not deliver."""
-    shares: bool = False
-    """Whether pass@1 is the mean of the grader's value (such as F1), not of right and wrong."""
+    files: tuple[str, ...] = ()
+    """Data files in the repository at the hub, for those that `datasets` cannot load."""
+    every_config: bool = False
+    """Whether all configurations at the hub make up the benchmark; rows get their name in the field `file`."""
+    load: Callable[[int | None], list[Problem]] | None = None
+    """Make at most so many problems of a benchmark that is generated; None for one that is read."""
+    harness: Harness | None = None
+    """The benchmark's own program that grades what r1kit writes; None if r1kit grades."""
     template: Template = "chat"
     cap: int = CAP
     """Longest completion in tokens."""
-    paper: tuple[str, ...] = ()
-    """Rows of the paper's tables that the benchmark stands for, keys of `evals/paper.json`."""
     remarks: str = ""
     """What differs from the paper or cannot be known from it."""
     variants: str = ""
@@ -69,9 +100,9 @@ class Task:
     """Return the task for a text after the colon. UserError for any that is not allowed."""
 
     def problem(self, row: Row) -> Problem | None:
-        """Read a row; the task's grader grades the problem."""
+        """Read a row: a problem with the prompt and the grader of the benchmark."""
         problem = self.read(row)
-        return None if problem is None else replace(problem, verifier=self.verifier)
+        return problem and replace(problem, verifier=self.verifier, prompt=self.prompt(problem))
 
     @property
     def group(self) -> str:

@@ -30,6 +30,5 @@ TASK = Task(
     verifier="choice",
     licence="MIT",
     source="cais/mmlu:all",
-    paper=("MMLU",),
     remarks="mean over questions; the mean over the 57 subjects differs by about a point",
 )

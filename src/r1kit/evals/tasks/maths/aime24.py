@@ -25,6 +25,5 @@ TASK = Task(
     licence="problems MAA; files MIT or Apache-2.0",
     source="HuggingFaceH4/aime_2024",
     split="train",
-    paper=("AIME 2024", "AIME 2024 cons@64"),
     remarks="the standard error of 30 problems alone is about 7 points",
 )

@@ -24,5 +24,4 @@ TASK = Task(
     verifier="math",
     licence="MIT",
     source="HuggingFaceH4/MATH-500",
-    paper=("MATH-500",),
 )

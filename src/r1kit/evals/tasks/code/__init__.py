@@ -1,0 +1,1 @@
+"""Programs that tests check in the sandbox."""

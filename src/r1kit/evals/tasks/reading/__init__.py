@@ -1,0 +1,1 @@
+"""Reading: answers from passages that the prompt contains."""

@@ -1,0 +1,1 @@
+"""The generated worlds of tiny models."""
