@@ -1,0 +1,46 @@
+"""LiveCodeBench: the program in an answer, and pass@1 of recorded grades by model, difficulty and window."""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import Any
+
+from r1kit.evals.scoring.base import Groups, Row, Scorer, answer_text, group_of, numbers
+
+FENCE = "```"
+PAPER_WINDOW = ("2024-08-01", "2025-01-31")  # contest dates (DeepSeek-R1, section 3)
+
+
+def extract_code(text: str) -> str:
+    """Return the text between the last two lines with a fence; "" if fewer than two lines have one."""
+    lines = text.split("\n")
+    fences = [number for number, line in enumerate(lines) if FENCE in line]
+    return "\n".join(lines[fences[-2] + 1 : fences[-1]]) if len(fences) >= 2 else ""
+
+
+class LiveCodeBench(Scorer):
+    """Scores the extraction from `output`, or, in rows with `graded`, the recorded grades of a problem's samples."""
+
+    def __init__(self, against: str | None = None) -> None:
+        super().__init__(against)
+        self._means = Groups()
+
+    def add(self, row: Row) -> None:
+        """Score a row."""
+        groups = {"models": group_of(row, "model"), "difficulties": group_of(row, "difficulty")}
+        if "graded" in row:
+            grades = [float(grade > 0) for grade in numbers(row, "graded")]
+            first, last = PAPER_WINDOW
+            date = (group_of(row, "contest_date") or "")[:10]
+            window = groups["models"] or "all models" if first <= date <= last else None
+            share = fmean(grades) if grades else 0.0
+            self._means.add({**groups, f"{first}..{last}": window}, **{"pass@1": share})
+            self.compare(row, {"graded": row["graded"]})
+        else:
+            code = extract_code(answer_text(row))
+            self._means.add(groups, extracted=bool(code))
+            self.compare(row, {"code": code})
+
+    def metrics(self) -> dict[str, Any]:
+        """Return pass@1, or the share of answers with a program, in percent."""
+        return self._means.percent()
