@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,18 +11,19 @@ import typer
 
 from r1kit.commands.options import (
     Json,
-    Length,
     ModelName,
     PromptSuffix,
     Seed,
     Stop,
     SystemPrompt,
     Temperature,
-    TemplateName,
     TopP,
     print_json,
 )
 from r1kit.console import say
+from r1kit.errors import UserError
+
+DEFAULTS = {"template": "r1-zero", "samples": 4, "max_completion_length": 512}
 
 
 def command(
@@ -30,18 +32,36 @@ def command(
         list[str] | None,
         typer.Option(metavar="SOURCE", help="world:NAME, a file or a hub dataset; repeatable; default: every world"),
     ] = None,
+    bench: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="benchmarks by name: aime24,math500, or paper; see `r1kit benchmarks`"),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE", help="a file with the data of a benchmark of --bench; repeatable"),
+    ] = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OURS=THEIRS", help="the name of a column in the files of --data; repeatable"),
+    ] = None,
     split: Annotated[
         str | None, typer.Option(help="split of the sources; default: held_out for worlds, test for others")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="the first N problems of each source")] = None,
-    samples: Annotated[int, typer.Option(min=1, max=100_000, help="completions per problem")] = 4,
-    template: TemplateName = "r1-zero",
+    samples: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="completions per problem; default: 4, with --bench its k")
+    ] = None,
+    template: Annotated[
+        str | None, typer.Option(metavar="NAME", help="r1-zero, chat or none; default: r1-zero, with --bench its own")
+    ] = None,
     system_prompt: SystemPrompt = "",
     prompt_suffix: PromptSuffix = "",
     stop: Stop = None,
     temperature: Temperature = 0.6,
     top_p: TopP = 0.95,
-    max_completion_length: Length = 512,
+    max_completion_length: Annotated[
+        int | None, typer.Option(help="longest completion in tokens; default: 512, with --bench its own, mostly 32,768")
+    ] = None,
     seed: Seed = 0,
     reward: Annotated[
         list[str] | None,
@@ -54,24 +74,40 @@ def command(
 ) -> None:
     """Evaluate a model on benchmarks.
 
-    Reports pass@1 (mean over samples) with its 95 % confidence interval, cons@k, pass@k, format rate and length.
-    Writes results.json and samples.jsonl, which has every completion with its grade.
+    Reports pass@1 (mean over samples) with its 95 % confidence interval, cons@k, pass@k, format rate and length, and how
+    they were measured. With --bench, the paper's numbers follow. Writes results.json and samples.jsonl, which has every
+    completion with its grade.
     """
     from r1kit.evals import measure
 
-    settings: dict[str, Any] = {"template": template, "temperature": temperature, "top_p": top_p, "samples": samples}
+    settings: dict[str, Any] = {"template": template, "samples": samples}
+    settings["max_completion_length"] = max_completion_length
+    if bench is None:
+        benchmarks = measure.benchmarks_from(prompts or measure.world_sources(), split, limit)
+        settings = {key: DEFAULTS[key] if given is None else given for key, given in settings.items()}
+    else:
+        _refuse({"--prompts": prompts, "--split": split})
+        benchmarks = measure.named_benchmarks(bench, data or [], field or [], limit)
+        settings = {key: given for key, given in settings.items() if given is not None}
+    settings |= {"temperature": temperature, "top_p": top_p, "rewards": reward or []}
     settings |= {"system_prompt": system_prompt, "prompt_suffix": prompt_suffix, "stop": stop or []}
-    settings["rewards"] = reward or []
-    benchmarks = measure.benchmarks_from(prompts or measure.world_sources(), split, limit)
     out = out or Path("evals") / f"{Path(model).name}-{datetime.now():%Y%m%d-%H%M%S}"
-    length = max_completion_length
-    result = measure.evaluate(model, benchmarks, seed=seed, max_completion_length=length, out=out, **settings)
+    result = measure.evaluate(model, benchmarks, seed=seed, out=out, **settings)
     say(f"results and samples: {out}")
     if json_output:
         print_json(result)
     else:
         from rich.console import Console
 
+        from r1kit.report.benchmarks import protocol_and_paper
         from r1kit.report.terminal import comparison_table
 
-        Console().print(comparison_table({Path(model).name: result}, families=True))
+        console = Console()
+        console.print(comparison_table({Path(model).name: result}, families=True))
+        console.print(protocol_and_paper(result["benchmarks"]))
+
+
+def _refuse(options: Mapping[str, object]) -> None:
+    """Raise UserError for options that do not go with --bench."""
+    if given := [name for name, value in options.items() if value]:
+        raise UserError(f"{given[0]} with --bench: give one of them; a benchmark has its own data, see --data")

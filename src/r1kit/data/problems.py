@@ -78,6 +78,8 @@ def _load(source: PromptSource, answered: bool) -> list[Problem]:
         from r1kit.data.worlds import world_problems
 
         return world_problems(name, source.split, source.min_level, source.max_level, source.limit)
+    if kind == "bench":
+        raise DataError(f"{source.source}: a benchmark is no source of prompts: name it under benchmarks")
     if kind == "reasoning_gym":
         from r1kit.data.reasoning_gym import gym_problems
 
@@ -94,7 +96,8 @@ def _from_rows(rows: Iterable[Mapping[str, Any]], source: PromptSource, family: 
     problems: dict[str, Problem] = {}
     unanswered, repeated = [], 0
     for number, row in enumerate(rows, start=1):
-        problem = to_problem(row, f"{source.source}, row {number}", family, answered)
+        where = f"{source.source}, row {number}"
+        problem = to_problem(renamed(row, source, where), where, family, answered)
         if problem is None:
             unanswered.append(number)
         elif source.min_level <= problem.level <= source.max_level:
@@ -113,6 +116,15 @@ def _from_rows(rows: Iterable[Mapping[str, Any]], source: PromptSource, family: 
             "answers, or widen min_level and max_level"
         )
     return list(problems.values())
+
+
+def renamed(row: Mapping[str, Any], source: PromptSource, where: str) -> Mapping[str, Any]:
+    """Return a row with the names of the source's `fields` added. DataError if it lacks one of their columns."""
+    if not source.fields:
+        return row
+    if absent := [theirs for theirs in source.fields.values() if theirs not in row]:
+        raise DataError(f"{where}: fields names {', '.join(absent)}, but the columns are {', '.join(row)}")
+    return {**row, **{ours: row[theirs] for ours, theirs in source.fields.items()}}
 
 
 def hub_rows(source: PromptSource) -> Iterable[Mapping[str, Any]]:

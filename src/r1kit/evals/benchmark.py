@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -23,9 +24,14 @@ from r1kit.data.store import read_rows, write_jsonl
 from r1kit.engine.base import Engine, SamplingParams
 from r1kit.engine.factory import load_engine
 from r1kit.evals.filters import readability
+from r1kit.evals.graders import GRADED_LATER, graded_here_or_by
+from r1kit.evals.harness import refuse_agents, write_answers
 from r1kit.evals.metrics import ProblemResult, Summary, summarize
-from r1kit.evals.sources import problems_of
+from r1kit.evals.protocol import Setting, setting_of, with_protocol
+from r1kit.evals.sources import problems_of, task_of
+from r1kit.evals.task import Task
 from r1kit.evals.votes import group_answers
+from r1kit.files import write_json
 from r1kit.hashing import derive_seed
 from r1kit.rewards import services
 from r1kit.rewards.score import RewardError
@@ -54,6 +60,15 @@ class Evaluation:
 
     benchmarks: dict[str, Summary]  # by benchmark name
     samples: list[dict[str, Any]]  # the rows of samples.jsonl, one for each completion
+    answered: Mapping[str, tuple[Task, Sequence[Problem]]] = field(default_factory=dict)  # for their own programs
+
+    def publish(self, model: str, folder: Path) -> None:
+        """Write results.json and samples.jsonl, and the answers that the programs of benchmarks grade."""
+        for name, (task, problems) in self.answered.items():
+            rows = [row for row in self.samples if row["benchmark"] == name]
+            self.benchmarks[name]["harness"] = write_answers(task, problems, rows, model, folder)
+        write_jsonl(folder / "samples.jsonl", self.samples)
+        write_json(folder / "results.json", {"model": model, "benchmarks": self.benchmarks})
 
 
 def load_benchmarks(benchmarks: Mapping[str, Sequence[PromptSource]]) -> dict[str, list[Problem]]:
@@ -73,6 +88,7 @@ def evaluate(
     rewards: Sequence[str] = (),
     score_many: Scorer = score_here,
     saved: Path | None = None,
+    settings: Mapping[str, Setting] | None = None,
 ) -> Evaluation:
     """Evaluate the engine's model. pass@1 is the mean over `samples`; cons@k and pass@k use k = `samples`.
 
@@ -87,40 +103,54 @@ def evaluate(
         rewards: Other rewards to report.
         score_many: Where completions are scored: in this process, or in a `RewardPool`.
         saved: A directory for blocks of graded completions. The same call again continues after them.
+        settings: Name -> `style`, `samples` and `params` of benchmarks that have their own.
 
     Raises:
         RewardError: No completion of a benchmark could be graded.
     """
     summaries, rows = {}, []
+    common = Setting(style, samples, params)
+    own = {name: (settings or {}).get(name, common) for name in benchmarks}
     total = sum(len(problems) for problems in benchmarks.values())
     weights = ACCURACY_AND_FORMAT | dict.fromkeys(rewards, 0.0)
-    size = max(1, BLOCK_COMPLETIONS // samples)  # problems of a block
+    score_all = graded_here_or_by(score_many)
 
     def grade(name: str, problems: Sequence[Problem]) -> Iterator[_Graded]:
-        prompts = make_prompts(problems, style, tokenizer)
-        groups = sample_completions(engine, prompts, samples, params)
+        prompts = make_prompts(problems, own[name].style, tokenizer)
+        groups = sample_completions(engine, prompts, own[name].samples, own[name].params)
         with heartbeat(f"grading the completions of {name}"):
-            all_scores = score_groups(prompts, groups, weights, score_many, partial_credit)
+            all_scores = score_groups(prompts, groups, weights, score_all, partial_credit)
             for prompt, completions, scores in zip(prompts, groups, all_scores, strict=True):
-                rows = [_row(name, prompt.problem, *pair) for pair in zip(completions, scores, strict=True)]
+                rows = [_row(name, prompt, *pair) for pair in zip(completions, scores, strict=True)]
                 yield _Graded(_result(prompt, completions, scores), rows)
 
-    with progress(f"evaluate {samples} x {total}", total) as bar:
+    counts = "/".join(str(number) for number in dict.fromkeys(setting.samples for setting in own.values()))
+    with progress(f"evaluate {counts} x {total}", total) as bar:
         for number, (name, problems) in enumerate(benchmarks.items()):
-            results: list[ProblemResult] = []
+            done: list[_Graded] = []
+            size = max(1, BLOCK_COMPLETIONS // own[name].samples)  # problems of a block
             for start in range(0, len(problems), size):
                 block = problems[start : start + size]
                 path = None if saved is None else saved / f"benchmark_{number:03d}_{start:06d}.jsonl"
-                for graded in _once(path, partial(grade, name, block)):
-                    results.append(graded.result)
-                    rows += graded.rows
+                done += _once(path, partial(grade, name, block))
                 bar.advance(len(block))
-            if not any(result.correct for result in results):
-                reasons = (row["reason"] for row in rows if row["benchmark"] == name)
-                reason = next(reasons, "the benchmark has no problems")
-                raise RewardError(f"benchmark {name}: no completion could be graded; the first reason: {reason}")
-            summaries[name] = summarize(results, samples)
-    return Evaluation(summaries, rows)
+            results, own_rows = [graded.result for graded in done], [row for graded in done for row in graded.rows]
+            rows += own_rows
+            summaries[name] = with_protocol(_summary(name, results, own_rows), own[name], problems, results, own_rows)
+    tasks = {name: (setting.task, benchmarks[name]) for name, setting in own.items()}
+    written = {n: (task, each) for n, (task, each) in tasks.items() if task and task.harness and task.harness.write}
+    return Evaluation(summaries, rows, written)
+
+
+def _summary(name: str, results: Sequence[ProblemResult], rows: Sequence[Mapping[str, Any]]) -> Summary:
+    """Return the metrics of one benchmark; without grades only if its own program grades. RewardError otherwise."""
+    if any(result.correct for result in results):
+        return summarize(results, len(rows) // len(results))
+    if rows and all(row["reason"] == GRADED_LATER for row in rows):
+        tokens, cut = (fmean(row[key] for row in rows) for key in ("tokens", "truncated"))
+        return {"problems": len(results), "samples": len(rows) // len(results), "mean_tokens": tokens, "truncated": cut}
+    reason = next((row["reason"] for row in rows), "the benchmark has no problems")
+    raise RewardError(f"benchmark {name}: no completion could be graded; the first reason: {reason}")
 
 
 def _once(path: Path | None, grade: Callable[[], Iterator[_Graded]]) -> list[_Graded]:
@@ -161,7 +191,8 @@ def _other_rewards(scores: Sequence[Score]) -> list[str]:
     return [name for name in dict.fromkeys(name for s in scores for name in s.parts) if name not in ACCURACY_AND_FORMAT]
 
 
-def _row(benchmark: str, problem: Problem, completion: Completion, score: Score) -> dict[str, Any]:
+def _row(benchmark: str, prompt: Prompt, completion: Completion, score: Score) -> dict[str, Any]:
+    problem = prompt.problem
     return {
         "benchmark": benchmark,
         "prompt_id": problem.id,
@@ -174,6 +205,8 @@ def _row(benchmark: str, problem: Problem, completion: Completion, score: Score)
         "format": None if score.masked else score.parts["format"] == 1,
         "reason": score.reason,
         "tokens": len(completion.token_ids),
+        "truncated": completion.finish_reason == "length",
+        "think_open": prompt.think_open,
         "level": problem.level,
         "family": problem.family,
         "language": problem.language,
@@ -193,6 +226,9 @@ def evaluate_model(
     saved: Path | None = None,
 ) -> Evaluation:
     """Load a checkpoint and evaluate it by the config of an evaluate stage. `saved` is that of `evaluate`."""
+    tasks = {name: task_of(sources[0]) for name, sources in config.benchmarks.items()}
+    settings = {name: setting_of(config, derive_seed(seed, "evaluate"), task) for name, task in tasks.items()}
+    refuse_agents(tasks)
     benchmarks = load_benchmarks(config.benchmarks)
     problems = [problem for group in benchmarks.values() for problem in group]
     require_judge(problems)
@@ -211,6 +247,7 @@ def evaluate_model(
             rewards=config.rewards,
             score_many=score_many,
             saved=saved,
+            settings=settings,
         )
 
 

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from r1kit import errors, machine
 from r1kit.config import Evaluate, Prompting, PromptSource, Sampling, Template
-from r1kit.files import write_json
 from r1kit.machine import DeviceSetting
 from r1kit.model.reference import resolve_model
 
@@ -57,14 +56,12 @@ def evaluate(
         score.check_reward_names(dict.fromkeys(config.rewards, 1.0), folder)
     directory = resolve_model(model)
     compute = machine.choose_compute(device)
-    from r1kit.data.store import write_jsonl
     from r1kit.evals.benchmark import evaluate_model
 
     evaluation = evaluate_model(directory, config, seed, compute.device, compute.dtype, max_concurrent)
     results = {"model": model, "benchmarks": evaluation.benchmarks}
     if out is not None:
-        write_jsonl(out / "samples.jsonl", evaluation.samples)
-        write_json(out / "results.json", results)
+        evaluation.publish(model, out)
     return results
 
 
@@ -181,6 +178,49 @@ def world_sources() -> list[str]:
     from r1kit.data.worlds import FAMILIES
 
     return [f"world:{name}" for name in FAMILIES]
+
+
+def named_benchmarks(
+    given: str, data: Sequence[str] = (), fields: Sequence[str] = (), limit: int | None = None
+) -> dict[str, list[PromptSource]]:
+    """Return benchmarks by name: "aime24,drop:0-shot" or "paper".
+
+    Args:
+        given: Names with commas between them.
+        data: NAME=FILE, the data of a benchmark.
+        fields: OURS=THEIRS, the names of columns in these files.
+        limit: Problems per benchmark; all by default.
+
+    Raises:
+        UserError: There is no such benchmark, or an argument has another form.
+    """
+    from r1kit.evals.sources import PREFIX, bench_names
+    from r1kit.evals.task import find_task
+
+    files, columns = _pairs("--data", "NAME=FILE", data), _pairs("--field", "OURS=THEIRS", fields)
+    names = bench_names(given)
+    if not names:
+        raise errors.UserError("--bench is empty: name benchmarks, with commas between them, of `r1kit benchmarks`")
+    bases = {find_task(name).name: name.partition(":")[0] for name in names}
+    if unused := [name for name in files if name not in (*names, *bases.values())]:
+        raise errors.UserError(f"--data {unused[0]}=...: --bench does not name {unused[0]}")
+    benchmarks = {}
+    for name, base in bases.items():
+        file = files.get(name) or files.get(base)
+        source = f"{PREFIX}{name}={file}" if file else f"{PREFIX}{name}"
+        benchmarks[name] = [PromptSource(source=source, fields=columns if file else {}, limit=limit)]
+    return benchmarks
+
+
+def _pairs(option: str, form: str, given: Sequence[str]) -> dict[str, str]:
+    """Return the two sides of each A=B."""
+    pairs = {}
+    for text in given:
+        key, sign, other = text.partition("=")
+        if not (key and sign and other):
+            raise errors.UserError(f"{option} {text}: must be {form}")
+        pairs[key] = other
+    return pairs
 
 
 def benchmarks_from(

@@ -11,7 +11,7 @@ from pathlib import Path
 from r1kit import hub
 from r1kit.config import PromptSource
 from r1kit.console import say
-from r1kit.data.problems import hub_rows, load_problems
+from r1kit.data.problems import hub_rows, load_problems, renamed
 from r1kit.data.store import FORMATS, READERS, DataError, data_suffix, file_problem, read_rows
 from r1kit.errors import require
 from r1kit.evals.paper import paper_tasks
@@ -55,10 +55,12 @@ def load_task(task: Task, source: PromptSource) -> list[Problem]:
     problems: dict[str, Problem] = {}
     repeated = 0
     for number, row in enumerate(rows_of(task, source), start=1):
+        where = f"{source.source}, row {number}"
+        row = renamed(row, source, where)
         try:
-            problem = task.problem({**row, **_renamed(row, source)})
-        except (DataError, ValueError) as error:
-            raise DataError(f"{source.source}, row {number}: {error}") from error
+            problem = task.problem(row)
+        except (DataError, ValueError, TypeError, KeyError) as error:
+            raise DataError(f"{where}: {error}") from error
         if problem is None or not source.min_level <= problem.level <= source.max_level:
             continue
         repeated += problem.id in problems
@@ -120,13 +122,6 @@ def _parts(source: PromptSource) -> tuple[str, str]:
     """Return the name with its variant, and the file or ""."""
     name, _, file = source.source.removeprefix(PREFIX).partition("=")
     return name, file
-
-
-def _renamed(row: Row, source: PromptSource) -> Row:
-    """Return the fields of a row under the names that r1kit reads."""
-    if absent := [theirs for theirs in source.fields.values() if theirs not in row]:
-        raise DataError(f"fields names {', '.join(absent)}, but the fields are {', '.join(row)}")
-    return {ours: row[theirs] for ours, theirs in source.fields.items()}
 
 
 def _data_files(folder: Path) -> list[Path]:

@@ -48,6 +48,8 @@ class Harness:
     """What to run; {file} is what `write` returned, {folder} its folder, {url} and {model} the endpoint."""
     read: Callable[[Path], dict[str, float]]
     """Return the metrics of the results that the program wrote. DataError if they are none."""
+    wrote: Callable[[Path], bool] = lambda path: True
+    """Whether a file or folder can be such results."""
     write: Callable[[Sequence[Answer], str, Path], Path] | None = None
     """Write answers in the program's format: (answers, model, folder) -> file. None if the program asks the endpoint
     itself."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from r1kit.rewards.verifiers import verifier_named
+from r1kit.evals.graders import grader_named
 from r1kit.types import Problem
 
 MAX_COMPARISONS = 2_048  # of a problem; enough for 64 different answers. Later, rarer answers stay on their own
@@ -26,7 +26,7 @@ def group_answers(problem: Problem, answers: Sequence[str | None]) -> tuple[str 
         problem: Names the verifier, which may read from it what the question states, such as the options.
         answers: The extracted answers; None without one. Answers that the verifier cannot read have no vote.
     """
-    verifier = verifier_named(problem.verifier)
+    verifier = grader_named(problem.verifier)
     if not any(answers):
         return (None,) * len(answers)
     gold = verifier.read(problem)

@@ -144,9 +144,10 @@ class _Check:
                 yield Mistake((*self.at, "watchdogs", name), unknown("watchdog", name, WATCHDOGS))
 
     def sources(self) -> Iterable[Mistake]:
-        """Check the worlds among the prompt sources."""
+        """Check the worlds and the benchmarks among the prompt sources."""
         for at, source in self.stage.sources():
             yield from _world_mistakes((*self.at, *at), source)
+            yield from _bench_mistakes((*self.at, *at), source, at[0] == "benchmarks")
 
 
 def _shape_mistake(architecture: Architecture) -> str | None:
@@ -180,6 +181,18 @@ def _world_mistakes(at: Location, source: PromptSource) -> Iterable[Mistake]:
         yield Mistake(at, unknown("world", world, WORLDS), quote(source.source))
     elif prefix == "world" and source.split not in DEFAULT_LIMIT:
         yield Mistake((*at, "split"), unknown("split of a world", source.split, DEFAULT_LIMIT), quote(source.split))
+
+
+def _bench_mistakes(at: Location, source: PromptSource, measures: bool) -> Iterable[Mistake]:
+    from r1kit.evals.sources import task_of
+
+    try:
+        task = task_of(source)
+    except errors.UserError as error:
+        yield Mistake(at, str(error), quote(source.source))
+        return
+    if task is not None and not measures:
+        yield Mistake(at, "a benchmark is no source of prompts: name it under benchmarks", quote(source.source))
 
 
 def _with_article(output: str) -> str:

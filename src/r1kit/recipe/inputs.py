@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from r1kit import hub
-from r1kit.config import Evaluate, Location, Recipe
+from r1kit.config import Evaluate, Location, PromptSource, Recipe
 from r1kit.console import heartbeat
 from r1kit.data.store import READERS, data_suffix, file_problem
 from r1kit.errors import UserError
@@ -59,7 +59,7 @@ class _Inputs:
     def add_prompts(self, name: str) -> None:
         """Look at the prompt sources of a stage."""
         for at, prompts in self.recipe.stage[name].sources():
-            self._add_data(("stage", name, *at), prompts.source)
+            self._add_prompts(("stage", name, *at), prompts)
 
     def _add_model(self, at: Location, reference: str) -> None:
         try:
@@ -71,6 +71,17 @@ class _Inputs:
             self.repositories.setdefault((reference, "model"), (at, reference))
         elif (problem := checkpoint_problem(directory)) is not None:
             self.texts.setdefault(problem, at)
+
+    def _add_prompts(self, at: Location, source: PromptSource) -> None:
+        """Look at a prompt source: the data of a benchmark by name lies in several places."""
+        from r1kit.evals.sources import data_problem, local_data, task_of
+
+        if (task := task_of(source)) is None:
+            self._add_data(at, source.source)
+        elif (problem := data_problem(task, source)) is not None:
+            self.texts.setdefault(problem, at)
+        elif task.source and local_data(source) is None:
+            self._add_data(at, task.source)
 
     def _add_data(self, at: Location, source: str) -> None:
         prefix = source.partition(":")[0]

@@ -9,12 +9,14 @@ from pathlib import Path
 from r1kit.config import Location, PromptSource, Recipe, Service, StageConfig
 from r1kit.console import heartbeat
 from r1kit.data.problem_rows import to_problem
+from r1kit.data.problems import renamed
 from r1kit.data.store import DataError, file_problem, read_rows
 from r1kit.errors import UserError
+from r1kit.evals.sources import task_of
 from r1kit.recipe.errors import Mistake
 from r1kit.rewards.sandbox import NATIVE, require_sandbox
 from r1kit.rewards.services import NO_JUDGE
-from r1kit.rewards.verifiers import verifier_named
+from r1kit.rewards.verifiers import VERIFIERS, verifier_named
 
 FIRST_ROWS = 10_000  # of a file that are looked at; a stage looks at all when it begins
 
@@ -64,12 +66,15 @@ def _verifiers(source: PromptSource, answered: bool) -> set[str]:
     path = Path(source.source).expanduser()
     if source.source.startswith("reasoning_gym:"):
         return {"reasoning_gym"}
+    if (task := task_of(source)) is not None:
+        return {task.verifier} if task.verifier in VERIFIERS else set()
     if source.source.startswith("world:") or file_problem(path) is not None or not path.stat().st_size:
         return set()
     try:
         with heartbeat(f"looking at {source.source}"):
             rows = list(islice(read_rows(path), min(source.limit or FIRST_ROWS, FIRST_ROWS)))
-            to_problem(rows[0], f"{path}, row 1", "", answered)
+            first = renamed(rows[0], source, f"{path}, row 1")
+            to_problem(first, f"{path}, row 1", "", answered)
             return {str(row[key]) for row in rows for key in row if key.lower() == "verifier" and row[key]}
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from r1kit.config import Evaluate
-from r1kit.data.store import write_jsonl
 from r1kit.evals.benchmark import evaluate_model
-from r1kit.files import write_json
 from r1kit.stages.context import StageContext
 
 
@@ -21,6 +19,5 @@ def run(config: Evaluate, context: StageContext) -> dict[str, Any]:
     compute = context.device, context.dtype, context.max_concurrent, context.kv_cache_tokens
     saved = context.files.checkpoints
     evaluation = evaluate_model(model_dir, config, context.seed, *compute, context.reward_workers, saved)
-    write_jsonl(context.files.samples, evaluation.samples)
-    write_json(context.files.results, {"model": config.model, "benchmarks": evaluation.benchmarks})
-    return {name: summary["pass@1"] for name, summary in evaluation.benchmarks.items()}
+    evaluation.publish(config.model, context.files.data)
+    return {name: summary["pass@1"] for name, summary in evaluation.benchmarks.items() if "pass@1" in summary}

@@ -116,7 +116,7 @@ def test_different_answers_are_grouped_in_bounded_time():
 def test_the_comparisons_of_a_problem_are_limited(monkeypatch):
     calls = []
     monkeypatch.setattr(votes, "MAX_COMPARISONS", 3)
-    monkeypatch.setattr(votes, "verifier_named", lambda name: Counting(calls))
+    monkeypatch.setattr(votes, "grader_named", lambda name: Counting(calls))
     assert group_answers(SUM, ["a", "b", "c", "d", "e"]) == ("a", "b", "c", "d", "e") and len(calls) == 3
 
 

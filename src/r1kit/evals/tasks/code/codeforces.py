@@ -68,7 +68,7 @@ TASK = Task(
     verifier="code",
     licence="the problems belong to Codeforces",
     where="put the rows of the contests from https://huggingface.co/datasets/open-r1/codeforces into one file",
-    harness=Harness("r1kit score codeforces {folder}", read_ratings, write),
+    harness=Harness("r1kit score codeforces {folder}", read_ratings, write=write),
     remarks="the paper's 10 Div. 2 contests and their tests are not published, n is the number of contests. The rating "
     "needs the standings of the contests. Problems with several right outputs are left out",
 )

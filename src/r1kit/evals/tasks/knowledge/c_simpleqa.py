@@ -23,5 +23,6 @@ TASK = Task(
     licence="MIT",
     source="OpenStellarTeam/Chinese-SimpleQA",
     split="train",
-    remarks="pass@1 is the share of the grade CORRECT. The authors' judge is gpt-4o-0806, and they add a system line; we add none",
+    remarks="pass@1 is the share of the grade CORRECT. The authors' judge is gpt-4o-0806, and they add a system line; "
+    "we add none",
 )

@@ -26,5 +26,6 @@ TASK = Task(
     verifier="simpleqa",
     licence="MIT",
     source="basicv8vc/SimpleQA",
-    remarks="pass@1 is the share of the grade CORRECT. The paper's judge is not named; another judge changes the number",
+    remarks="pass@1 is the share of the grade CORRECT. The paper's judge is not named; another judge changes "
+    "the number",
 )

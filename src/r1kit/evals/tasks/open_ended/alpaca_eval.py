@@ -51,6 +51,7 @@ TASK = Task(
     harness=Harness(
         "pip install alpaca-eval && IS_ALPACA_EVAL_2=True alpaca_eval --model_outputs {file} --output_path {folder}",
         read_results,
+        lambda path: path.suffix == ".csv",
         write,
     ),
     remarks="the paper's judge is gpt-4-1106-preview, which needs OPENAI_API_KEY; other judges change the number",

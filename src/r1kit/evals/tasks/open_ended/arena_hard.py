@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from r1kit.data.store import DataError, read_rows, write_jsonl
+from r1kit.evals.scoring.arena_hard import battles_of
 from r1kit.evals.task import Answer, Harness, Row, Task, make_problem, text, value
 from r1kit.types import Problem
 
 _HEADER = re.compile(r"^(#{1,6})\s", re.MULTILINE)
 _NUMBERED, _BULLET = (re.compile(rf"^\s*{mark}\s", re.MULTILINE) for mark in (r"\d+\.", "[-*+]"))
 _CODE = re.compile(r"```.*?```", re.DOTALL)
-# Verdict on (A, B) -> battles that A wins, battles in all. A strong verdict counts three battles.
-BATTLES = {"A>>B": (3.0, 3), "A>B": (1.0, 1), "A=B": (0.5, 1), "B>A": (0.0, 1), "B>>A": (0.0, 3)}
 
 
 def read(row: Row) -> Problem:
@@ -61,16 +61,20 @@ def read_results(path: Path) -> dict[str, float]:
     The model is B in the first game and A in the second. With one baseline, the score of Bradley-Terry is the weighted
     win rate.
     """
-    won, fought = 0.0, 0
-    for row in read_rows(path):
-        for number, game in enumerate(value(row, "games")):
-            if game.get("score") in BATTLES:
-                wins, battles = BATTLES[game["score"]]
-                won += wins if number else battles - wins
-                fought += battles
-    if not fought:
+    battles = [
+        battle
+        for row in read_rows(path)
+        for game, place in zip(value(row, "games"), "BA", strict=False)
+        for battle in battles_of(game.get("score"), place)
+    ]
+    if not battles:
         raise DataError(f"{path}: no game has a verdict: must be judgments with games and their score")
-    return {"score": 100 * won / fought}
+    return {"score": 100 * fmean(battles)}
+
+
+def wrote(path: Path) -> bool:
+    """Return whether a file holds judgments."""
+    return path.suffix == ".jsonl" and "games" in next(read_rows(path))
 
 
 TASK = Task(
@@ -89,6 +93,7 @@ TASK = Task(
         "in a checkout of arena-hard-auto: cp {file} data/arena-hard-v0.1/model_answer/ && python gen_judgment.py && "
         "python show_result.py",
         read_results,
+        wrote,
         write,
     ),
     remarks="the paper's judge is gpt-4-1106-preview; version 2.0 has other prompts and baselines",

@@ -1,0 +1,98 @@
+"""Graders of benchmarks: those of `rewards.verifiers`, and those that only benchmarks use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from r1kit.evals.scoring.drop import best_score
+from r1kit.evals.scoring.zero_eval import extract_answer
+from r1kit.rewards.checks.base import ScoreRequest, Verifier, gold_answer
+from r1kit.rewards.reply import Reply
+from r1kit.rewards.score import ACCURACY, score_with_verdict
+from r1kit.rewards.verdict import Verdict
+from r1kit.rewards.verifiers import verifier_named
+from r1kit.rewards.workers.pool import Scorer
+from r1kit.types import Problem, Score
+
+HARNESS = "harness"  # a benchmark's own program grades later
+GRADED_LATER = "graded by the benchmark's own program"
+_ANSWER_LINE = re.compile(r"answer[ \t]*:[ \t]*([^\n]+)", re.IGNORECASE)
+
+# How a grader finds the answer in the text after the last `</think>`, for the protocol.
+RULES = {
+    "math": r"last \boxed{}, else <answer>, ####, or the last 'answer is'",
+    "choice": "last stated letter or option",
+    "code": "last block of code that has what the tests need",
+    "ifeval": "the complete text",
+    "drop_f1": "last line with 'Answer:'",
+    "zero_eval": 'the value of "answer" in the first JSON object',
+    "judge": "the complete text",
+    HARNESS: "the complete text, by the benchmark's own program",
+}
+
+
+def _judge_drop(golds: Sequence[Sequence[str]], reply: Reply) -> Verdict:
+    """Judge the last line with "Answer:": the value is F1, and right means an exact match."""
+    lines = _ANSWER_LINE.findall(reply.body or "")
+    answer = lines[-1].strip(" *") if lines else ""
+    if not answer:
+        return reply.no_answer()
+    em, f1 = best_score([answer], golds)
+    return Verdict(f1, answer, f"F1 {f1:.2f}", "right" if em else "wrong")
+
+
+def _judge_json(letter: str, reply: Reply) -> Verdict:
+    """Judge the letter in a JSON object, as Zero-Eval does: the letter alone, or with a bracket."""
+    answer = extract_answer(reply.body or "")
+    if answer is None or not answer.strip():
+        return reply.no_answer()
+    is_right = answer.strip() == letter or f"{letter})" in answer
+    reason = "right" if is_right else f"chose {answer.strip()[:80]!r}, not {letter}"
+    return Verdict(float(is_right), answer, reason, "right" if is_right else "wrong")
+
+
+def _judge_later(gold: str, reply: Reply) -> Verdict:
+    """Leave the grade open."""
+    return Verdict(0.0, reply.body, GRADED_LATER, "infra_error")
+
+
+GRADERS: dict[str, Verifier[Any]] = {
+    "drop_f1": Verifier(lambda problem: problem.extra["alternatives"], _judge_drop),
+    "zero_eval": Verifier(gold_answer, _judge_json),
+    HARNESS: Verifier(lambda problem: "", _judge_later),
+}
+
+
+def grader_named(name: str) -> Verifier[Any]:
+    """Return a grader. RewardError lists the allowed names when there is none."""
+    return GRADERS.get(name) or verifier_named(name)
+
+
+def rules_of(problems: Iterable[Problem]) -> str:
+    """Return how the answers to these problems are found in a completion."""
+    names = dict.fromkeys(problem.verifier for problem in problems)
+    return "; ".join(RULES.get(name, f"as verifier {name}") for name in names)
+
+
+def graded_here_or_by(score_many: Scorer) -> Scorer:
+    """Return a scorer that grades by GRADERS in this process, and leaves all other requests to `score_many`."""
+
+    def score(requests: Sequence[ScoreRequest]) -> list[Score]:
+        others = iter(score_many([request for request in requests if request.problem.verifier not in GRADERS]))
+        return [_score(request) if request.problem.verifier in GRADERS else next(others) for request in requests]
+
+    return score
+
+
+def _score(request: ScoreRequest) -> Score:
+    """Score one completion. The accuracy is the grader's value, a share where it gives one."""
+    weights = {name: weight for name, weight in request.weights.items() if name != ACCURACY}
+    score, _ = score_with_verdict(replace(request, weights=weights))
+    grader = GRADERS[request.problem.verifier]
+    verdict = grader.judge(grader.read(request.problem), request.reply)
+    total = score.total + request.weights.get(ACCURACY, 0.0) * verdict.value
+    parts = {name: verdict.value if name == ACCURACY else score.parts[name] for name in request.weights}
+    return Score(total, parts, verdict.extracted, verdict.reason, verdict.masked, verdict.status != "unparseable")

@@ -1,0 +1,90 @@
+"""How a benchmark was measured, stored and printed with its numbers: two runs compare only if these agree."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from r1kit.config import Evaluate, Prompting
+from r1kit.engine.base import SamplingParams
+from r1kit.evals.graders import rules_of
+from r1kit.evals.metrics import ProblemResult
+from r1kit.evals.paper import paper_numbers
+from r1kit.evals.task import Task
+from r1kit.rollout.sample import sampling_params
+from r1kit.types import Problem
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How one benchmark is sampled."""
+
+    style: Prompting
+    samples: int
+    params: SamplingParams
+    task: Task | None = None
+
+
+def setting_of(config: Evaluate, seed: int, task: Task | None) -> Setting:
+    """Return the setting of a benchmark: the keys of the stage, and what it leaves open, from the benchmark."""
+    chosen = {} if task is None else {"template": task.template, "samples": task.k, "max_completion_length": task.cap}
+    config = config.model_copy(update={key: own for key, own in chosen.items() if key not in config.model_fields_set})
+    return Setting(config, config.samples, sampling_params(config, seed, config.max_completion_length), task)
+
+
+def protocol(setting: Setting, problems: Sequence[Problem]) -> dict[str, Any]:
+    """Return how a benchmark is measured, for results.json."""
+    style, params, task = setting.style, setting.params, setting.task
+    ids = "\n".join(sorted(problem.id for problem in problems))
+    return {
+        "benchmark": None if task is None else task.name,
+        "data": hashlib.sha256(ids.encode()).hexdigest()[:16],
+        "template": style.template,
+        "system_prompt": style.system_prompt,
+        "prompt_suffix": style.prompt_suffix,
+        "temperature": params.temperature,
+        "top_p": params.top_p,
+        "top_k": params.top_k,
+        "samples": setting.samples,
+        "max_completion_length": params.max_tokens,
+        "graded_text": "after the last </think>",
+        "extraction": rules_of(problems),
+        "denominator": len(problems) * setting.samples,
+        "published_problems": None if task is None else task.n,
+    }
+
+
+def with_protocol(
+    summary: dict[str, Any],
+    setting: Setting,
+    problems: Sequence[Problem],
+    results: Sequence[ProblemResult],
+    rows: Sequence[Row],
+) -> dict[str, Any]:
+    """Return a summary with its protocol, the rates that qualify its numbers, and the paper's numbers."""
+    stated = protocol(setting, problems)
+    assert len(rows) == stated["denominator"], f"{len(rows)} completions, not {stated['denominator']}"
+    graded = [row for row in rows if row["correct"] is not None]
+    means = [fmean(result.credit or result.correct) for result in results if result.correct]
+    families = [group["pass@1"] for group in summary.get("by_family", {}).values()]
+    paper = {} if setting.task is None else paper_of(setting.task, setting.samples)
+    return {
+        **summary,
+        **({"standard_error": stdev(means) / len(means) ** 0.5} if len(means) > 1 else {}),
+        **({"unparsed": fmean(row["extracted"] is None for row in graded)} if graded else {}),
+        **({"macro": fmean(families)} if len(families) > 1 else {}),
+        "protocol": stated,
+        **({"paper": paper} if paper else {}),
+    }
+
+
+def paper_of(task: Task, samples: int) -> dict[str, dict[str, float]]:
+    """Return metric -> model -> number of the paper, in per cent, for the metrics that our table has."""
+    metrics = dict.fromkeys((task.metric, "pass@1", f"cons@{samples}"))
+    tables = {metric: {n.model: n.value for n in paper_numbers(task.name, metric)} for metric in metrics}
+    return {metric: numbers for metric, numbers in tables.items() if numbers}

@@ -1,0 +1,127 @@
+"""Terminal tables of benchmarks by name: the list of them, the protocol behind numbers, and the paper's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from r1kit.report.collect import is_number
+
+# Of the paper's models, those that fit beside ours in a terminal; --json has all.
+SHOWN_MODELS = (
+    "R1",
+    "R1-Zero",
+    "R1-Distill-Qwen-32B",
+    "R1-Distill-Qwen-7B",
+    "R1-Distill-Qwen-1.5B",
+    "o1-1217",
+    "DeepSeek-V3",
+)
+NOT_PER_CENT = ("rating", "points", "solved")  # metrics of the paper that are no percentages
+
+Facts = Mapping[str, Any]
+
+
+def benchmark_table(rows: Sequence[Facts]) -> Table:
+    """Return one line for each benchmark; an asterisk marks those of the paper's tables."""
+    caption = "* in the paper's tables, which --bench paper stands for; `r1kit benchmarks NAME` shows more"
+    table = Table(box=SIMPLE_HEAD, caption=caption)
+    for heading in ("group", "name"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("n", "k"):
+        table.add_column(heading, justify="right")
+    for heading in ("metric", "grader", "licence", "source"):
+        table.add_column(heading)
+    group = None
+    for row in rows:
+        if row["group"] != group:
+            table.add_section()
+        shown = "" if row["group"] == group else row["group"]
+        group = row["group"]
+        name = f"{row['name']}{' *' if row['in_paper'] else ''}"
+        table.add_row(
+            shown, name, f"{row['n']:,}", str(row["k"]), *_texts(row, "metric", "grader", "licence", "source")
+        )
+    return table
+
+
+def _texts(row: Facts, *keys: str) -> Iterator[Text]:
+    return (Text(str(row[key])) for key in keys)
+
+
+def benchmark_details(rows: Sequence[Facts]) -> Group:
+    """Return every fact about these benchmarks."""
+    tables = []
+    for row in rows:
+        table = Table(box=None, show_header=False, title=Text(row["title"]), title_justify="left")
+        for key, value in row.items():
+            if value not in ("", False):
+                table.add_row(Text(key, style="bold"), Text("yes" if value is True else str(value)))
+        tables.append(table)
+    return Group(*tables)
+
+
+def protocol_and_paper(summaries: Mapping[str, Facts]) -> Group:
+    """Return how each number was measured, what qualifies it, and the paper's numbers beside ours."""
+    parts: list[RenderableType] = [Text("Protocol", style="italic")]
+    parts += [Text("  " + line) for name, summary in summaries.items() for line in protocol_lines(name, summary)]
+    if any("paper" in summary for summary in summaries.values()):
+        parts.append(_paper_table(summaries))
+    return Group(*parts)
+
+
+def protocol_lines(name: str, summary: Facts) -> Iterator[str]:
+    """Yield the protocol of a benchmark as text."""
+    stated = summary.get("protocol")
+    if stated is None:
+        return
+    system = f"system prompt {stated['system_prompt']!r}" if stated["system_prompt"] else "no system prompt"
+    top_k = f", top-k {stated['top_k']}" if stated["top_k"] else ""
+    yield (
+        f"{name}: template {stated['template']}, {system}, temperature {stated['temperature']:g}, "
+        f"top-p {stated['top_p']:g}{top_k}, k = {stated['samples']}, cap {stated['max_completion_length']:,} tokens"
+    )
+    yield f"  graded: text {stated['graded_text']}; answer: {stated['extraction']}"
+    counts = f"  {stated['denominator']:,} completions of {summary['problems']:,} problems"
+    published = stated["published_problems"]
+    counts += f" (published: {published:,})" if published and published != summary["problems"] else ""
+    rates = [
+        f"{label} {100 * summary[key]:.1f} %"
+        for key, label in (("unparsed", "unparsed"), ("truncated", "truncated"))
+        if is_number(summary.get(key))
+    ]
+    if is_number(summary.get("standard_error")):
+        rates.append(f"standard error over problems {100 * summary['standard_error']:.1f}")
+    yield "; ".join([counts, *rates])
+    if "harness" in summary:
+        yield f"  answers for the benchmark's own program: {summary['harness']['file']}"
+        yield f"  next: {summary['harness']['command']}"
+
+
+def _paper_table(summaries: Mapping[str, Facts]) -> Table:
+    table = Table(
+        title="Beside the paper",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        caption="per cent, except ratings; --json has all of the paper's models",
+    )
+    table.add_column("")
+    for model in ("ours", *SHOWN_MODELS):
+        table.add_column(model.removeprefix("R1-"), justify="right")
+    for name, summary in summaries.items():
+        for metric, numbers in summary.get("paper", {}).items():
+            cells = (f"{numbers[model]:g}" if model in numbers else "-" for model in SHOWN_MODELS)
+            table.add_row(Text(f"{name} {metric}"), _ours(summary.get(metric), metric), *cells)
+    return table
+
+
+def _ours(value: object, metric: str) -> str:
+    if not is_number(value):
+        return "-"
+    assert isinstance(value, int | float)
+    return f"{value:g}" if metric in NOT_PER_CENT else f"{100 * value:.1f}"
