@@ -14,7 +14,7 @@ def command(
     json_output: Json = False,
 ) -> None:
     """List the benchmarks that --bench and `bench:NAME` take: size, k, metric, grader, licence and source."""
-    from r1kit.evals.catalogue import catalogue
+    from r1kit.evals.named.catalogue import catalogue
 
     rows = catalogue(names or None)
     if json_output:

@@ -26,57 +26,65 @@ from r1kit.errors import UserError
 DEFAULTS = {"template": "r1-zero", "samples": 4, "max_completion_length": 512}
 
 
+Prompts = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SOURCE", help="world:NAME, a file or a hub dataset; repeatable; default: every world"),
+]
+Bench = Annotated[
+    str | None, typer.Option(metavar="NAMES", help="benchmarks by name: aime24,math500, or paper; see r1kit benchmarks")
+]
+Data = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=FILE", help="a file with the data of a benchmark of --bench; repeatable"),
+]
+Field = Annotated[
+    list[str] | None,
+    typer.Option(metavar="OURS=THEIRS", help="the name of a column in the files of --data; repeatable"),
+]
+Split = Annotated[str | None, typer.Option(help="split of the sources; default: held_out for worlds, test for others")]
+Limit = Annotated[int | None, typer.Option(min=1, help="the first N problems of each source or benchmark")]
+Samples = Annotated[
+    int | None, typer.Option(min=1, max=100_000, help="completions per problem; default: 4, with --bench its k")
+]
+BenchTemplate = Annotated[
+    str | None, typer.Option(metavar="NAME", help="r1-zero, chat or none; default: r1-zero, with --bench its own")
+]
+Cap = Annotated[
+    int | None, typer.Option(help="longest completion in tokens; default: 512, with --bench its own, mostly 32,768")
+]
+Reward = Annotated[
+    list[str] | None,
+    typer.Option(metavar="MODULE:FUNCTION", help="a function of your own to report as well; repeatable"),
+]
+Out = Annotated[Path | None, typer.Option(metavar="DIR", help="where every sample is kept; default: evals/MODEL-TIME")]
+
+
 def command(
     model: ModelName,
-    prompts: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SOURCE", help="world:NAME, a file or a hub dataset; repeatable; default: every world"),
-    ] = None,
-    bench: Annotated[
-        str | None,
-        typer.Option(metavar="NAMES", help="benchmarks by name: aime24,math500, or paper; see `r1kit benchmarks`"),
-    ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=FILE", help="a file with the data of a benchmark of --bench; repeatable"),
-    ] = None,
-    field: Annotated[
-        list[str] | None,
-        typer.Option(metavar="OURS=THEIRS", help="the name of a column in the files of --data; repeatable"),
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="split of the sources; default: held_out for worlds, test for others")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="the first N problems of each source")] = None,
-    samples: Annotated[
-        int | None, typer.Option(min=1, max=100_000, help="completions per problem; default: 4, with --bench its k")
-    ] = None,
-    template: Annotated[
-        str | None, typer.Option(metavar="NAME", help="r1-zero, chat or none; default: r1-zero, with --bench its own")
-    ] = None,
+    prompts: Prompts = None,
+    bench: Bench = None,
+    data: Data = None,
+    field: Field = None,
+    split: Split = None,
+    limit: Limit = None,
+    samples: Samples = None,
+    template: BenchTemplate = None,
     system_prompt: SystemPrompt = "",
     prompt_suffix: PromptSuffix = "",
     stop: Stop = None,
     temperature: Temperature = 0.6,
     top_p: TopP = 0.95,
-    max_completion_length: Annotated[
-        int | None, typer.Option(help="longest completion in tokens; default: 512, with --bench its own, mostly 32,768")
-    ] = None,
+    max_completion_length: Cap = None,
     seed: Seed = 0,
-    reward: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MODULE:FUNCTION", help="a function of your own to report as well; repeatable"),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="where every sample is kept; default: evals/MODEL-TIME")
-    ] = None,
+    reward: Reward = None,
+    out: Out = None,
     json_output: Json = False,
 ) -> None:
     """Evaluate a model on benchmarks.
 
-    Reports pass@1 (mean over samples) with its 95 % confidence interval, cons@k, pass@k, format rate and length, and how
-    they were measured. With --bench, the paper's numbers follow. Writes results.json and samples.jsonl, which has every
-    completion with its grade.
+    Reports pass@1 (mean over samples) with its 95 % confidence interval, cons@k, pass@k, format rate and length, and
+    how they were measured. With --bench, the paper's numbers follow. Writes results.json and samples.jsonl, which has
+    every completion with its grade.
     """
     from r1kit.evals import measure
 
@@ -97,14 +105,18 @@ def command(
     if json_output:
         print_json(result)
     else:
-        from rich.console import Console
+        _print(Path(model).name, result)
 
-        from r1kit.report.benchmarks import protocol_and_paper
-        from r1kit.report.terminal import comparison_table
 
-        console = Console()
-        console.print(comparison_table({Path(model).name: result}, families=True))
-        console.print(protocol_and_paper(result["benchmarks"]))
+def _print(model: str, result: Mapping[str, Any]) -> None:
+    from rich.console import Console
+
+    from r1kit.report.benchmarks import protocol_and_paper
+    from r1kit.report.terminal import comparison_table
+
+    console = Console()
+    console.print(comparison_table({model: result}, families=True))
+    console.print(protocol_and_paper(result["benchmarks"]))
 
 
 def _refuse(options: Mapping[str, object]) -> None:

@@ -25,10 +25,10 @@ from r1kit.engine.base import Engine, SamplingParams
 from r1kit.engine.factory import load_engine
 from r1kit.evals.filters import readability
 from r1kit.evals.graders import GRADED_LATER, graded_here_or_by
-from r1kit.evals.harness import refuse_agents, write_answers
 from r1kit.evals.metrics import ProblemResult, Summary, summarize
+from r1kit.evals.named.harness import refuse_agents, write_answers
+from r1kit.evals.named.sources import problems_of, task_of
 from r1kit.evals.protocol import Setting, setting_of, with_protocol
-from r1kit.evals.sources import problems_of, task_of
 from r1kit.evals.task import Task
 from r1kit.evals.votes import group_answers
 from r1kit.files import write_json

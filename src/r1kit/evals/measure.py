@@ -194,7 +194,7 @@ def named_benchmarks(
     Raises:
         UserError: There is no such benchmark, or an argument has another form.
     """
-    from r1kit.evals.sources import PREFIX, bench_names
+    from r1kit.evals.named.sources import PREFIX, bench_names
     from r1kit.evals.task import find_task
 
     files, columns = _pairs("--data", "NAME=FILE", data), _pairs("--field", "OURS=THEIRS", fields)

@@ -12,7 +12,7 @@ from r1kit.config import Evaluate, Prompting
 from r1kit.engine.base import SamplingParams
 from r1kit.evals.graders import rules_of
 from r1kit.evals.metrics import ProblemResult
-from r1kit.evals.paper import paper_numbers
+from r1kit.evals.named.paper import paper_numbers
 from r1kit.evals.task import Task
 from r1kit.rollout.sample import sampling_params
 from r1kit.types import Problem

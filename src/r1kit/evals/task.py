@@ -1,7 +1,7 @@
 """What a benchmark is: where its data lies, how a row becomes a problem and a prompt, and how answers are graded.
 
 To add a benchmark: one file `evals/tasks/GROUP/NAME.py` that defines `TASK`. It is found by its name.
-`evals/sources.py` reads the data.
+`evals/named/sources.py` reads the data.
 """
 
 from __future__ import annotations
@@ -186,5 +186,7 @@ def find_task(name: str) -> Task:
 @cache
 def _modules() -> dict[str, str]:
     """Return name -> module of every task."""
-    found = pkgutil.walk_packages(tasks.__path__, f"{tasks.__name__}.")
-    return {module.name.rpartition(".")[2]: module.name for module in found if not module.ispkg}
+    groups = [group for group in pkgutil.iter_modules(tasks.__path__, f"{tasks.__name__}.") if group.ispkg]
+    paths = {group.name: [f"{tasks.__path__[0]}/{group.name.rpartition('.')[2]}"] for group in groups}
+    found = (module for name, path in paths.items() for module in pkgutil.iter_modules(path, f"{name}."))
+    return {module.name.rpartition(".")[2]: module.name for module in found}

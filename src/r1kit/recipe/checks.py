@@ -184,7 +184,7 @@ def _world_mistakes(at: Location, source: PromptSource) -> Iterable[Mistake]:
 
 
 def _bench_mistakes(at: Location, source: PromptSource, measures: bool) -> Iterable[Mistake]:
-    from r1kit.evals.sources import task_of
+    from r1kit.evals.named.sources import task_of
 
     try:
         task = task_of(source)

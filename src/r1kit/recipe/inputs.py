@@ -74,7 +74,7 @@ class _Inputs:
 
     def _add_prompts(self, at: Location, source: PromptSource) -> None:
         """Look at a prompt source: the data of a benchmark by name lies in several places."""
-        from r1kit.evals.sources import data_problem, local_data, task_of
+        from r1kit.evals.named.sources import data_problem, local_data, task_of
 
         if (task := task_of(source)) is None:
             self._add_data(at, source.source)

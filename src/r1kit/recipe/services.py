@@ -12,7 +12,7 @@ from r1kit.data.problem_rows import to_problem
 from r1kit.data.problems import renamed
 from r1kit.data.store import DataError, file_problem, read_rows
 from r1kit.errors import UserError
-from r1kit.evals.sources import task_of
+from r1kit.evals.named.sources import task_of
 from r1kit.recipe.errors import Mistake
 from r1kit.rewards.sandbox import NATIVE, require_sandbox
 from r1kit.rewards.services import NO_JUDGE

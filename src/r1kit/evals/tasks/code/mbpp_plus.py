@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from r1kit.evals.task import Row, Task, make_problem, text, then
 from r1kit.evals.tasks.code.mbpp import INSTRUCTION, asked, function_of
-from r1kit.evals.wording import plus_tests
+from r1kit.evals.tasks.wording import plus_tests
 from r1kit.types import Problem
 
 

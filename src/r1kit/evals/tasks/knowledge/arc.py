@@ -8,7 +8,7 @@ from r1kit.data.problem_rows import to_problem
 from r1kit.data.store import DataError
 from r1kit.errors import UserError
 from r1kit.evals.task import Row, Task, then
-from r1kit.evals.wording import LETTER
+from r1kit.evals.tasks.wording import LETTER
 from r1kit.types import Problem
 
 

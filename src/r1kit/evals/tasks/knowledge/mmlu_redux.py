@@ -5,7 +5,7 @@ from __future__ import annotations
 from string import ascii_uppercase
 
 from r1kit.evals.task import Row, Task, make_problem, text, then, value
-from r1kit.evals.wording import JSON_ANSWER, lettered
+from r1kit.evals.tasks.wording import JSON_ANSWER, lettered
 from r1kit.types import Problem
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from r1kit.evals.task import Task, then
 from r1kit.evals.tasks.maths.aime24 import read
-from r1kit.evals.wording import BOXED
+from r1kit.evals.tasks.wording import BOXED
 
 TASK = Task(
     name="aime25",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from r1kit.evals.task import Row, Task, make_problem, text, then
-from r1kit.evals.wording import BOXED
+from r1kit.evals.tasks.wording import BOXED
 from r1kit.types import Problem
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from r1kit.errors import UserError
 from r1kit.evals.task import Row, Task, make_problem, text
-from r1kit.evals.wording import BOXED, BOXED_ZH
+from r1kit.evals.tasks.wording import BOXED, BOXED_ZH
 from r1kit.types import Problem
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from r1kit.data.problem_rows import final_answer
 from r1kit.evals.task import Row, Task, make_problem, text, then
-from r1kit.evals.wording import BOXED
+from r1kit.evals.tasks.wording import BOXED
 from r1kit.types import Problem
 
 

@@ -61,6 +61,6 @@ def paper_numbers(benchmark: str, metric: str) -> list[PaperNumber]:
 
 
 def _tables() -> list[dict[str, Any]]:
-    text = files("r1kit.evals").joinpath("paper.json").read_text(encoding="utf-8")
+    text = files("r1kit.evals.named").joinpath("paper.json").read_text(encoding="utf-8")
     tables: list[dict[str, Any]] = json.loads(text)["tables"]
     return tables

@@ -14,7 +14,7 @@ from r1kit.console import say
 from r1kit.data.problems import hub_rows, load_problems, renamed
 from r1kit.data.store import FORMATS, READERS, DataError, data_suffix, file_problem, read_rows
 from r1kit.errors import require
-from r1kit.evals.paper import paper_tasks
+from r1kit.evals.named.paper import paper_tasks
 from r1kit.evals.task import Row, Task, find_task
 from r1kit.types import Problem
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from r1kit.evals.harness import command_of
-from r1kit.evals.paper import paper_tasks
-from r1kit.evals.sources import FOLDER
+from r1kit.evals.named.harness import command_of
+from r1kit.evals.named.paper import paper_tasks
+from r1kit.evals.named.sources import FOLDER
 from r1kit.evals.task import Task, find_task, task_names
 
 
