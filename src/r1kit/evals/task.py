@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -25,6 +26,8 @@ from r1kit.types import Problem
 
 Row = Mapping[str, Any]
 CAP = 32_768  # tokens of a completion (paper: section 3)
+EXAMPLE_ANSWERS = {"math": r"\boxed{{{}}}", "choice": "Answer: {}"}  # verifier -> the answer of a few-shot example
+_SHOTS = re.compile(r"([1-9])-shot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,9 @@ class Task:
     """What may follow the name after a colon, for the help; "" if nothing may."""
     vary: Callable[[Task, str], Task] | None = None
     """Return the task for a text after the colon. UserError for any that is not allowed."""
+
+    shots: int = 0
+    """Examples before each question: problems of the benchmark with their answers, which are then not asked."""
 
     def problem(self, row: Row) -> Problem | None:
         """Read a row: a problem with the prompt and the grader of the benchmark."""
@@ -178,6 +184,8 @@ def find_task(name: str) -> Task:
     task: Task = importlib.import_module(_modules()[base]).TASK
     if not colon:
         return task
+    if task.verifier in EXAMPLE_ANSWERS and (shots := _SHOTS.fullmatch(variant)):
+        return replace(task, shots=int(shots[1]), name=name)
     if task.vary is None:
         raise UserError(f"{name}: {base} has no variants; write {base}")
     return replace(task.vary(task, variant), name=name)

@@ -6,6 +6,7 @@ Looked for in this order: the given file or folder, `data/bench/NAME.*` in the w
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from r1kit import hub
@@ -15,7 +16,7 @@ from r1kit.data.problems import hub_rows, load_problems, renamed
 from r1kit.data.store import FORMATS, READERS, DataError, data_suffix, file_problem, read_rows
 from r1kit.errors import require
 from r1kit.evals.named.paper import paper_tasks
-from r1kit.evals.task import Row, Task, find_task
+from r1kit.evals.task import EXAMPLE_ANSWERS, Row, Task, find_task
 from r1kit.types import Problem
 
 PREFIX = "bench:"
@@ -71,7 +72,23 @@ def load_task(task: Task, source: PromptSource) -> list[Problem]:
         say(f"{source.source}: {repeated} duplicates left out")
     if not problems:
         raise DataError(f"{source.source}: no problem: every row is one that {task.title} leaves out")
-    return list(problems.values())
+    return _after_examples(list(problems.values()), task)
+
+
+def _after_examples(problems: list[Problem], task: Task) -> list[Problem]:
+    """Return the problems with few-shot examples before their prompts, without those that serve as examples.
+
+    The examples are the problems with the smallest ids, which are hashes: the same in every run.
+    """
+    if not task.shots:
+        return problems
+    examples = sorted(problems, key=lambda problem: problem.id)[: task.shots]
+    asked = [problem for problem in problems if problem not in examples]
+    if not asked:
+        raise DataError(f"{task.name}: {task.shots} examples leave no problem of {len(problems)}")
+    answer = EXAMPLE_ANSWERS[task.verifier]
+    shown = "\n\n".join(f"{each.question}\n\n{answer.format(each.answer)}" for each in examples)
+    return [replace(each, prompt=f"# Examples\n\n{shown}\n\n# Your task\n\n{each.prompt}") for each in asked]
 
 
 def rows_of(task: Task, source: PromptSource) -> Iterator[Row]:

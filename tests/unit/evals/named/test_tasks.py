@@ -52,7 +52,15 @@ def _lines(path: Path) -> list[str]:
     return lines[1:] if path.suffix == ".csv" else lines
 
 
-@pytest.mark.parametrize("name", sorted(ANSWERS))
+def in_turn(names: set[str]) -> list[object]:
+    """The names as parameters; those of programs open a sandbox, which takes long."""
+    return [
+        pytest.param(name, marks=pytest.mark.slow if find_task(name).verifier == "code" else ())
+        for name in sorted(names)
+    ]
+
+
+@pytest.mark.parametrize("name", in_turn(set(ANSWERS)))
 @pytest.mark.parametrize("thinking", ["", "<think>Perhaps another answer: \\boxed{1}. Answer: A</think>\n"])
 def test_right_and_wrong_answers_are_told_apart(name: str, thinking: str) -> None:
     right, wrong = ANSWERS[name]
@@ -63,7 +71,7 @@ def test_right_and_wrong_answers_are_told_apart(name: str, thinking: str) -> Non
     assert scored(problem, thinking + wrong).parts["accuracy"] == 0
 
 
-@pytest.mark.parametrize("name", sorted(ANSWERS))
+@pytest.mark.parametrize("name", in_turn(set(ANSWERS)))
 def test_unfinished_thinking_is_no_answer(name: str) -> None:
     score = scored(problems(name)[0], f"<think>{ANSWERS[name][0].replace('<think>', '').replace('</think>', '')}")
     assert score.parts["accuracy"] == 0 and score.extracted is None and not score.readable
@@ -110,6 +118,7 @@ def test_private_tests_are_read_but_never_unpickled(tmp_path: Path) -> None:
         problems_of([PromptSource(source=f"bench:livecodebench={tmp_path / 'lcb.jsonl'}")])
 
 
+@pytest.mark.slow
 def test_methods_of_a_solution_are_called() -> None:
     method = problems("livecodebench")[1]
     assert method.extra["function"] == "Solution().total" and "class Solution" in method.prompt
@@ -128,6 +137,17 @@ def test_drop_has_examples_before_the_question() -> None:
 def test_drop_takes_the_best_of_several_answers() -> None:
     assert scored(problems("drop")[0], "Answer: eleven").parts["accuracy"] == 1
     assert scored(problems("drop")[1], "Answer: Falk").parts["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_examples_are_other_problems_with_their_answers() -> None:
+    (left,) = problems("mmlu:1-shot")
+    (example,) = (problem for problem in problems("mmlu") if problem.question != left.question)
+    assert left.prompt.startswith(f"# Examples\n\n{example.question}\n\nAnswer: {example.answer}\n\n# Your task\n\n")
+    assert r"\boxed{" in problems("math500:1-shot")[0].prompt.partition("# Your task")[0]
+    with pytest.raises(UserError, match="ifeval:2-shot: ifeval has no variants"):
+        find_task("ifeval:2-shot")
+    with pytest.raises(DataError, match=r"mmlu:2-shot.* 2 examples leave no problem of 2"):
+        problems("mmlu:2-shot")
 
 
 def test_articles_that_are_too_long_are_cut_in_proportion() -> None:
@@ -164,7 +184,7 @@ def test_missing_data_names_what_to_download_and_where_to_put_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=r"cluewsc: its data is not here\. To get it, download the dev set of .*Then put"):
+    with pytest.raises(DataError, match=r"cluewsc: its data is not here\. To get it, download the dev .*Then put"):
         problems_of([PromptSource(source="bench:cluewsc")])
     (tmp_path / "data" / "bench").mkdir(parents=True)
     (tmp_path / "data" / "bench" / "cluewsc.jsonl").write_bytes(fixture("cluewsc").read_bytes())

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from r1kit.data.store import DataError, write_jsonl
 from r1kit.evals.task import Answer, Harness, Row, Task, make_problem, text
+from r1kit.rewards.code.blocks import find_blocks
 from r1kit.types import Problem
 
 N = 500
-_DIFF = re.compile(r"```(?:diff|patch)?[ \t]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_DIFF = re.compile(r"^(?:diff --git|--- )", re.MULTILINE)
 
 
 def read(row: Row) -> Problem:
@@ -23,8 +24,8 @@ def read(row: Row) -> Problem:
 
 def patch_of(answer: str) -> str:
     """Return the last block of code that is a diff, "" if there is none."""
-    diffs = [block for block in _DIFF.findall(answer) if re.search(r"^(?:diff --git|--- )", block, re.MULTILINE)]
-    return diffs[-1] if diffs else ""
+    diffs = [body for mark, body in find_blocks(answer) if mark in ("", "diff", "patch") and _DIFF.search(body)]
+    return diffs[-1].rstrip("\n") + "\n" if diffs else ""
 
 
 def write(answers: Sequence[Answer], model: str, folder: Path) -> Path:
