@@ -24,7 +24,7 @@ from r1kit.data.store import read_rows, write_jsonl
 from r1kit.engine.base import Engine, SamplingParams
 from r1kit.engine.factory import load_engine
 from r1kit.evals.filters import readability
-from r1kit.evals.graders import GRADED_LATER, graded_here_or_by
+from r1kit.evals.graders import GRADED_LATER, graded_here_or_by, require_graders
 from r1kit.evals.metrics import ProblemResult, Summary, summarize
 from r1kit.evals.named.harness import refuse_agents, write_answers
 from r1kit.evals.named.sources import problems_of, task_of
@@ -231,6 +231,7 @@ def evaluate_model(
     refuse_agents(tasks)
     benchmarks = load_benchmarks(config.benchmarks)
     problems = [problem for group in benchmarks.values() for problem in group]
+    require_graders(problems)
     require_judge(problems)
     open_sandbox_for(problems)
     engine, tokenizer = load_engine(model_dir, device, dtype, max_concurrent, kv_cache_tokens)

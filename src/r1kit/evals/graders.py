@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from r1kit.errors import UserError
 from r1kit.evals.scoring.drop import best_score
 from r1kit.evals.scoring.zero_eval import extract_answer
 from r1kit.rewards.checks.base import ScoreRequest, Verifier, gold_answer
@@ -17,6 +18,7 @@ from r1kit.rewards.verifiers import verifier_named
 from r1kit.rewards.workers.pool import Scorer
 from r1kit.types import Problem, Score
 
+JUDGED = ("simpleqa", "frames")  # a language model grades, with a prompt for each benchmark
 HARNESS = "harness"  # a benchmark's own program grades later
 GRADED_LATER = "graded by the benchmark's own program"
 _ANSWER_LINE = re.compile(r"answer[ \t]*:[ \t]*([^\n]+)", re.IGNORECASE)
@@ -69,6 +71,16 @@ GRADERS: dict[str, Verifier[Any]] = {
 def grader_named(name: str) -> Verifier[Any]:
     """Return a grader. RewardError lists the allowed names when there is none."""
     return GRADERS.get(name) or verifier_named(name)
+
+
+def require_graders(problems: Iterable[Problem]) -> None:
+    """Raise UserError before anything is sampled if no grader for a problem exists."""
+    for name in dict.fromkeys(problem.verifier for problem in problems):
+        if name in JUDGED and name not in GRADERS:
+            raise UserError(
+                f"grader {name}: this benchmark is graded by a language model with a prompt of its own, which this "
+                "version of r1kit does not have: leave the benchmark out"
+            )
 
 
 def rules_of(problems: Iterable[Problem]) -> str:
