@@ -5,13 +5,13 @@ Looked for in this order: the given file or folder, `data/bench/NAME.*` in the w
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from r1kit import hub
 from r1kit.config import PromptSource
-from r1kit.console import say
 from r1kit.data.problems import hub_rows, load_problems, renamed
 from r1kit.data.store import FORMATS, READERS, DataError, data_suffix, file_problem, read_rows
 from r1kit.errors import require
@@ -50,11 +50,14 @@ def problems_of(sources: Sequence[PromptSource]) -> list[Problem]:
 
 
 def load_task(task: Task, source: PromptSource) -> list[Problem]:
-    """Return the problems of a benchmark within the levels and the limit of its source."""
+    """Return the problems of a benchmark within the levels and the limit of its source.
+
+    A question that a benchmark asks twice counts twice, as in its published number of problems.
+    """
     if task.load is not None:
         return task.load(source.limit)
-    problems: dict[str, Problem] = {}
-    repeated = 0
+    problems: list[Problem] = []
+    times = Counter[str]()
     for number, row in enumerate(rows_of(task, source), start=1):
         where = f"{source.source}, row {number}"
         row = renamed(row, source, where)
@@ -64,15 +67,13 @@ def load_task(task: Task, source: PromptSource) -> list[Problem]:
             raise DataError(f"{where}: {error}") from error
         if problem is None or not source.min_level <= problem.level <= source.max_level:
             continue
-        repeated += problem.id in problems
-        problems.setdefault(problem.id, problem)
+        times[problem.id] += 1
+        problems.append(problem if times[problem.id] == 1 else replace(problem, id=f"{problem.id}-{times[problem.id]}"))
         if len(problems) == source.limit:
             break
-    if repeated:
-        say(f"{source.source}: {repeated} duplicates left out")
     if not problems:
         raise DataError(f"{source.source}: no problem: every row is one that {task.title} leaves out")
-    return _after_examples(list(problems.values()), task)
+    return _after_examples(problems, task)
 
 
 def _after_examples(problems: list[Problem], task: Task) -> list[Problem]:

@@ -191,6 +191,13 @@ def test_missing_data_names_what_to_download_and_where_to_put_it(
     assert len(problems_of([PromptSource(source="bench:cluewsc", limit=1)])) == 1
 
 
+def test_a_question_that_is_asked_twice_counts_twice(tmp_path: Path) -> None:
+    row = _lines(fixture("mmlu"))[0]
+    (tmp_path / "mmlu.jsonl").write_text(f"{row}\n{row}\n{row}\n")
+    found = problems_of([PromptSource(source=f"bench:mmlu={tmp_path / 'mmlu.jsonl'}")])
+    assert [problem.id.removeprefix(found[0].id) for problem in found] == ["", "-2", "-3"]
+
+
 def test_unknown_names_list_the_benchmarks() -> None:
     with pytest.raises(UserError, match=r"unknown benchmark 'aime2024': did you mean aime24\? .*math500"):
         find_task("aime2024")

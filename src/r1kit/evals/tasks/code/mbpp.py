@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from r1kit.evals.task import Row, Task, make_problem, text, then, value
+from r1kit.evals.task import Row, Task, make_problem, number, text, then, value
 from r1kit.types import Problem
 
+TEST = range(11, 511)  # task ids
 INSTRUCTION = "Respond with one block of code (```python) that holds the function and all imports that it needs."
 
 
@@ -21,8 +22,10 @@ def function_of(row: Row) -> str | None:
     return next((name for name in called if re.search(rf"^def {name}\b", text(row, "code"), re.MULTILINE)), None)
 
 
-def read(row: Row) -> Problem:
-    """Read a row of google-research-datasets/mbpp."""
+def read(row: Row) -> Problem | None:
+    """Read a row of google-research-datasets/mbpp, or of its complete file, in which 11 to 510 are the test split."""
+    if number(row, "task_id") not in TEST:
+        return None
     setup = str(row.get("test_setup_code") or "") or "\n".join(row.get("test_imports") or [])
     tests = [*([setup] if setup.strip() else []), *value(row, "test_list")]
     return make_problem(asked(row), "", tests=tests, mode="assert", function=function_of(row))
