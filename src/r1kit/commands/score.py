@@ -16,6 +16,9 @@ def command(
     against: Annotated[
         str | None, typer.Option(metavar="FIELD", help="the recorded verdict to compare ours with")
     ] = None,
+    problems: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="the benchmark's problems, for outputs that name them by key")
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Score recorded outputs without a model, by the rules of the benchmark's own scorer.
@@ -24,7 +27,7 @@ def command(
     """
     from r1kit.evals.scoring.registry import score_files, score_lines
 
-    scores = score_files(benchmark, files, against)
+    scores = score_files(benchmark, files, against, problems)
     if json_output:
         print_json(scores)
     else:

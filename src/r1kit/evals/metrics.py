@@ -6,10 +6,10 @@ Symbols: n samples of a problem, c of them right, k the number of samples that v
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import comb, sqrt
+from math import ceil, comb, sqrt
 from statistics import fmean, stdev
 from typing import Any, TypeVar
 
@@ -56,6 +56,31 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return float(1 - Fraction(comb(n - c, k), comb(n, k)))
 
 
+def g_pass_at_k(n: int, c: int, k: int, tau: float) -> float:
+    """Return the probability that at least tau * k of k samples drawn from n are right, c of them right.
+
+    G-Pass@k (Liu et al. 2024, arXiv 2412.13147). ValueError for impossible counts or tau outside 0 to 1.
+    """
+    if not 0 <= c <= n or not 1 <= k <= n or not 0 <= tau <= 1:
+        raise ValueError(
+            f"G-Pass@{k} with tau {tau}, {c} of {n} samples right: must have 0 <= right <= samples, 1 <= k <= samples "
+            "and 0 <= tau <= 1"
+        )
+    return float(_at_least(n, c, k, max(1, ceil(Fraction(str(tau)) * k))))
+
+
+def _at_least(n: int, c: int, k: int, needed: int) -> Fraction:
+    ways = sum(comb(c, right) * comb(n - c, k - right) for right in range(needed, min(c, k) + 1))
+    return Fraction(ways, comb(n, k))
+
+
+def mean_g_pass(n: int, c: int, k: int) -> float:
+    """Return mG-Pass@k: the mean of G-Pass@k over the shares i/k above one half. ValueError as in `g_pass_at_k`."""
+    shares = range(ceil(k / 2) + 1, k + 1)
+    total = sum(_at_least(n, c, k, needed) for needed in shares)
+    return float(2 * total / k)
+
+
 def cons_at_k(answers: Sequence[str | None], correct: Sequence[bool], k: int) -> float:
     """Return the probability that the majority vote of k samples is right: the exact mean over all k-subsets.
 
@@ -81,6 +106,46 @@ def cons_at_k(answers: Sequence[str | None], correct: Sequence[bool], k: int) ->
         return float(sum(worth[answer] for answer in tied) / len(tied))
     wins = sum(worth[a] * _subsets_won(a, votes, n - sum(votes.values()), k) for a in votes if worth[a])
     return float(wins / comb(n, k))
+
+
+def first_vote(answers: Sequence[str | None], correct: Sequence[bool]) -> bool:
+    """Return whether the majority vote is right when ties go to the answer that came first, as in lighteval."""
+    counts = Counter(answer for answer in answers if answer is not None)  # most_common keeps the order of equal counts
+    return bool(counts) and correct[answers.index(counts.most_common(1)[0][0])]
+
+
+def vote_sizes(k: int) -> list[int]:
+    """Return the numbers of voters of a vote curve: powers of two up to k, and k."""
+    return sorted({*(2**i for i in range(k.bit_length())), k})
+
+
+def vote_curve(results: Sequence[ProblemResult]) -> dict[int, tuple[float, float]]:
+    """Return cons@m by number of voters m: the mean over problems and its standard error. Ties are fair.
+
+    Every value is the exact mean over all m-subsets of the samples, not an estimate from some of them.
+    """
+    k = min((len(r.correct) for r in results if r.correct), default=0)
+    curve = {m: [cons_at_k(r.answers, r.correct, m) for r in results if r.correct] for m in vote_sizes(k)}
+    return {m: (fmean(values), standard_error(values)) for m, values in curve.items()}
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Return the standard error of a mean over problems; 0 for a single one."""
+    return stdev(values) / sqrt(len(values)) if len(values) > 1 else 0.0
+
+
+def clustered_standard_error(values: Sequence[float], clusters: Sequence[Hashable]) -> float:
+    """Return the standard error of a mean whose problems come in clusters, such as questions on one passage.
+
+    The squared sums of the clusters' deviations, with the factor G / (G - 1) for G clusters (Miller 2024,
+    arXiv 2411.00640, section 2.2). ValueError for fewer than two clusters, or lists of different lengths.
+    """
+    mean, sums = fmean(values), defaultdict[Hashable, float](float)
+    for value, cluster in zip(values, clusters, strict=True):
+        sums[cluster] += value - mean
+    if len(sums) < 2:
+        raise ValueError(f"{len(sums)} clusters: must be at least 2 for a standard error")
+    return sqrt(sum(total**2 for total in sums.values()) * len(sums) / (len(sums) - 1)) / len(values)
 
 
 def _subsets_won(winner: str, votes: Mapping[str, int], silent: int, k: int) -> Fraction:

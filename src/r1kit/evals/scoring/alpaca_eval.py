@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from r1kit.data.store import DataError
-from r1kit.evals.scoring.base import Row, Scorer, numbers, typed
+from r1kit.evals.scoring.base import Options, Row, Scorer, numbers, typed
 
 Floats = NDArray[np.float64]
 
@@ -119,8 +119,8 @@ def _sigmoid(x: Floats) -> Floats:
 class AlpacaEval(Scorer):
     """Scores one object: `instruction_difficulty`, `gamed_rows`, `len_1`, and `models` with preference and len_2."""
 
-    def __init__(self, against: str | None = None) -> None:
-        super().__init__(against)
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
         self._models: dict[str, Any] = {}
 
     def add(self, row: Row) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from r1kit.data.store import DataError
 from r1kit.evals.metrics import Z95
 from r1kit.evals.scoring import bradley_terry
-from r1kit.evals.scoring.base import Row, Scorer, numbers, typed
+from r1kit.evals.scoring.base import Options, Row, Scorer, numbers, typed
 
 _VERDICT = re.compile(r"\[\[([AB<>=]+)\]\]")
 STRONG = 3  # battles that a verdict such as A>>B counts
@@ -43,8 +43,8 @@ def battles_of(verdict: str | None, model: str) -> list[float]:
 class ArenaHard(Scorer):
     """Scores `model` against `baseline` by `scores`, the battles of a question: 1, 0.5 or 0."""
 
-    def __init__(self, against: str | None = None) -> None:
-        super().__init__(against)
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
         self._battles: Counter[tuple[str, str, float]] = Counter()
         self._anchor: str | None = None
         # (model, baseline) -> questions, and sums over questions of: wins, battles, wins^2, wins * battles, battles^2
@@ -107,8 +107,8 @@ class ArenaHard(Scorer):
 class ArenaJudge(Scorer):
     """Reads the verdict in a judge's text: `judgment`, or `tail`, its end."""
 
-    def __init__(self, against: str | None = None) -> None:
-        super().__init__(against)
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
         self._verdicts: Counter[str] = Counter()
 
     def add(self, row: Row) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from r1kit.data.response import split_response
@@ -14,12 +16,23 @@ Row = Mapping[str, Any]
 _NAMES = {str: "text", list: "a list", dict: "an object", bool: "true or false", int: "a whole number"}
 
 
+@dataclass(frozen=True)
+class Options:
+    """How recorded outputs are scored."""
+
+    against: str | None = None
+    """Field with the recorded verdict."""
+    problems: Path | None = None
+    """File with the benchmark's problems, for outputs that name them by key."""
+    near: Path | None = None
+    """The scored file; problems are looked for near it."""
+
+
 class Scorer(ABC):
     """Scores the rows of one benchmark one at a time and keeps only sums, so memory does not grow with the file."""
 
-    def __init__(self, against: str | None = None) -> None:
-        """Score rows; `against` names the field with the recorded verdict."""
-        self.against = against
+    def __init__(self, options: Options) -> None:
+        self.against = options.against
         self.n = 0
         self.agreed = 0
 

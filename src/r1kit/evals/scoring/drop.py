@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from r1kit.data.store import DataError
 from r1kit.evals.scoring.assignment import best_assignment
-from r1kit.evals.scoring.base import Means, Row, Scorer, field, strings
+from r1kit.evals.scoring.base import Means, Options, Row, Scorer, field, strings
 
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _SEPARATOR = re.compile(r"[ -]")
@@ -79,8 +79,8 @@ def _bag_f1(gold: set[str], predicted: set[str]) -> float:
 class Drop(Scorer):
     """Scores the spans `predicted`, a list or one text, by the spans `gold`."""
 
-    def __init__(self, against: str | None = None) -> None:
-        super().__init__(against)
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
         self._means = Means()
 
     def add(self, row: Row) -> None:

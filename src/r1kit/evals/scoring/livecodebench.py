@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 from typing import Any
 
-from r1kit.evals.scoring.base import Groups, Row, Scorer, answer_text, group_of, numbers
+from r1kit.evals.scoring.base import Groups, Options, Row, Scorer, answer_text, group_of, numbers
 
 FENCE = "```"
 PAPER_WINDOW = ("2024-08-01", "2025-01-31")  # contest dates (DeepSeek-R1, section 3)
@@ -21,8 +21,8 @@ def extract_code(text: str) -> str:
 class LiveCodeBench(Scorer):
     """Scores the extraction from `output`, or, in rows with `graded`, the recorded grades of a problem's samples."""
 
-    def __init__(self, against: str | None = None) -> None:
-        super().__init__(against)
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
         self._means = Groups()
 
     def add(self, row: Row) -> None:

@@ -9,7 +9,7 @@ import re
 from collections import Counter, defaultdict
 from typing import Any
 
-from r1kit.evals.scoring.base import Groups, Row, Scorer, answer_text, field, group_of, same, typed
+from r1kit.evals.scoring.base import Groups, Options, Row, Scorer, answer_text, field, group_of, same, typed
 
 _SENTENCE = re.compile(r"answer is \(?([A-J])\)?")  # stage 1
 _LABEL = re.compile(r"[aA]nswer:\s*([A-J])")  # stage 2
@@ -46,8 +46,8 @@ def _labelled(text: str) -> str | None:
 class MmluPro(Scorer):
     """Scores `output` by `answer`, the right letter; `model` and `category` are optional."""
 
-    def __init__(self, against: str | None = None) -> None:
-        super().__init__(against)
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
         self._means = Groups()
         self._agreed: defaultdict[str, Counter[int]] = defaultdict(Counter)  # model -> stages -> rows
 

@@ -8,22 +8,29 @@ from typing import Any, TypedDict
 
 from r1kit.data.store import DataError, data_suffix, read_rows
 from r1kit.errors import UserError
+from r1kit.evals.named.harness import harness_names, read_results
 from r1kit.evals.scoring.alpaca_eval import AlpacaEval
 from r1kit.evals.scoring.arena_hard import ArenaHard, ArenaJudge
-from r1kit.evals.scoring.base import Row, Scorer
+from r1kit.evals.scoring.base import Options, Row, Scorer
 from r1kit.evals.scoring.drop import Drop
+from r1kit.evals.scoring.gsm8k import Gsm8k
+from r1kit.evals.scoring.ifeval import IfEval
 from r1kit.evals.scoring.livecodebench import LiveCodeBench
+from r1kit.evals.scoring.math500 import Math500
 from r1kit.evals.scoring.mmlu_pro import MmluPro
 from r1kit.evals.scoring.zero_eval import ZeroEval
 from r1kit.files import read_json
 from r1kit.synonyms import nearest
 
-SCORERS: Mapping[str, Callable[[str | None], Scorer]] = {
+SCORERS: Mapping[str, Callable[[Options], Scorer]] = {
     "mmlu_pro": MmluPro,
     "zeroeval_gsm": ZeroEval,
     "zeroeval_math": ZeroEval,
     "livecodebench": LiveCodeBench,
     "drop": Drop,
+    "gsm8k": Gsm8k,
+    "math500": Math500,
+    "ifeval": IfEval,
     "arena_hard": ArenaHard,
     "arena_judge": ArenaJudge,
     "alpaca_eval": AlpacaEval,
@@ -34,28 +41,36 @@ class Scores(TypedDict):
     """What `r1kit score --json` prints."""
 
     benchmark: str
-    n: int  # rows; of alpaca_eval, models
+    n: int  # rows; of alpaca_eval, models; 1 for results of a benchmark's own program
     metrics: dict[str, Any]
     agreement: float | None  # share of rows whose recorded verdict is ours; None without --against
 
 
-def score_files(benchmark: str, paths: Sequence[Path], against: str | None = None) -> Scores:
+def score_files(
+    benchmark: str, paths: Sequence[Path], against: str | None = None, problems: Path | None = None
+) -> Scores:
     """Score the rows of one or more files of recorded outputs.
 
     Args:
         benchmark: A key of SCORERS.
-        paths: Files with one row per recorded output; several are read as one.
+        paths: Files with one row per recorded output; several are read as one. Or the results that the program of a
+            benchmark's authors wrote, such as a leaderboard.csv of AlpacaEval.
         against: The field with the recorded verdict.
+        problems: A file with the benchmark's problems, for outputs that name them by key.
 
     Raises:
         UserError: There is no such benchmark.
         DataError: A row lacks a field or has one of the wrong type; the message names file and line.
     """
+    if len(paths) == 1 and (results := read_results(benchmark, paths[0])) is not None:
+        return {"benchmark": benchmark, "n": 1, "metrics": results, "agreement": None}
     if benchmark not in SCORERS:
         close = nearest(benchmark, SCORERS)
         hint = f"did you mean {close}? " if close else ""
-        raise UserError(f"no scorer for {benchmark!r}: {hint}Use one of {', '.join(SCORERS)}")
-    scorer = SCORERS[benchmark](against)
+        raise UserError(
+            f"no scorer for {benchmark!r}: {hint}Use one of {', '.join(dict.fromkeys([*SCORERS, *harness_names()]))}"
+        )
+    scorer = SCORERS[benchmark](Options(against, problems, near=paths[0]))
     for path in paths:
         for number, row in enumerate(_rows(path), start=1):
             try:

@@ -7,7 +7,7 @@ import re
 from math import isfinite
 from typing import Any
 
-from r1kit.evals.scoring.base import Means, Row, Scorer, answer_text, field
+from r1kit.evals.scoring.base import Means, Options, Row, Scorer, answer_text, field
 
 # From the strictest form to the loosest: quoted, unquoted value, unquoted key.
 _FORMS = tuple(map(re.compile, (r'"answer"\s*:\s*"([^"]*)"', r'"answer"\s*:\s*([^,\s]*)', r"answer\s*:\s*([^,\s]*)")))
@@ -62,8 +62,8 @@ def _plain(text: str) -> str:
 class ZeroEval(Scorer):
     """Scores `output` by `answer`, a number."""
 
-    def __init__(self, against: str | None = None) -> None:
-        super().__init__(against)
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
         self._means = Means()
 
     def add(self, row: Row) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from r1kit.data.language.identify import load
 from r1kit.rewards.checks.base import Row, Verifier
-from r1kit.rewards.checks.ifeval_constraints import CHECKERS
+from r1kit.rewards.checks.ifeval_constraints import CHECKERS, Checker
 from r1kit.rewards.reply import Reply
 from r1kit.rewards.verdict import Verdict
 from r1kit.types import Problem
@@ -28,16 +28,16 @@ def check_all(reply: str, constraints: Sequence[Constraint]) -> list[bool]:
     return [check(reply, name, arguments) for name, arguments in constraints]
 
 
-def check(reply: str, name: str, arguments: Mapping[str, Any]) -> bool:
+def check(reply: str, name: str, arguments: Mapping[str, Any], checkers: Mapping[str, Checker] = CHECKERS) -> bool:
     """Return whether the reply keeps one constraint. The group in front of the name may be omitted."""
-    if name not in CHECKERS:
-        full_names = [known for known in CHECKERS if known.partition(":")[2] == name]
+    if name not in checkers:
+        full_names = [known for known in checkers if known.partition(":")[2] == name]
         name = full_names[0] if len(full_names) == 1 else name
-    if name not in CHECKERS:
-        raise BadConstraint(f"unknown constraint {name!r}: use one of {', '.join(sorted(CHECKERS))}")
+    if name not in checkers:
+        raise BadConstraint(f"unknown constraint {name!r}: use one of {', '.join(sorted(checkers))}")
     given = {key: value for key, value in arguments.items() if value is not None}
     try:
-        return bool(reply.strip()) and len(reply) <= MAX_CHARACTERS and bool(CHECKERS[name](reply, **given))
+        return bool(reply.strip()) and len(reply) <= MAX_CHARACTERS and bool(checkers[name](reply, **given))
     except (TypeError, AttributeError, ValueError) as error:  # only arguments can cause these: a reply is text
         raise BadConstraint(f"constraint {name} with {given}: {error}") from error
 

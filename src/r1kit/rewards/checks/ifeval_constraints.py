@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from r1kit.data.language.identify import dominant, language_code
 
 # The end of a sentence, with closing quotes, before white space or the end of the text.
-_SENTENCE_END = re.compile(r"(?<![.!?…])[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+")
-_ABBREVIATION = re.compile(
+SENTENCE_END = re.compile(r"(?<![.!?…])[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+")
+ABBREVIATION = re.compile(
     r"(?:\b(?i:mr|mrs|ms|dr|prof|sr|jr|st|vs|etc|inc|ltd|co|no|fig|approx|dept|est|e\.g|i\.e|a\.m|p\.m|u\.s)|\b[A-Z])\.$"
 )
 _LIST_NUMBER = re.compile(r"(?:^|\n)\s*\d{1,3}\.$")
@@ -29,7 +29,8 @@ def _constraint(name: str) -> Callable[[Checker], Checker]:
     return register
 
 
-def _compare(count: int, relation: str, required: int) -> bool:
+def compare(count: int, relation: str, required: int) -> bool:
+    """Return whether a count is "at least" or "less than" what is required. ValueError for other relations."""
     if relation not in ("at least", "less than"):
         raise ValueError(f"relation = {relation!r}: must be 'at least' or 'less than'")
     return count >= required if relation == "at least" else count < required
@@ -38,9 +39,9 @@ def _compare(count: int, relation: str, required: int) -> bool:
 def count_sentences(text: str) -> int:
     """Count sentences by their ends. Abbreviations, initials and list numbers do not end one."""
     count = start = 0
-    for end in _SENTENCE_END.finditer(text):
+    for end in SENTENCE_END.finditer(text):
         so_far = text[max(start, end.start() - 20) : end.end()]
-        if _ABBREVIATION.search(so_far) or _LIST_NUMBER.search(text[max(0, end.start() - 20) : end.end()]):
+        if ABBREVIATION.search(so_far) or _LIST_NUMBER.search(text[max(0, end.start() - 20) : end.end()]):
             continue
         count += any(map(str.isalnum, text[start : end.start()]))
         start = end.end()
@@ -54,7 +55,7 @@ def _existence(reply: str, keywords: Sequence[str]) -> bool:
 
 @_constraint("keywords:frequency")
 def _frequency(reply: str, keyword: str, frequency: int, relation: str) -> bool:
-    return _compare(_count(keyword, reply), relation, frequency)
+    return compare(_count(keyword, reply), relation, frequency)
 
 
 @_constraint("keywords:forbidden_words")
@@ -66,7 +67,7 @@ def _forbidden(reply: str, forbidden_words: Sequence[str]) -> bool:
 
 @_constraint("keywords:letter_frequency")
 def _letters(reply: str, letter: str, let_frequency: int, let_relation: str) -> bool:
-    return _compare(reply.lower().count(letter.lower()), let_relation, let_frequency)
+    return compare(reply.lower().count(letter.lower()), let_relation, let_frequency)
 
 
 @_constraint("language:response_language")
@@ -76,12 +77,12 @@ def _language(reply: str, language: str) -> bool:
 
 @_constraint("length_constraints:number_sentences")
 def _sentences(reply: str, num_sentences: int, relation: str) -> bool:
-    return _compare(count_sentences(reply), relation, num_sentences)
+    return compare(count_sentences(reply), relation, num_sentences)
 
 
 @_constraint("length_constraints:number_words")
 def _words(reply: str, num_words: int, relation: str) -> bool:
-    return _compare(len(re.findall(r"\w+", reply)), relation, num_words)
+    return compare(len(re.findall(r"\w+", reply)), relation, num_words)
 
 
 @_constraint("length_constraints:number_paragraphs")
@@ -177,7 +178,7 @@ def _quoted(reply: str) -> bool:
 
 @_constraint("change_case:capital_word_frequency")
 def _capital_words(reply: str, capital_frequency: int, capital_relation: str) -> bool:
-    return _compare(sum(word.isupper() for word in _TOKEN.findall(reply)), capital_relation, capital_frequency)
+    return compare(sum(word.isupper() for word in _TOKEN.findall(reply)), capital_relation, capital_frequency)
 
 
 @_constraint("change_case:english_capital")
