@@ -52,7 +52,7 @@ def write(answers: Sequence[Answer], model: str, folder: Path) -> Path:
 
 
 def read_ratings(path: Path) -> dict[str, float]:
-    """Return the rating and the percentile that `r1kit score codeforces --json` printed."""
+    """Return the rating and the percentile of ratings.json, what `r1kit score codeforces --json` printed."""
     metrics = json.loads(path.read_text(encoding="utf-8"))["metrics"]
     return {name: float(metrics[name]) for name in ("rating", "percentile")}
 
@@ -68,7 +68,7 @@ TASK = Task(
     verifier="code",
     licence="the problems belong to Codeforces",
     where="put the rows of the contests from https://huggingface.co/datasets/open-r1/codeforces into one file",
-    harness=Harness("r1kit score codeforces {folder}", read_ratings, write=write),
+    harness=Harness("r1kit score codeforces {file}", read_ratings, lambda path: path.name == "ratings.json", write),
     remarks="the paper's 10 Div. 2 contests and their tests are not published, n is the number of contests. The rating "
     "needs the standings of the contests. Problems with several right outputs are left out",
 )
