@@ -52,6 +52,13 @@ class Completion:
     finish_reason: FinishReason
     weights_version: int = 0
     """Number of optimizer updates of the policy that sampled it."""
+    counted: int = 0
+    """Number of tokens that an endpoint counted. It does not say which, so `token_ids` is empty."""
+
+    @property
+    def length(self) -> int:
+        """Number of tokens."""
+        return self.counted or len(self.token_ids)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from r1kit.commands.options import (
     Json,
-    ModelName,
     PromptSuffix,
     Seed,
     Stop,
@@ -23,6 +22,10 @@ from r1kit.commands.options import (
 from r1kit.console import say
 from r1kit.errors import UserError
 
+if TYPE_CHECKING:
+    from r1kit.rewards.judge.endpoint import Endpoint
+
+SECONDS = 7_200.0  # for one completion of an endpoint: 32,768 tokens at 5 tokens a second, and retries
 DEFAULTS = {"template": "r1-zero", "samples": 4, "max_completion_length": 512}
 
 
@@ -56,11 +59,36 @@ Reward = Annotated[
     list[str] | None,
     typer.Option(metavar="MODULE:FUNCTION", help="a function of your own to report as well; repeatable"),
 ]
-Out = Annotated[Path | None, typer.Option(metavar="DIR", help="where every sample is kept; default: evals/MODEL-TIME")]
+EndpointUrl = Annotated[
+    str | None,
+    typer.Option("--endpoint", metavar="URL", help="OpenAI-compatible endpoint where MODEL answers: https://HOST/v1"),
+]
+EndpointModel = Annotated[
+    str | None, typer.Option("--model", metavar="NAME", help="the model at --endpoint, instead of MODEL")
+]
+KeyVariable = Annotated[
+    str, typer.Option(metavar="NAME", help="environment variable with the API key of --endpoint and --judge-url")
+]
+Concurrent = Annotated[int, typer.Option(min=1, max=1024, help="requests in flight to each endpoint")]
+Price = Annotated[
+    str | None,
+    typer.Option(metavar="IN,OUT", help="price of a million tokens of prompts and completions, for the cost"),
+]
+JudgeUrl = Annotated[str | None, typer.Option(help="OpenAI-compatible endpoint of the model that grades open answers")]
+JudgeModel = Annotated[str, typer.Option(help="the model at that endpoint")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="where every sample is kept; the same command continues an interrupted one; default: evals/MODEL-TIME",
+    ),
+]
 
 
 def command(
-    model: ModelName,
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="a bundled model, a directory, a stage of a run or a hub id")
+    ] = None,
     prompts: Prompts = None,
     bench: Bench = None,
     data: Data = None,
@@ -77,6 +105,13 @@ def command(
     max_completion_length: Cap = None,
     seed: Seed = 0,
     reward: Reward = None,
+    endpoint: EndpointUrl = None,
+    name: EndpointModel = None,
+    api_key_env: KeyVariable = "OPENAI_API_KEY",
+    max_concurrent: Concurrent = 32,
+    price: Price = None,
+    judge_url: JudgeUrl = None,
+    judge_model: JudgeModel = "default",
     out: Out = None,
     json_output: Json = False,
 ) -> None:
@@ -88,8 +123,10 @@ def command(
     """
     from r1kit.evals import measure
 
-    settings: dict[str, Any] = {"template": template, "samples": samples}
-    settings["max_completion_length"] = max_completion_length
+    model = _model_of(model, name, endpoint)
+    if endpoint is not None and template is None:
+        template = "chat"  # the endpoint has the model's own
+    settings: dict[str, Any] = dict(template=template, samples=samples, max_completion_length=max_completion_length)
     if bench is None:
         benchmarks = measure.benchmarks_from(prompts or measure.world_sources(), split, limit)
         settings = {key: DEFAULTS[key] if given is None else given for key, given in settings.items()}
@@ -99,6 +136,8 @@ def command(
         settings = {key: given for key, given in settings.items() if given is not None}
     settings |= {"temperature": temperature, "top_p": top_p, "rewards": reward or []}
     settings |= {"system_prompt": system_prompt, "prompt_suffix": prompt_suffix, "stop": stop or []}
+    settings["endpoint"] = _endpoint(endpoint, model, api_key_env, max_concurrent, price)
+    settings["judge"] = _endpoint(judge_url, judge_model, api_key_env, max_concurrent)
     out = out or Path("evals") / f"{Path(model).name}-{datetime.now():%Y%m%d-%H%M%S}"
     result = measure.evaluate(model, benchmarks, seed=seed, out=out, **settings)
     say(f"results and samples: {out}")
@@ -106,6 +145,39 @@ def command(
         print_json(result)
     else:
         _print(Path(model).name, result)
+
+
+def _model_of(model: str | None, name: str | None, endpoint: str | None) -> str:
+    """Return the model's name. UserError unless it is given once, and --model only with --endpoint."""
+    if name is not None and endpoint is None:
+        raise UserError(f"--model {name} without --endpoint: give --endpoint URL, or the model as MODEL")
+    if (model is None) == (name is None):
+        given = "MODEL and --model: give one of them" if model else "no model: give MODEL, or --endpoint and --model"
+        raise UserError(given)
+    return model or str(name)
+
+
+def _endpoint(
+    url: str | None, model: str, api_key_env: str, max_concurrent: int, price: str | None = None
+) -> Endpoint | None:
+    """Return an endpoint. UserError if the price is not two numbers."""
+    if url is None:
+        return None
+    from r1kit.rewards.judge.endpoint import Endpoint
+
+    try:
+        prompt_price, completion_price = map(float, (price or "0,0").split(","))
+    except ValueError:
+        raise UserError(f"--price {price}: must be two numbers such as 0.55,2.19, per million tokens") from None
+    return Endpoint(
+        url,
+        model,
+        api_key_env,
+        SECONDS,
+        prompt_price=prompt_price,
+        completion_price=completion_price,
+        max_concurrent=max_concurrent,
+    )
 
 
 def _print(model: str, result: Mapping[str, Any]) -> None:

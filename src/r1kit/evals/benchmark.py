@@ -23,6 +23,7 @@ from r1kit.data.prompt import Prompt, make_prompts
 from r1kit.data.store import read_rows, write_jsonl
 from r1kit.engine.base import Engine, SamplingParams
 from r1kit.engine.factory import load_engine
+from r1kit.evals.endpoint import EndpointModel
 from r1kit.evals.filters import readability
 from r1kit.evals.graders import GRADED_LATER, graded_here_or_by, require_graders
 from r1kit.evals.metrics import ProblemResult, Summary, summarize
@@ -34,6 +35,7 @@ from r1kit.evals.votes import group_answers
 from r1kit.files import write_json
 from r1kit.hashing import derive_seed
 from r1kit.rewards import services
+from r1kit.rewards.judge.endpoint import Endpoint
 from r1kit.rewards.score import RewardError
 from r1kit.rewards.workers.pool import RewardPool, Scorer, needs_processes, open_sandbox_for, require_judge, score_here
 from r1kit.rollout.sample import sample_completions, sampling_params
@@ -77,8 +79,8 @@ def load_benchmarks(benchmarks: Mapping[str, Sequence[PromptSource]]) -> dict[st
 
 
 def evaluate(
-    engine: Engine,
-    tokenizer: PreTrainedTokenizerBase,
+    engine: Engine | EndpointModel,
+    tokenizer: PreTrainedTokenizerBase | None,
     benchmarks: Mapping[str, Sequence[Problem]],
     *,
     style: Prompting,
@@ -93,8 +95,8 @@ def evaluate(
     """Evaluate the engine's model. pass@1 is the mean over `samples`; cons@k and pass@k use k = `samples`.
 
     Args:
-        engine: The engine.
-        tokenizer: The model's tokenizer.
+        engine: The engine, or a model behind an endpoint.
+        tokenizer: The model's tokenizer; an endpoint has its own.
         benchmarks: Name -> problems.
         style: How problems become prompts.
         samples: Completions per problem.
@@ -116,8 +118,7 @@ def evaluate(
     score_all = graded_here_or_by(score_many)
 
     def grade(name: str, problems: Sequence[Problem]) -> Iterator[_Graded]:
-        prompts = make_prompts(problems, own[name].style, tokenizer)
-        groups = sample_completions(engine, prompts, own[name].samples, own[name].params)
+        prompts, groups = _sample(engine, tokenizer, problems, own[name])
         with heartbeat(f"grading the completions of {name}"):
             all_scores = score_groups(prompts, groups, weights, score_all, partial_credit)
             for prompt, completions, scores in zip(prompts, groups, all_scores, strict=True):
@@ -140,6 +141,20 @@ def evaluate(
     tasks = {name: (setting.task, benchmarks[name]) for name, setting in own.items()}
     written = {n: (task, each) for n, (task, each) in tasks.items() if task and task.harness and task.harness.write}
     return Evaluation(summaries, rows, written)
+
+
+def _sample(
+    engine: Engine | EndpointModel,
+    tokenizer: PreTrainedTokenizerBase | None,
+    problems: Sequence[Problem],
+    setting: Setting,
+) -> tuple[list[Prompt], list[list[Completion]]]:
+    """Return the prompts of problems, and the completions of each."""
+    if isinstance(engine, EndpointModel):
+        return engine.sample(problems, setting.style, setting.samples, setting.params)
+    assert tokenizer is not None, "an engine samples from prompts that a tokenizer has encoded"
+    prompts = make_prompts(problems, setting.style, tokenizer)
+    return prompts, sample_completions(engine, prompts, setting.samples, setting.params)
 
 
 def _summary(name: str, results: Sequence[ProblemResult], rows: Sequence[Mapping[str, Any]]) -> Summary:
@@ -176,7 +191,7 @@ def _result(prompt: Prompt, completions: Sequence[Completion], scores: Sequence[
         correct=tuple(s.parts["accuracy"] == 1 for _, s in graded),
         answers=group_answers(problem, [s.extracted if s.readable else None for _, s in graded]),
         well_formed=tuple(s.parts["format"] == 1 for _, s in graded),
-        lengths=tuple(len(c.token_ids) for c, _ in graded),
+        lengths=tuple(c.length for c, _ in graded),
         truncated=tuple(c.finish_reason == "length" for c, _ in graded),
         ungraded=len(scores) - len(graded),
         readable=tuple(readable for readable, _ in read),
@@ -204,7 +219,7 @@ def _row(benchmark: str, prompt: Prompt, completion: Completion, score: Score) -
         "correct": None if score.masked else score.parts["accuracy"] == 1,
         "format": None if score.masked else score.parts["format"] == 1,
         "reason": score.reason,
-        "tokens": len(completion.token_ids),
+        "tokens": completion.length,
         "truncated": completion.finish_reason == "length",
         "think_open": prompt.think_open,
         "level": problem.level,
@@ -215,7 +230,7 @@ def _row(benchmark: str, prompt: Prompt, completion: Completion, score: Score) -
 
 
 def evaluate_model(
-    model_dir: Path,
+    model: Path | Endpoint,
     config: Evaluate,
     seed: int,
     device: str,
@@ -225,7 +240,10 @@ def evaluate_model(
     reward_workers: int = 1,
     saved: Path | None = None,
 ) -> Evaluation:
-    """Load a checkpoint and evaluate it by the config of an evaluate stage. `saved` is that of `evaluate`."""
+    """Evaluate a checkpoint, or a model behind an endpoint, by the config of an evaluate stage.
+
+    `saved` is that of `evaluate`.
+    """
     tasks = {name: task_of(sources[0]) for name, sources in config.benchmarks.items()}
     settings = {name: setting_of(config, derive_seed(seed, "evaluate"), task) for name, task in tasks.items()}
     refuse_agents(tasks)
@@ -234,10 +252,14 @@ def evaluate_model(
     require_graders(problems)
     require_judge(problems)
     open_sandbox_for(problems)
-    engine, tokenizer = load_engine(model_dir, device, dtype, max_concurrent, kv_cache_tokens)
+    engine: Engine | EndpointModel
+    if isinstance(model, Endpoint):
+        engine, tokenizer = EndpointModel(model), None
+    else:
+        engine, tokenizer = load_engine(model, device, dtype, max_concurrent, kv_cache_tokens)
     judged = {problem.verifier for problem in problems} & {"judge"}
     with _scorer(config.rewards, judged, reward_workers) as score_many:
-        return evaluate(
+        evaluation = evaluate(
             engine,
             tokenizer,
             benchmarks,
@@ -250,6 +272,9 @@ def evaluate_model(
             saved=saved,
             settings=settings,
         )
+    if isinstance(engine, EndpointModel):
+        engine.report_usage()
+    return evaluation
 
 
 @contextmanager

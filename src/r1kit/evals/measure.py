@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -10,10 +13,12 @@ from pydantic import ValidationError
 
 from r1kit import errors, machine
 from r1kit.config import Evaluate, Prompting, PromptSource, Sampling, Template
+from r1kit.hashing import canonical_json
 from r1kit.machine import DeviceSetting
 from r1kit.model.reference import resolve_model
 
 if TYPE_CHECKING:
+    from r1kit.rewards.judge.endpoint import Endpoint
     from r1kit.rollout.sample import Piece
 
 MAX_CONCURRENT = 512  # the default of recipes
@@ -27,17 +32,22 @@ def evaluate(
     device: DeviceSetting = "auto",
     max_concurrent: int = MAX_CONCURRENT,
     out: Path | None = None,
+    endpoint: Endpoint | None = None,
+    judge: Endpoint | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
     """Evaluate a model on benchmarks. Returns {"model": name, "benchmarks": {name: summary}}.
 
     Args:
-        model: A bundled model, a directory, a stage of a run or a hub id.
+        model: A bundled model, a directory, a stage of a run or a hub id; with an endpoint, a name for the results.
         benchmarks: Name -> prompt sources; by default the held-out problems of every world.
         seed: The seed of sampling.
         device: "auto", "cpu" or "cuda".
         max_concurrent: Sequences generated at the same time.
-        out: A directory for results.json and samples.jsonl, as an evaluate stage writes them; none by default.
+        out: A directory for results.json and samples.jsonl, as an evaluate stage writes them; none by default. If the
+            evaluation is interrupted, the same call continues after the last block of completions in it.
+        endpoint: Where the model answers; by default it is loaded here.
+        judge: The model that grades where no rule can.
         settings: Keys of an evaluate stage. Modules of `rewards` may lie in the working directory.
 
     Raises:
@@ -48,21 +58,31 @@ def evaluate(
         config = Evaluate.model_validate({"kind": "evaluate", "model": model, "benchmarks": benchmarks, **settings})
     except ValidationError as error:
         raise errors.UserError(_lines(error)) from None
-    if config.rewards:
+    if config.rewards or judge:
         from r1kit.rewards import score, services
 
         folder = Path.cwd()
-        services.configure(services.Settings(folder=str(folder)))
+        services.configure(services.Settings(folder=str(folder), judge=judge))
         score.check_reward_names(dict.fromkeys(config.rewards, 1.0), folder)
-    directory = resolve_model(model)
+    source: Path | Endpoint = resolve_model(model) if endpoint is None else endpoint
     compute = machine.choose_compute(device)
+    services_used = [each and (each.base_url, each.model) for each in (endpoint, judge)]
+    saved = None if out is None else _unfinished(out, [model, services_used, config.model_dump(), seed])
+    if saved is not None and endpoint is not None:
+        source = replace(endpoint, cache=str(saved / "requests"))
     from r1kit.evals.benchmark import evaluate_model
 
-    evaluation = evaluate_model(directory, config, seed, compute.device, compute.dtype, max_concurrent)
+    evaluation = evaluate_model(source, config, seed, compute.device, compute.dtype, max_concurrent, None, 1, saved)
     results = {"model": model, "benchmarks": evaluation.benchmarks}
-    if out is not None:
+    if out is not None and saved is not None:
         evaluation.publish(model, out)
+        shutil.rmtree(saved.parent, ignore_errors=True)
     return results
+
+
+def _unfinished(out: Path, settings: list[Any]) -> Path:
+    """Return the directory for completions of an evaluation that is not finished; other settings have another."""
+    return out / "unfinished" / hashlib.sha256(canonical_json(settings)).hexdigest()[:16]
 
 
 def sample(model: str, question: str, *, n: int = 1, **settings: Any) -> Iterator[str]:

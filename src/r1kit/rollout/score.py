@@ -60,6 +60,6 @@ def score_request(
         think_open=prompt.think_open,
         answer_tags=prompt.answer_tags,
         truncated=completion.finish_reason == "length",
-        token_count=len(completion.token_ids),
+        token_count=completion.length,
         partial_credit=partial_credit,
     )

@@ -1,4 +1,4 @@
-"""A client for OpenAI-compatible chat endpoints: retries, bounded time and concurrency, disk cache, usage counts."""
+"""A client for OpenAI-compatible endpoints: retries, bounded time and concurrency, disk cache, usage counts."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ import tenacity
 
 from r1kit.console import heartbeat
 from r1kit.files import write_bytes
+from r1kit.rewards.judge.answer import Answer, parse_answer
 from r1kit.rewards.judge.endpoint import Endpoint, EndpointError
 
 RETRIED_STATUSES = {408, 409, 425, 429, 500, 502, 503, 504}
@@ -27,16 +27,7 @@ FIRST_PAUSE, MAX_PAUSE = 0.5, 30.0  # seconds; doubled after each try
 MAX_ANSWER_BYTES = 8 << 20
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The first choice of a chat completion."""
-
-    text: str
-    finish_reason: str
-    prompt_tokens: int
-    completion_tokens: int
+Done = Callable[[int, Answer | EndpointError], None]  # called with the index of a request and what came of it
 
 
 class _FailedTry(Exception):
@@ -67,20 +58,48 @@ class Client:
         Raises:
             EndpointError: No try gave an answer within `total_timeout`.
         """
-        request = {"model": self.endpoint.model, "messages": list(messages), **parameters}
-        body = json.dumps(request, sort_keys=True).encode()
+        with heartbeat(f"waiting for {self.endpoint.model} at {self.endpoint.base_url}"):
+            return _run(self._complete({"messages": list(messages), **parameters}))
+
+    def complete_all(self, requests: Sequence[Mapping[str, Any]], on_done: Done) -> None:
+        """Send requests together, `max_concurrent` at a time, and call `on_done` with each as soon as it is done.
+
+        If `on_done` raises, the other requests are cancelled, and its exception is raised here.
+
+        Args:
+            requests: Parameters of the API, with `messages` for a chat, or `prompt` for a text to continue.
+            on_done: Called in another thread, one call at a time.
+        """
+        _run(self._complete_all(requests, on_done))
+
+    async def _complete_all(self, requests: Sequence[Mapping[str, Any]], on_done: Done) -> None:
+        async def one(index: int, request: Mapping[str, Any]) -> None:
+            try:
+                answer: Answer | EndpointError = await self._complete(request)
+            except EndpointError as error:
+                answer = error
+            on_done(index, answer)
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for index, request in enumerate(requests):
+                    tasks.create_task(one(index, request))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    async def _complete(self, request: Mapping[str, Any]) -> Answer:
+        """Return the answer to a request: from the cache, or from the endpoint."""
+        body = json.dumps({"model": self.endpoint.model, **request}, sort_keys=True).encode()
         path = self._cache_path(body)
         if (cached := _read_cached(path)) is not None:
             self._count(cached=1)
             return cached
-        with heartbeat(f"waiting for {self.endpoint.model} at {self.endpoint.base_url}"):
-            raw, answer = _run(self._request(body))
+        raw, answer = await self._request("/completions" if "prompt" in request else "/chat/completions", body)
         cost = answer.prompt_tokens * self.endpoint.prompt_price
         cost += answer.completion_tokens * self.endpoint.completion_price
         self._count(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens, cost=cost / 1e6)
         if path is not None:
-            with _cache_lock:  # threads of a process share the name of write_bytes' temporary file
-                write_bytes(path, raw)
+            await asyncio.to_thread(_store, path, raw)
         return answer
 
     def take_usage(self) -> dict[str, float]:
@@ -93,7 +112,7 @@ class Client:
         """Close idle connections."""
         _run(self._http.aclose())
 
-    async def _request(self, body: bytes) -> tuple[bytes, Answer]:
+    async def _request(self, route: str, body: bytes) -> tuple[bytes, Answer]:
         """Send a request until a try succeeds; return the raw and the parsed answer."""
         endpoint = self.endpoint
         tries = tenacity.AsyncRetrying(
@@ -106,7 +125,7 @@ class Client:
         async with _slots_of(endpoint):
             try:
                 async with asyncio.timeout(endpoint.total_timeout):
-                    return await tries(self._try, body)
+                    return await tries(self._try, route, body)
             except TimeoutError:
                 reason = f"no complete answer within {endpoint.total_timeout:g} seconds"
             except _FailedTry as error:
@@ -117,15 +136,15 @@ class Client:
             f"{'try' if count == 1 else 'tries'}: {reason}"
         )
 
-    async def _try(self, body: bytes) -> tuple[bytes, Answer]:
+    async def _try(self, route: str, body: bytes) -> tuple[bytes, Answer]:
         try:
-            raw = await self._post(body)
-            return raw, _parse(raw)
+            raw = await self._post(route, body)
+            return raw, parse_answer(raw)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise _FailedTry(_reason(error)) from error
 
-    async def _post(self, body: bytes) -> bytes:
-        url = self.endpoint.base_url.rstrip("/") + "/chat/completions"
+    async def _post(self, route: str, body: bytes) -> bytes:
+        url = self.endpoint.base_url.rstrip("/") + route
         headers = {"Content-Type": "application/json", **self._authorization()}
         async with self._http.stream("POST", url, content=body, headers=headers) as response:
             if not response.is_success:
@@ -171,7 +190,7 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
     with _loop_lock:
         if _loop is None:
             _loop = asyncio.new_event_loop()
-            threading.Thread(target=_loop.run_forever, name="judge", daemon=True).start()
+            threading.Thread(target=_loop.run_forever, name="endpoint", daemon=True).start()
     future = asyncio.run_coroutine_threadsafe(coroutine, _loop)
     try:
         return future.result()
@@ -215,24 +234,13 @@ async def _read(response: httpx.Response, limit: int) -> bytes:
 def _read_cached(path: Path | None) -> Answer | None:
     if path is not None and path.is_file():
         with suppress(ValueError):  # a damaged entry: send the request again
-            return _parse(path.read_bytes())
+            return parse_answer(path.read_bytes())
     return None
 
 
-def _parse(raw: bytes) -> Answer:
-    """Parse a chat completion. ValueError when it is none."""
-    try:
-        value = json.loads(raw)
-        choice, usage = value["choices"][0], value.get("usage") or {}
-        text = choice["message"]["content"]
-        prompt_tokens, completion_tokens = (
-            int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")
-        )
-    except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"not a chat completion: {raw[:200]!r} ({type(error).__name__}: {error})") from error
-    if not isinstance(text, str):
-        raise ValueError(f"a chat completion without text: {raw[:200]!r}")
-    return Answer(text, str(choice.get("finish_reason") or ""), prompt_tokens, completion_tokens)
+def _store(path: Path, raw: bytes) -> None:
+    with _cache_lock:  # threads of a process share the name of write_bytes' temporary file
+        write_bytes(path, raw)
 
 
 def _seconds(retry_after: str | None) -> float | None:
