@@ -207,7 +207,7 @@ def _other_rewards(scores: Sequence[Score]) -> list[str]:
 
 
 def _row(benchmark: str, prompt: Prompt, completion: Completion, score: Score) -> dict[str, Any]:
-    problem = prompt.problem
+    problem, credit = prompt.problem, score.parts["accuracy"]
     return {
         "benchmark": benchmark,
         "prompt_id": problem.id,
@@ -225,6 +225,7 @@ def _row(benchmark: str, prompt: Prompt, completion: Completion, score: Score) -
         "level": problem.level,
         "family": problem.family,
         "language": problem.language,
+        **({"credit": credit} if 0 < credit < 1 else {}),
         **({"rewards": others} if (others := {name: score.parts[name] for name in _other_rewards([score])}) else {}),
     }
 

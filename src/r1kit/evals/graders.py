@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from r1kit.errors import UserError
+from r1kit.evals.judging.judges import JUDGES, PAIRWISE, judge_all, judge_of, require_judge_for
 from r1kit.evals.scoring.drop import best_score
 from r1kit.evals.scoring.zero_eval import extract_answer
 from r1kit.rewards.checks.base import ScoreRequest, Verifier, gold_answer
@@ -18,7 +18,6 @@ from r1kit.rewards.verifiers import verifier_named
 from r1kit.rewards.workers.pool import Scorer
 from r1kit.types import Problem, Score
 
-JUDGED = ("simpleqa", "frames")  # a language model grades, with a prompt for each benchmark
 HARNESS = "harness"  # a benchmark's own program grades later
 GRADED_LATER = "graded by the benchmark's own program"
 _ANSWER_LINE = re.compile(r"answer[ \t]*:[ \t]*([^\n]+)", re.IGNORECASE)
@@ -33,6 +32,8 @@ RULES = {
     "zero_eval": 'the value of "answer" in the first JSON object',
     "judge": "the complete text",
     HARNESS: "the complete text, by the benchmark's own program",
+    **dict.fromkeys(JUDGES, "the complete text, by a judge"),
+    **dict.fromkeys(PAIRWISE, "the complete text, by a judge or the benchmark's own program"),
 }
 
 
@@ -64,7 +65,7 @@ def _judge_later(gold: str, reply: Reply) -> Verdict:
 GRADERS: dict[str, Verifier[Any]] = {
     "drop_f1": Verifier(lambda problem: problem.extra["alternatives"], _judge_drop),
     "zero_eval": Verifier(gold_answer, _judge_json),
-    HARNESS: Verifier(lambda problem: "", _judge_later),
+    **dict.fromkeys((HARNESS, *JUDGES), Verifier(lambda problem: "", _judge_later)),  # judges: `_scores` asks them
 }
 
 
@@ -75,12 +76,7 @@ def grader_named(name: str) -> Verifier[Any]:
 
 def require_graders(problems: Iterable[Problem]) -> None:
     """Raise UserError before anything is sampled if no grader for a problem exists."""
-    for name in dict.fromkeys(problem.verifier for problem in problems):
-        if name in JUDGED and name not in GRADERS:
-            raise UserError(
-                f"grader {name}: this benchmark is graded by a language model with a prompt of its own, which this "
-                "version of r1kit does not have: leave the benchmark out"
-            )
+    require_judge_for(problems)
 
 
 def rules_of(problems: Iterable[Problem]) -> str:
@@ -94,17 +90,30 @@ def graded_here_or_by(score_many: Scorer) -> Scorer:
 
     def score(requests: Sequence[ScoreRequest]) -> list[Score]:
         others = iter(score_many([request for request in requests if request.problem.verifier not in GRADERS]))
-        return [_score(request) if request.problem.verifier in GRADERS else next(others) for request in requests]
+        judged = [request for request in requests if judge_of(request.problem)]
+        verdicts = iter(judge_all([(request.problem, request.reply) for request in judged]))
+        scores = []
+        for request in requests:
+            if request.problem.verifier not in GRADERS:
+                scores.append(next(others))
+            else:
+                scores.append(_score(request, next(verdicts) if judge_of(request.problem) else None))
+        return scores
 
     return score
 
 
-def _score(request: ScoreRequest) -> Score:
-    """Score one completion. The accuracy is the grader's value, a share where it gives one."""
+def _score(request: ScoreRequest, verdict: Verdict | None) -> Score:
+    """Score one completion. The accuracy is the grader's value, a share where it gives one.
+
+    Args:
+        request: The completion.
+        verdict: A judge's verdict; None to grade by the rule in GRADERS.
+    """
     weights = {name: weight for name, weight in request.weights.items() if name != ACCURACY}
     score, _ = score_with_verdict(replace(request, weights=weights))
     grader = GRADERS[request.problem.verifier]
-    verdict = grader.judge(grader.read(request.problem), request.reply)
+    verdict = verdict or grader.judge(grader.read(request.problem), request.reply)
     total = score.total + request.weights.get(ACCURACY, 0.0) * verdict.value
     parts = {name: verdict.value if name == ACCURACY else score.parts[name] for name in request.weights}
     return Score(total, parts, verdict.extracted, verdict.reason, verdict.masked, verdict.status != "unparseable")

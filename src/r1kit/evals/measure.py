@@ -58,6 +58,8 @@ def evaluate(
         config = Evaluate.model_validate({"kind": "evaluate", "model": model, "benchmarks": benchmarks, **settings})
     except ValidationError as error:
         raise errors.UserError(_lines(error)) from None
+    if judge is not None and out is not None:
+        judge = replace(judge, cache=str(out / "judge"))
     if config.rewards or judge:
         from r1kit.rewards import score, services
 

@@ -11,6 +11,7 @@ from typing import Any
 from r1kit.config import Evaluate, Prompting
 from r1kit.engine.base import SamplingParams
 from r1kit.evals.graders import rules_of
+from r1kit.evals.judging.judges import judge_facts, judge_numbers
 from r1kit.evals.metrics import ProblemResult
 from r1kit.evals.named.paper import paper_numbers
 from r1kit.evals.task import Task
@@ -56,6 +57,7 @@ def protocol(setting: Setting, problems: Sequence[Problem]) -> dict[str, Any]:
         "extraction": rules_of(problems),
         "denominator": len(problems) * setting.samples,
         "published_problems": None if task is None else task.n,
+        **judge_facts(problems),
     }
 
 
@@ -78,6 +80,7 @@ def with_protocol(
         **({"standard_error": stdev(means) / len(means) ** 0.5} if len(means) > 1 else {}),
         **({"unparsed": fmean(row["extracted"] is None for row in graded)} if graded else {}),
         **({"macro": fmean(families)} if len(families) > 1 else {}),
+        **judge_numbers(problems, rows),
         "protocol": stated,
         **({"paper": paper} if paper else {}),
     }

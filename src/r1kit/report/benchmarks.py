@@ -22,6 +22,10 @@ SHOWN_MODELS = (
     "o1-1217",
     "DeepSeek-V3",
 )
+JUDGE_METRICS = (  # of SimpleQA, Arena-Hard and AlpacaEval
+    *("correct", "incorrect", "not_attempted", "attempted_accuracy", "f_score"),
+    *("score", "win_rate", "discrete_win_rate", "judge_binary", "judge_unparsed"),
+)
 NOT_PER_CENT = ("rating", "points", "solved")  # metrics of the paper that are no percentages
 
 Facts = Mapping[str, Any]
@@ -87,6 +91,10 @@ def protocol_lines(name: str, summary: Facts) -> Iterator[str]:
         f"top-p {stated['top_p']:g}{top_k}, k = {stated['samples']}, cap {stated['max_completion_length']:,} tokens"
     )
     yield f"  graded: text {stated['graded_text']}; answer: {stated['extraction']}"
+    if judge := stated.get("judge"):
+        yield f"  {_judge_line(judge)}"
+    if shares := [f"{key} {100 * summary[key]:.1f} %" for key in JUDGE_METRICS if is_number(summary.get(key))]:
+        yield f"  {', '.join(shares)}"
     counts = f"  {stated['denominator']:,} completions of {summary['problems']:,} problems"
     published = stated["published_problems"]
     counts += f" (published: {published:,})" if published and published != summary["problems"] else ""
@@ -101,6 +109,15 @@ def protocol_lines(name: str, summary: Facts) -> Iterator[str]:
     if "harness" in summary:
         yield f"  answers for the benchmark's own program: {summary['harness']['file']}"
         yield f"  next: {summary['harness']['command']}"
+
+
+def _judge_line(judge: Facts) -> str:
+    """Return who judged, and whether the numbers can be compared with the paper's."""
+    line = f"judge: {judge['model']}, prompt {judge['prompt']}"
+    if judge["paper"] == judge["model"]:
+        return f"{line}; the prompt differs from the paper's"
+    whose = judge["paper"] or "it does not name its own"
+    return f"{line}; the judge differs from the paper's ({whose}), so the numbers do not compare"
 
 
 def _paper_table(summaries: Mapping[str, Facts]) -> Table:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NO_JUDGE = (
     'the verifier \'judge\' needs an endpoint: set judge = { base_url = "https://HOST/v1", model = "NAME" } at the '
-    "top of the recipe, or give --judge-url to `r1kit grade`"
+    "top of the recipe, or give --judge-url to `r1kit grade` or `r1kit eval`"
 )
 
 OPENING = "opening the sandbox (the first time on a machine it is built, in about half a minute)"

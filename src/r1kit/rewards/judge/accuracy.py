@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING
 
 from r1kit.rewards import services
 from r1kit.rewards.checks.base import Verifier, gold_answer
 from r1kit.rewards.judge.endpoint import EndpointError
+from r1kit.rewards.judge.wording import fill
 from r1kit.rewards.reply import Reply
 from r1kit.rewards.verdict import Verdict
 from r1kit.types import Problem
@@ -46,9 +46,7 @@ def ask(client: Client, question: str, gold: str, answer: str) -> Verdict:
     if len(answer) > MAX_CHARACTERS:
         reason = f"the answer has {len(answer)} characters: at most {MAX_CHARACTERS} are allowed"
         return Verdict(0.0, answer, reason, "over_limit")
-    mark = f"====={hashlib.sha256((question + gold + answer).encode(errors='replace')).hexdigest()[:16]}====="
-    parts = {"mark": mark, "question": question, "gold": gold, "answer": answer}
-    prompt = re.sub(r"\{(\w+)\}", lambda field: parts[field[1]], PROMPT)  # one pass: the texts may contain braces
+    prompt = fill(PROMPT, question=question, gold=gold, answer=answer)
     try:
         response = client.complete([{"role": "user", "content": prompt}], temperature=0).text
     except EndpointError as error:

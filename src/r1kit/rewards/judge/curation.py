@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING
 
+from r1kit.rewards.judge.wording import fill
 from r1kit.types import Problem
 
 if TYPE_CHECKING:
@@ -129,10 +129,7 @@ def is_safe(client: Client, question: str, response: str) -> bool:
 
 
 def _ask(client: Client, prompt: str, seed: int = 0, **parts: str) -> str:
-    mark = hashlib.sha256("\0".join(parts.values()).encode(errors="replace")).hexdigest()[:16]
-    parts["mark"] = f"====={mark}====="
-    filled = re.sub(r"\{(\w+)\}", lambda field: parts[field[1]], prompt)  # one pass: the texts may contain braces
-    return client.complete([{"role": "user", "content": filled}], seed=seed).text
+    return client.complete([{"role": "user", "content": fill(prompt, **parts)}], seed=seed).text
 
 
 def _verdict(response: str, *allowed: str) -> str:

@@ -19,7 +19,7 @@ from r1kit.types import Problem, Score
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "evals" / "tasks"
 ANSWERS = json.loads((FIXTURES / "answers.json").read_text(encoding="utf-8"))
-JUDGED = {"simpleqa", "c_simpleqa", "frames"}
+JUDGED = {"simpleqa", "c_simpleqa", "frames", "arena_hard", "alpaca_eval"}
 READ = [name for name in task_names() if find_task(name).load is None and name != "aider"]  # Aider's program reads it
 PROBLEMS = {"livecodebench": 2, "codeforces": 1, "olympiadbench": 1, "mmlu_redux": 2}  # the other rows are left out
 

@@ -19,9 +19,17 @@ _CODE = re.compile(r"```.*?```", re.DOTALL)
 
 
 def read(row: Row) -> Problem:
-    """Read a row of question.jsonl: {question_id, turns: [{content}]}, or {uid, prompt} in the newer layout."""
+    """Read a row of question.jsonl: {question_id, turns: [{content}]}, or {uid, prompt} in the newer layout.
+
+    `baseline`, the answer of GPT-4-0314, is not in the public file; with it a judge can grade here.
+    """
     question = str(row["prompt"]) if row.get("prompt") else str(value(row, "turns")[0]["content"])
-    return make_problem(question, "", family=str(row.get("cluster") or ""), key=text(row, "question_id", "uid"))
+    return make_problem(
+        question,
+        str(row.get("baseline") or ""),
+        family=str(row.get("cluster") or ""),
+        key=text(row, "question_id", "uid"),
+    )
 
 
 def style(answer: str) -> dict[str, Any]:
@@ -85,7 +93,7 @@ TASK = Task(
     metric="score",
     read=read,
     prompt=lambda problem: problem.question,
-    verifier="harness",
+    verifier="arena_hard",
     licence="Apache-2.0",
     source="lmarena-ai/arena-hard-auto",
     files=("data/arena-hard-v0.1/question.jsonl",),

@@ -1,0 +1,1 @@
+"""Language models as judges of benchmarks: a prompt and a reading of verdicts for each, and one way to ask."""
