@@ -12,7 +12,10 @@ from r1kit.commands.options import Json, print_json
 
 def command(
     benchmark: Annotated[str, typer.Argument(metavar="BENCH", help="such as mmlu_pro, drop or arena_hard")],
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="recorded outputs; several are read as one")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE", help="recorded outputs, or a folder of them; several are read as one"),
+    ],
     against: Annotated[
         str | None, typer.Option(metavar="FIELD", help="the recorded verdict to compare ours with")
     ] = None,

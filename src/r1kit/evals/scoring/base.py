@@ -46,7 +46,7 @@ class Scorer(ABC):
 
     def agreement(self) -> float | None:
         """Return the share of rows with our verdict recorded; None without a field to compare with."""
-        return None if self.against is None else self.agreed / self.n
+        return None if self.against is None or not self.n else self.agreed / self.n
 
     def compare(self, row: Row, verdicts: Mapping[str, Any], tolerance: float = 0.0) -> None:
         """Count a row, and whether the recorded field is our verdict.
@@ -157,12 +157,13 @@ def group_of(row: Row, name: str) -> str | None:
     return None if row.get(name) is None else str(row[name])
 
 
-def answer_text(row: Row) -> str:
+def answer_text(row: Row, *others: str) -> str:
     """Return what a recorded output says after its thinking; "" if the thinking never ends.
 
-    The output is the field `output`, `response` or, in our own samples, `completion`.
+    The output is the field `output`, `response` or, in our own samples, `completion`. `others` are fields that may
+    stand in for it; they are named if all are missing.
     """
-    text = typed(row, str, "output", "response", "completion")
+    text = typed(row, str, "output", "response", "completion", *others)
     if "think>" not in text:
         return str(text)
     parts = split_response(text, think_open=False)

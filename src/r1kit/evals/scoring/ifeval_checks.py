@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from r1kit.data.language.identify import dominant, language_code
 from r1kit.rewards.checks.ifeval import Constraint, check
 from r1kit.rewards.checks.ifeval_constraints import ABBREVIATION, CHECKERS, SENTENCE_END, Checker, compare
 
@@ -57,6 +58,11 @@ def _frequency(reply: str, keyword: str, frequency: int, relation: str) -> bool:
 
 def _forbidden(reply: str, forbidden_words: Sequence[str]) -> bool:
     return not any(_hits(rf"\b{word}\b", reply) for word in forbidden_words)
+
+
+def _language(reply: str, language: str) -> bool:
+    """A text without words counts as followed."""
+    return dominant(reply) in (None, language_code(language))
 
 
 def _sentences(reply: str, num_sentences: int, relation: str) -> bool:
@@ -112,6 +118,7 @@ OFFICIAL: Mapping[str, Checker] = {
     "keywords:existence": _existence,
     "keywords:frequency": _frequency,
     "keywords:forbidden_words": _forbidden,
+    "language:response_language": _language,
     "length_constraints:number_sentences": _sentences,
     "detectable_content:number_placeholders": _placeholders,
     "detectable_content:postscript": _postscript,

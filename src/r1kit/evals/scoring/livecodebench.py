@@ -37,7 +37,7 @@ class LiveCodeBench(Scorer):
             self._means.add({**groups, f"{first}..{last}": window}, **{"pass@1": share})
             self.compare(row, {"graded": row["graded"]})
         else:
-            code = extract_code(answer_text(row))
+            code = extract_code(answer_text(row, "graded"))
             self._means.add(groups, extracted=bool(code))
             self.compare(row, {"code": code})
 

@@ -28,7 +28,7 @@ class Math500(Scorer):
         problem = Problem("row", "", gold)
         groups = {"levels": group_of(row, "level")}
         if "pred" not in row:
-            right = grade(problem, answer_text(row)).status == "right"
+            right = grade(problem, answer_text(row, "pred")).status == "right"
             self._means.add(groups, **{"pass@1": right})
             self.compare(row, {"correct": right})
             return

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from r1kit.data.store import DataError, data_suffix, read_rows
+from r1kit.data.store import READERS, DataError, data_suffix, read_rows
 from r1kit.errors import UserError
 from r1kit.evals.named.harness import harness_names, read_results
 from r1kit.evals.scoring.alpaca_eval import AlpacaEval
 from r1kit.evals.scoring.arena_hard import ArenaHard, ArenaJudge
 from r1kit.evals.scoring.base import Options, Row, Scorer
+from r1kit.evals.scoring.codeforces import Codeforces
 from r1kit.evals.scoring.drop import Drop
 from r1kit.evals.scoring.gsm8k import Gsm8k
 from r1kit.evals.scoring.ifeval import IfEval
@@ -31,6 +32,7 @@ SCORERS: Mapping[str, Callable[[Options], Scorer]] = {
     "gsm8k": Gsm8k,
     "math500": Math500,
     "ifeval": IfEval,
+    "codeforces": Codeforces,
     "arena_hard": ArenaHard,
     "arena_judge": ArenaJudge,
     "alpaca_eval": AlpacaEval,
@@ -53,8 +55,8 @@ def score_files(
 
     Args:
         benchmark: A key of SCORERS.
-        paths: Files with one row per recorded output; several are read as one. Or the results that the program of a
-            benchmark's authors wrote, such as a leaderboard.csv of AlpacaEval.
+        paths: Files with one row per recorded output, or folders of such files; several are read as one. Or the
+            results that the program of a benchmark's authors wrote, such as a leaderboard.csv of AlpacaEval.
         against: The field with the recorded verdict.
         problems: A file with the benchmark's problems, for outputs that name them by key.
 
@@ -71,7 +73,7 @@ def score_files(
             f"no scorer for {benchmark!r}: {hint}Use one of {', '.join(dict.fromkeys([*SCORERS, *harness_names()]))}"
         )
     scorer = SCORERS[benchmark](Options(against, problems, near=paths[0]))
-    for path in paths:
+    for path in _files(paths):
         for number, row in enumerate(_rows(path), start=1):
             try:
                 scorer.add(row)
@@ -83,6 +85,13 @@ def score_files(
         "metrics": scorer.metrics(),
         "agreement": scorer.agreement(),
     }
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    """Yield the files, and the data files of folders by name."""
+    for path in paths:
+        inside = sorted(each for each in path.iterdir() if data_suffix(each) in READERS) if path.is_dir() else []
+        yield from inside or [path]
 
 
 def _rows(path: Path) -> Iterator[Row]:
