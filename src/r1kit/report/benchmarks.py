@@ -1,4 +1,4 @@
-"""Terminal tables of benchmarks by name: the list of them, the protocol behind numbers, and the paper's numbers."""
+"""Terminal tables of benchmarks: the list of them, the protocol behind numbers, the paper's numbers, comparisons."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from r1kit.report.collect import is_number
+from r1kit.report.terminal import printable
 
 # Of the paper's models, those that fit beside ours in a terminal; --json has all.
 SHOWN_MODELS = (
@@ -142,3 +143,33 @@ def _ours(value: object, metric: str) -> str:
         return "-"
     assert isinstance(value, int | float)
     return f"{value:g}" if metric in NOT_PER_CENT else f"{100 * value:.1f}"
+
+
+def paired_table(compared: Mapping[str, Any]) -> Group:
+    """Return a row for each benchmark, and what differs in how the two were measured."""
+    table = Table(
+        title=Text(printable(f"A = {compared['a']}, B = {compared['b']}")),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        caption="per cent; range: 95 % confidence interval of the difference, paired by problem. Detectable: the "
+        "smallest true difference that such a comparison finds in 80 % of all cases",
+    )
+    for heading in ("", "problems", "A", "B", "A - B", "range", "p", "A better", "B better", "detectable"):
+        table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
+    notes: list[RenderableType] = []
+    for name, each in compared["benchmarks"].items():
+        low, high = each["ci95"]
+        shown = [f"{100 * each[key]:.1f}" for key in ("a", "b")]
+        shown += [
+            f"{100 * each['difference']:+.1f}",
+            f"{100 * low:+.1f} .. {100 * high:+.1f}",
+            f"{each['p_value']:.2g}",
+        ]
+        counts = (str(each["better_a"]), str(each["better_b"]))
+        detectable = f"{100 * each['minimum_detectable']:.1f}"
+        table.add_row(Text(printable(name)), f"{each['problems']:,}", *shown, *counts, detectable)
+        notes.append(Text(printable(f"{name}: p by the {each['test']} test")))
+        if any(each["left_out"]):
+            notes.append(Text(f"  problems of one side only: A {each['left_out'][0]:,}, B {each['left_out'][1]:,}"))
+        notes += [Text(printable(f"  warning: differs in {line}"), style="yellow") for line in each["differs"]]
+    return Group(table, *notes)
