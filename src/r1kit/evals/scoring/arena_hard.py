@@ -41,12 +41,17 @@ def battles_of(verdict: str | None, model: str) -> list[float]:
 
 
 class ArenaHard(Scorer):
-    """Scores `model` against `baseline` by `scores`, the battles of a question: 1, 0.5 or 0."""
+    """Scores `model` against `baseline` by `scores`, the battles of a question: 1, 0.5 or 0.
+
+    With `style` in every row, {"model": counts, "baseline": counts} as in `bradley_terry.style_difference`, there is
+    also a score at equal style.
+    """
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         self._battles: Counter[tuple[str, str, float]] = Counter()
         self._anchor: str | None = None
+        self._styled: list[tuple[tuple[str, str, float], list[float]]] = []  # battles with their difference in style
         # (model, baseline) -> questions, and sums over questions of: wins, battles, wins^2, wins * battles, battles^2
         self._moments: defaultdict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0] * 6)
 
@@ -57,6 +62,9 @@ class ArenaHard(Scorer):
         if wrong := [score for score in scores if score not in (0, 0.5, 1)]:
             raise DataError(f"scores contains {wrong[0]}: must be 1 (the model wins), 0.5 or 0")
         self._anchor = self._anchor or baseline
+        if "style" in row:
+            difference = _style_difference(typed(row, dict, "style"))
+            self._styled += [((model, baseline, float(score)), difference) for score in scores]
         for score in scores:
             self._battles[model, baseline, float(score)] += 1
         if scores:
@@ -89,9 +97,17 @@ class ArenaHard(Scorer):
                 "battles": sum(count for (name, _, _), count in self._battles.items() if name == model),
             }
         metrics: dict[str, Any] = {"baseline": self._anchor, "models": models}
+        if len(self._styled) == self._battles.total():
+            at_equal_style = self._fit_style(self._anchor)
+            for model, scores in models.items():
+                scores["score_at_equal_style"] = at_equal_style.win_rate(model)
         if extreme := bradley_terry.undefeated(self._battles):
             metrics["half_wins_added_for"] = extreme
         return metrics
+
+    def _fit_style(self, anchor: str) -> bradley_terry.Ratings:
+        battles, differences = zip(*self._styled, strict=True)
+        return bradley_terry.fit_with_style(battles, np.array(differences), anchor)[0]
 
     def _clustered(self, model: str) -> dict[str, list[float]]:
         """Return the interval that treats a question as one observation, for a model that met only the baseline."""
@@ -102,6 +118,13 @@ class ArenaHard(Scorer):
         spread = max(0.0, ww - 2 * share * wc + share * share * cc) * questions / max(1.0, questions - 1)
         half = Z95 * sqrt(spread) / battles
         return {"ci95_by_question": [100 * (share - half), 100 * (share + half)]}
+
+
+def _style_difference(style: Row) -> list[float]:
+    try:
+        return bradley_terry.style_difference(style["model"], style["baseline"])
+    except (KeyError, TypeError) as error:
+        raise DataError(f"style: {error}: must have model and baseline with {', '.join(bradley_terry.STYLE)}") from None
 
 
 class ArenaJudge(Scorer):

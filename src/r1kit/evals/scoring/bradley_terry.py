@@ -18,11 +18,14 @@ Floats = NDArray[np.float64]
 
 ANCHOR_ELO = 1000.0
 ELO = 400 / np.log(10)  # points of a rating per unit of log-odds
+STYLE = ("token_len", "header_count", "list_count", "bold_count")
 PSEUDO = 0.5  # wins added each way for a model that won or lost everything, whose rating would be infinite
 MAX_STEPS, CONVERGED = 100, 1e-10
 
-Battles = Mapping[tuple[str, str, float], float]
-"""(model, opponent, share won by the model: 1, 0.5 or 0) -> number of battles."""
+Battle = tuple[str, str, float]
+"""(model, opponent, share won by the model: 1, 0.5 or 0)."""
+Battles = Mapping[Battle, float]
+"""Battle -> how many there were."""
 
 
 @dataclass(frozen=True)
@@ -43,30 +46,30 @@ class Ratings:
 
 def fit(battles: Battles, anchor: str) -> Ratings:
     """Return the maximum-likelihood ratings. UserError if battles do not connect all models."""
-    models, design_BM, won_B, count_B = _arrays(battles, anchor)
+    models, design_BM, won_B, count_B = _arrays(list(battles), np.array(list(battles.values()), float), anchor)
     return Ratings(models, _fit(models, design_BM, won_B, count_B))
 
 
 def bootstrap(battles: Battles, anchor: str, draws: int, seed: int) -> list[Ratings]:
     """Return the ratings of `draws` samples of the battles with replacement."""
-    models, design_BM, won_B, count_B = _arrays(battles, anchor)
+    models, design_BM, won_B, count_B = _arrays(list(battles), np.array(list(battles.values()), float), anchor)
     random = np.random.default_rng(derive_seed(seed, "bradley-terry"))
     shares_B = count_B / count_B.sum()
     samples = random.multinomial(round(count_B.sum()), shares_B, size=draws)
     return [Ratings(models, _fit(models, design_BM, won_B, sample_B.astype(float))) for sample_B in samples]
 
 
-def fit_with_style(battles: Battles, style_BF: Floats, anchor: str, l2: float = 0.0) -> tuple[Ratings, Floats]:
+def fit_with_style(battles: Sequence[Battle], style_BF: Floats, anchor: str, l2: float = 0.0) -> tuple[Ratings, Floats]:
     """Return ratings at equal style, and the weight of each feature of style.
 
     Args:
-        battles: The battles.
-        style_BF: A row for each battle of the mapping: by how much the model's style exceeds its opponent's. The
+        battles: The battles, each counted once.
+        style_BF: A row for each battle: by how much the model's style exceeds its opponent's. The
             columns are standardised here; one without variance gets the weight 0.
         anchor: The model with log-odds 0.
         l2: Weight of the penalty l2/2 * |coefficients|^2. Arena-Hard v0.1 used 1, v2.0 none.
     """
-    models, design_BM, won_B, count_B = _arrays(battles, anchor)
+    models, design_BM, won_B, count_B = _arrays(battles, np.ones(len(battles)), anchor)
     spread_F = style_BF.std(axis=0)
     scaled_BF = (style_BF - style_BF.mean(axis=0)) / np.where(spread_F > 0, spread_F, 1)
     used_F = spread_F > 0
@@ -81,12 +84,13 @@ def style_difference(ours: Mapping[str, float], theirs: Mapping[str, float]) -> 
     """Return the features of Arena-Hard v2.0 for two answers: length, and headers, lists and bold text per token.
 
     Args:
-        ours: `token_len`, and the counts `header_count`, `list_count` and `bold_count`.
+        ours: The counts STYLE of an answer.
         theirs: The same of the other answer.
     """
-    a, b = ours["token_len"], theirs["token_len"]
+    length, *counts = STYLE
+    a, b = ours[length], theirs[length]
     features = [(a - b) / (a + b) if a + b else 0.0]
-    for name in ("header_count", "list_count", "bold_count"):
+    for name in counts:
         density, other = ours[name] / (a + 1), theirs[name] / (b + 1)
         features.append((density - other) / (density + other + 1))
     return features
@@ -135,7 +139,7 @@ def undefeated(battles: Battles) -> list[str]:
     return sorted(name for name in total if won[name] in (0.0, total[name]))
 
 
-def _arrays(battles: Battles, anchor: str) -> tuple[tuple[str, ...], Floats, Floats, Floats]:
+def _arrays(battles: Sequence[Battle], count_B: Floats, anchor: str) -> tuple[tuple[str, ...], Floats, Floats, Floats]:
     """Return the models, anchor first, and for each kind of battle: +1 and -1 for its models, share won, count."""
     others = dict.fromkeys(name for a, b, _ in battles for name in (a, b) if name != anchor)
     models = (anchor, *others)
@@ -149,10 +153,10 @@ def _arrays(battles: Battles, anchor: str) -> tuple[tuple[str, ...], Floats, Flo
             f"no battles connect {', '.join(sorted(apart))} with {anchor}: their ratings are not comparable"
         )
     won = np.array([share for _, _, share in battles], float)
-    return models, design, won, np.array(list(battles.values()), float)
+    return models, design, won, count_B
 
 
-def _reachable(battles: Battles, anchor: str) -> Iterator[str]:
+def _reachable(battles: Sequence[Battle], anchor: str) -> Iterator[str]:
     neighbours: dict[str, set[str]] = {}
     for a, b, _ in battles:
         neighbours.setdefault(a, set()).add(b)
