@@ -12,7 +12,7 @@ from r1kit.data.problem_rows import to_problem
 from r1kit.data.problems import renamed
 from r1kit.data.store import DataError, file_problem, read_rows
 from r1kit.errors import UserError
-from r1kit.evals.graders import JUDGED
+from r1kit.evals.judging.judges import NEED_JUDGE
 from r1kit.evals.named.sources import task_of
 from r1kit.recipe.errors import Mistake
 from r1kit.rewards.sandbox import NATIVE, require_sandbox
@@ -68,7 +68,7 @@ def _verifiers(source: PromptSource, answered: bool) -> set[str]:
     if source.source.startswith("reasoning_gym:"):
         return {"reasoning_gym"}
     if (task := task_of(source)) is not None:
-        return {"judge"} if task.verifier in JUDGED else {task.verifier} & VERIFIERS.keys()
+        return {"judge"} if task.verifier in NEED_JUDGE else {task.verifier} & VERIFIERS.keys()
     if source.source.startswith("world:") or file_problem(path) is not None or not path.stat().st_size:
         return set()
     try:

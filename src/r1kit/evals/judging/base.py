@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from r1kit.console import progress
 from r1kit.rewards.judge.answer import Answer
-from r1kit.rewards.judge.client import Client
 from r1kit.rewards.judge.endpoint import EndpointError
 from r1kit.rewards.verdict import Verdict
 from r1kit.types import Problem
+
+if TYPE_CHECKING:
+    from r1kit.rewards.judge.client import Client
 
 Messages = list[dict[str, str]]
 Grades = Sequence[str | None]  # of the games of one answer; None for what could not be read

@@ -20,11 +20,12 @@ JUDGES: Mapping[str, Judge] = {  # by grader
     "alpaca_eval": alpaca_eval.JUDGE,
 }
 PAIRWISE = ("arena_hard", "alpaca_eval")  # compare with `Problem.answer`, the baseline's; else a program does
+NEED_JUDGE = tuple(name for name in JUDGES if name not in PAIRWISE)
 
 
 def require_judge_for(problems: Iterable[Problem]) -> None:
     """Raise UserError if a language model has to grade one of these problems and this process has none."""
-    needing = next((p for p in problems if p.verifier in JUDGES and p.verifier not in PAIRWISE), None)
+    needing = next((p for p in problems if p.verifier in NEED_JUDGE), None)
     if needing is not None and services.settings().judge is None:
         raise UserError(
             f"grader {needing.verifier}: a language model grades this benchmark: give --judge-url and --judge-model, "
