@@ -132,7 +132,7 @@ def typed(row: Row, kind: type, *names: str) -> Any:
     value = field(row, *names)
     if not isinstance(value, kind):
         name = next(name for name in names if name in row)
-        raise DataError(f"{name} = {str(value)[:80]!r}: must be {_NAMES[kind]}")
+        raise DataError(f"{name} = {repr(value)[:80]}: must be {_NAMES[kind]}")
     return value
 
 

@@ -64,16 +64,17 @@ def fit_with_style(battles: Sequence[Battle], style_BF: Floats, anchor: str, l2:
 
     Args:
         battles: The battles, each counted once.
-        style_BF: A row for each battle: by how much the model's style exceeds its opponent's. The
-            columns are standardised here; one without variance gets the weight 0.
+        style_BF: A row for each battle: by how much the model's style exceeds its opponent's. Columns are divided by
+            their root mean square and not centred, as if each battle counted in both directions. A column of zeros
+            gets the weight 0.
         anchor: The model with log-odds 0.
         l2: Weight of the penalty l2/2 * |coefficients|^2. Arena-Hard v0.1 used 1, v2.0 none.
     """
     models, design_BM, won_B, count_B = _arrays(battles, np.ones(len(battles)), anchor)
-    spread_F = style_BF.std(axis=0)
-    scaled_BF = (style_BF - style_BF.mean(axis=0)) / np.where(spread_F > 0, spread_F, 1)
-    used_F = spread_F > 0
-    design = np.hstack([design_BM[:, 1:], scaled_BF[:, used_F]])
+    size_F = np.sqrt((style_BF**2).mean(axis=0))
+    used_F = size_F > 0
+    scaled_BF = style_BF[:, used_F] / size_F[used_F]
+    design = np.hstack([design_BM[:, 1:], scaled_BF])
     solution = fit_logistic(design, won_B, count_B, l2)
     weights_F = np.zeros(style_BF.shape[1])
     weights_F[used_F] = solution[len(models) - 1 :]

@@ -98,5 +98,5 @@ class Drop(Scorer):
 def _spans(row: Row, name: str) -> list[str]:
     value = field(row, name)
     if not isinstance(value, str | list):
-        raise DataError(f"{name} = {str(value)[:80]!r}: must be a list of texts, or one text")
+        raise DataError(f"{name} = {repr(value)[:80]}: must be a list of texts, or one text")
     return [value] if isinstance(value, str) else strings(row, name)

@@ -1,0 +1,76 @@
+"""IFEval as its authors' program counts, with rows of our own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from r1kit.data.store import DataError
+from r1kit.evals.scoring.ifeval_checks import count_sentences, loose, strict
+from r1kit.evals.scoring.registry import score_files
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "reply", "follows"),
+    [
+        ("keywords:existence", {"keywords": ["rain", "w.nd"]}, "Rainy and windy", True),  # parts of words, patterns
+        ("keywords:frequency", {"keyword": "la", "frequency": 3, "relation": "less than"}, "la la", True),
+        ("keywords:forbidden_words", {"forbidden_words": ["rain"]}, "It was rainy", True),
+        ("keywords:forbidden_words", {"forbidden_words": ["rain"]}, "Rain!", False),
+        ("detectable_content:number_placeholders", {"num_placeholders": 2}, "[a [b] c] and [d]", True),
+        ("detectable_content:number_placeholders", {"num_placeholders": 1}, "[a\n]", False),
+        ("detectable_content:postscript", {"postscript_marker": "P.P.S"}, "bye\np. p. s more", True),
+        ("detectable_format:number_bullet_lists", {"num_bullets": 2}, "* one\n  - two\n**bold**", True),
+        ("detectable_format:constrained_response", {}, "my answer is yes.", False),  # capitals count
+        ("detectable_format:number_highlighted_sections", {"num_highlights": 2}, "**both ways**", False),
+        ("detectable_format:number_highlighted_sections", {"num_highlights": 2}, "*one* and *two*", True),
+        (
+            "change_case:capital_word_frequency",
+            {"capital_frequency": 2, "capital_relation": "at least"},
+            "ASAP OK",
+            True,
+        ),
+        ("language:response_language", {"language": "de"}, "1 + 1 = 2", True),  # no words: counts as followed
+        ("punctuation:no_comma", {}, "  ", False),  # blank
+    ],
+)
+def test_checks_count_as_the_authors_program(name: str, arguments: dict[str, Any], reply: str, follows: bool) -> None:
+    assert strict(reply, [(name, arguments)]) == [follows]
+
+
+def test_sentences_are_counted_about_as_punkt_does() -> None:
+    assert count_sentences("Dr. Holm came. He left!") == 2
+    assert count_sentences("1. Wash the rice. 2. Cook it.") == 4  # numbers of lists count
+    assert count_sentences("no end\nof a line") == 1 and count_sentences("") == 0
+
+
+def test_loose_verdicts_take_the_best_of_eight_forms() -> None:
+    bullets = ("detectable_format:number_bullet_lists", {"num_bullets": 1})
+    comma = ("punctuation:no_comma", {})
+    reply = "Sure, here it is:\n- one"
+    assert strict(reply, [comma, bullets]) == [False, True] and loose(reply, [comma, bullets]) == [True, True]
+    assert loose("a, b\nc\nd, e", [comma]) == [True] and loose("a, b", [comma]) == [False]
+
+
+def test_prompts_are_found_by_key_near_the_file_or_in_the_row(tmp_path: Path) -> None:
+    (tmp_path / "ifeval").mkdir()
+    (tmp_path / "recorded").mkdir()
+    prompts = [{"key": 7, "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}]
+    (tmp_path / "ifeval" / "prompts.jsonl").write_text("\n".join(map(json.dumps, prompts)))
+    rows: list[dict[str, Any]] = [
+        {"model": "m", "key": 7, "response": "Sure, yes\nno comma", "strict": [False], "loose": [True]},
+        {"model": "m", **prompts[0], "response": "fine", "strict": [True], "loose": [True]},
+        {"model": "m", **prompts[0], "response": "a, b", "strict": [True], "loose": [False]},  # recorded wrongly
+    ]
+    path = tmp_path / "recorded" / "r.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    found = score_files("ifeval", [path], "strict")
+    assert found["agreement"] == pytest.approx(2 / 3)
+    assert found["metrics"]["models"]["m"]["prompt_loose"] == pytest.approx(200 / 3)
+    assert score_files("ifeval", [path], "loose")["agreement"] == 1
+    path.write_text(json.dumps({"key": 8, "response": "x"}))
+    with pytest.raises(DataError, match="line 1: key = 8: no such prompt among the 1"):
+        score_files("ifeval", [path])
