@@ -25,7 +25,6 @@ from r1kit.errors import UserError
 if TYPE_CHECKING:
     from r1kit.rewards.judge.endpoint import Endpoint
 
-SECONDS = 7_200.0  # for one completion of an endpoint: 32,768 tokens at 5 tokens a second, and retries
 DEFAULTS = {"template": "r1-zero", "samples": 4, "max_completion_length": 512}
 
 
@@ -163,7 +162,7 @@ def _endpoint(
     """Return an endpoint. UserError if the price is not two numbers."""
     if url is None:
         return None
-    from r1kit.rewards.judge.endpoint import Endpoint
+    from r1kit.rewards.judge.endpoint import SAMPLING_TIMEOUT, Endpoint
 
     try:
         prompt_price, completion_price = map(float, (price or "0,0").split(","))
@@ -173,7 +172,7 @@ def _endpoint(
         url,
         model,
         api_key_env,
-        SECONDS,
+        SAMPLING_TIMEOUT,
         prompt_price=prompt_price,
         completion_price=completion_price,
         max_concurrent=max_concurrent,

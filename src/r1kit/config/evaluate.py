@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from typing_extensions import override
 
-from r1kit.config.base import Location, Prompting, PromptSource, Sampling, Scoring, Template
+from r1kit.config.base import Location, Prompting, PromptSource, Sampling, Scoring, Service, Template
 from r1kit.config.sampled import Sampled
-from r1kit.config.stage import Output, benchmark_sources
+from r1kit.config.stage import Amount, MemoryUse, Output, benchmark_sources
 
 
 class Protocol(Prompting, Sampling):
@@ -35,11 +35,41 @@ class Evaluate(Protocol, Sampled, Scoring):
     output: ClassVar[Output] = "results"
 
     kind: Literal["evaluate"]
-    model: str
+    model: str | None = None
+    endpoint: Service | None = None
+    """Endpoint of a model to measure instead of `model`, such as a teacher or a larger model. With the template `chat`,
+    the default here, the endpoint applies its own; other templates need its `/completions`."""
     benchmarks: dict[str, list[PromptSource]] = Field(min_length=1)
     """Problems: the sources of each benchmark."""
     rewards: list[str] = Field([])
     """Functions of your own to report beside accuracy, `module:function`. The mean of each is one more metric."""
+
+    @model_validator(mode="after")
+    def _one_model(self) -> Self:
+        if (self.model is None) == (self.endpoint is None):
+            raise ValueError("give either model, or endpoint with base_url and model")
+        return self
+
+    @property
+    def measured(self) -> str:
+        """Name of the measured model."""
+        return self.model or (self.endpoint.model if self.endpoint else "")
+
+    @override
+    def inputs(self) -> list[str]:
+        return [*([f"{self.endpoint.model} at {self.endpoint.base_url}"] if self.endpoint else []), *super().inputs()]
+
+    @override
+    def memory_use(self) -> MemoryUse:
+        return MemoryUse() if self.endpoint else super().memory_use()
+
+    @override
+    def amounts(self) -> list[Amount]:
+        return [] if self.endpoint else super().amounts()
+
+    @override
+    def longest_text(self) -> tuple[str, int] | None:
+        return None if self.endpoint else super().longest_text()
 
     @override
     def sources(self) -> list[tuple[Location, PromptSource]]:

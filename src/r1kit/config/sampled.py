@@ -12,7 +12,6 @@ from r1kit.config.stage import Amount, MemoryUse, StageConfig
 class Sampled(StageConfig, Sampling):
     """Completions of a model that is not trained."""
 
-    model: str
     samples: int = Field(gt=0)
     """Completions per problem."""
     max_completion_length: int = Field(32_768, gt=0)
@@ -49,5 +48,5 @@ class Sampled(StageConfig, Sampling):
         return [Amount("completions", "per problem", {"samples": self.samples})]
 
     @override
-    def longest_text(self) -> tuple[str, int]:
+    def longest_text(self) -> tuple[str, int] | None:
         return "max_completion_length", self.max_completion_length

@@ -32,8 +32,12 @@ class Setting:
 
 
 def setting_of(config: Evaluate, seed: int, task: Task | None) -> Setting:
-    """Return the setting of a benchmark: the keys of the stage, and what it leaves open, from the benchmark."""
+    """Return the setting of a benchmark: the keys of the stage, and what it leaves open, from the benchmark.
+
+    An endpoint has its model's template, so there the template is "chat" unless the stage sets it.
+    """
     chosen = {} if task is None else {"template": task.template, "samples": task.k, "max_completion_length": task.cap}
+    chosen |= {"template": "chat"} if config.endpoint else {}
     config = config.model_copy(update={key: own for key, own in chosen.items() if key not in config.model_fields_set})
     return Setting(config, config.samples, sampling_params(config, seed, config.max_completion_length), task)
 

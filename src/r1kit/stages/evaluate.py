@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from r1kit.config import Evaluate
 from r1kit.evals.benchmark import evaluate_model
+from r1kit.rewards.judge.endpoint import SAMPLING_TIMEOUT, Endpoint
 from r1kit.stages.context import StageContext
 
 
@@ -15,9 +17,13 @@ def run(config: Evaluate, context: StageContext) -> dict[str, Any]:
     Completions are sampled and graded in blocks, each written to disk atomically, so an interrupted stage continues at
     the first missing block.
     """
-    model_dir = context.models[config.model]
+    model: Path | Endpoint
+    if config.endpoint is not None:
+        model = Endpoint.from_service(config.endpoint, context.files.endpoint_cache, SAMPLING_TIMEOUT)
+    else:
+        model = context.models[config.measured]
     compute = context.device, context.dtype, context.max_concurrent, context.kv_cache_tokens
     saved = context.files.checkpoints
-    evaluation = evaluate_model(model_dir, config, context.seed, *compute, context.reward_workers, saved)
-    evaluation.publish(config.model, context.files.data)
+    evaluation = evaluate_model(model, config, context.seed, *compute, context.reward_workers, saved)
+    evaluation.publish(config.measured, context.files.data)
     return {name: summary["pass@1"] for name, summary in evaluation.benchmarks.items() if "pass@1" in summary}

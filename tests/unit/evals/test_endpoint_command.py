@@ -1,4 +1,4 @@
-"""`r1kit eval --endpoint` from its options to its files, against a local HTTP server."""
+"""`r1kit eval --endpoint` and the evaluate stage, from options to files, against a local HTTP server."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pytest
 from chat_server import ChatServer, chat_server
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from r1kit.cli import app
+from r1kit.config import Evaluate
+from r1kit.config.stage import MemoryUse
 from r1kit.errors import UserError
+from r1kit.evals.protocol import setting_of
+from r1kit.stages.context import StageContext
 
 SUMS = range(4)
 
@@ -59,3 +64,39 @@ def test_interrupted_evaluation_continues_and_ends_in_the_same_files(
         assert (tmp_path / "complete" / name).read_bytes() == (tmp_path / "resumed" / name).read_bytes()
     summary = json.loads(done.stdout.splitlines()[-1])["benchmarks"]["sums"]
     assert summary["pass@1"] == 1 and summary["mean_tokens"] == 5 and summary["protocol"]["template"] == "chat"
+
+
+ENDPOINT = {"base_url": "http://h/v1", "model": "org/teacher"}
+
+
+def stage(**keys: object) -> Evaluate:
+    return Evaluate.model_validate({"kind": "evaluate", "benchmarks": {"sums": ["world:arithmetic"]}, **keys})
+
+
+def test_stage_measures_a_model_or_an_endpoint() -> None:
+    for keys in ({}, {"model": "m", "endpoint": ENDPOINT}):
+        with pytest.raises(ValidationError, match="give either model, or endpoint"):
+            stage(**keys)
+    config = stage(endpoint=ENDPOINT)
+    assert config.measured == "org/teacher" and config.inputs()[0] == "org/teacher at http://h/v1"
+    assert config.amounts() == [] and config.longest_text() is None and config.memory_use() == MemoryUse()
+    assert setting_of(config, 1, None).style.template == "chat"
+    assert setting_of(stage(endpoint=ENDPOINT, template="none"), 1, None).style.template == "none"
+    assert setting_of(stage(model="m"), 1, None).style.template == "r1-zero"
+
+
+@pytest.mark.slow
+def test_stage_evaluates_through_an_endpoint(tmp_path: Path) -> None:
+    from r1kit.stages import evaluate
+
+    data = tmp_path / "sums.jsonl"
+    data.write_text("".join(json.dumps({"question": f"What is {i}+1?", "answer": str(i + 1)}) + "\n" for i in SUMS))
+    context = StageContext("s", tmp_path / "s", 1, "float32", "cpu", 8, {})
+    with chat_server(right) as server:
+        endpoint = {"base_url": server.url, "model": "org/teacher"}
+        config = stage(benchmarks={"sums": [str(data)]}, samples=2, endpoint=endpoint)
+        assert evaluate.run(config, context) == {"sums": 1.0}
+        assert len(server.seen) == 8
+        evaluate.run(config, context)
+        assert len(server.seen) == 8, "blocks are kept"
+    assert json.loads(context.files.results.read_text())["model"] == "org/teacher"

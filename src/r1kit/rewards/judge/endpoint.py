@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from r1kit.config import Service
 
 
+SAMPLING_TIMEOUT = 7_200.0  # seconds for a measured completion: 32,768 tokens at 5 tokens a second, and retries
+
+
 class EndpointError(Exception):
     """The endpoint gave no usable answer after all tries. Not a judgement of any answer."""
 
@@ -37,8 +40,10 @@ class Endpoint:
             raise UserError(f"max_concurrent = {self.max_concurrent}, tries = {self.tries}: must be at least 1")
 
     @classmethod
-    def from_service(cls, service: Service, cache: Path | None = None) -> Endpoint:
-        """Return the endpoint that a recipe's `judge` or `rewriter` describes."""
+    def from_service(cls, service: Service, cache: Path | None = None, total_timeout: float = 300.0) -> Endpoint:
+        """Return the endpoint that a recipe's `judge`, `rewriter` or `endpoint` describes."""
         folder = None if cache is None else str(cache)
         limit = service.max_concurrent
-        return cls(service.base_url, service.model, service.api_key_env, cache=folder, max_concurrent=limit)
+        return cls(
+            service.base_url, service.model, service.api_key_env, total_timeout, cache=folder, max_concurrent=limit
+        )
