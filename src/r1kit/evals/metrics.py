@@ -151,18 +151,18 @@ def clustered_standard_error(values: Sequence[float], clusters: Sequence[Hashabl
 def _subsets_won(winner: str, votes: Mapping[str, int], silent: int, k: int) -> Fraction:
     """Count the k-subsets of the samples in which `winner` has the most votes; a tie of t answers counts 1/t."""
     total = Fraction(0)
+    others = [count for answer, count in votes.items() if answer != winner]
     for v in range(1, min(votes[winner], k) + 1):  # the winner's votes in the subset
         ways = {(v, 1): comb(votes[winner], v)}  # (samples drawn, answers with v votes) -> number of draws
-        for answer, count in votes.items():
-            if answer == winner:
-                continue
+        for count in (count for count in others if count >= v):
             grown: Counter[tuple[int, int]] = Counter()
             for (drawn, tied), number in ways.items():
-                for j in range(min(count, v, k - drawn) + 1):  # at most v votes, as `winner` has v
+                for j in range(min(v, k - drawn) + 1):  # at most v votes, as `winner` has v
                     grown[drawn + j, tied + (j == v)] += number * comb(count, j)
             ways = grown
+        free = silent + sum(count for count in others if count < v)  # samples that can never reach v votes
         for (drawn, tied), number in ways.items():
-            total += Fraction(number * comb(silent, k - drawn), tied)
+            total += Fraction(number * comb(free, k - drawn), tied)
     return total
 
 
