@@ -111,8 +111,7 @@ def evaluate(
         RewardError: No completion of a benchmark could be graded.
     """
     summaries, rows = {}, []
-    common = Setting(style, samples, params)
-    own = {name: (settings or {}).get(name, common) for name in benchmarks}
+    own = {name: Setting(style, samples, params) for name in benchmarks} | dict(settings or {})
     total = sum(len(problems) for problems in benchmarks.values())
     weights = ACCURACY_AND_FORMAT | dict.fromkeys(rewards, 0.0)
     score_all = graded_here_or_by(score_many)
@@ -136,11 +135,17 @@ def evaluate(
                 done += _once(path, partial(grade, name, block))
                 bar.advance(len(block))
             results, own_rows = [graded.result for graded in done], [row for graded in done for row in graded.rows]
-            rows += own_rows
             summaries[name] = with_protocol(_summary(name, results, own_rows), own[name], problems, results, own_rows)
-    tasks = {name: (setting.task, benchmarks[name]) for name, setting in own.items()}
-    written = {n: (task, each) for n, (task, each) in tasks.items() if task and task.harness and task.harness.write}
-    return Evaluation(summaries, rows, written)
+            rows += own_rows
+    return Evaluation(summaries, rows, _written(own, benchmarks))
+
+
+def _written(
+    settings: Mapping[str, Setting], benchmarks: Mapping[str, Sequence[Problem]]
+) -> dict[str, tuple[Task, Sequence[Problem]]]:
+    """Return the benchmarks whose answers are written for their own programs."""
+    tasks = {name: (setting.task, benchmarks[name]) for name, setting in settings.items()}
+    return {n: (task, each) for n, (task, each) in tasks.items() if task and task.harness and task.harness.write}
 
 
 def _sample(
