@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Reply = dict[str, Any] | str | int  # a choice, the text of a message, or an HTTP status
+Reply = dict[str, Any] | str | int  # a choice, which may have a usage, the text of a message, or an HTTP status
 
 
 class ChatServer(ThreadingHTTPServer):
@@ -41,7 +41,7 @@ class _Handler(BaseHTTPRequestHandler):
             with self.server.lock:
                 self.server.in_flight -= 1
         choice = reply if isinstance(reply, dict) else {"message": {"content": reply}, "finish_reason": "stop"}
-        usage = {"prompt_tokens": 10, "completion_tokens": 5}
+        usage = {"prompt_tokens": 10, "completion_tokens": 5, **choice.get("usage", {})}
         data = json.dumps({"choices": [choice], "usage": usage}).encode()
         self.send_response(reply if isinstance(reply, int) else 200)
         self.send_header("Content-Length", str(len(data)))

@@ -66,29 +66,36 @@ def ask(client: Client, judge: Judge, cases: Sequence[tuple[Problem, str]]) -> l
     games = [
         (case, messages) for case, (problem, answer) in enumerate(cases) for messages in judge.games(problem, answer)
     ]
-    grades: list[str | EndpointError | None] = [None] * len(games)
-    for parameters in (judge.parameters, judge.again):
-        open_games = [i for i, grade in enumerate(grades) if _is_open(grade, judge, parameters)]
-        if not open_games:
-            break
-        requests = [{"messages": games[i][1], "temperature": 0, **parameters} for i in open_games]
-        with progress(f"judging with {client.endpoint.model}", len(requests)) as bar:
-
-            def keep(index: int, answer: Answer | EndpointError, open_games: Sequence[int] = open_games) -> None:
-                is_answer = isinstance(answer, Answer)
-                grades[open_games[index]] = judge.read(answer) if isinstance(answer, Answer) else answer
-                bar.advance(1, **({} if is_answer else {"last error": str(answer)[:60]}))
-
-            client.complete_all(requests, keep)
+    grades = _ask_once(client, judge, judge.parameters, [messages for _, messages in games])
+    open_games = [
+        i
+        for i, grade in enumerate(grades)
+        if grade is None or (judge.may_fall_back and isinstance(grade, EndpointError))
+    ]
+    again = _ask_once(client, judge, judge.again, [games[i][1] for i in open_games])
+    for i, grade in zip(open_games, again, strict=True):
+        grades[i] = grade
     by_case: list[list[str | EndpointError | None]] = [[] for _ in cases]
     for (case, _), grade in zip(games, grades, strict=True):
         by_case[case].append(grade)
     return [_verdict(judge, *case, each) for case, each in zip(cases, by_case, strict=True)]
 
 
-def _is_open(grade: str | EndpointError | None, judge: Judge, parameters: Mapping[str, Any]) -> bool:
-    """Return whether a game is to be asked with these parameters."""
-    return grade is None or (isinstance(grade, EndpointError) and judge.may_fall_back)
+def _ask_once(
+    client: Client, judge: Judge, parameters: Mapping[str, Any], games: Sequence[Messages]
+) -> list[str | EndpointError | None]:
+    """Return the grade of each game; None if it could not be read, an error without a reply."""
+    grades: list[str | EndpointError | None] = [None] * len(games)
+    if not games:
+        return grades
+    with progress(f"judging with {client.endpoint.model}", len(games)) as bar:
+
+        def keep(index: int, answer: Answer | EndpointError) -> None:
+            grades[index] = judge.read(answer) if isinstance(answer, Answer) else answer
+            bar.advance(1)
+
+        client.complete_all([{"messages": each, "temperature": 0, **parameters} for each in games], keep)
+    return grades
 
 
 def _verdict(judge: Judge, problem: Problem, answer: str, grades: Sequence[str | EndpointError | None]) -> Verdict:

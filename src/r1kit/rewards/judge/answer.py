@@ -51,4 +51,5 @@ def parse_answer(raw: bytes) -> Answer:
 def _first_token(logprobs: Any) -> dict[str, float]:
     """Return the candidates for the first token of a chat; {} if they were not asked for or are not supported."""
     tokens = logprobs.get("content") if isinstance(logprobs, Mapping) else None
-    return {str(each["token"]): float(each["logprob"]) for each in tokens[0]["top_logprobs"]} if tokens else {}
+    candidates = (tokens[0].get("top_logprobs") or []) if tokens else []
+    return {str(each["token"]): float(each["logprob"]) for each in candidates}
