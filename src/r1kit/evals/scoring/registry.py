@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 from r1kit.data.store import READERS, DataError, data_suffix, read_rows
 from r1kit.errors import UserError
-from r1kit.evals.named.harness import harness_names, read_results
+from r1kit.evals.named.harness import read_results
 from r1kit.evals.scoring.alpaca_eval import AlpacaEval
 from r1kit.evals.scoring.arena_hard import ArenaHard, ArenaJudge
 from r1kit.evals.scoring.base import Options, Row, Scorer
@@ -19,7 +19,9 @@ from r1kit.evals.scoring.ifeval import IfEval
 from r1kit.evals.scoring.livecodebench import LiveCodeBench
 from r1kit.evals.scoring.math500 import Math500
 from r1kit.evals.scoring.mmlu_pro import MmluPro
+from r1kit.evals.scoring.replay import Replay
 from r1kit.evals.scoring.zero_eval import ZeroEval
+from r1kit.evals.task import task_names
 from r1kit.files import read_json
 from r1kit.synonyms import nearest
 
@@ -38,6 +40,8 @@ SCORERS: Mapping[str, Callable[[Options], Scorer]] = {
     "alpaca_eval": AlpacaEval,
 }
 
+OUR_FIELDS = ("prompt_id", "completion")  # of samples.jsonl
+
 
 class Scores(TypedDict):
     """What `r1kit score --json` prints."""
@@ -54,7 +58,7 @@ def score_files(
     """Score the rows of one or more files of recorded outputs.
 
     Args:
-        benchmark: A key of SCORERS.
+        benchmark: A key of SCORERS, or for samples that r1kit wrote the name of any benchmark.
         paths: Files with one row per recorded output, or folders of such files; several are read as one. Or the
             results that the program of a benchmark's authors wrote, such as a leaderboard.csv of AlpacaEval.
         against: The field with the recorded verdict.
@@ -66,25 +70,34 @@ def score_files(
     """
     if len(paths) == 1 and (results := read_results(benchmark, paths[0])) is not None:
         return {"benchmark": benchmark, "n": 1, "metrics": results, "agreement": None}
-    if benchmark not in SCORERS:
-        close = nearest(benchmark, SCORERS)
-        hint = f"did you mean {close}? " if close else ""
-        raise UserError(
-            f"no scorer for {benchmark!r}: {hint}Use one of {', '.join(dict.fromkeys([*SCORERS, *harness_names()]))}"
-        )
-    scorer = SCORERS[benchmark](Options(against, problems, near=paths[0]))
-    for path in _files(paths):
+    files = list(_files(paths))
+    scorer = _scorer(benchmark, files[0], Options(against, problems, near=files[0]))
+    for path in files:
         for number, row in enumerate(_rows(path), start=1):
             try:
                 scorer.add(row)
             except DataError as error:
                 raise DataError(f"{path}, {_place(path, number)}: {error}") from None
-    return {
-        "benchmark": benchmark,
-        "n": scorer.n,
-        "metrics": scorer.metrics(),
-        "agreement": scorer.agreement(),
-    }
+    return {"benchmark": benchmark, "n": scorer.n, "metrics": scorer.metrics(), "agreement": scorer.agreement()}
+
+
+def _scorer(benchmark: str, path: Path, options: Options) -> Scorer:
+    """Return the scorer of a benchmark: by its grader for samples that r1kit wrote, else by its own rules."""
+    is_task = benchmark.partition(":")[0] in task_names()
+    if benchmark not in SCORERS and not is_task:
+        names = dict.fromkeys([*SCORERS, *task_names()])
+        close = nearest(benchmark, names)
+        hint = f"did you mean {close}? " if close else ""
+        raise UserError(f"no scorer for {benchmark!r}: {hint}Use one of {', '.join(names)}")
+    first = next(iter(_rows(path)), {})
+    if is_task and all(name in first for name in OUR_FIELDS):
+        return Replay(benchmark, options)
+    if benchmark not in SCORERS:
+        raise UserError(
+            f"{path}: of {benchmark}, only samples.jsonl of r1kit can be scored, which has {', '.join(OUR_FIELDS)}; "
+            f"files of other programs can be of {', '.join(SCORERS)}"
+        )
+    return SCORERS[benchmark](options)
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:

@@ -19,6 +19,7 @@ from r1kit.evals.scoring.livecodebench import extract_code
 from r1kit.evals.scoring.mmlu_pro import letter_of
 from r1kit.evals.scoring.registry import SCORERS, score_files
 from r1kit.evals.scoring.zero_eval import extract_answer, same_number
+from r1kit.evals.task import find_task
 
 
 def write(path: Path, *rows: dict[str, Any]) -> Path:
@@ -134,6 +135,29 @@ def test_gsm8k_and_math500_agree_if_all_answers_of_a_row_do(tmp_path: Path) -> N
     assert found["agreement"] == 1
     expected = {"pass@1": 50, "maj@4": 50, "maj@4 first": 100, "pass@4": 100, "rm@4": 0, "unparsed": 0}
     assert expected.items() <= found["metrics"].items() and found["metrics"]["vote_curve"]["maj@1"] == 50
+
+
+def test_own_samples_are_graded_again_by_the_benchmarks_grader(tmp_path: Path) -> None:
+    rows = [{"problem": f"Add 2 and {n}.", "answer": str(2 + n), "level": n, "subject": "Sums"} for n in (3, 4)]
+    data, samples = write(tmp_path / "data.jsonl", *rows), []
+    for row in rows:
+        problem = find_task("math500").problem(row)
+        assert problem is not None
+        texts = {f"so \\boxed{{{row['answer']}.0}}": True, "\\boxed{9}": False, "<think>never ends": False}
+        texts |= {f"sure</think>\\boxed{{{row['answer']}}}": True}
+        for text, correct in texts.items():
+            sample = {"benchmark": "math500", "prompt_id": problem.id, "completion": text, "correct": correct}
+            samples += [{**sample, "think_open": text.startswith("sure")}, {**sample, "benchmark": "aime24"}]
+    path = write(tmp_path / "samples.jsonl", *samples)
+    found = score_files("math500", [path], "correct", data)
+    assert (found["n"], found["agreement"]) == (8, 1)
+    expected = {"problems": 2, "pass@1": 50, "unparsed": 25, "cons@4": 100, "pass@4": 100, "standard_error": 0}
+    assert expected.items() <= found["metrics"].items() and set(found["metrics"]["levels"]) == {"3", "4"}
+    other_data = write(tmp_path / "other.jsonl", rows[0])
+    with pytest.raises(DataError, match=r"samples\.jsonl, line 9: prompt_id = .*no such problem"):
+        score_files("math500", [path], None, other_data)
+    with pytest.raises(UserError, match=r"of mmlu, only samples\.jsonl of r1kit"):
+        score_files("mmlu", [data])
 
 
 def test_outputs_are_scored_without_their_thinking(tmp_path: Path) -> None:
