@@ -76,6 +76,8 @@ def _at_least(n: int, c: int, k: int, needed: int) -> Fraction:
 
 def mean_g_pass(n: int, c: int, k: int) -> float:
     """Return mG-Pass@k: the mean of G-Pass@k over the shares i/k above one half. ValueError as in `g_pass_at_k`."""
+    if not 0 <= c <= n or not 1 <= k <= n:
+        raise ValueError(f"mG-Pass@{k}, {c} of {n} right: must have 0 <= right <= samples and 1 <= k <= samples")
     shares = range(ceil(k / 2) + 1, k + 1)
     total = sum(_at_least(n, c, k, needed) for needed in shares)
     return float(2 * total / k)
@@ -115,8 +117,8 @@ def first_vote(answers: Sequence[str | None], correct: Sequence[bool]) -> bool:
 
 
 def vote_sizes(k: int) -> list[int]:
-    """Return the numbers of voters of a vote curve: powers of two up to k, and k."""
-    return sorted({*(2**i for i in range(k.bit_length())), k})
+    """Return the numbers of voters of a vote curve: powers of two up to k, and k; none for k = 0."""
+    return sorted({*(2**i for i in range(k.bit_length())), k} - {0})
 
 
 def vote_curve(results: Sequence[ProblemResult]) -> dict[int, tuple[float, float]]:

@@ -13,7 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from public_data import fixture_and_shared
 
-from r1kit.evals.metrics import ProblemResult, cons_at_k, mean_ci95, pass_at_k, summarize
+from r1kit.evals.metrics import (
+    ProblemResult,
+    clustered_standard_error,
+    cons_at_k,
+    first_vote,
+    g_pass_at_k,
+    mean_ci95,
+    mean_g_pass,
+    pass_at_k,
+    standard_error,
+    summarize,
+    vote_curve,
+    vote_sizes,
+)
 
 VECTORS = ("pass_at_k", "pass_at_k_math", "avg_at_k", "avg_at_k_math", "maj_at_k", "g_pass_at_k")
 
@@ -127,6 +140,41 @@ def test_vectors_in_lightevals_format(path: Path):
         assert ours == pytest.approx(wanted, abs=case["tolerance"]), case["name"]
         checked += 1
     assert checked >= 3
+
+
+def test_g_pass_counts_the_subsets_with_enough_right_samples():
+    right = [True] * 5 + [False] * 3
+    for tau in (0, 0.25, 0.5, 0.6, 1):
+        subsets = list(combinations(right, 4))
+        wanted = fmean(sum(subset) >= max(1, tau * 4) for subset in subsets)
+        assert g_pass_at_k(8, 5, 4, tau) == pytest.approx(wanted)
+    assert g_pass_at_k(8, 5, 4, 0) == pytest.approx(pass_at_k(8, 5, 4))
+    assert g_pass_at_k(10, 7, 10, 0.7) == 1  # 0.7 * 10 is 7, not a little more
+    assert mean_g_pass(8, 5, 4) == pytest.approx((g_pass_at_k(8, 5, 4, 0.75) + g_pass_at_k(8, 5, 4, 1)) / 2)
+    assert mean_g_pass(16, 16, 16) == 1 and mean_g_pass(16, 0, 16) == 0
+    with pytest.raises(ValueError, match="tau 2"):
+        g_pass_at_k(8, 5, 4, 2)
+    with pytest.raises(ValueError, match="9 of 8"):
+        mean_g_pass(8, 9, 4)
+
+
+def test_first_vote_and_the_vote_curve_differ_in_ties():
+    answers, right = ["2", "1", None], [False, True, False]
+    assert first_vote(answers, right) is False and first_vote(answers[::-1], right[::-1]) is True
+    assert first_vote([None], [False]) is False
+    curve = vote_curve([problem(["2", "1", None, "1"]), problem(["1"] * 4)])
+    assert list(curve) == vote_sizes(4) == [1, 2, 4] and vote_sizes(6) == [1, 2, 4, 6]
+    assert curve[1][0] == pytest.approx(0.75) and curve[4] == pytest.approx((1, 0))
+    assert vote_curve([]) == {}
+
+
+def test_clusters_widen_the_standard_error():
+    values = [1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0]
+    assert clustered_standard_error(values, range(8)) == pytest.approx(standard_error(values))  # clusters of one
+    pairs = clustered_standard_error(values, [0, 0, 1, 1, 2, 2, 3, 3])
+    assert pairs == pytest.approx(standard_error([1.0, 0.0, 1.0, 0.0]))  # as of four problems
+    with pytest.raises(ValueError, match="1 clusters"):
+        clustered_standard_error(values, [0] * 8)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
