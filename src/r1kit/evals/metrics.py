@@ -5,6 +5,7 @@ Symbols: n samples of a problem, c of them right, k the number of samples that v
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from typing import Any, TypeVar
 K = TypeVar("K", int, str)
 
 Z95 = 1.959963984540054  # the 97.5th percentile of the standard normal distribution
+MAX_VOTERS = 256  # of a vote curve: counting subsets takes time that grows with the cube of the samples
+LENGTH_GROUPS = 8  # of answers, from the shortest to the longest
 
 # The JSON of one benchmark: metric -> value, with tables by level, family and language. Some keys contain k.
 Summary = dict[str, Any]
@@ -127,8 +130,38 @@ def vote_curve(results: Sequence[ProblemResult]) -> dict[int, tuple[float, float
     Every value is the exact mean over all m-subsets of the samples, not an estimate from some of them.
     """
     k = min((len(r.correct) for r in results if r.correct), default=0)
-    curve = {m: [cons_at_k(r.answers, r.correct, m) for r in results if r.correct] for m in vote_sizes(k)}
+    sizes = [m for m in vote_sizes(k) if m <= MAX_VOTERS]
+    curve = {m: [cons_at_k(r.answers, r.correct, m) for r in results if r.correct] for m in sizes}
     return {m: (fmean(values), standard_error(values)) for m, values in curve.items()}
+
+
+def accuracy_by_length(results: Sequence[ProblemResult]) -> list[Summary]:
+    """Return the accuracy of answers by length in tokens: up to LENGTH_GROUPS groups of about equally many answers.
+
+    Answers of one length are in one group. The standard error counts problems as clusters; None for a single problem.
+    """
+    answers = sorted(
+        (length, float(credit), r.problem_id)
+        for r in results
+        for length, credit in zip(r.lengths, r.credit or r.correct, strict=True)
+    )
+    starts = sorted({answers[i * len(answers) // LENGTH_GROUPS][0] for i in range(LENGTH_GROUPS)}) if answers else []
+    groups: list[list[tuple[int, float, str]]] = [[] for _ in starts]
+    for answer in answers:
+        groups[bisect_right(starts, answer[0]) - 1].append(answer)
+    return [_length_group(group) for group in groups]
+
+
+def _length_group(answers: Sequence[tuple[int, float, str]]) -> Summary:
+    lengths, credits_, problems = zip(*answers, strict=True)
+    clustered = len(set(problems)) > 1
+    return {
+        "tokens": [lengths[0], lengths[-1]],
+        "mean_tokens": fmean(lengths),
+        "answers": len(answers),
+        "accuracy": fmean(credits_),
+        "standard_error": clustered_standard_error(credits_, problems) if clustered else None,
+    }
 
 
 def standard_error(values: Sequence[float]) -> float:
@@ -191,7 +224,8 @@ def summarize(results: Sequence[ProblemResult], k: int) -> Summary:
 
     Problems without a level (0), family or language ("") are left out of that table. `ci95` is the interval of
     pass@1; `intervals` has those of the other metrics, and `cons_gain` for cons@k - pass@1. `ungraded` counts samples
-    that could not be graded; for problems with such samples, cons@k and pass@k use a smaller k.
+    that could not be graded; for problems with such samples, cons@k and pass@k use a smaller k. `vote_curve` has the
+    accuracy of majority voting by number of voters, `by_length` that of answers by length.
 
     Args:
         results: The problems, all with the same number of samples.
@@ -204,6 +238,10 @@ def summarize(results: Sequence[ProblemResult], k: int) -> Summary:
         raise ValueError(f"cons@{k}, {sizes} samples per problem: must be one number, at least {k}")
     return {
         **_numbers(results, k),
+        "vote_curve": [
+            {"voters": m, "accuracy": mean, "standard_error": error} for m, (mean, error) in vote_curve(results).items()
+        ],
+        "by_length": accuracy_by_length(results),
         "by_level": _grouped(results, k, lambda r: r.level),
         "by_family": _grouped(results, k, lambda r: r.family),
         "by_language": _grouped(results, k, lambda r: r.language),

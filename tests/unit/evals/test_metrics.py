@@ -15,6 +15,7 @@ from public_data import fixture_and_shared
 
 from r1kit.evals.metrics import (
     ProblemResult,
+    accuracy_by_length,
     clustered_standard_error,
     cons_at_k,
     first_vote,
@@ -35,7 +36,8 @@ def problem(answers, gold="1", level=1, family="arithmetic", language="en", **ch
     n = len(answers)
     fields = dict(correct=tuple(a == gold for a in answers), answers=tuple(answers), well_formed=(True,) * n)
     fields |= dict(lengths=(10,) * n, truncated=(False,) * n)
-    return ProblemResult("id", level, family, language, **{**fields, **changes})
+    about = dict(problem_id="id", level=level, family=family, language=language)
+    return ProblemResult(**{**about, **fields, **changes})
 
 
 samples = st.lists(st.tuples(st.sampled_from(["1", "2", "3", "4", None]), st.booleans()), min_size=1, max_size=8)
@@ -226,9 +228,23 @@ def test_summary_by_hand():
     assert list(summary["by_level"]) == ["1", "2", "10"]  # sorted as numbers; level 0 is left out
     assert list(summary["by_family"]) == ["arithmetic", "countdown"] and list(summary["by_language"]) == ["en", "zh"]
     assert summary["by_level"]["2"]["pass@1"] == 0.25 and summary["by_level"]["2"]["cons@4"] == 0
-    flat = set(summary) - {"by_level", "by_family", "by_language"}
+    flat = set(summary) - {"by_level", "by_family", "by_language", "by_length", "vote_curve"}
     assert set(summary["by_family"]["countdown"]) == flat
     assert json.loads(json.dumps(summary)) == summary
+    short, long = summary["by_length"]
+    assert (short["tokens"], short["answers"], short["accuracy"]) == ([10, 10], 12, 0.25)
+    assert (long["tokens"], long["answers"], long["accuracy"], long["standard_error"]) == ([100, 100], 4, 1, None)
+    curve = {point["voters"]: point["accuracy"] for point in summary["vote_curve"]}
+    pairs_won = (4 / 6 + 1.5 / 6 + 1 + 0) / 4  # by problem
+    assert curve == pytest.approx({1: summary["pass@1"], 2: pairs_won, 4: summary["cons@4"]})
+
+
+def test_answers_are_grouped_by_length_in_equal_shares():
+    results = [problem(["1", "2"] * 4, lengths=tuple(range(i, 64, 8)), problem_id=str(i)) for i in range(8)]
+    groups = accuracy_by_length(results)
+    assert [group["accuracy"] for group in groups] == [1, 0] * 4
+    assert [group["answers"] for group in groups] == [8] * 8
+    assert [group["tokens"] for group in groups] == [[i, i + 7] for i in range(0, 64, 8)]
 
 
 def test_no_mean_includes_ungraded_samples():
