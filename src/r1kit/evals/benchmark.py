@@ -259,6 +259,7 @@ def evaluate_model(
     require_judge(problems)
     open_sandbox_for(problems)
     engine: Engine | EndpointModel
+    tokenizer: PreTrainedTokenizerBase | None
     if isinstance(model, Endpoint):
         engine, tokenizer = EndpointModel(model), None
     else:

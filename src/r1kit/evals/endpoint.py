@@ -115,5 +115,12 @@ def _request(prompt: Prompt, sample: int, style: Prompting, params: SamplingPara
 
 
 def _completion(prompt: Prompt, sample: int, answer: Answer) -> Completion:
-    reason = "length" if answer.finish_reason == "length" else "stop"
-    return Completion(prompt.problem.id, sample, (), (), answer.full_text, reason, counted=answer.completion_tokens)
+    return Completion(
+        prompt_id=prompt.problem.id,
+        sample=sample,
+        token_ids=(),
+        logprobs=(),
+        text=answer.full_text,
+        finish_reason="length" if answer.finish_reason == "length" else "stop",
+        counted=answer.completion_tokens,
+    )
