@@ -9,8 +9,10 @@ from typing import Any
 
 from r1kit.evals.judging.judges import JUDGES, PAIRWISE, judge_all, judge_of, require_judge_for
 from r1kit.evals.scoring.drop import best_score
+from r1kit.evals.scoring.ifeval_checks import strict
 from r1kit.evals.scoring.zero_eval import extract_answer
 from r1kit.rewards.checks.base import ScoreRequest, Verifier, gold_answer
+from r1kit.rewards.checks.ifeval import Constraint
 from r1kit.rewards.reply import Reply
 from r1kit.rewards.score import ACCURACY, score_with_verdict
 from r1kit.rewards.verdict import Verdict
@@ -27,7 +29,7 @@ RULES = {
     "math": r"last \boxed{}, else <answer>, ####, or the last 'answer is'",
     "choice": "last stated letter or option",
     "code": "last block of code that has what the tests need",
-    "ifeval": "the complete text",
+    **dict.fromkeys(("ifeval", "ifeval_strict"), "the complete text"),
     "drop_f1": "last line with 'Answer:'",
     "zero_eval": 'the value of "answer" in the first JSON object',
     "judge": "the complete text",
@@ -57,6 +59,16 @@ def _judge_json(letter: str, reply: Reply) -> Verdict:
     return Verdict(float(is_right), answer, reason, "right" if is_right else "wrong")
 
 
+def _judge_instructions(constraints: Sequence[Constraint], reply: Reply) -> Verdict:
+    """Judge whether a reply follows all of its instructions, by the checks of IFEval's authors."""
+    if not reply.body:
+        return reply.no_answer()
+    kept = strict(reply.body, constraints)
+    broken = [name for (name, _), is_kept in zip(constraints, kept, strict=True) if not is_kept]
+    reason = f"broken: {', '.join(broken)}" if broken else f"all {len(constraints)} instructions followed"
+    return Verdict(float(not broken), reply.body, reason, "wrong" if broken else "right")
+
+
 def _judge_later(gold: str, reply: Reply) -> Verdict:
     """Leave the grade open."""
     return Verdict(0.0, reply.body, GRADED_LATER, "infra_error")
@@ -65,6 +77,7 @@ def _judge_later(gold: str, reply: Reply) -> Verdict:
 GRADERS: dict[str, Verifier[Any]] = {
     "drop_f1": Verifier(lambda problem: problem.extra["alternatives"], _judge_drop),
     "zero_eval": Verifier(gold_answer, _judge_json),
+    "ifeval_strict": Verifier(verifier_named("ifeval").read, _judge_instructions),
     **dict.fromkeys((HARNESS, *JUDGES), Verifier(lambda problem: "", _judge_later)),  # judges: `_scores` asks them
 }
 

@@ -14,6 +14,7 @@ from r1kit.evals.graders import rules_of
 from r1kit.evals.judging.judges import judge_facts, judge_numbers
 from r1kit.evals.metrics import ProblemResult
 from r1kit.evals.named.paper import paper_numbers
+from r1kit.evals.scoring.ifeval import followed
 from r1kit.evals.task import Task
 from r1kit.rollout.sample import sampling_params
 from r1kit.types import Problem
@@ -85,6 +86,7 @@ def with_protocol(
         **({"unparsed": fmean(row["extracted"] is None for row in graded)} if graded else {}),
         **({"macro": fmean(families)} if len(families) > 1 else {}),
         **judge_numbers(problems, rows),
+        **followed(problems, rows),
         "protocol": stated,
         **({"paper": paper} if paper else {}),
     }

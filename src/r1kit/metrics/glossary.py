@@ -38,6 +38,12 @@ EXPLANATIONS: dict[str, str] = {
         "Share of answers cut off by the length limit. They count as wrong. Above a few per cent, raise "
         "max_completion_length."
     ),
+    "unparsed": "Share of answers in which the grader found none to grade. They count as wrong.",
+    "prompt_*": (
+        "IFEval: share of prompts with all instructions followed. Loose also accepts a reply whose first line, last "
+        "line or asterisks stand in the way; strict does not."
+    ),
+    "instruction_*": "IFEval: share of all instructions that were followed, strict or loose as for prompts.",
     "win_rate": (
         "Share of replies to the non-reasoning prompts (general) that are preferred to R1-Zero's reply to the same "
         "prompt; a tie counts half. In the sprout worlds a rule compares both with the reference reply. A base model "

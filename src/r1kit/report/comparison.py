@@ -9,12 +9,19 @@ from typing import Any
 
 from r1kit.report.collect import is_number
 
-METRICS = ("pass@1", "cons@*", "pass@*", "format_rate", "readable", "language", "mean_tokens", "truncated", "rewards/*")
+METRICS = (
+    *("pass@1", "cons@*", "pass@*", "prompt_*", "instruction_*", "format_rate", "readable", "language", "mean_tokens"),
+    *("truncated", "unparsed", "rewards/*"),
+)
 SECTIONS = {"by_level": "level", "by_family": "family", "by_language": "language"}
 LABELS = {
     "format_rate": "format rate",
     "language": "language consistency",
     "mean_tokens": "mean tokens",
+    "prompt_strict": "prompts followed, strict",
+    "prompt_loose": "prompts followed, loose",
+    "instruction_strict": "instructions followed, strict",
+    "instruction_loose": "instructions followed, loose",
     "win_rate": "preferred to R1-Zero",
     "gain": "gain of majority voting",
 }

@@ -23,7 +23,7 @@ from r1kit.report.findings import Verdict
 from r1kit.report.stage_table import Column, StageRow, StageTable, shows_several_models, stage_table
 from r1kit.report.stage_views import FINDING_HEADINGS, finding_lines, table_lines
 
-METRICS = ("pass@1", "cons@*", "format_rate", "mean_tokens", "rewards/*")
+METRICS = ("pass@1", "cons@*", "prompt_*", "instruction_*", "format_rate", "mean_tokens", "rewards/*")
 MAX_COLUMNS = 6  # models side by side; more follow in further tables
 MAX_QUESTIONS, MAX_LINES = 2, 8  # sample questions, and lines of each answer
 STYLES: dict[Verdict, str] = {

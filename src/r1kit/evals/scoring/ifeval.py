@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from r1kit.evals.scoring.base import Groups, Options, Row, Scorer, answer_text, 
 from r1kit.evals.scoring.ifeval_checks import loose, strict
 from r1kit.evals.task import find_task
 from r1kit.rewards.checks.ifeval import BadConstraint, Constraint, pairs_of
+from r1kit.types import Problem
 
 NEARBY = ("ifeval/prompts.jsonl", "ifeval/input_data.jsonl", "ifeval.jsonl", "input_data.jsonl")
 PARENTS = 3  # folders above the file in which prompts are looked for
@@ -66,6 +67,25 @@ class IfEval(Scorer):
         }
         by_instruction.pop("models", None)
         return {**by_prompt, **by_instruction, **({"models": models} if models else {})}
+
+
+def followed(problems: Sequence[Problem], rows: Iterable[Row]) -> dict[str, float]:
+    """Return the shares of prompts and of instructions that were followed, strict and loose.
+
+    Args:
+        problems: The problems; those of other graders are left out.
+        rows: Their rows of samples.jsonl. `extracted` is the reply after the thinking.
+
+    Returns:
+        "prompt_strict", "prompt_loose", "instruction_strict" and "instruction_loose", from 0 to 1; {} without rows.
+    """
+    instructions = {problem.id: problem.extra for problem in problems if problem.verifier == "ifeval_strict"}
+    scorer = IfEval(Options())
+    for row in rows:
+        if (extra := instructions.get(row["prompt_id"])) is not None:
+            asked = {"instruction_id_list": extra["constraints"], "kwargs": extra.get("kwargs")}
+            scorer.add({"response": row["extracted"] or "", **asked})
+    return {name: share / 100 for name, share in scorer.metrics().items()}
 
 
 def _prompt_rows(options: Options) -> Iterable[Row]:

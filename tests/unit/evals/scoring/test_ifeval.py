@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from r1kit.data.store import DataError
+from r1kit.evals.graders import grader_named
+from r1kit.evals.scoring.ifeval import followed
 from r1kit.evals.scoring.ifeval_checks import count_sentences, loose, strict
 from r1kit.evals.scoring.registry import score_files
+from r1kit.evals.task import find_task
+from r1kit.rewards.reply import Reply
 
 
 @pytest.mark.parametrize(
@@ -74,3 +79,27 @@ def test_prompts_are_found_by_key_near_the_file_or_in_the_row(tmp_path: Path) ->
     path.write_text(json.dumps({"key": 8, "response": "x"}))
     with pytest.raises(DataError, match="line 1: key = 8: no such prompt among the 1"):
         score_files("ifeval", [path])
+
+
+def test_evaluations_report_prompts_and_instructions() -> None:
+    """Three replies: all instructions followed, all only without the first line, and an empty one."""
+    row = {
+        "prompt": "Write two bullet points in lower case.",
+        "instruction_id_list": ["change_case:english_lowercase", "detectable_format:number_bullet_lists"],
+        "kwargs": [{}, {"num_bullets": 2}],
+    }
+    problem = find_task("ifeval").problem(row)
+    assert problem is not None
+    grader = grader_named(problem.verifier)
+    rows = []
+    for text in (
+        "the list of my fruit:\n* apples\n* pears",
+        "Fruit:\n* these are apples\n* and these are pears",
+        "</think>",
+    ):
+        verdict = grader.judge(grader.read(problem), Reply(f"thinking</think>{text}", think_open=True))
+        rows.append({"prompt_id": problem.id, "extracted": verdict.extracted, "status": verdict.status})
+    assert [row["status"] for row in rows] == ["right", "wrong", "unparseable"]
+    shares = {"prompt_strict": 1, "prompt_loose": 2, "instruction_strict": 3 / 2, "instruction_loose": 4 / 2}
+    assert followed([problem], rows) == pytest.approx({name: share / 3 for name, share in shares.items()})
+    assert followed([replace(problem, verifier="math")], rows) == {}

@@ -26,9 +26,9 @@ TASK = Task(
     metric="pass@1",
     read=read,
     prompt=lambda problem: problem.question,
-    verifier="ifeval",
+    verifier="ifeval_strict",
     licence="Apache-2.0",
     source="google/IFEval",
     split="train",
-    remarks="pass@1 is the share of prompts with all instructions followed, strict",
+    remarks="pass@1 is prompt_strict: the share of prompts with all instructions followed",
 )
