@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from r1kit import errors, machine
 from r1kit.config import Evaluate, Prompting, PromptSource, Sampling, Template
-from r1kit.hashing import canonical_json
+from r1kit.hashing import canonical_json, fingerprint
 from r1kit.machine import DeviceSetting
 from r1kit.model.reference import resolve_model
 
@@ -68,8 +68,8 @@ def evaluate(
         score.check_reward_names(dict.fromkeys(config.rewards, 1.0), folder)
     source: Path | Endpoint = resolve_model(model) if endpoint is None else endpoint
     compute = machine.choose_compute(device)
-    services_used = [each and (each.base_url, each.model) for each in (endpoint, judge)]
-    saved = None if out is None else _unfinished(out, [model, services_used, config.model_dump(), seed])
+    measured = fingerprint(source) if isinstance(source, Path) else source.base_url
+    saved = None if out is None else _unfinished(out, [measured, judge and judge.model, config.model_dump(), seed])
     if saved is not None and endpoint is not None:
         source = replace(endpoint, cache=str(saved / "requests"))
     from r1kit.evals.benchmark import evaluate_model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,39 @@ def test_stage_evaluates_through_an_endpoint(tmp_path: Path) -> None:
         evaluate.run(config, context)
         assert len(server.seen) == 8, "blocks are kept"
     assert json.loads(context.files.results.read_text())["model"] == "org/teacher"
+
+
+@pytest.mark.slow
+def test_model_here_and_behind_an_endpoint_get_the_same_numbers(tmp_path: Path) -> None:
+    from r1kit.data.worlds import world_problems
+    from r1kit.engine.base import Request, SamplingParams
+    from r1kit.engine.factory import load_engine
+    from r1kit.hashing import derive_seed
+    from r1kit.model.reference import resolve_model
+
+    engine, tokenizer = load_engine(resolve_model("sprout-base"), "cpu", "float32", 8)
+    problems = world_problems("logic", "held_out", limit=3)
+    params = SamplingParams(derive_seed(0, "evaluate"), 24, 0.6, 0.95)
+    asked: Counter[str] = Counter()
+
+    def reply(body: dict) -> dict:
+        """Sample as the evaluation of a model does, whose samples are numbered."""
+        [problem] = (problem for problem in problems if f"User: {problem.question}. " in body["prompt"])
+        asked[problem.id] += 1
+        request = Request(problem.id, tuple(tokenizer.encode(body["prompt"])), 1, asked[problem.id] - 1)
+        [done] = engine.generate([request], params)
+        usage = {"completion_tokens": len(done.token_ids)}
+        return {"text": done.text, "finish_reason": done.finish_reason, "usage": usage}
+
+    options = ["--prompts", "world:logic", "--limit", "3", "--samples", "2", "--max-completion-length", "24", "--json"]
+    with chat_server(reply) as server:
+        remote = ["--endpoint", server.url, "--template", "r1-zero", "--max-concurrent", "1"]
+        numbers = []
+        for name, more in (("here", []), ("there", remote)):
+            out = ["--out", str(tmp_path / name)]
+            result = CliRunner().invoke(app, ["eval", "sprout-base", *options, *more, *out])
+            assert result.exit_code == 0, result.output
+            numbers.append(json.loads(result.stdout.splitlines()[-1])["benchmarks"]["logic"])
+    keys = ("pass@1", "cons@2", "format_rate", "mean_tokens", "truncated", "by_level", "protocol")
+    assert {key: numbers[0][key] for key in keys} == {key: numbers[1][key] for key in keys}
+    assert sorted(asked.values()) == [2, 2, 2]
