@@ -15,7 +15,7 @@ from r1kit.evals.judging.judges import judge_facts, judge_numbers
 from r1kit.evals.metrics import ProblemResult
 from r1kit.evals.named.paper import paper_numbers
 from r1kit.evals.scoring.ifeval import followed
-from r1kit.evals.task import Task
+from r1kit.evals.task import Task, measured_as
 from r1kit.rollout.sample import sampling_params
 from r1kit.types import Problem
 
@@ -33,13 +33,8 @@ class Setting:
 
 
 def setting_of(config: Evaluate, seed: int, task: Task | None) -> Setting:
-    """Return the setting of a benchmark: the keys of the stage, and what it leaves open, from the benchmark.
-
-    An endpoint has its model's template, so there the template is "chat" unless the stage sets it.
-    """
-    chosen = {} if task is None else {"template": task.template, "samples": task.k, "max_completion_length": task.cap}
-    chosen |= {"template": "chat"} if config.endpoint else {}
-    config = config.model_copy(update={key: own for key, own in chosen.items() if key not in config.model_fields_set})
+    """Return the setting of a benchmark: the keys of the stage, and what it leaves open, from the benchmark."""
+    config = measured_as(config, task)
     return Setting(config, config.samples, sampling_params(config, seed, config.max_completion_length), task)
 
 

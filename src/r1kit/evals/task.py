@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from r1kit.config import Template
+from r1kit.config import Evaluate, Template
 from r1kit.data.language.identify import question_language
 from r1kit.data.store import DataError
 from r1kit.errors import UserError
@@ -116,6 +116,16 @@ class Task:
     def group(self) -> str:
         """The folder of the task: "maths", "knowledge", ..."""
         return _modules()[self.name.partition(":")[0]].split(".")[-2]
+
+
+def measured_as(config: Evaluate, task: Task | None) -> Evaluate:
+    """Return a stage as it measures a benchmark: what it leaves open comes from the benchmark.
+
+    An endpoint has its model's template, so there the template is "chat" unless the stage sets it.
+    """
+    chosen = {} if task is None else {"template": task.template, "samples": task.k, "max_completion_length": task.cap}
+    chosen |= {"template": "chat"} if config.endpoint else {}
+    return config.model_copy(update={key: own for key, own in chosen.items() if key not in config.model_fields_set})
 
 
 # -- for the files of tasks ------------------------------------------------------------------------------------------

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from r1kit import machine
-from r1kit.config import Pretrain, Recipe, StageConfig, Supervised, Training
+from r1kit.config import Evaluate, Pretrain, Recipe, StageConfig, Supervised, Training
 from r1kit.errors import UserError
 from r1kit.model.config import ModelConfig
 from r1kit.model.hf_config import read_config
 from r1kit.model.reference import cached_model, local_model
+from r1kit.plan.benchmarks import benchmark_counts, describe_benchmarks, with_largest_benchmark
 from r1kit.plan.fit import Limits, too_large, warning_of_cache, warning_of_peak
 from r1kit.plan.known_shapes import known_shape
 from r1kit.plan.memory import Setting, checkpoint_bytes, fitting_tokens, memory
@@ -71,7 +72,8 @@ def make_plan(recipe: Recipe) -> Plan:
     dtype, limits = machine.choose_dtype(device, recipe.dtype), Limits.of(device)
     shapes: dict[str, ModelConfig | None] = {}  # by earlier stage
     stages, warnings, errors = [], [], {}
-    for name, stage in recipe.stage.items():
+    for name, given in recipe.stage.items():
+        stage = with_largest_benchmark(given) if isinstance(given, Evaluate) else given
         shape = _stage_shape(stage, shapes)
         if shape is not None and isinstance(stage, Supervised):
             shape = shape.with_context(stage.context_length)
@@ -82,6 +84,8 @@ def make_plan(recipe: Recipe) -> Plan:
         if shape is not None and recipe.kv_cache_tokens is None:
             setting = replace(setting, kv_cache_tokens=fitting_tokens(stage, shape, setting, limits.on_device))
         planned = _plan_stage(name, stage, shape, setting)
+        if isinstance(given, Evaluate):
+            planned = replace(planned, counts=benchmark_counts(given), description=describe_benchmarks(given))
         stages.append(planned)
         warnings += [f"stage.{name}: {text}" for text in _warnings(stage, shape)]
         if shape is None:

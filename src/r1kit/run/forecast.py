@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from math import prod
 
 from r1kit import files
 from r1kit.config import RL, StageConfig
@@ -12,20 +13,15 @@ from r1kit.metrics.pace import seconds_left
 from r1kit.plan import Plan, StagePlan
 from r1kit.run_dir import RunDir, StageDir
 
-WORK_COUNTS = ("tokens_per_step", "steps", "epochs", "completions", "samples_per_problem")
+WORK_COUNTS = ("tokens_per_step", "steps", "epochs", "samples_per_problem")  # without completions
 
 
-def work(stage: StagePlan) -> float:
-    """Return the amount of work of a stage, comparable between stages of one kind only.
+def work(stage: StagePlan, counts: Collection[str]) -> float:
+    """Return the product of the parameters and these counts, comparable between stages of one kind only.
 
-    It is completions, or else steps, epochs or samples per problem, times parameters. The number of problems and
-    records is not known before they are read, so it is assumed to be equal.
+    The number of problems and records is not known before they are read, so it is assumed to be equal.
     """
-    counts = stage.counts
-    amount = float(stage.parameters or 1)
-    for name in ("completions",) if "completions" in counts else WORK_COUNTS:
-        amount *= counts.get(name, 1)
-    return amount
+    return float(stage.parameters or 1) * prod(stage.counts.get(name, 1) for name in counts)
 
 
 def finished_seconds(run: RunDir, names: Iterable[str]) -> dict[str, float]:
@@ -44,9 +40,11 @@ def forecast(plan: Plan, finished: Mapping[str, float]) -> dict[str, float | Non
         if stage.name in finished:
             continue
         same_kind = [other for other in plan.stages if other.kind == stage.kind and other.name in finished]
-        total = sum(map(work, same_kind))
+        has_completions = all("completions" in each.counts for each in (stage, *same_kind))
+        counts = ("completions",) if has_completions else WORK_COUNTS
+        total = sum(work(other, counts) for other in same_kind)
         rate = sum(finished[other.name] for other in same_kind) / total if same_kind else None
-        estimates[stage.name] = None if rate is None else rate * work(stage)
+        estimates[stage.name] = None if rate is None else rate * work(stage, counts)
     return estimates
 
 

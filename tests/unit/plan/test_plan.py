@@ -12,6 +12,7 @@ import transformers
 
 from r1kit import machine, plan
 from r1kit.config.stage import PROMPT_TOKENS
+from r1kit.evals.task import find_task
 from r1kit.plan.known_shapes import KNOWN_SHAPES
 from r1kit.plan.memory import BASE_BYTES
 from r1kit.recipe import load_recipe
@@ -190,6 +191,22 @@ def test_samples_that_cannot_fit_are_refused(tmp_path: Path) -> None:
     )
     (error,) = plan.make_plan(load_recipe(str(tmp_path / "p.toml"))).errors.values()
     assert error.startswith("stage.e.samples = 10000000000: ") and error.endswith("lower samples")
+
+
+def test_benchmarks_by_name_are_planned_with_their_own_samples(tmp_path: Path) -> None:
+    head = 'name = "p"\n[stage.e]\nkind = "evaluate"\nmodel = "Qwen/Qwen2.5-0.5B"\nbenchmarks = '
+
+    def planned(keys: str) -> plan.StagePlan:
+        (tmp_path / "p.toml").write_text(head + keys)
+        return plan.make_plan(load_recipe(str(tmp_path / "p.toml"))).stages[0]
+
+    named = planned('{ a = ["bench:aime24"], d = ["bench:drop"], i = [{ source = "bench:ifeval", limit = 100 }] }')
+    assert named.counts == {"samples_per_problem": 64, "completions": 64 * 30 + find_task("drop").n + 4 * 100}
+    assert named.description.startswith("64 samples per problem of a, 1 of d, 4 of i; ")
+    same = planned('{ x = ["world:logic"] }\nsamples = 64')
+    assert named.memory["kv_cache"] == same.memory["kv_cache"] and same.counts == {"samples_per_problem": 64}
+    short = planned('{ a = ["bench:aime24"] }\nmax_completion_length = 64\nsamples = 2')
+    assert short.counts["completions"] == 60 and short.memory["kv_cache"] < same.memory["kv_cache"]
 
 
 def test_completions_and_checkpoints_are_in_main_memory(tmp_path: Path) -> None:
