@@ -88,31 +88,48 @@ def test_controls_and_cursor(report, tmp_path):
     """Use the page like a reader, by a script in a copy without the content security policy."""
     script = """
       const [rollouts, answers] = document.querySelectorAll(".browser");
-      const pick = (root, i, value) => {
-        const select = root.querySelectorAll("select")[i];
+      const control = (root, name) =>
+        [...root.querySelectorAll("label")].find((label) => label.firstChild.data === name).querySelector("select");
+      const pick = (root, name, value) => {
+        const select = control(root, name);
         select.value = value;
         select.dispatchEvent(new Event("change"));
       };
-      record("steps", rollouts.querySelectorAll("select")[0].options.length);
+      record("steps", control(rollouts, "Step").options.length);
       record("questions", rollouts.querySelectorAll(".list button").length);
-      pick(rollouts, 0, "10");
-      record("step", rollouts.querySelectorAll("select")[0].value);
-      pick(rollouts, 1, "countdown");
+      pick(rollouts, "Step", "10");
+      record("step", control(rollouts, "Step").value);
+      pick(rollouts, "Family", "countdown");
       record("countdown", rollouts.querySelectorAll(".list button").length);
       rollouts.querySelectorAll(".chips button")[2].click();
       record("third", [...rollouts.querySelectorAll(".chips button")].findIndex((b) => b.ariaCurrent === "true"));
       const before = answers.querySelector("h4").textContent;
-      answers.querySelectorAll(".chips button")[1].click();
+      answers.querySelectorAll(".list button")[1].click();
       record("moved", before !== answers.querySelector("h4").textContent);
       record("columns", answers.querySelectorAll(".columns .card").length);
-      pick(answers, 2, "right");
-      record("right", answers.querySelectorAll(".columns .wrong").length);
-      const plot = document.querySelector("figure .plot"), box = plot.getBoundingClientRect();
-      plot.dispatchEvent(new PointerEvent("pointermove", {clientX: box.right - 1, clientY: box.top + 5}));
-      record("cursor", document.querySelector("figure output").textContent);
+      const listed = () => answers.querySelectorAll(".list button").length;
+      const some = () => listed() > 0 && listed() < 40;
+      pick(answers, "Model", "after");
+      pick(answers, "Outcome", "right");
+      record("right", some() && answers.querySelectorAll(".columns .wrong, .list .wrong").length === 0);
+      pick(answers, "Outcome", "");
+      pick(answers, "Answers", "wrong");
+      record("wrong", some() && answers.querySelectorAll(".columns h4 .wrong").length === 1);
+      pick(answers, "Model", "before");
+      const meta = () => answers.querySelector(".columns .meta").textContent;
+      pick(answers, "Answers", "cut");
+      record("cut", some() && /truncated at the length limit/.test(meta()));
+      pick(answers, "Answers", "unparsed");
+      record("unparsed", some() && /extracted answernone.*reasoncut off before an answer/.test(meta()));
+      for (const section of ["compare", "curves"]) {
+        const plot = document.querySelector(`#${section} figure .plot`), box = plot.getBoundingClientRect();
+        plot.dispatchEvent(new PointerEvent("pointermove", {clientX: box.right - 1, clientY: box.top + 5}));
+        record(section, plot.closest("figure").querySelector("output").textContent);
+      }
     """
     values = recorded(report, tmp_path, script)
-    assert values.pop("cursor").startswith("step 300: ")  # the pretraining loss at its last step
+    assert values.pop("curves").startswith("step 300: ")  # the pretraining loss at its last step
+    assert re.fullmatch(r"voters 4: before 0\.\d+ · after 0\.\d+", values.pop("compare"))
     assert values == {
         "steps": "4",
         "questions": "8",
@@ -121,7 +138,10 @@ def test_controls_and_cursor(report, tmp_path):
         "third": "2",
         "moved": "true",
         "columns": "2",
-        "right": "0",
+        "right": "true",
+        "wrong": "true",
+        "cut": "true",
+        "unparsed": "true",
     }
 
 
@@ -171,15 +191,33 @@ CUT_OFF = """
 """
 
 
-@pytest.mark.parametrize("width", [PHONE, 1400])
-def test_two_models_fit_the_page(report, tmp_path, width):
+@pytest.mark.parametrize(("width", "scrolls"), [(PHONE, "1"), (1400, "0")])
+def test_two_models_fit_the_page(report, tmp_path, width, scrolls):
+    """On a phone, only the table with the paper's models scrolls."""
     values = recorded(report, tmp_path, CUT_OFF, "--hide-scrollbars", width=width)
-    assert values == {"width": f"{width}", "scrolls": "0", "page": "0", "bad": ""}
+    assert values == {"width": f"{width}", "scrolls": scrolls, "page": "0", "bad": ""}
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_curves_of_both_models_are_visible(report, tmp_path, theme):
+    """Look for the colours of the two curves in a picture of the plot of majority voting."""
+    script = """
+      const figure = document.querySelector("#compare figure");
+      document.body.replaceChildren(figure);
+      document.body.style.padding = 0;
+    """
+    page, picture = tmp_path / "page.html", tmp_path / "picture.png"
+    page.write_text(with_script(report, script), encoding="utf-8")
+    chromium(page, tmp_path / "profile", f"--screenshot={picture}", "--window-size=600,400", THEMES[theme])
+    drawn = {pixel for _, pixel in Image.open(picture).convert("RGB").getcolors(1 << 20)}
+    style = re.findall(r"--c[12]: (#[0-9a-f]{6})", report.read_text(encoding="utf-8"))
+    colours = style[2:4] if theme == "dark" else style[:2]
+    assert {tuple(bytes.fromhex(colour[1:])) for colour in colours} <= drawn
 
 
 def test_nothing_but_scrolling_tables_is_cut_off_on_a_phone(wide_report, tmp_path):
     values = recorded(wide_report, tmp_path, CUT_OFF, "--hide-scrollbars", width=PHONE)
-    assert values == {"width": "400", "scrolls": "1", "page": "0", "bad": ""}
+    assert values == {"width": "400", "scrolls": "2", "page": "0", "bad": ""}
 
 
 @pytest.mark.parametrize("theme", THEMES)

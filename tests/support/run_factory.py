@@ -13,6 +13,19 @@ HOSTILE = (
     "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> & {{data}} \u2028"
 )
 REWARDS = ("accuracy", "format", "language")
+PROTOCOL = {  # of the evaluations
+    "template": "r1-zero",
+    "system_prompt": "",
+    "temperature": 0.6,
+    "top_p": 0.95,
+    "top_k": 0,
+    "samples": 4,
+    "max_completion_length": 200,
+    "graded_text": "after the last </think>",
+    "extraction": "the complete text",
+    "denominator": 160,
+    "published_problems": None,
+}
 
 
 def write_json(path: Path, value: object) -> None:
@@ -147,16 +160,18 @@ def write_evaluation(data: Path, model: str, skill: float, rng: random.Random, t
             "family": "countdown" if p % 2 else "arithmetic",
             "language": "zh" if p % 4 == 3 else "en",
         }
-        ok, no = (True,) * samples, (False,) * samples
+        ok, cut = (True,) * samples, tuple(not right and p % 8 == 0 for right in correct)
+        lengths = tuple(200 if is_cut else 30 + 5 * (p % 5) + 7 * i for i, is_cut in enumerate(cut))
+        extracted = tuple(None if is_cut else answer for is_cut, answer in zip(cut, answers, strict=True))
         results.append(
             ProblemResult(
                 f"q{p}",
                 **about,
                 correct=correct,
-                answers=answers,
+                answers=extracted,
                 well_formed=ok,
-                lengths=(40,) * samples,
-                truncated=no,
+                lengths=lengths,
+                truncated=cut,
             )
         )
         for i in range(samples):
@@ -165,15 +180,18 @@ def write_evaluation(data: Path, model: str, skill: float, rng: random.Random, t
                 "prompt_id": f"q{p}",
                 "sample": i,
                 "question": f"What is {a} + {b}?",
-                "tokens": 40,
+                "tokens": lengths[i],
+                "truncated": cut[i],
+                "reason": "right" if correct[i] else "cut off before an answer" if cut[i] else f"not {a + b}",
             }
             row |= {
                 "answer": str(a + b),
                 "completion": texts[i],
-                "extracted": answers[i],
+                "extracted": extracted[i],
                 "correct": correct[i],
                 "format": True,
             }
             rows.append(row | about)
-    write_json(data / "results.json", {"model": model, "benchmarks": {"held-out": summarize(results, samples)}})
+    summary = summarize(results, samples) | {"protocol": PROTOCOL, "paper": {"pass@1": {"R1": 79.8, "R1-Zero": 77.9}}}
+    write_json(data / "results.json", {"model": model, "benchmarks": {"held-out": summary}})
     write_lines(data / "samples.jsonl", rows)

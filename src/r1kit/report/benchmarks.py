@@ -131,11 +131,21 @@ def _paper_table(summaries: Mapping[str, Facts]) -> Table:
     table.add_column("")
     for model in ("ours", *SHOWN_MODELS):
         table.add_column(model.removeprefix("R1-"), justify="right")
-    for name, summary in summaries.items():
-        for metric, numbers in summary.get("paper", {}).items():
-            cells = (f"{numbers[model]:g}" if model in numbers else "-" for model in SHOWN_MODELS)
-            table.add_row(Text(f"{name} {metric}"), _ours(summary.get(metric), metric), *cells)
+    for label, cells in beside_paper([summaries]):
+        table.add_row(Text(label), *cells)
     return table
+
+
+def beside_paper(evaluations: Sequence[Mapping[str, Facts]]) -> Iterator[tuple[str, list[str]]]:
+    """Yield a row for each metric that the paper has: its label, the number of each evaluation, then SHOWN_MODELS."""
+    for name in dict.fromkeys(name for summaries in evaluations for name in summaries):
+        own = [summaries.get(name, {}) for summaries in evaluations]
+        tables: dict[str, Mapping[str, float]] = {}
+        for summary in own:
+            tables |= summary.get("paper", {})
+        for metric, numbers in tables.items():
+            papers = [f"{numbers[model]:g}" if model in numbers else "-" for model in SHOWN_MODELS]
+            yield f"{name} {metric}", [*(_ours(summary.get(metric), metric) for summary in own), *papers]
 
 
 def _ours(value: object, metric: str) -> str:

@@ -59,7 +59,8 @@ def _size(value: object) -> int:
 def shared_questions(stages: Iterable[Stage]) -> list[QuestionAnswers]:
     """Return the problems that every evaluate stage of their benchmark answered.
 
-    The order depends only on their ids, so the first N are an unbiased sample, the same in every run.
+    Benchmarks take turns. The order within each depends only on the ids of its problems, so the first N are an
+    unbiased sample, the same in every run.
     """
     by_id: dict[tuple[str, str], QuestionAnswers] = {}
     for stage in stages:
@@ -70,10 +71,14 @@ def shared_questions(stages: Iterable[Stage]) -> list[QuestionAnswers]:
     most: Counter[str] = Counter()
     for question in by_id.values():
         most[question.benchmark] = max(most[question.benchmark], len(question.answers))
-    shared = (q for q in by_id.values() if len(q.answers) == most[q.benchmark])
-    return sorted(
-        shared, key=lambda q: hashlib.sha256(f"{q.benchmark} {q.prompt_id}".encode("utf-8", "replace")).digest()
-    )
+    shared = [q for q in by_id.values() if len(q.answers) == most[q.benchmark]]
+    shared.sort(key=lambda q: hashlib.sha256(f"{q.benchmark} {q.prompt_id}".encode("utf-8", "replace")).digest())
+    turns: Counter[str] = Counter()
+    ranked = []
+    for question in shared:
+        ranked.append((turns[question.benchmark], question))
+        turns[question.benchmark] += 1
+    return [question for _, question in sorted(ranked, key=lambda pair: pair[0])]
 
 
 def _question(row: Row) -> QuestionAnswers:
@@ -86,6 +91,8 @@ def _question(row: Row) -> QuestionAnswers:
 
 def _completion(row: Row) -> Row:
     kept = {key: row[key] for key in COMPLETION_KEYS if row.get(key) is not None}
+    if row.get("truncated"):  # evaluate stages write this, RL stages `finish_reason`
+        kept["finish_reason"] = "length"
     parts = kept.get("parts")
     if "correct" not in kept and isinstance(parts, dict) and "accuracy" in parts:
         kept["correct"] = parts["accuracy"] == 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from html import escape
@@ -40,6 +40,8 @@ class Panel:
     patterns: tuple[str, ...]  # names of metrics; `*` matches any part
     style: Literal["number", "share", "log", "stack"] = "number"
     smooth: bool = True  # add a running mean if there are many points
+    x: str = "step"  # what the x axis counts, at the cursor
+    log_x: bool = False  # powers of two on the x axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Chart:
     metrics: tuple[str, ...]  # metric i has the page's colour 1 + i % 8
     svg: str
     note: str  # text below the plot
-    hover: dict[str, Any]  # {"x": steps, "y": {metric: values}, "range": [left, right]} for the page's cursor
+    hover: dict[str, Any]  # {"x": steps, "y": {metric: values}, "range": [left, right], ...} for the page's cursor
 
 
 PANELS = (
@@ -102,9 +104,9 @@ def charts(rows: Sequence[Row], salt: str) -> tuple[list[Chart], list[str]]:
         for name in names:
             rest.pop(name, None)
         if names:
-            drawn.append(_draw(panel, {n: curves[n] for n in dict.fromkeys(names)}, salt))
+            drawn.append(draw(panel, {n: curves[n] for n in dict.fromkeys(names)}, salt))
     extra = list(rest)
-    drawn += [_draw(Panel(name, (name,)), {name: curves[name]}, salt) for name in extra[:MAX_EXTRA]]
+    drawn += [draw(Panel(name, (name,)), {name: curves[name]}, salt) for name in extra[:MAX_EXTRA]]
     return drawn, extra[MAX_EXTRA:]
 
 
@@ -134,7 +136,17 @@ def _running_mean(values: list[float], width: int) -> list[float]:
     return [fmean(values[max(0, i - width) : i + width + 1]) for i in range(len(values))]
 
 
-def _draw(panel: Panel, curves: dict[str, Curve], salt: str) -> Chart:
+def draw(
+    panel: Panel, curves: dict[str, Curve], salt: str, bands: Mapping[str, Sequence[float]] | None = None
+) -> Chart:
+    """Draw one plot.
+
+    Args:
+        panel: Its title and style.
+        curves: Name -> (x, y).
+        salt: Differs between plots of one title on a page: it makes SVG ids unique.
+        bands: Name -> half the height of an interval around each value.
+    """
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -150,6 +162,8 @@ def _draw(panel: Panel, curves: dict[str, Curve], salt: str) -> Chart:
         figure = Figure(figsize=(4.7, 2.1))
         FigureCanvasSVG(figure)
         axes = figure.add_axes((LEFT, 0.13, RIGHT - LEFT, 0.83))
+        for i, name in enumerate(curves):
+            _band(axes, COLOURS[i % len(COLOURS)], curves[name], (bands or {}).get(name, ()))
         note = (_stack if panel.style == "stack" else _lines)(axes, panel, curves)
         _finish(axes, panel, [y for _, ys in curves.values() for y in ys])
         out = io.StringIO()
@@ -159,7 +173,17 @@ def _draw(panel: Panel, curves: dict[str, Curve], salt: str) -> Chart:
     by_step = {name: dict(zip(*curve, strict=True)) for name, curve in curves.items()}
     values = {name: [at.get(step) for step in steps] for name, at in by_step.items()}
     hover = {"x": steps, "y": values, "range": [_digits(left), _digits(right)]}
+    hover |= {} if panel.x == "step" else {"name": panel.x, "log": panel.log_x}
     return Chart(panel.title, tuple(curves), _clean(out.getvalue(), panel.title), note, hover)
+
+
+def _band(axes: Axes, colour: str, curve: Curve, heights: Sequence[float]) -> None:
+    """Draw the intervals of a curve of shares."""
+    if heights:
+        xs, ys = curve
+        low = [max(0.0, y - height) for y, height in zip(ys, heights, strict=True)]
+        high = [min(1.0, y + height) for y, height in zip(ys, heights, strict=True)]
+        axes.fill_between(xs, low, high, color=colour, alpha=0.15, linewidth=0, clip_on=False)
 
 
 def _lines(axes: Axes, panel: Panel, curves: dict[str, Curve]) -> str:
@@ -205,7 +229,11 @@ def _finish(axes: Axes, panel: Panel, values: Sequence[float]) -> None:
     """Set scale, ticks, number formats and grid of the axes."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    if panel.log_x:
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: compact(v)))
     low, high = axes.get_ylim()
     if panel.style == "log" and axes.dataLim.minposy < float("inf") and high > 0:

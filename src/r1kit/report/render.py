@@ -31,7 +31,7 @@ from r1kit.report.sections import curves, notes, sources, warnings
 from r1kit.run_dir import RunDir
 
 PAGE_BYTES = 2_800_000  # completions fill the page up to this size
-QUESTION_SHARE = 0.4  # largest share of the completions' space for the answers of the evaluations
+QUESTION_SHARE = 0.4  # largest share of the completions' space for the answers of the evaluations beside rollouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,8 @@ def write_report(run_dir: Path) -> Path:
 def render(run: Run, run_dir: Path) -> str:
     """Return the page's HTML."""
     style, script = (_static_file(f"page.{kind}") for kind in ("css", "js"))
-    blocks, plots = curves(run.stages)
+    blocks, measured = curves(run.stages), results(run)
+    figures = [figure for group in (*blocks, *measured.tables) for figure in group.figures]
     template = _environment().get_template("page.html")
     view = {
         "title": f"{run.name} - r1kit report",
@@ -71,7 +72,7 @@ def render(run: Run, run_dir: Path) -> str:
         "directory": run_dir.resolve().name,
         "header": header(run),
         "warnings": warnings(run.stages),
-        "results": results(run),
+        "results": measured,
         "curves": blocks,
         "max_points": MAX_POINTS,
         "lineage": lineage_graph(run),
@@ -80,6 +81,7 @@ def render(run: Run, run_dir: Path) -> str:
     }
 
     def page(completions: Completions) -> str:
+        plots = {figure.anchor: figure.hover for figure in figures}
         data = {"plots": plots, "axes": [LEFT, RIGHT]}
         data |= {"rollouts": completions.rollouts, "questions": completions.questions}
         return template.render(view, completions=completions, data=Markup(to_json(data)))
@@ -111,7 +113,8 @@ def _digest(script: str) -> str:
 def _completions(run: Run, space: int) -> Completions:
     """Choose the completions that fit into `space` bytes."""
     space = max(0, space)
-    questions = fit_questions(shared_questions(run.stages), int(space * QUESTION_SHARE))
+    share = QUESTION_SHARE if any(stage.rollouts for stage in run.stages) else 1
+    questions = fit_questions(shared_questions(run.stages), int(space * share))
     rollouts, missing = fit_rollouts(run.stages, space - len(to_json(questions).encode("utf-8", "replace")))
     return Completions(
         rollouts,

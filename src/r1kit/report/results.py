@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from r1kit.evals.metrics import Z95
 from r1kit.metrics.glossary import explain
+from r1kit.report.benchmarks import SHOWN_MODELS, beside_paper, protocol_lines
 from r1kit.report.collect import Run, is_number
 from r1kit.report.comparison import Cell, ComparisonRow, comparison_rows, format_cell, metric_label, row_label
+from r1kit.report.plots import Panel, draw
+from r1kit.report.sections import Figure, figure_of
 from r1kit.report.stage_table import shows_several_models, stage_table
 from r1kit.report.stage_views import FINDING_HEADINGS, FindingLine, Line, finding_lines, table_lines
 
@@ -38,6 +43,7 @@ class BenchmarkTable:
     benchmark: str
     size: str
     rows: tuple[TableRow, ...]
+    figures: tuple[Figure, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +57,40 @@ class StagesTable:
 
 
 @dataclass(frozen=True, slots=True)
+class PaperTable:
+    """Our numbers beside the paper's: in per cent, except ratings and points."""
+
+    titles: tuple[str, ...]
+    rows: tuple[tuple[str, list[str]], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
     """What the template results.html shows."""
 
     stages: tuple[str, ...]
     all_models: StagesTable | None
     tables: tuple[BenchmarkTable, ...]
+    paper: PaperTable
+    protocols: tuple[tuple[str, str], ...]  # (stage, how its numbers were measured)
     meanings: tuple[tuple[str, str], ...]  # (metric, explanation)
+
+
+# Key of a summary -> its plot, the key and the name of the x axis, and an explanation.
+FIGURES = {
+    "vote_curve": (
+        Panel("Majority voting", (), "share", smooth=False, x="voters", log_x=True),
+        "voters",
+        "Accuracy of the majority of m sampled answers by m: cons@m, the mean over all choices of m answers. "
+        "The first point is pass@1.",
+    ),
+    "by_length": (
+        Panel("Accuracy by length", (), "share", smooth=False, x="tokens"),
+        "mean_tokens",
+        "Share of correct answers by length in tokens. Every point has about equally many answers; the last ones hold "
+        "those that were cut off.",
+    ),
+}
 
 
 def results(run: Run) -> Results:
@@ -74,7 +107,17 @@ def results(run: Run) -> Results:
         all_models = StagesTable(titles, lines, FINDING_HEADINGS, tuple(finding_lines(table)))
         metrics |= dict.fromkeys(row.metric for row in table.rows)
     meanings = tuple((metric_label(metric), explain(metric)) for metric in metrics)
-    return Results(tuple(run.evals), all_models, tuple(tables), meanings)
+    summaries = {
+        stage: {name: summary for name, summary in evaluation["benchmarks"].items() if isinstance(summary, dict)}
+        for stage, evaluation in run.evals.items()
+    }
+    paper = PaperTable((*summaries, *SHOWN_MODELS), tuple(beside_paper(list(summaries.values()))))
+    texts = {
+        stage: "\n".join(line for name, summary in own.items() for line in protocol_lines(name, summary))
+        for stage, own in summaries.items()
+    }
+    protocols = tuple((stage, text) for stage, text in texts.items() if text)
+    return Results(tuple(run.evals), all_models, tuple(tables), paper, protocols, meanings)
 
 
 def _benchmark_table(run: Run, rows: list[ComparisonRow]) -> BenchmarkTable:
@@ -82,7 +125,19 @@ def _benchmark_table(run: Run, rows: list[ComparisonRow]) -> BenchmarkTable:
     summaries = [results["benchmarks"].get(benchmark) for results in run.evals.values()]
     sizes = {_size(summary) for summary in summaries if isinstance(summary, dict)}
     lines = [TableRow(r.section, row_label(r), tuple(_number(r.metric, cell) for cell in r.cells)) for r in rows]
-    return BenchmarkTable(benchmark, "; ".join(sorted(sizes)), tuple(lines))
+    by_stage = {s: each for s, each in zip(run.evals, summaries, strict=True) if isinstance(each, dict)}
+    return BenchmarkTable(benchmark, "; ".join(sorted(sizes)), tuple(lines), tuple(_figures(benchmark, by_stage)))
+
+
+def _figures(benchmark: str, summaries: Mapping[str, Mapping[str, Any]]) -> Iterator[Figure]:
+    """Yield the plots of one benchmark with a curve for each evaluate stage."""
+    for key, (panel, x, text) in FIGURES.items():
+        points = {stage: summary[key] for stage, summary in summaries.items() if len(summary.get(key, ())) > 1}
+        if points:
+            curves = {stage: ([p[x] for p in own], [p["accuracy"] for p in own]) for stage, own in points.items()}
+            bands = {stage: [Z95 * (p["standard_error"] or 0) for p in own] for stage, own in points.items()}
+            chart = draw(panel, curves, benchmark, bands)
+            yield figure_of(chart, f"{key}-{benchmark}", dict.fromkeys(curves, text))
 
 
 def _size(summary: dict[str, Any]) -> str:

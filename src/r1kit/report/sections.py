@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +75,7 @@ class Figure:
     svg: Markup
     legends: tuple[Legend, ...]
     note: str
+    hover: dict[str, Any]  # Chart.hover, for the page's cursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,27 +88,31 @@ class StageCurves:
     left_out: tuple[str, ...]  # metrics without a plot
 
 
-def curves(stages: Sequence[Stage]) -> tuple[list[StageCurves], dict[str, Any]]:
-    """Return the plots of every stage that logs steps, and the data of the page's cursor: {anchor: Chart.hover}."""
+def curves(stages: Sequence[Stage]) -> list[StageCurves]:
+    """Return the plots of every stage that logs steps."""
     blocks: list[StageCurves] = []
-    plots: dict[str, Any] = {}
+    count = 0
     for stage in stages:
         if not stage.metrics:
             continue
         drawn, left_out = charts(stage.metrics, stage.name)
-        anchored = {f"plot{i}": chart for i, chart in enumerate(drawn, start=len(plots))}
-        plots |= {anchor: chart.hover for anchor, chart in anchored.items()}
-        figures = tuple(_figure(chart, anchor, stage.kind) for anchor, chart in anchored.items())
+        figures = tuple(_figure(chart, f"plot{i}", stage.kind) for i, chart in enumerate(drawn, start=count))
+        count += len(figures)
         blocks.append(StageCurves(stage.name, stage.kind, figures, tuple(left_out)))
-    return blocks, plots
+    return blocks
 
 
 def _figure(chart: Chart, anchor: str, kind: str) -> Figure:
+    return figure_of(chart, anchor, {metric: explain(metric, kind) for metric in chart.metrics})
+
+
+def figure_of(chart: Chart, anchor: str, texts: Mapping[str, str]) -> Figure:
+    """Return a figure; `texts` explains its curves."""
     by_text: dict[str, list[tuple[int, str]]] = {}
     for i, metric in enumerate(chart.metrics):
-        by_text.setdefault(explain(metric, kind), []).append((1 + i % 8, metric))
+        by_text.setdefault(texts[metric], []).append((1 + i % 8, metric))
     legends = tuple(Legend(tuple(keys), text) for text, keys in by_text.items())
-    return Figure(anchor, chart.title, Markup(chart.svg), legends, chart.note)
+    return Figure(anchor, chart.title, Markup(chart.svg), legends, chart.note, chart.hover)
 
 
 # --- sources and notes -----------------------------------------------------------------------------------------------

@@ -52,6 +52,9 @@ def test_page_shows_a_finished_run(page, finished):
     assert f"{100 * summary['pass@1']:.1f} %" in page.text and f"{100 * summary['cons@4']:.1f} %" in page.text
     for title in ("Held-out accuracy", "Reward", "KL to the reference", "Entropy", "Time by phase", "Learning rate"):
         assert title in page.text
+    for words in ("Majority voting", "Accuracy by length", "Beside the paper", "79.8", "cap 200 tokens"):
+        assert words in page.text
+    assert page.data["plots"]["vote_curve-held-out"]["x"] == [1, 2, 4]
     assert explain("loss", "rl") in page.text and explain("loss", "pretrain") in page.text
     assert page.tags.count("svg") == len(page.data["plots"]) + 1 > 15  # plus the lineage graph
     assert "Not on this page" not in page.text
@@ -242,6 +245,13 @@ def test_questions_are_chosen_by_id():
     assert [q.prompt_id for q in first] == [q.prompt_id for q in again] != sorted(q.prompt_id for q in first)
     assert {q.prompt_id for q in first} == set(ids[:20])
     assert list(first[0].answers) == ["before", "after"]
+
+
+def test_benchmarks_take_turns_on_the_page():
+    rows = [{"benchmark": b, "prompt_id": f"{b}{i}"} for b, n in (("large", 50), ("small", 2)) for i in range(n)]
+    chosen = shared_questions([Stage("e", "evaluate", "done", samples=tuple(rows))])
+    first = [q.benchmark for q in chosen]
+    assert sorted(first[:2]) == sorted(first[2:4]) == ["large", "small"] and set(first[4:]) == {"large"}
 
 
 def test_long_curves_are_thinned_but_keep_peaks():
