@@ -202,8 +202,7 @@ def test_two_models_fit_the_page(report, tmp_path, width, scrolls):
 def test_curves_of_both_models_are_visible(report, tmp_path, theme):
     """Look for the colours of the two curves in a picture of the plot of majority voting."""
     script = """
-      const figure = document.querySelector("#compare figure");
-      document.body.replaceChildren(figure);
+      document.body.replaceChildren(document.querySelector("#compare figure .plot")); // without its legend
       document.body.style.padding = 0;
     """
     page, picture = tmp_path / "page.html", tmp_path / "picture.png"
