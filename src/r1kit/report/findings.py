@@ -86,14 +86,14 @@ def _paper_pairs(key: str, low: Side, high: Side) -> tuple[PaperPair, ...]:
     if not isinstance(low, str) or not isinstance(high, str):
         return ()
     rows = (row for row in paper_rows() if row.row == key and low in row.values and high in row.values)
-    return tuple((row.benchmark, row.values[low], row.values[high], row.source) for row in rows)
+    return tuple((row.benchmark, row.values[low], row.values[high], row.source(low, high)) for row in rows)
 
 
 def _paper_vote(role: str) -> tuple[PaperPair, ...]:
     aime = {row.row: row for row in paper_rows() if row.benchmark.startswith("AIME")}
     one, vote = aime["reasoning/pass@1"].values, aime["reasoning/cons"]
     known = role in one and role in vote.values
-    return ((vote.benchmark, one[role], vote.values[role], vote.source),) if known else ()
+    return ((vote.benchmark, one[role], vote.values[role], vote.source(role)),) if known else ()
 
 
 def verdict(low: Cell, high: Cell) -> Verdict:

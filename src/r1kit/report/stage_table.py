@@ -8,15 +8,15 @@ The benchmark `general` has the non-reasoning problems.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from importlib.resources import files
 from statistics import fmean
 from typing import Any
 
+from r1kit.evals.named import paper
+from r1kit.evals.named.paper import PaperNumber
 from r1kit.report.collect import Run, is_number
 from r1kit.report.comparison import Cell, ComparisonRow, comparison_rows, metric_label, row_label
 from r1kit.report.win_rate import win_rates
@@ -26,6 +26,29 @@ TITLES = {"base": "base", "zero": "R1-Zero", "dev1": "R1-Dev1", "dev2": "R1-Dev2
 SHOWN = ("pass@1", "cons@*", "format_rate", "readable", "language", "mean_tokens")
 SHOWN_OF_GENERAL = ("pass@1", "mean_tokens")
 FAMILIES = {"writing": "instruction following"}  # row labels of the general benchmark's families
+STAGES = "Stages of R1"  # title of the paper's table of all stages
+PAPER_MODELS = {  # the paper's models -> role; v1 has R1-Zero's majority vote
+    "DeepSeek-V3-Base": "base",
+    "R1-Zero": "zero",
+    "R1-Zero (v1)": "zero",
+    "R1-Dev1": "dev1",
+    "R1-Dev2": "dev2",
+    "R1-Dev3": "dev3",
+    "R1": "r1",
+    "R1-Distill-Qwen-32B": "student",
+    "R1-Zero-Qwen-32B": "student_rl",
+}
+PAPER_ROWS = (  # key of a row -> row of evals/named/paper.json
+    *(("reasoning/pass@1", name) for name in ("AIME 2024", "MATH-500", "GPQA Diamond", "LiveCodeBench")),
+    ("reasoning/cons", "AIME 2024 (cons@64)"),
+    ("reasoning/level/1", "LiveCodeBench easy"),
+    ("reasoning/level/3", "LiveCodeBench medium"),
+    ("reasoning/level/5", "LiveCodeBench hard"),
+    *(("general/win_rate", name) for name in ("AlpacaEval 2.0 (LC win rate)", "Arena-Hard")),
+    ("general/family/writing", "IF-Eval (prompt strict)"),
+    ("general/family/factual QA", "SimpleQA (correct)"),
+    ("general/family/safety", "mean of six safety sets"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +90,16 @@ class PaperRow:
 
     row: str
     benchmark: str
-    source: str
-    values: Mapping[str, float]
+    numbers: Mapping[str, PaperNumber]
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The numbers without their sources."""
+        return {role: number.value for role, number in self.numbers.items()}
+
+    def source(self, *roles: str) -> str:
+        """Return the tables with the numbers of these roles."""
+        return "; ".join(dict.fromkeys(self.numbers[role].where for role in roles))
 
 
 def stage_table(run: Run) -> StageTable:
@@ -168,9 +199,13 @@ def _mean_cell(cells: Sequence[Cell]) -> Cell:
 
 @lru_cache(maxsize=1)
 def paper_rows() -> tuple[PaperRow, ...]:
-    """Return the numbers of arXiv 2501.12948 from paper.csv, each with its table in the paper."""
-    text = files("r1kit.report").joinpath("paper.csv").read_text(encoding="utf-8")
-    return tuple(
-        PaperRow(row.pop("row"), row.pop("benchmark"), row.pop("source"), {k: float(v) for k, v in row.items() if v})
-        for row in csv.DictReader(text.splitlines())
-    )
+    """Return the paper's numbers for the rows of the table. The table of R1's stages comes first."""
+    tables = sorted(paper.paper_rows(), key=lambda row: row.title != STAGES)
+    rows = []
+    for key, benchmark in PAPER_ROWS:
+        numbers: dict[str, PaperNumber] = {}
+        for number in (number for row in tables if row.row == benchmark for number in row.numbers):
+            if (role := PAPER_MODELS.get(number.model)) is not None:
+                numbers.setdefault(role, number)
+        rows.append(PaperRow(key, benchmark, numbers))
+    return tuple(rows)
