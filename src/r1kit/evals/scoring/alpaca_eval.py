@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from r1kit.data.store import DataError
-from r1kit.evals.scoring.base import Options, Row, Scorer, numbers, typed
+from r1kit.evals.scoring.base import Options, Row, Scorer, field, numbers, typed
 
 Floats = NDArray[np.float64]
 
@@ -153,7 +153,12 @@ def _gamed(row: Mapping[str, Any], difficulty: Sequence[float]) -> Gamed:
     return Gamed(
         np.array(length, float),
         np.tile(np.array(difficulty, float), len(length) // len(difficulty)),
-        typed(row, float, "sum_tanh_times_y"),
-        typed(row, float, "sum_difficulty_times_y"),
+        _sum(row, "sum_tanh_times_y"),
+        _sum(row, "sum_difficulty_times_y"),
         row.get("weight_each", GAMED_WEIGHT),
     )
+
+
+def _sum(row: Row, name: str) -> float:
+    """Return a field that is a number, whole or not."""
+    return numbers({name: [field(row, name)]}, name)[0]

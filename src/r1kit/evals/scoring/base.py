@@ -138,7 +138,7 @@ def typed(row: Row, kind: type, *names: str) -> Any:
 
 def numbers(row: Row, name: str) -> list[float]:
     """Return a field that is a list of numbers. DataError for any other."""
-    values = typed(row, list, name)
+    values: list[float] = typed(row, list, name)
     if wrong := [value for value in values if isinstance(value, bool) or not isinstance(value, int | float)]:
         raise DataError(f"{name} contains {wrong[0]!r}: must be a list of numbers")
     return values
@@ -146,7 +146,7 @@ def numbers(row: Row, name: str) -> list[float]:
 
 def strings(row: Row, name: str) -> list[str]:
     """Return a field that is a list of texts. DataError for any other."""
-    values = typed(row, list, name)
+    values: list[str] = typed(row, list, name)
     if wrong := [value for value in values if not isinstance(value, str)]:
         raise DataError(f"{name} contains {wrong[0]!r}: must be a list of texts")
     return values
