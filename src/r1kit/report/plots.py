@@ -172,7 +172,7 @@ def draw(
     steps = sorted({x for xs, _ in curves.values() for x in xs})
     by_step = {name: dict(zip(*curve, strict=True)) for name, curve in curves.items()}
     values = {name: [at.get(step) for step in steps] for name, at in by_step.items()}
-    hover = {"x": steps, "y": values, "range": [_digits(left), _digits(right)]}
+    hover: dict[str, Any] = {"x": steps, "y": values, "range": [_digits(left), _digits(right)]}
     hover |= {} if panel.x == "step" else {"name": panel.x, "log": panel.log_x}
     return Chart(panel.title, tuple(curves), _clean(out.getvalue(), panel.title), note, hover)
 

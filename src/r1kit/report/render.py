@@ -62,7 +62,8 @@ def render(run: Run, run_dir: Path) -> str:
     """Return the page's HTML."""
     style, script = (_static_file(f"page.{kind}") for kind in ("css", "js"))
     blocks, measured = curves(run.stages), results(run)
-    figures = [figure for group in (*blocks, *measured.tables) for figure in group.figures]
+    figures = [figure for block in blocks for figure in block.figures]
+    figures += [figure for table in measured.tables for figure in table.figures]
     template = _environment().get_template("page.html")
     view = {
         "title": f"{run.name} - r1kit report",

@@ -157,7 +157,7 @@ def test_terminal_and_page_show_the_table(run_dir: Path) -> None:
         "instruction following",
         "paper: AIME 2024",
         "preferred to R1-Zero",
-        "v2 Tables 3 and 16",
+        "v2 Table 3, Nature Table 2",
         "a tie counts half",
         "Results at each stage",
         "R1-Dev3",
