@@ -46,7 +46,8 @@ def read_results(given: str) -> Results:
     for number, row in enumerate(read_rows(samples), start=1):
         try:
             if row["correct"] is not None:
-                scores[row["benchmark"]][str(row["prompt_id"])].append(float(row.get("credit", row["correct"])))
+                value = row["credit"] if "credit" in row else row["correct"]
+                scores[row["benchmark"]][str(row["prompt_id"])].append(float(value))
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{samples}, row {number}: {error!r}: must be a row that r1kit eval has written") from error
     results = samples.with_name("results.json")

@@ -77,7 +77,8 @@ def mcnemar(only_a: int, only_b: int) -> float:
         only_b: Problems that only the second model solves.
     """
     n, fewer = only_a + only_b, min(only_a, only_b)
-    return min(1.0, 2 * sum(comb(n, i) for i in range(fewer + 1)) / 2**n)
+    one_sided: float = sum(comb(n, i) for i in range(fewer + 1)) / 2**n
+    return min(1.0, 2 * one_sided)
 
 
 def sign_flip_test(differences: Sequence[float], seed: int = 0) -> float:
