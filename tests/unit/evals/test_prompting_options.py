@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 from typer.testing import CliRunner
 
@@ -23,7 +21,7 @@ def configs(monkeypatch: pytest.MonkeyPatch, tmp_path) -> list:
     monkeypatch.setattr(sample, "stream_samples", lambda _, questions, style, sampling, *rest: seen.extend(
         (style, sampling)) or iter(()))  # fmt: skip
     monkeypatch.setattr(benchmark, "evaluate_model", lambda _, config, *rest: seen.extend((config, config)) or (
-        SimpleNamespace(benchmarks={}, samples=[])))  # fmt: skip
+        benchmark.Evaluation({}, [])))  # fmt: skip
     return seen
 
 
