@@ -161,10 +161,12 @@ def paired_table(compared: Mapping[str, Any]) -> Group:
         title=Text(printable(f"A = {compared['a']}, B = {compared['b']}")),
         title_justify="left",
         box=SIMPLE_HEAD,
+        padding=0,  # all columns fit into 80 characters
+        pad_edge=False,
         caption="per cent; range: 95 % confidence interval of the difference, paired by problem. Detectable: the "
         "smallest true difference that such a comparison finds in 80 % of all cases",
     )
-    for heading in ("", "problems", "A", "B", "A - B", "range", "p", "A better", "B better", "detectable"):
+    for heading in ("", "prob-\nlems", "A", "B", "A - B", "range", "p", "A\nbetter", "B\nbetter", "detect-\nable"):
         table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
     notes: list[RenderableType] = []
     for name, each in compared["benchmarks"].items():
@@ -172,7 +174,7 @@ def paired_table(compared: Mapping[str, Any]) -> Group:
         shown = [f"{100 * each[key]:.1f}" for key in ("a", "b")]
         shown += [
             f"{100 * each['difference']:+.1f}",
-            f"{100 * low:+.1f} .. {100 * high:+.1f}",
+            f"{100 * low:+.1f}..{100 * high:+.1f}",
             f"{each['p_value']:.2g}",
         ]
         counts = (str(each["better_a"]), str(each["better_b"]))
