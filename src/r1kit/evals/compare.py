@@ -48,8 +48,11 @@ def read_results(given: str) -> Results:
             if row["correct"] is not None:
                 value = row["credit"] if "credit" in row else row["correct"]
                 scores[row["benchmark"]][str(row["prompt_id"])].append(float(value))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{samples}, row {number}: {error!r}: must be a row that r1kit eval has written") from error
+        except KeyError as error:
+            fault = f"the field {error} is missing: the fields are {', '.join(row) or '(none)'}"
+            raise DataError(f"{samples}, row {number}: {fault}; it must be a row of r1kit eval") from error
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{samples}, row {number}: {error}; it must be a row of r1kit eval") from error
     results = samples.with_name("results.json")
     summaries = read_json(results).get("benchmarks", {}) if results.is_file() else {}
     return Results(given, dict(scores), {name: each.get("protocol", {}) for name, each in summaries.items()})

@@ -136,5 +136,5 @@ def test_evaluations_without_common_ground_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no benchmark in common: .* has sums; .* has aime"):
         compare_results(a, read_results(str(tmp_path / "other.jsonl")))
     (tmp_path / "wrong.jsonl").write_text('{"question": "?"}\n')
-    with pytest.raises(UserError, match=r"wrong\.jsonl, row 1: KeyError\('correct'\)"):
+    with pytest.raises(UserError, match=r"wrong\.jsonl, row 1: the field 'correct' is missing"):
         read_results(str(tmp_path / "wrong.jsonl"))

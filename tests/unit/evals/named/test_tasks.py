@@ -164,9 +164,12 @@ def test_subjects_of_a_folder_are_the_names_of_its_files() -> None:
     assert "own_history" in problems("ceval")[0].prompt and "答案：X" in problems("ceval")[0].prompt
 
 
-def test_sprout_is_generated_in_equal_shares() -> None:
-    found = load_task(find_task("sprout"), PromptSource(source="bench:sprout", limit=4))
-    assert [problem.family for problem in found] == ["arithmetic", "arithmetic", "countdown", "logic"]
+def test_a_limit_cuts_sprout_and_changes_no_problem() -> None:
+    every = load_task(find_task("sprout"), PromptSource(source="bench:sprout"))
+    assert len(every) == find_task("sprout").n
+    assert load_task(find_task("sprout"), PromptSource(source="bench:sprout", limit=40)) == every[:40]
+    assert {problem.family for problem in every[:40]} == {"arithmetic", "countdown", "logic"}
+    assert {problem.level for problem in every[:40]} == {1, 2, 3, 4, 5}
 
 
 def test_copies_with_other_columns_are_read_by_a_field_map(tmp_path: Path) -> None:
