@@ -49,7 +49,7 @@ class Scorer(ABC):
         return None if self.against is None or not self.n else self.agreed / self.n
 
     def compare(self, row: Row, verdicts: Mapping[str, Any], tolerance: float = 0.0) -> None:
-        """Count a row, and whether the recorded field is our verdict.
+        """Count a row, and whether the recorded field is our verdict. DataError if it is a list and ours is none.
 
         Args:
             row: The row.
@@ -60,7 +60,10 @@ class Scorer(ABC):
         self.n += 1
         if self.against is not None:
             recorded = field(row, self.against)
-            self.agreed += same(recorded, _counterpart(self.against, recorded, verdicts), tolerance)
+            ours = _counterpart(self.against, recorded, verdicts)
+            if isinstance(recorded, list | dict) and isinstance(ours, bool | int | float | str):
+                raise DataError(f"{self.against} = {repr(recorded)[:80]}: is no verdict; ours is {ours!r}")
+            self.agreed += same(recorded, ours, tolerance)
 
 
 def _counterpart(name: str, recorded: Any, verdicts: Mapping[str, Any]) -> Any:

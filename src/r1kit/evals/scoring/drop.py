@@ -56,7 +56,7 @@ def drop_score(predicted: Sequence[str], gold: Sequence[str]) -> DropScore:
     em = len(ours) == len(theirs) and set(ours) == set(theirs)
     table = [[_bag_f1(set(a.split()), set(b.split())) for b in ours] for a in theirs]
     longest = max(len(ours), len(theirs))
-    return DropScore(float(em), best_assignment(table) / longest if longest else 0.0)
+    return DropScore(float(em), best_assignment(table) / longest if longest else 1.0)
 
 
 def best_score(predicted: Sequence[str], answers: Sequence[Sequence[str]]) -> DropScore:

@@ -5,6 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 
+MATERIAL = """Question:
+{mark}
+{question}
+{mark}
+
+Reference answer:
+{mark}
+{gold}
+{mark}
+
+Answer to judge:
+{mark}
+{answer}
+{mark}"""  # what a judge compares; `fill` puts it in
+
 
 def fill(prompt: str, **parts: str) -> str:
     """Return a prompt with its fields in braces filled in. {mark} is a line that the texts do not contain."""
