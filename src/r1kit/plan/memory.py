@@ -19,9 +19,9 @@ width of those that compute a token):
     logits        three chunks in fp32; 8 V D for the gradient of the head, summed over chunks, and 4 V D for that of
                   the embedding; 4 V D for the head in fp32 if b is 2
 
-    allocator     on a CPU, a quarter of these four: glibc adds some bytes to aligned requests, so a freed block does not
-                  serve the next request of its size (measured in six stages: 11 to 73 %; the same stage differs by
-                  up to 400 MB of 2 GB from run to run)
+    allocator     on a CPU, a quarter of these four: glibc adds some bytes to aligned requests, so a freed block does
+                  not serve the next request of its size (measured in six stages: 11 to 73 %; the same stage differs
+                  by up to 400 MB of 2 GB from run to run)
 
     checkpoint    4 T + optimizer + reference: the copy that is written while the stage goes on, in RL with a rollout
     packed        copies of all matrices for generation on a CPU: two in fp32, one in bfloat16
