@@ -1,7 +1,8 @@
-"""Compare sprout-r1 with the paper: write its stage table, as means over seeds, to docs/results/.
+"""Compare a run of the whole R1 with the paper: write its stage table, as means over seeds, to docs/results/.
 
-python benchmarks/whole_r1.py --seeds 0 1 2           # run or continue the recipe with each seed
-python benchmarks/whole_r1.py RUN_DIR RUN_DIR ...     # use finished runs of one recipe
+python benchmarks/whole_r1.py --seeds 0 1 2                        # run or continue sprout-r1 with each seed
+python benchmarks/whole_r1.py --recipe r1-smollm2 --seeds 0        # the same on real weights
+python benchmarks/whole_r1.py RUN_DIR RUN_DIR ...                  # use finished runs of one recipe
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from r1kit.report.stage_views import markdown
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
+PAGES = {"sprout-r1": "whole-r1"}  # a recipe's page, where it is not named after the recipe
 
 
 def run_seed(recipe: str, seed: int, runs: Path) -> Path:
@@ -48,7 +50,7 @@ def main() -> None:
     parser.add_argument(
         "--runs", type=Path, default=ROOT / "runs" / "whole-r1", help="directory for the runs of --seeds"
     )
-    parser.add_argument("--out", type=Path, default=RESULTS, help="directory for whole-r1.md and whole-r1.json")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="directory for the page and its .json")
     arguments = parser.parse_args()
     run_dirs = [*arguments.run_dirs, *(run_seed(arguments.recipe, s, arguments.runs) for s in arguments.seeds)]
     if not run_dirs:
@@ -60,9 +62,9 @@ def main() -> None:
         for r in runs
     ]
     seeds, recipe = " ".join(str(run["seed"]) for run in runs), runs[0]["recipe"]
-    page = f"""# The whole R1 on two CPU cores
+    page = f"""# The whole R1 on two CPU cores: {recipe}
 
-Command: `python benchmarks/whole_r1.py --seeds {seeds}`; each is `r1kit run {recipe} --seed N`
+Command: `python benchmarks/whole_r1.py --recipe {recipe} --seeds {seeds}`; each is `r1kit run {recipe} --seed N`
 Machine: {describe()}
 Date: {today()}
 Runs: {"; ".join(took)}
@@ -73,10 +75,11 @@ problems and with other models, are in italics.
 {markdown(mean, tables)}
 """
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "whole-r1.md").write_text(page, encoding="utf-8")
+    name = PAGES.get(recipe, recipe)
+    (arguments.out / f"{name}.md").write_text(page, encoding="utf-8")
     content = {"machine": describe(), "date": today(), "runs": runs, "mean": records(mean)}
     content["of each run"] = [records(table) for table in tables]
-    (arguments.out / "whole-r1.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (arguments.out / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(page)
     verdicts = [finding.verdict for finding in findings(mean)]
     line = {"bench": "whole_r1", "ours": verdicts.count("agrees"), "peer": len(verdicts)}
