@@ -19,6 +19,7 @@ from torch import Tensor
 
 from r1kit.errors import UserError
 from r1kit.files import read_json, write_json
+from r1kit.model.config import ModelConfig
 from r1kit.model.decoder import Decoder
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -41,19 +42,25 @@ def hugging_face_views(model: Decoder) -> dict[str, Tensor]:
 
     The views share the model's memory: copy into them to load the model, write them out to save it.
     """
-    family, kv, views = model.config.family, model.config.num_key_value_heads, {}
+    views: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
-        module, kind = name.rsplit(".", 1)
-        if module in family.model_names:
-            prefix, names = "", family.model_names[module]
-        else:
-            _, layer, module = module.split(".", 2)
-            prefix, names = f"model.layers.{layer}.", family.block_names[module]
-        shares = (model.config.num_attention_heads, kv, kv) if len(names) == 3 else (1,) * len(names)
-        rows = parameter.shape[0] // sum(shares)
-        parts = torch.split_with_sizes(parameter.detach(), [rows * share for share in shares])
-        views.update({f"{prefix}{theirs}.{kind}": part for theirs, part in zip(names, parts, strict=True)})
+        views.update(hugging_face_parts(model.config, name, parameter.detach()))
     return views
+
+
+def hugging_face_parts(config: ModelConfig, name: str, parameter: Tensor) -> dict[str, Tensor]:
+    """Map the Hugging Face names of what one of our parameters holds to its rows."""
+    module, kind = name.rsplit(".", 1)
+    if module in config.family.model_names:
+        prefix, names = "", config.family.model_names[module]
+    else:
+        _, layer, module = module.split(".", 2)
+        prefix, names = f"model.layers.{layer}.", config.family.block_names[module]
+    heads, kv = config.num_attention_heads, config.num_key_value_heads
+    shares = (heads, kv, kv) if len(names) == 3 else (1,) * len(names)
+    rows = parameter.shape[0] // sum(shares)
+    parts = torch.split_with_sizes(parameter, [rows * share for share in shares])
+    return {f"{prefix}{theirs}.{kind}": part for theirs, part in zip(names, parts, strict=True)}
 
 
 def stored_tensors(directory: Path) -> dict[str, StoredTensor]:
