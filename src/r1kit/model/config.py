@@ -74,6 +74,11 @@ class ModelConfig:
         return 2 * self.num_key_value_heads * self.head_dim
 
     @property
+    def served_cache_width(self) -> int:
+        """The same where vLLM generates."""
+        return self.cache_width
+
+    @property
     def family(self) -> Family:
         """What `model_type` implies: biases, norms, names."""
         return FAMILIES[self.model_type]
@@ -86,6 +91,10 @@ class ModelConfig:
         layer = attention + 3 * d * self.intermediate_size + 2 * d
         embeddings = self.vocab_size * d * (1 if self.tie_word_embeddings else 2)
         return self.num_hidden_layers * layer + embeddings + d
+
+    def active_parameters(self) -> int:
+        """Return the number of weights that compute one token."""
+        return self.parameter_count()
 
     def with_context(self, tokens: int) -> ModelConfig:
         """Return the config for contexts of at least `tokens`. RoPE needs no new weights for longer contexts."""

@@ -32,6 +32,10 @@ class GenericConfig(ModelConfig):
     """Units of an MLP, or of all experts of one token."""
     value_dim: int = 0
     """Width of a value head; that of a key head is `head_dim`."""
+    idle_weights: int = 0
+    """Of the experts that a token does not use, in all layers."""
+    latent_width: int = 0
+    """Numbers that stand for the keys and values of all heads in multi-head latent attention; 0 in others."""
 
     @property
     def is_native(self) -> bool:
@@ -47,6 +51,15 @@ class GenericConfig(ModelConfig):
     def cache_width(self) -> int:
         """See `ModelConfig.cache_width`."""
         return self.num_key_value_heads * (self.head_dim + self.value_dim)
+
+    @property
+    def served_cache_width(self) -> int:
+        """See `ModelConfig.served_cache_width`. vLLM caches the latent vector, r1kit's own engine keys and values."""
+        return self.latent_width or self.cache_width
+
+    def active_parameters(self) -> int:
+        """See `ModelConfig.active_parameters`."""
+        return self.parameter_count() - self.idle_weights
 
     def parameter_count(self) -> int:
         """Return the number of weights, without norms and biases."""
@@ -97,20 +110,23 @@ def generic_config(get: Callable[[str], Any]) -> GenericConfig:
     d, layers, heads = get("hidden_size"), get("num_hidden_layers"), get("num_attention_heads")
     kv = first("num_key_value_heads", default=heads)
     key_dim = value_dim = first("head_dim", default=d // heads)
-    attention = d * key_dim * (2 * heads + 2 * kv)
+    attention, latent = d * key_dim * (2 * heads + 2 * kv), 0
     if get("kv_lora_rank"):  # multi-head latent attention: every head has a key and a value of its own
         kv, value_dim, rope = heads, get("v_head_dim"), get("qk_rope_head_dim")
         key_dim, rank, query_rank = get("qk_nope_head_dim") + rope, get("kv_lora_rank"), get("q_lora_rank")
         queries = query_rank * (d + heads * key_dim) if query_rank else d * heads * key_dim
-        attention = queries + d * (rank + rope) + rank * heads * (key_dim - rope + value_dim) + heads * value_dim * d
+        latent = rank + rope
+        attention = queries + d * latent + rank * heads * (key_dim - rope + value_dim) + heads * value_dim * d
     width = first("intermediate_size", "ffn_dim", "n_inner", default=4 * d)
     experts, active, dense = first(*EXPERTS), width, layers
-    mlp = 3 * d * width * layers
+    mlp, idle = 3 * d * width * layers, 0
     if experts:
         each = first("moe_intermediate_size", default=width)
         shared = first("n_shared_experts") * each + first("shared_expert_intermediate_size")
-        active = first("num_experts_per_tok", default=1) * each + shared
+        chosen = first("num_experts_per_tok", default=1)
+        active = chosen * each + shared
         dense = min(layers, first("first_k_dense_replace"))
+        idle = 3 * d * (layers - dense) * (experts - chosen) * each
         mlp = 3 * d * (width * dense + (layers - dense) * (experts * each + shared)) + (layers - dense) * d * experts
     eos = get("eos_token_id")
     return GenericConfig(
@@ -131,4 +147,6 @@ def generic_config(get: Callable[[str], Any]) -> GenericConfig:
         mlp_weights=mlp,
         active_width=active,
         value_dim=value_dim,
+        idle_weights=idle,
+        latent_width=latent,
     )
