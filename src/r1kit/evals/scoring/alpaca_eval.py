@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from r1kit.data.store import DataError
+from r1kit.evals.metrics import standard_error
 from r1kit.evals.scoring.base import Options, Row, Scorer, field, numbers, typed
 
 Floats = NDArray[np.float64]
 
-C = 21.544  # strength of the data against the L1 penalty; the middle of the three that cross-validation picks
+C = 21.544  # weight of the data against the L1 penalty; docs/evaluation.md says why it is not cross-validated
 GAMED_WEIGHT = 0.1  # 0.2 for each of the two gamed baselines' halves
 MAX_STEPS, CONVERGED = 200, 1e-12
 
@@ -52,14 +53,14 @@ def win_rate(preferences: Sequence[float]) -> dict[str, float]:
     return {name: float(100 * rate) for name, rate in rates.items()}
 
 
-def lc_win_rate(
+def length_controlled(
     preferences: Sequence[float],
     baseline_lengths: Sequence[float],
     lengths: Sequence[float],
     difficulty: Sequence[float],
     gamed: Gamed,
-) -> float:
-    """Return the length-controlled win rate in percent.
+) -> dict[str, float]:
+    """Return the length-controlled win rate in percent, and its standard error over instructions.
 
     Args:
         preferences: As in `win_rate`, one for each instruction.
@@ -76,7 +77,8 @@ def lc_win_rate(
     keep_N = np.isfinite(label_N)
     design = np.stack([length_N, difficulty_N, np.ones(len(label_N))], axis=1)[keep_N]
     _, of_difficulty, of_model = _fit(design, label_N[keep_N], gamed)
-    return float(100 * _sigmoid(of_model + of_difficulty * difficulty_N).mean())
+    won_N = 100 * _sigmoid(of_model + of_difficulty * difficulty_N)
+    return {"lc_win_rate": float(won_N.mean()), "lc_standard_error": standard_error(won_N.tolist())}
 
 
 def _fit(design_N3: Floats, label_N: Floats, gamed: Gamed) -> Floats:
@@ -129,12 +131,12 @@ class AlpacaEval(Scorer):
         gamed = _gamed(typed(row, dict, "gamed_rows"), difficulty)
         for name, model in typed(row, dict, "models").items():
             try:
-                preferences, lengths = numbers(model, "preference"), numbers(model, "len_2")
+                preferences, lengths = numbers(_without_null(model), "preference"), numbers(model, "len_2")
                 sizes = {len(difficulty), len(baseline_lengths), len(preferences), len(lengths)}
                 if len(sizes) != 1:
                     raise DataError(f"lists of {sorted(sizes)} numbers: must have one number for each instruction")
-                rate = lc_win_rate(preferences, baseline_lengths, lengths, difficulty, gamed)
-                self._models[name] = {**win_rate(preferences), "lc_win_rate": rate}
+                controlled = length_controlled(preferences, baseline_lengths, lengths, difficulty, gamed)
+                self._models[name] = {**win_rate(preferences), **controlled}
             except DataError as error:
                 raise DataError(f"models.{name}: {error}") from None
             self.compare(model, self._models[name])
@@ -142,6 +144,12 @@ class AlpacaEval(Scorer):
     def metrics(self) -> dict[str, Any]:
         """Return the win rates of each model in percent."""
         return {"models": self._models}
+
+
+def _without_null(model: Row) -> Row:
+    """Return the row of a model with NaN for each preference that is null: the judge gave none."""
+    given = typed(model, list, "preference")
+    return {**model, "preference": [nan if preference is None else preference for preference in given]}
 
 
 def _gamed(row: Mapping[str, Any], difficulty: Sequence[float]) -> Gamed:

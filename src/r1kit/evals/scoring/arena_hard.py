@@ -15,6 +15,7 @@ from r1kit.evals.scoring import bradley_terry
 from r1kit.evals.scoring.base import Options, Row, Scorer, numbers, typed
 
 _VERDICT = re.compile(r"\[\[([AB<>=]+)\]\]")
+_MIRRORED = {"A<B": "B>A", "A<<B": "B>>A", "B<A": "A>B", "B<<A": "A>>B", "B=A": "A=B"}
 STRONG = 3  # battles that a verdict such as A>>B counts
 DRAWS = 1_000  # of the bootstrap; the official script draws 100
 SEED = 42
@@ -33,6 +34,7 @@ def battles_of(verdict: str | None, model: str) -> list[float]:
         verdict: From `verdict_of`; unknown ones count no battle.
         model: The model's place in the game, "A" or "B".
     """
+    verdict = _MIRRORED.get(verdict or "", verdict)
     if verdict == "A=B":
         return [0.5]
     if verdict not in ("A>B", "A>>B", "B>A", "B>>A"):

@@ -91,7 +91,8 @@ def _placeholders(reply: str, num_placeholders: int) -> bool:
 
 def _postscript(reply: str, postscript_marker: str) -> bool:
     known = {"P.P.S": r"p\.\s?p\.\s?s", "P.S.": r"p\.\s?s\."}
-    return bool(_hits(known.get(postscript_marker, postscript_marker.lower()), reply.lower()))
+    marker = postscript_marker.strip()
+    return bool(_hits(known.get(marker, marker.lower()), reply.lower()))
 
 
 def _bullets(reply: str, num_bullets: int) -> bool:
@@ -100,6 +101,22 @@ def _bullets(reply: str, num_bullets: int) -> bool:
 
 def _constrained(reply: str) -> bool:
     return any(choice in reply for choice in _CHOICES)
+
+
+def _title(reply: str) -> bool:
+    """A line has `<<`, a text and `>>`; brackets on the inner side of these belong to the text."""
+    cuts = (line[line.find("<<") : line.rfind(">>") + 2] for line in reply.split("\n") if "<<" in line)
+    return any(len(cut) > 4 and cut.lstrip("<").rstrip(">").strip() for cut in cuts)
+
+
+def _first_word(reply: str, num_paragraphs: int, nth_paragraph: int, first_word: str) -> bool:
+    """Of the quotes before a word, single ones are left out first, then double ones."""
+    paragraphs = reply.split("\n\n")
+    if sum(bool(each.strip()) for each in paragraphs) != num_paragraphs or nth_paragraph > num_paragraphs:
+        return False
+    words = paragraphs[nth_paragraph - 1].split()
+    word = words[0].lstrip("'").lstrip('"') if words else ""
+    return bool(words) and re.split(r"[.,?!'\"]", word)[0].lower() == first_word.lower()
 
 
 def _highlights(reply: str, num_highlights: int) -> bool:
@@ -120,10 +137,12 @@ OFFICIAL: Mapping[str, Checker] = {
     "keywords:forbidden_words": _forbidden,
     "language:response_language": _language,
     "length_constraints:number_sentences": _sentences,
+    "length_constraints:nth_paragraph_first_word": _first_word,
     "detectable_content:number_placeholders": _placeholders,
     "detectable_content:postscript": _postscript,
     "detectable_format:number_bullet_lists": _bullets,
     "detectable_format:constrained_response": _constrained,
+    "detectable_format:title": _title,
     "detectable_format:number_highlighted_sections": _highlights,
     "change_case:capital_word_frequency": _capital_words,
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from statistics import fmean
 from typing import Any
 
-from r1kit.evals.scoring.base import Groups, Options, Row, Scorer, answer_text, group_of, numbers
+from r1kit.data.store import DataError
+from r1kit.evals.scoring.base import Groups, Options, Row, Scorer, answer_text, group_of, typed
 
 FENCE = "```"
 PAPER_WINDOW = ("2024-08-01", "2025-01-31")  # contest dates (DeepSeek-R1, section 3)
@@ -16,6 +17,14 @@ def extract_code(text: str) -> str:
     lines = text.split("\n")
     fences = [number for number, line in enumerate(lines) if FENCE in line]
     return "\n".join(lines[fences[-2] + 1 : fences[-1]]) if len(fences) >= 2 else ""
+
+
+def _grades(row: Row) -> list[int]:
+    """Return the grades of a problem's samples: true and false, or numbers above 0 for right."""
+    grades: list[int] = typed(row, list, "graded")
+    if wrong := [grade for grade in grades if not isinstance(grade, int)]:
+        raise DataError(f"graded contains {wrong[0]!r}: must be a list of true and false, or of 1 and 0")
+    return grades
 
 
 class LiveCodeBench(Scorer):
@@ -29,7 +38,7 @@ class LiveCodeBench(Scorer):
         """Score a row."""
         groups = {"models": group_of(row, "model"), "difficulties": group_of(row, "difficulty")}
         if "graded" in row:
-            grades = [float(grade > 0) for grade in numbers(row, "graded")]
+            grades = [grade > 0 for grade in _grades(row)]
             first, last = PAPER_WINDOW
             date = (group_of(row, "contest_date") or "")[:10]
             window = groups["models"] or "all models" if first <= date <= last else None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import operator
 import re
+from collections.abc import Callable
 from math import isfinite
 from typing import Any
 
@@ -13,7 +16,13 @@ from r1kit.evals.scoring.base import Means, Options, Row, Scorer, answer_text, f
 _FORMS = tuple(map(re.compile, (r'"answer"\s*:\s*"([^"]*)"', r'"answer"\s*:\s*([^,\s]*)', r"answer\s*:\s*([^,\s]*)")))
 _BRACE = re.compile(r"[{}]")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
-_QUOTIENT = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*/\s*(-?\d+(?:\.\d+)?)\s*")
+_ARITHMETIC = re.compile(r"[\d\s.+*/()-]{1,200}", re.ASCII)
+_OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
 
 
 def extract_answer(text: str) -> str | None:
@@ -43,20 +52,35 @@ def _first_object(text: str) -> Any:
 
 
 def same_number(gold: str, answer: str) -> bool:
-    """Return whether two answers are the same text, or begin with equal numbers, without $ and commas."""
-    gold, answer = _plain(gold), _plain(answer)
-    first, second = _NUMBER.search(gold), _NUMBER.search(answer)
-    if gold == answer or first is None or second is None:
-        return gold == answer
+    """Return whether the first numbers of two answers are equal, without $ and commas; False if one has none."""
+    first, second = (_NUMBER.search(_plain(text)) for text in (gold, answer))
+    if first is None or second is None:
+        return False
     a, b = float(first[0]), float(second[0])
     return a == b if isfinite(a) and isfinite(b) else first[0] == second[0]
 
 
 def _plain(text: str) -> str:
+    """Return a text without $ and commas; with a slash, the value of what is arithmetic, such as "(3 + 4) / 2"."""
     text = text.replace("$", "").replace(",", "").strip()
-    if (quotient := _QUOTIENT.fullmatch(text)) and float(quotient[2]) != 0:
-        return str(float(quotient[1]) / float(quotient[2]))
-    return text
+    if "/" not in text or not _ARITHMETIC.fullmatch(text):
+        return text
+    try:
+        return str(float(_value(ast.parse(text, mode="eval").body)))
+    except (SyntaxError, ValueError, ArithmeticError):  # no expression, another operator, division by zero
+        return text
+
+
+def _value(node: ast.expr) -> float:
+    """Return the value of an expression of numbers. ValueError for other operators than + - * and /."""
+    match node:
+        case ast.Constant(value=int() | float() as number):
+            return number
+        case ast.UnaryOp(op=ast.USub(), operand=inner):
+            return -_value(inner)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            return _OPERATORS[type(op)](_value(left), _value(right))
+    raise ValueError(f"{ast.dump(node)[:80]}: must be numbers with + - * and /")
 
 
 class ZeroEval(Scorer):

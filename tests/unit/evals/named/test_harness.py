@@ -89,7 +89,7 @@ def test_results_of_alpaca_eval_and_arena_hard(tmp_path: Path) -> None:
     assert read_results("alpaca_eval", tmp_path / "leaderboard.csv") == {"win_rate": 41.5, "lc_win_rate": 39.25}
     games = [{"games": [{"score": "B>>A"}, {"score": "A=B"}]}, {"games": [{"score": "A>B"}, {"score": None}]}]
     write_jsonl(tmp_path / "judgments.jsonl", games)
-    assert read_results("arena_hard", tmp_path / "judgments.jsonl") == {"score": pytest.approx(100 * 3.5 / 5)}
+    assert read_results("arena_hard", tmp_path / "judgments.jsonl") == {"score": pytest.approx(100 * 3.5 / 4)}
     write_jsonl(tmp_path / "other.jsonl", [{"model": "m"}])
     assert read_results("arena_hard", tmp_path / "other.jsonl") is None
     assert read_results("mmlu_pro", tmp_path / "other.jsonl") is None

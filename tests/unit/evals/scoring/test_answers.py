@@ -68,8 +68,11 @@ def test_zero_eval_reads_the_answer_of_the_first_object(text: str, answer: str |
         ("1,200", "1200 miles", True),
         ("0.5", "1/2", True),
         ("3", "1/0", False),
+        ("3.5", "(3 + 4) / 2", True),
+        ("0.5", "2 ** 3 / 16", False),  # only + - * and /: the first number is 2
+        ("3", "3/4 cups", True),  # no arithmetic: the first number is 3
         ("-4", "4", False),
-        ("x", "x", True),
+        ("x", "x", False),  # without numbers, no answer is right
         ("5", "five", False),
         ("9" * 400, "8" * 400, False),  # both overflow a float
     ],
@@ -120,7 +123,8 @@ def test_arena_hard_verdicts_must_not_differ(text: str, verdict: str | None) -> 
 
 def test_strong_verdicts_count_three_battles() -> None:
     assert battles_of("A>>B", "A") == [1, 1, 1] and battles_of("B>A", "A") == [0]
-    assert battles_of("A=B", "B") == [0.5] and battles_of("A<B", "A") == battles_of(None, "A") == []
+    assert battles_of("A=B", "B") == battles_of("B=A", "A") == [0.5] and battles_of("A<<B", "B") == [1, 1, 1]
+    assert battles_of("A><B", "A") == battles_of(None, "A") == []
 
 
 def test_gsm8k_and_math500_agree_if_all_answers_of_a_row_do(tmp_path: Path) -> None:

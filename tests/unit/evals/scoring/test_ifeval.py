@@ -40,6 +40,22 @@ from r1kit.rewards.reply import Reply
         ),
         ("language:response_language", {"language": "de"}, "1 + 1 = 2", True),  # no words: counts as followed
         ("punctuation:no_comma", {}, "  ", False),  # blank
+        ("detectable_content:postscript", {"postscript_marker": " P.S. "}, "bye\nP. S. more", True),
+        ("detectable_format:title", {}, "<<><>>", True),
+        ("detectable_format:title", {}, "<<>> or <<\n>>", True),
+        ("detectable_format:title", {}, ">> << >>", False),
+        (
+            "length_constraints:nth_paragraph_first_word",
+            {"num_paragraphs": 1, "nth_paragraph": 1, "first_word": "rain"},
+            "'\"Rain' fell",
+            True,
+        ),
+        (
+            "length_constraints:nth_paragraph_first_word",
+            {"num_paragraphs": 1, "nth_paragraph": 1, "first_word": "rain"},
+            "\"'Rain' fell",
+            False,
+        ),
     ],
 )
 def test_checks_count_as_the_authors_program(name: str, arguments: dict[str, Any], reply: str, follows: bool) -> None:

@@ -14,7 +14,7 @@ import pytest
 from r1kit.data.store import DataError
 from r1kit.errors import UserError
 from r1kit.evals.scoring import bradley_terry
-from r1kit.evals.scoring.alpaca_eval import C, Gamed, lc_win_rate, win_rate
+from r1kit.evals.scoring.alpaca_eval import C, Gamed, length_controlled, win_rate
 from r1kit.evals.scoring.assignment import best_assignment
 from r1kit.evals.scoring.codeforces import Contest, percentile_of
 from r1kit.evals.scoring.registry import score_files
@@ -84,6 +84,22 @@ def test_win_rates() -> None:
     assert rates["discrete_win_rate"] == pytest.approx(100 * (1 + 2 / 2) / 5)
     with pytest.raises(DataError, match="no preference"):
         win_rate([float("nan")])
+
+
+def lc_win_rate(*given) -> float:
+    return length_controlled(*given)["lc_win_rate"]
+
+
+def test_preferences_that_the_judge_did_not_give_are_left_out(tmp_path: Path) -> None:
+    model = {"preference": [1.2, None, 1.9, 1.6], "len_2": [900, 10, 700, 600]}
+    gamed = {"tanh_std_delta_len": [0.9, -0.9, 0.5, 0.1], "sum_tanh_times_y": 0.2, "sum_difficulty_times_y": 0.0}
+    row = {"instruction_difficulty": [0.1, -0.2, 0.3, 0], "len_1": [800] * 4, "gamed_rows": gamed}
+    (tmp_path / "a.json").write_text(json.dumps({**row, "models": {"m": model}}))
+    found = score_files("alpaca_eval", [tmp_path / "a.json"])["metrics"]["models"]["m"]
+    assert found["win_rate"] == pytest.approx(100 * (0.2 + 0.9 + 0.6) / 3) and 0 < found["lc_win_rate"] < 100
+    (tmp_path / "a.json").write_text(json.dumps({**row, "models": {"m": {**model, "preference": ["x"] * 4}}}))
+    with pytest.raises(DataError, match=r"models\.m: preference contains 'x': must be a list of numbers"):
+        score_files("alpaca_eval", [tmp_path / "a.json"])
 
 
 def test_length_control_solves_its_equations_and_lowers_long_winded_models() -> None:

@@ -67,14 +67,13 @@ def read_results(path: Path) -> dict[str, float]:
     """Return the score in per cent from a file of judgments, with two games a question.
 
     The model is B in the first game and A in the second. With one baseline, the score of Bradley-Terry is the weighted
-    win rate.
+    win rate. Questions with a game without a verdict are left out, as show_result.py does.
     """
-    battles = [
-        battle
-        for row in read_rows(path)
-        for game, place in zip(value(row, "games"), "BA", strict=False)
-        for battle in battles_of(game.get("score"), place)
-    ]
+    battles = []
+    for row in read_rows(path):
+        pairs = zip(value(row, "games"), "BA", strict=False)
+        games = [battles_of((game or {}).get("score"), place) for game, place in pairs]
+        battles += [battle for game in games for battle in game] if all(games) else []
     if not battles:
         raise DataError(f"{path}: no game has a verdict: must be judgments with games and their score")
     return {"score": 100 * fmean(battles)}
@@ -98,8 +97,9 @@ TASK = Task(
     source="lmarena-ai/arena-hard-auto",
     files=("data/arena-hard-v0.1/question.jsonl",),
     harness=Harness(
-        "in a checkout of arena-hard-auto: cp {file} data/arena-hard-v0.1/model_answer/ && python gen_judgment.py && "
-        "python show_result.py",
+        "in a checkout of arena-hard-auto: cp {file} data/arena-hard-v0.1/model_answer/, name {model} under model_list "
+        "in config/arena-hard-v0.1.yaml, then python gen_judgment.py --setting-file config/arena-hard-v0.1.yaml && "
+        "python show_result.py --benchmark arena-hard-v0.1 --judge-names gpt-4-1106-preview --category arena-hard-v0.1",
         read_results,
         wrote,
         write,
