@@ -78,6 +78,9 @@ class RL(StageConfig, Training, Adapters, Scoring, Sampling, Prompting):
     """Group size G: completions per prompt. Paper: 16."""
     steps_per_rollout: int = Field(16, gt=0)
     """Optimizer updates per rollout. Paper: 16 (8,192 completions)."""
+    rollouts_ahead: int = Field(0, ge=0, le=1)
+    """Rollouts that are sampled and graded while the learner still updates on the one before. With 1, weights are up to
+    2 x `steps_per_rollout` - 1 updates older than those they train, and a copy of them takes memory. Paper: 0."""
     objective: Objective = "grpo"
     """Policy loss. Paper: grpo."""
     beta: float = Field(0.001, ge=0)
@@ -187,6 +190,11 @@ class RL(StageConfig, Training, Adapters, Scoring, Sampling, Prompting):
         """Largest length limit that the stage reaches, in tokens."""
         return max(cap for step, cap in self.max_completion_length.items() if step < self.steps)
 
+    @property
+    def max_weights_lag(self) -> int:
+        """Most updates between the weights that sample a rollout and those that its first update trains."""
+        return self.rollouts_ahead * self.steps_per_rollout
+
     def completion_cap(self, step: int) -> int:
         """Return the length limit at `step`, in tokens."""
         return self.max_completion_length[max(s for s in self.max_completion_length if s <= step)]
@@ -282,6 +290,8 @@ class RL(StageConfig, Training, Adapters, Scoring, Sampling, Prompting):
             (self.micro_batch_tokens < longest,
              f"micro_batch_tokens = {self.micro_batch_tokens} is less than one completion of {longest} tokens: "
              "the longest completions decide the memory"),
+            (self.rollouts_ahead > 0 and self.steps <= per_rollout,
+             f"rollouts_ahead has no effect: steps = {self.steps} are a single rollout"),
             (bool(self.benchmarks) and not self.eval_every and self.is_generated,
              "benchmarks never run: eval_every is 0"),
             ((self.eval_at_start or self.eval_protocol is not None) and not self.eval_every,

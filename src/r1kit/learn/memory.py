@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
+from torch import nn
 
 from r1kit.config import Training
 from r1kit.model.policy import Policy
@@ -18,3 +22,18 @@ def configure(model: Policy, config: Training, tokens: int, dtype: torch.dtype) 
 def offloads(config: Training, device: torch.device | str) -> bool:
     """Return whether `offload` moves anything: on a CPU all is in main memory already."""
     return config.offload and torch.device(device).type != "cpu"
+
+
+@contextmanager
+def moved(module: nn.Module, device: torch.device | str) -> Iterator[None]:
+    """Hold copies of all tensors on `device` within the block; nothing if they are there."""
+    device = torch.device(device)
+    tensors = [x for x in (*module.parameters(), *module.buffers()) if x.device != device]
+    originals = [x.data for x in tensors]
+    try:
+        for x in tensors:
+            x.data = x.data.to(device)
+        yield
+    finally:
+        for x, original in zip(tensors, originals, strict=True):
+            x.data = original

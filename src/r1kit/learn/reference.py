@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from r1kit.learn.lora import has_adapters, trained_weights
+from r1kit.learn.memory import moved
 from r1kit.learn.precision import copy_weights
 from r1kit.model.policy import Policy
 
@@ -41,22 +41,8 @@ def reference_model(reference: nn.Module, policy: Policy) -> Iterator[Policy]:
         finally:
             _exchange(reference, policy)
     else:
-        with _moved(reference, policy.device):
+        with moved(reference, policy.device):
             yield cast(Policy, reference)
-
-
-@contextmanager
-def _moved(module: nn.Module, device: torch.device) -> Iterator[None]:
-    """Hold copies of all tensors on `device` within the block; nothing if they are there."""
-    tensors = [x for x in (*module.parameters(), *module.buffers()) if x.device != device]
-    originals = [x.data for x in tensors]
-    try:
-        for x in tensors:
-            x.data = x.data.to(device)
-        yield
-    finally:
-        for x, original in zip(tensors, originals, strict=True):
-            x.data = original
 
 
 def refresh_reference(reference: nn.Module, policy: Policy) -> None:

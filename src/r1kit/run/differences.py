@@ -8,7 +8,7 @@ from typing import Any
 
 from r1kit.config import PromptSource
 from r1kit.run.records import StageInputs
-from r1kit.run.resolve import HELD_OUT, ResolvedStage
+from r1kit.run.resolve import HELD_OUT, ResolvedStage, additions_at_default
 
 SHOWN = 80  # characters of a value
 UNRELATED = ("watchdogs", "seed")  # watchdogs do not change a result; seeds are described on their own
@@ -34,7 +34,9 @@ def differences(
         lines.append(f"r1kit: version {recorded['r1kit']} before, {new['r1kit']} now")
     if recorded["dtype"] != new["dtype"]:
         lines.append(_line("dtype", recorded["dtype"], new["dtype"]) + f': set dtype = "{recorded["dtype"]}"')
-    config = [*_changed_keys(at, recorded["config"], new["config"], stage.config.model_fields_set)]
+    unknown = additions_at_default(stage.config) - recorded["config"].keys()  # older than these keys
+    now = {key: value for key, value in new["config"].items() if key not in unknown}
+    config = [*_changed_keys(at, recorded["config"], now, stage.config.model_fields_set)]
     lines += config
     if recorded["seed"] != new["seed"]:
         old_seed, new_seed = recorded["config"].get("seed"), stage.config.seed

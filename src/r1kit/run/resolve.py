@@ -20,6 +20,9 @@ from r1kit.model.reference import local_model
 from r1kit.run.records import StageInputs
 
 HELD_OUT = "benchmarks of evaluate stages"  # among parents
+# Keys that came later and change nothing at their default. At it, they are not part of the identity, so that stages of
+# older runs stay finished.
+ADDED_KEYS = ("rollouts_ahead",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +58,17 @@ def resolve_stages(recipe: Recipe, dtype: str) -> list[ResolvedStage]:
         held_out = recipe.held_out(config)
         parents = _parents(recipe, config, held_out, stages)
         # Watchdogs decide whether a stage continues, but not its result.
-        settings = {**config.model_dump(mode="json", exclude={"watchdogs"}), "seed": seed, "dtype": dtype}
+        left_out = {"watchdogs", *additions_at_default(config)}
+        settings = {**config.model_dump(mode="json", exclude=left_out), "seed": seed, "dtype": dtype}
         identity = hashing.identity(config.kind, settings, parents, r1kit.__version__)
         stages[name] = ResolvedStage(name, config, seed, dtype, parents, identity, held_out)
     return list(stages.values())
+
+
+def additions_at_default(config: StageConfig) -> set[str]:
+    """Return the ADDED_KEYS of a stage that have their default."""
+    fields = type(config).model_fields
+    return {key for key in ADDED_KEYS if key in fields and getattr(config, key) == fields[key].default}
 
 
 def _parents(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -10,6 +12,7 @@ from typing import Self
 from r1kit.config import RL
 from r1kit.data.prompt import Prompt
 from r1kit.engine.base import Finished
+from r1kit.learn.memory import moved, offloads
 from r1kit.rewards.services import Settings
 from r1kit.rewards.workers.pool import RewardPool, needs_processes, score_here
 from r1kit.rollout.score import score_group, score_request
@@ -34,8 +37,10 @@ class RLRewards:
         if slow or needs_processes(config.reward_names, {problem.verifier for problem in prompts.problems}):
             self.pool = RewardPool(context.reward_workers, settings=Settings.from_dict(context.grading))
         names = [name for name in config.reward_names if name in context.models and name != config.model]
+        self.device, self.seconds_in_models = context.device, 0.0
+        kept_on = "cpu" if offloads(config, context.device) else context.device  # between two rollouts
         self.models: dict[str, ModelReward] = {
-            name: RewardModelScorer(context.models[name], context.device, context.dtype) for name in names
+            name: RewardModelScorer(context.models[name], kept_on, context.dtype) for name in names
         }
 
     def __enter__(self) -> Self:
@@ -76,10 +81,21 @@ class RLRewards:
             Answer(prompt.problem.question, prompt.full_response(c.text), truncated=c.finish_reason == "length")
             for c in completions
         ]
+        start = time.monotonic()
         values = {name: self.models[name](answers) for name in weights}
+        self.seconds_in_models += time.monotonic() - start
         return [
             _add_parts(score, {name: values[name][i] for name in weights}, weights) for i, score in enumerate(scores)
         ]
+
+    @contextmanager
+    def loaded_models(self) -> Iterator[None]:
+        """Hold the reward models on the device of the stage within the block."""
+        with ExitStack() as stack:
+            for model in self.models.values():
+                if isinstance(model, RewardModelScorer):
+                    stack.enter_context(moved(model.model, self.device))
+            yield
 
     def waiting_for(self) -> str:
         """Return what is being graded, for messages."""

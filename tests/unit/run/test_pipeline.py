@@ -15,6 +15,7 @@ from r1kit.config import Recipe
 from r1kit.errors import UserError
 from r1kit.recipe import dump_toml, load_recipe
 from r1kit.run import pipeline
+from r1kit.run.differences import differences
 from r1kit.run.resolve import resolve_stages
 
 
@@ -135,6 +136,19 @@ def test_identity_depends_only_on_what_determines_the_result(recipe: Recipe) -> 
     for different in (identities("stage.zero.steps=9"), identities("seed=1"), identities(dtype="bfloat16")):
         assert not set(different) & set(base), "dependent stages change with it"
     assert identities(f"stage.zero.seed={hashing.derive_seed(0, 'zero')}") == base
+
+
+def test_added_keys_at_their_default_change_no_identity(recipe: Recipe) -> None:
+    (base, *_), (changed, *_) = (
+        resolve_stages(load_recipe("tiny.toml", overrides), "float32")
+        for overrides in ([], ["stage.zero.rollouts_ahead=1"])
+    )
+    old = base.config.model_dump(mode="json", exclude={"watchdogs", "rollouts_ahead"})
+    settings = {**old, "seed": base.seed, "dtype": "float32"}
+    assert base.identity == hashing.identity("rl", settings, base.parents, r1kit.__version__)
+    assert changed.identity != base.identity
+    recorded = {**base.inputs(), "config": {**old, "steps": 99}}
+    assert differences(base, recorded, ["zero"], (0, 0)) == ["stage.zero.steps: 99 before, 12 now"]
 
 
 def test_judge_of_the_recipe_reaches_stages_and_identities(recipe: Recipe) -> None:
