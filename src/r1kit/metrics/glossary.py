@@ -172,15 +172,27 @@ EXPLANATIONS: dict[str, str] = {
         "another precision or template), so the gradient is not that of the policy."
     ),
     "sampling/weights_lag": (
-        "Updates between the weights that sampled the completions and the weights that are trained. Anything but 0 "
-        "stops the run."
+        "Updates between the weights that sampled the completions and those that the first update on them trains: 0, or "
+        "with rollouts_ahead up to steps_per_rollout. Anything above stops the run."
     ),
     "alerts": "Alerts of the watchdogs in this step. The warnings at the top of the page list them with remedies.",
     "tokens": "Completion tokens sampled so far: the cost of the run, independent of the machine.",
     # Time.
-    "time/rollout": "Seconds of sampling completions, usually the largest part of a step.",
-    "time/grade": "Seconds of grading the completions.",
-    "time/update": "Seconds of the gradient update.",
+    "time/rollout": (
+        "Seconds of sampling completions, usually the largest part of a step. With rollouts_ahead, only those that the "
+        "update waits for."
+    ),
+    "time/grade": (
+        "Seconds that the update waits for grades after the last completion was sampled. What is graded meanwhile does "
+        "not count."
+    ),
+    "time/reward_models": "Seconds of reward models; part of time/grade.",
+    "time/overlapped/*": (
+        "Seconds of sampling and grading beside the updates on the rollout before (rollouts_ahead). They cost no time, "
+        "except where both need the same cores."
+    ),
+    "time/update": "Seconds of the gradient update, with the reference model.",
+    "time/reference": "Seconds of the reference model's forward passes; part of time/update.",
     "time/data": "Seconds of waiting for the next batch. Large values mean that reading the data is slow.",
     "time/alerts": "Alerts of the watchdogs that read the clock.",
     "time/eval": "Seconds of evaluating held-out problems.",

@@ -22,6 +22,7 @@ class History:
 
     rows: Sequence[Row]
     dtype: str = "float32"
+    max_weights_lag: int = 0  # intended updates between the weights that sample and those that are trained
 
     @property
     def last(self) -> Row:

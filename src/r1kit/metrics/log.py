@@ -21,12 +21,13 @@ class MetricsLog:
     restores floats and merges the timings.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, writes: bool = True) -> None:
+        """`writes` is False in processes that only read the log, while another one writes it."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
+        self.path, self.writes = path, writes
         self.files = (path, path.with_name(TIMINGS))
         for file in self.files:
-            if file.exists():
+            if writes and file.exists():
                 _drop_unfinished_line(file)
 
     def append(self, row: dict[str, Any]) -> None:

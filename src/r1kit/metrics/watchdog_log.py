@@ -21,18 +21,29 @@ class WatchdogLog(MetricsLog):
     saves a checkpoint, so the step that stopped it is never saved.
     """
 
-    def __init__(self, path: Path, stage: str, dtype: str, severities: Mapping[str, Severity] | None = None) -> None:
-        super().__init__(path)
+    def __init__(
+        self,
+        path: Path,
+        stage: str,
+        dtype: str,
+        severities: Mapping[str, Severity] | None = None,
+        writes: bool = True,
+        max_weights_lag: int = 0,
+    ) -> None:
+        super().__init__(path, writes)
         self.stage, self.dtype, self.severities = stage, dtype, severities or {}
+        self.max_weights_lag = max_weights_lag
         # Read at the first append, because resuming from a checkpoint first truncates the file.
         self.rows: list[dict[str, Any]] | None = None
 
     def append(self, row: dict[str, Any]) -> None:
         """Write one row with its alerts. UserError if a watchdog stops the stage or the row cannot be written."""
+        if not self.writes:
+            return
         if self.rows is None:
             self.rows = [row for row in read_metrics(self.path) if "step" in row]
         known = {name for row in self.rows for key in ("alerts", "time/alerts") for name in row.get(key, ())}
-        alerts = check(History([*self.rows, row], self.dtype), self.severities)
+        alerts = check(History([*self.rows, row], self.dtype, self.max_weights_lag), self.severities)
         row = row | _as_metric("alerts", alerts, timed=False) | _as_metric("time/alerts", alerts, timed=True)
         self._write(row)
         self.rows.append(row)

@@ -257,9 +257,10 @@ def sampling_wrong(history: History) -> str | None:
 
 @watchdog("stop", "The engine did not load the learner's latest weights: restart it, then resume the run")
 def stale_weights(history: History) -> str | None:
-    """The completions were sampled with old weights."""
+    """The completions were sampled with older weights than intended."""
     lag = history.last.get("sampling/weights_lag", 0)
-    return f"the weights that wrote the completions are {number(lag)} updates from the policy's" if lag else None
+    stale = lag > history.max_weights_lag
+    return f"the weights that wrote the completions are {number(lag)} updates from the policy's" if stale else None
 
 
 @watchdog("warn", "Weights and optimizer state did not change. If it recurs, lower learning_rate")

@@ -85,6 +85,8 @@ PANELS = (
     ),
     Panel("Learning rate", ("learning_rate",), smooth=False),
     Panel("Time by phase, seconds per step", tuple(f"time/{p}" for p in PHASES), "stack"),
+    Panel("Time of inference, seconds per step", ("time/reference", "time/reward_models"), "stack"),
+    Panel("Time beside the updates, seconds per step", ("time/overlapped/*",), "stack"),
     Panel("Time per step, seconds", ("time/step",)),
     Panel("Tokens sampled", ("tokens",), smooth=False),
     Panel("Tokens per second", ("tokens_per_second",)),

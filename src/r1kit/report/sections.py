@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from r1kit.metrics.glossary import explain
+from r1kit.metrics.modules import ModuleTime, module_times
 from r1kit.metrics.watchdogs import WATCHDOGS
 from r1kit.report.collect import Row, Run, Stage
 from r1kit.report.plots import Chart, charts
@@ -86,6 +87,7 @@ class StageCurves:
     kind: str
     figures: tuple[Figure, ...]
     left_out: tuple[str, ...]  # metrics without a plot
+    times: tuple[ModuleTime, ...]  # of a stage with rollouts
 
 
 def curves(stages: Sequence[Stage]) -> list[StageCurves]:
@@ -98,7 +100,8 @@ def curves(stages: Sequence[Stage]) -> list[StageCurves]:
         drawn, left_out = charts(stage.metrics, stage.name)
         figures = tuple(_figure(chart, f"plot{i}", stage.kind) for i, chart in enumerate(drawn, start=count))
         count += len(figures)
-        blocks.append(StageCurves(stage.name, stage.kind, figures, tuple(left_out)))
+        times = tuple(module_times(stage.metrics))
+        blocks.append(StageCurves(stage.name, stage.kind, figures, tuple(left_out), times))
     return blocks
 
 

@@ -16,6 +16,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from r1kit.console import number
+from r1kit.metrics.modules import ModuleTime, module_times
 from r1kit.report.collect import Run, collect
 from r1kit.report.comparison import Cell, comparison_rows, format_cell, row_label
 from r1kit.report.excerpts import shared_questions
@@ -49,7 +51,18 @@ def render_text(run_dir: Path, width: int = 120) -> str:
         console.print(_all_models(table))
     else:
         console.print(Group(comparison_table(run.evals), *_sample_answers(run)))
+    for stage in run.stages:
+        if times := module_times(stage.metrics):
+            console.print(_time_line(stage.name, times))
     return out.getvalue()
+
+
+def _time_line(stage: str, times: Sequence[ModuleTime]) -> Text:
+    """Return how a stage's time divides among its modules, in one line."""
+    shares = ", ".join(f"{time.name} {time.share:.0%}" for time in times)
+    beside = ", ".join(f"{time.name} {time.overlapped:.2g} s" for time in times if time.overlapped)
+    text = f"{number(sum(time.seconds for time in times), 3)} s a step: {shares}"
+    return Text.assemble((f"{printable(stage)}: ", "bold"), text, f"; overlapped: {beside}" if beside else "")
 
 
 def comparison_table(evals: Mapping[str, Mapping[str, Any]], families: bool = False) -> Table:
