@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -85,7 +85,7 @@ def too_large(stage: StageConfig, shape: ModelConfig, setting: Setting, limits: 
     if (needed := _needed_in_main_memory(parts)) > limits.main:
         ways = "set offload = false, " if isinstance(stage, Training) and stage.offload else ""
         return (
-            f"{_largest_key(stage)}: needs {show_bytes(needed)} of main memory for checkpoints and what is offloaded, "
+            f"{largest_key(stage)}: needs {show_bytes(needed)} of main memory for checkpoints and what is offloaded, "
             f"but this machine has {show_bytes(limits.main)}: {ways}use a smaller model, or a larger machine"
         )
     return None
@@ -102,7 +102,12 @@ def _fits(stage: StageConfig, shape: ModelConfig, setting: Setting, limits: Limi
 def _refusal(stage: StageConfig, shape: ModelConfig, setting: Setting, limits: Limits) -> str:
     """Name what is needed, and the smallest sets of keys, the model and the machine that would do."""
     needed, parameters = certain(stage, shape, setting), shape.parameter_count()
-    ways = [_assignments(keys) for keys in _sufficient_changes(stage, shape, setting, limits)]
+
+    def fits(changed: StageConfig) -> bool:
+        fits_beside = _needed_in_main_memory(memory(changed, shape, setting)) <= limits.main
+        return fits_beside and _fits(changed, shape, setting, limits)
+
+    ways = [*sufficient_changes(stage, setting.device, fits)]
     base = BASE_BYTES[setting.device]
     smaller = int(parameters * (limits.on_device - base) / (needed - base))
     if smaller > 0:
@@ -112,16 +117,16 @@ def _refusal(stage: StageConfig, shape: ModelConfig, setting: Setting, limits: L
         ways.append("run only the stages before it, with --until")
     training = " with gradients, optimizer and activations" if isinstance(stage, Training) else ""
     return (
-        f"{_largest_key(stage)}: {size(parameters)} parameters{training} need at least {show_bytes(needed)} of memory, "
+        f"{largest_key(stage)}: {size(parameters)} parameters{training} need at least {show_bytes(needed)} of memory, "
         f"but {limits}: {'; or '.join(ways)}"
     )
 
 
-def _sufficient_changes(
-    stage: StageConfig, shape: ModelConfig, setting: Setting, limits: Limits
-) -> Iterator[dict[str, Any]]:
-    """Yield up to WAYS smallest sets of changed keys with which the stage fits."""
-    changes = _changes(stage, setting.device)
+def sufficient_changes(
+    stage: StageConfig, device: machine.Device, fits: Callable[[StageConfig], bool]
+) -> Iterator[str]:
+    """Yield up to WAYS smallest sets of changed keys with which a stage fits, as text."""
+    changes = _changes(stage, device)
     found: list[set[int]] = []
     for count in range(1, len(changes) + 1):
         for chosen in combinations(range(len(changes)), count):
@@ -130,11 +135,9 @@ def _sufficient_changes(
             keys = {key: value for i in chosen for key, value in changes[i].items()}
             if any(smaller <= set(chosen) for smaller in found):
                 continue
-            changed = stage.model_copy(update=keys)
-            fits_beside = _needed_in_main_memory(memory(changed, shape, setting)) <= limits.main
-            if fits_beside and _fits(changed, shape, setting, limits):
+            if fits(stage.model_copy(update=keys)):
                 found.append(set(chosen))
-                yield keys
+                yield _assignments(keys)
 
 
 def _changes(stage: StageConfig, device: machine.Device) -> list[dict[str, Any]]:
@@ -196,7 +199,7 @@ def _impossible_amount(stage: StageConfig, shape: ModelConfig, limits: Limits) -
     return None
 
 
-def _largest_key(stage: StageConfig) -> str:
+def largest_key(stage: StageConfig) -> str:
     """Return the key that makes the model large, with its value."""
     if not isinstance(stage, Pretrain) or stage.architecture is None:
         return f"model = {stage.model}"

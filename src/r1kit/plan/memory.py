@@ -188,8 +188,7 @@ def _passes(stage: Training, use: MemoryUse, shape: ModelConfig, setting: Settin
     if setting.device == "cpu" and setting.dtype == "bfloat16" and shape.is_native:
         keys = prefix + (use.text_tokens + QUERY_BLOCK) // 2
         attention += tokens * layers * shape.num_attention_heads * keys * b
-    recomputes = shape.should_recompute(use.trained_tokens, b) if stage.recompute == "auto" else stage.recompute == "on"
-    if recomputes:
+    if recomputes(stage, use, shape, b):
         activations = tokens * layers * shape.hidden_size * b + activations // layers
         attention //= layers
     parts = {"activations": activations + backward, "attention": attention}
@@ -200,6 +199,13 @@ def _passes(stage: Training, use: MemoryUse, shape: ModelConfig, setting: Settin
     has_gradient = not (isinstance(stage, Adapters) and stage.lora_rank)
     converted = 4 * head * (setting.device == "cpu" and b == 2 and stage.fp32_head)
     return {**parts, "logits": 3 * 4 * chunk + converted + 12 * head * has_gradient}
+
+
+def recomputes(stage: Training, use: MemoryUse, shape: ModelConfig, bytes_each: int) -> bool:
+    """Return whether the backward pass of a stage computes activations again."""
+    return (
+        shape.should_recompute(use.trained_tokens, bytes_each) if stage.recompute == "auto" else stage.recompute == "on"
+    )
 
 
 def _generation(use: MemoryUse, shape: ModelConfig, setting: Setting) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -66,12 +66,23 @@ class Plan:
         return data
 
 
-def make_plan(recipe: Recipe) -> Plan:
-    """Plan a checked recipe for this machine. Reads no file except config.json of local models."""
-    device = machine.planned_device(recipe.device)
-    dtype, limits = machine.choose_dtype(device, recipe.dtype), Limits.of(device)
+@dataclass(frozen=True, slots=True)
+class SizedStage:
+    """A stage with the shape of its model."""
+
+    name: str
+    given: StageConfig
+    stage: StageConfig
+    """As `given`; an evaluate stage with its largest benchmark."""
+    shape: ModelConfig | None
+    """None if it is unknown, or the stage has no model."""
+    reward_parameters: int
+    """Of all its reward models."""
+
+
+def sized_stages(recipe: Recipe) -> Iterator[SizedStage]:
+    """Yield the stages in order. Reads no file except config.json of local models."""
     shapes: dict[str, ModelConfig | None] = {}  # by earlier stage
-    stages, warnings, errors = [], [], {}
     for name, given in recipe.stage.items():
         stage = with_largest_benchmark(given) if isinstance(given, Evaluate) else given
         shape = _stage_shape(stage, shapes)
@@ -80,7 +91,17 @@ def make_plan(recipe: Recipe) -> Plan:
         shapes[name] = shape
         scorers = [shapes.get(model) for model in stage.models_read(recipe.stage) if model != stage.model]
         scoring = sum(scorer.parameter_count() for scorer in scorers if scorer is not None)
-        setting = Setting(device, dtype, recipe.max_concurrent, scoring, recipe.kv_cache_tokens)
+        yield SizedStage(name, given, stage, shape, scoring)
+
+
+def make_plan(recipe: Recipe) -> Plan:
+    """Plan a checked recipe for this machine. Reads no file except config.json of local models."""
+    device = machine.planned_device(recipe.device)
+    dtype, limits = machine.choose_dtype(device, recipe.dtype), Limits.of(device)
+    stages, warnings, errors = [], [], {}
+    for sized in sized_stages(recipe):
+        name, given, stage, shape = sized.name, sized.given, sized.stage, sized.shape
+        setting = Setting(device, dtype, recipe.max_concurrent, sized.reward_parameters, recipe.kv_cache_tokens)
         if shape is not None and recipe.kv_cache_tokens is None:
             setting = replace(setting, kv_cache_tokens=fitting_tokens(stage, shape, setting, limits.on_device))
         planned = _plan_stage(name, stage, shape, setting)
