@@ -4,6 +4,7 @@
 
 Kills are spread over the phases of a run, and within a phase over its calls and their duration; the seed decides. In a
 third of the trials the second attempt is killed too. `--by stop` sends SIGTERM instead, `--by fill` fills the disk.
+`--set stage.zero.rollouts_ahead=1` samples in a thread beside the updates.
 Children are forked from one process that has imported everything and computed nothing, so that a run takes seconds.
 To test a new stage kind, add a stage to crash.toml.
 """
@@ -51,6 +52,7 @@ MARKS = {phase: chr(ord("A") + i).encode() for i, phase in enumerate(PHASES)}
 NOT_COMPARED = {"timings.jsonl", "lineage.json", "report.html", "manifest.json"}
 TIME_KEYS = {"artifact.json": ("started", "finished", "seconds"), "progress.json": ("logs",)}
 
+_overrides: list[str] = []  # of keys of the recipe
 _events = -1  # file descriptor to which a child reports the phases it enters and leaves
 
 
@@ -148,6 +150,7 @@ def _run(world: Path, run_dir: Path, reports: int) -> None:
         output = os.open(log_of(world, run_dir), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(output, 1), os.dup2(output, 2)
         sys.argv = ["r1kit", "run", "recipe.toml", "--run-dir", str(run_dir), "--json"]
+        sys.argv += [word for override in _overrides for word in ("--set", override)]
         cli.main()
     except SystemExit as ended:
         code = ended.code or 0
@@ -300,6 +303,7 @@ def main() -> None:
     parser.add_argument(
         "--by", choices=("kill", "stop", "fill"), default="kill", help="SIGKILL, SIGTERM or a full disk"
     )
+    parser.add_argument("--set", action="append", default=_overrides, metavar="KEY=VALUE", help="change the recipe")
     parser.add_argument("--world", type=Path, help="an empty directory to work in; failed trials stay there")
     parser.add_argument("--runs", type=Path, help="a directory for the runs, on a small disk for --by fill")
     arguments = parser.parse_args()

@@ -259,6 +259,7 @@ class RL(StageConfig, Training, Adapters, Scoring, Sampling, Prompting):
             saves=self.save_every < self.steps,
             prompts=min(self.prompts_per_step, max(1, self.micro_batch_tokens // PROMPT_TOKENS)),
             has_reference=self.beta > 0,
+            samples_ahead=self.rollouts_ahead > 0,
             completions=counts["completions_per_rollout"],
             samples=self.num_generations,
             completion_tokens=longest,

@@ -35,6 +35,8 @@ class MemoryUse:
     """Whether training predicts tokens."""
     has_reference: bool = False
     """Whether a frozen reference model is kept."""
+    samples_ahead: bool = False
+    """Whether the next rollout is sampled, by a copy of the weights, while the stage trains on one."""
     completions: int | None = 0
     """Completions sampled together; 0 if the stage does not generate, None for as many as `max_concurrent` allows."""
     samples: int = 1

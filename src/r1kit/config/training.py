@@ -21,8 +21,9 @@ class Training(Optimizer):
     """Whether the backward pass computes the activations inside blocks again instead of keeping them: a third more
     arithmetic. `auto` does where they would outweigh the model. The gradient is the same."""
     offload: bool = False
-    """Whether a GPU keeps master weights, gradients, optimizer state and reference model in main memory, where the
-    optimizer then runs. Saves 16 bytes a parameter, and 2 more with a reference; best with large micro-batches."""
+    """Whether a GPU keeps master weights, gradients and optimizer state in main memory, where the optimizer then runs,
+    and reference and reward models while they are not used. Saves 16 bytes a parameter, and 2 more with a reference;
+    best with large micro-batches."""
 
 
 class Adapters(Strict):

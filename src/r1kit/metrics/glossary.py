@@ -34,6 +34,8 @@ EXPLANATIONS: dict[str, str] = {
         "without reasoning are left out."
     ),
     "mean_tokens": "Mean length of an answer in tokens.",
+    "mean_thinking_tokens": "Mean number of tokens up to the last `</think>`; all tokens of thinking that is cut off.",
+    "mean_answer_tokens": "Mean number of tokens after the last `</think>`.",
     "truncated": (
         "Share of answers cut off by the length limit. They count as wrong. Above a few per cent, raise "
         "max_completion_length."
@@ -172,8 +174,8 @@ EXPLANATIONS: dict[str, str] = {
         "another precision or template), so the gradient is not that of the policy."
     ),
     "sampling/weights_lag": (
-        "Updates between the weights that sampled the completions and those that the first update on them trains: 0, or "
-        "with rollouts_ahead up to steps_per_rollout. Anything above stops the run."
+        "Updates between the weights that sampled the completions and those that the first update on them trains: 0, "
+        "or up to steps_per_rollout with rollouts_ahead. Anything above stops the run."
     ),
     "alerts": "Alerts of the watchdogs in this step. The warnings at the top of the page list them with remedies.",
     "tokens": "Completion tokens sampled so far: the cost of the run, independent of the machine.",

@@ -1,9 +1,11 @@
 """How an RL step's time divides among the paper's four modules (supplement, B.1), from the timings of its rows.
 
-rollout               time/rollout
-inference             time/reference + time/reward_models
-rule-based rewards    time/grade - time/reward_models: what grading adds after the last completion is sampled
-training              time/update - time/reference
+    rollout               time/rollout
+    inference             time/reference + time/reward_models
+    rule-based rewards    time/grade - time/reward_models: what grading adds after the last completion is sampled
+    training              time/update - time/reference
+
+These are seconds of the trainer. What passes beside its work (time/overlapped/, worker processes) counts on its own.
 """
 
 from __future__ import annotations
