@@ -102,10 +102,11 @@ class Pool(Generic[Answer]):
             purpose: What the process does first, for messages; `services.now_doing` in the process replaces it.
         """
         task: _Task[Answer] = _Task(json.dumps(request).encode() + b"\n", subject, purpose)
-        if self._aborted:
-            task.answer.set_exception(Lost("the worker processes were stopped"))
-        else:
-            self._requests.put(task)
+        with self._lock:  # else a request behind an `abort` in another thread would never be answered
+            if not self._aborted:
+                self._requests.put(task)
+                return task.answer
+        task.answer.set_exception(Lost("the worker processes were stopped"))
         return task.answer
 
     def waiting_for(self) -> str:
