@@ -26,17 +26,12 @@ from typing import Any
 from machine import describe, today
 
 from r1kit.metrics.log import read_metrics
+from r1kit.recipe import dump_toml, load_recipe
 
 ROOT = Path(__file__).parents[1]
 PHASES = ("time/step", "time/rollout", "time/grade", "time/update")
 OVERLAPPED = ("time/overlapped/rollout", "time/overlapped/grade")
-RECIPE = """
-extends = "sprout-zero"
-name = "overlap"
-reward_workers = 8
-[stage.zero]
-rewards = { accuracy = 1.0, format = 1.0, "waiting:wait" = 0.0 }
-"""
+WAITING = ["reward_workers=8", 'stage.zero.rewards={ accuracy = 1.0, format = 1.0, "waiting:wait" = 0.0 }']
 REWARD = """
 import time
 
@@ -54,12 +49,23 @@ class Result:
     accuracy: float
 
 
-def run(runs: Path, recipe: str, threads: int, ahead: int, seed: int, steps: int | None) -> Result:
-    """Run or continue sprout-zero with one setting, in a process of its own."""
-    directory = runs / f"threads-{threads}-ahead-{ahead}-seed-{seed}"
-    command = [sys.executable, "-m", "r1kit", "run", recipe, "--seed", str(seed), "--run-dir", str(directory), "--json"]
-    command += ["--set", f"stage.zero.rollouts_ahead={ahead}"]
-    command += ["--set", f"stage.zero.steps={steps}"] if steps else []
+def write_recipe(runs: Path, wait: float) -> Path:
+    """Write sprout-zero without its evaluation of the base model, and the reward that waits; return the recipe."""
+    recipe = load_recipe("sprout-zero")
+    stages = {name: stage for name, stage in recipe.stage.items() if name != "base"}
+    runs.mkdir(parents=True, exist_ok=True)
+    (runs / "waiting.py").write_text(REWARD.format(seconds=wait))
+    file = runs / "recipe.toml"
+    file.write_text(dump_toml(recipe.model_copy(update={"stage": stages})), encoding="utf-8")
+    return file
+
+
+def run(recipe: Path, threads: int, ahead: int, seed: int, changes: list[str]) -> Result:
+    """Run or continue the recipe with one setting, in a process of its own."""
+    directory = recipe.with_name(f"threads-{threads}-ahead-{ahead}-seed-{seed}")
+    command = [sys.executable, "-m", "r1kit", "run", str(recipe), "--run-dir", str(directory), "--json"]
+    command += ["--seed", str(seed)]
+    command += [word for change in [f"stage.zero.rollouts_ahead={ahead}", *changes] for word in ("--set", change)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     evals = json.loads(done.stdout.splitlines()[-1])["evals"]
@@ -105,15 +111,12 @@ def main() -> None:
     parser.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="of the reward, for each completion")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "overlap")
     arguments = parser.parse_args()
-    recipe, runs = "sprout-zero", arguments.runs
-    if arguments.wait:
-        runs = runs.with_name(f"{runs.name}-wait-{arguments.wait:g}")
-        runs.mkdir(parents=True, exist_ok=True)
-        (runs / "waiting.py").write_text(REWARD.format(seconds=arguments.wait))
-        (runs / "recipe.toml").write_text(RECIPE)
-        recipe = str(runs / "recipe.toml")
+    runs = arguments.runs / f"steps-{arguments.steps or 'all'}-wait-{arguments.wait:g}"
+    recipe = write_recipe(runs, arguments.wait)
+    changes = [f"stage.zero.steps={arguments.steps}"] if arguments.steps else []
+    changes += WAITING if arguments.wait else []
     results = {
-        (threads, ahead): [run(runs, recipe, threads, ahead, seed, arguments.steps) for seed in arguments.seeds]
+        (threads, ahead): [run(recipe, threads, ahead, seed, changes) for seed in arguments.seeds]
         for threads in arguments.settings
         for ahead in (0, 1)
     }
