@@ -48,6 +48,10 @@ _NAMES: Mapping[str, str] = {
     "beta": "kl_coef kl_coeff kl_beta kl_weight kl_loss_coef init_kl_coef kl_penalty kl kl_ctrl",
     "epsilon": "clip clip_eps clip_epsilon clip_range cliprange clip_ratio clip_ratio_low eps_clip epsilon_low eps",
     "epsilon_high": "clip_high clip_eps_high clip_ratio_high eps_clip_high cliprange_high eps_high",
+    "rollouts_ahead": (
+        "async_level max_async_level async_train async_rollout async_grpo one_step_off max_staleness "
+        "max_staleness_steps max_trajectory_age_steps"
+    ),
     "objective": "loss loss_type algorithm algo adv_estimator advantage_estimator policy_loss estimator",
     "ref_refresh_steps": "ref_model_sync_steps sync_ref_model ref_update_steps ref_sync_steps",
     "dynamic_sampling": "filter_groups dynamic_filtering",
@@ -92,6 +96,7 @@ _NAMES: Mapping[str, str] = {
     "dtype": "bf16 fp16 precision torch_dtype",
     "seed": "random_seed rng_seed",
     "kv_cache_tokens": "max_total_tokens token_budget kv_cache_memory_bytes gpu_memory_utilization",
+    "engine": "rollout_engine rollout_backend inference_engine use_vllm vllm backend",
     "max_concurrent": "max_num_seqs vllm_max_num_seqs concurrency concurrent",
     "reward_workers": "num_workers workers",
     "reward_timeout": "timeout",
