@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from r1kit.config import Recipe, StageConfig
+from r1kit.config import RL, Recipe, StageConfig, Supervised
 from r1kit.machine import choose_dtype
 from r1kit.model.config import ModelConfig
 from r1kit.plan.fit import largest_key, sufficient_changes
@@ -21,6 +21,7 @@ from r1kit.plan.work import Work, work
 
 Shared = Callable[[StageConfig, Cluster], Share]
 MOST_GPUS = 4096  # that are proposed
+FEWEST_TOKENS = 512  # of a length limit that is proposed
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +121,31 @@ def _refusal(sized: SizedStage, shape: ModelConfig, cluster: Cluster, held: Shar
     def fits(changed: StageConfig) -> bool:
         return not shared(changed, cluster).problem
 
-    ways = list(sufficient_changes(sized.stage, "cuda", fits))
+    ways = [*sufficient_changes(sized.stage, "cuda", fits), *_shorter(sized.stage, fits)]
     ways += [f"use {larger}" for larger in _larger(cluster, lambda on: not shared(sized.stage, on).problem)]
     change = "; or ".join(ways) or "use a smaller model"
     return (
         f"stage.{sized.name}.{largest_key(sized.stage)}: {size(shape.parameter_count())} parameters on {cluster} with "
         f"{show_bytes(int(cluster.gpu.memory))} each: {held.problem}: {change}"
     )
+
+
+def _shorter(stage: StageConfig, fits: Callable[[StageConfig], bool]) -> Iterator[str]:
+    """Yield the largest of the length limit's halves, quarters and so on with which a stage fits."""
+    if not isinstance(stage, RL | Supervised):
+        return
+    key, longest = stage.longest_text()
+    for tokens in itertools.takewhile(
+        lambda tokens: tokens >= FEWEST_TOKENS, (longest >> i for i in itertools.count(1))
+    ):
+        keys: dict[str, Any] = {key: {0: tokens} if isinstance(stage, RL) else tokens}
+        text = f"set {key} = {tokens}"
+        if isinstance(stage, RL) and stage.micro_batch_tokens > tokens:
+            keys["micro_batch_tokens"] = tokens
+            text += f" and micro_batch_tokens = {tokens}"
+        if fits(stage.model_copy(update=keys)):
+            yield text
+            return
 
 
 def _larger(cluster: Cluster, fits: Callable[[Cluster], bool]) -> Iterator[Cluster]:

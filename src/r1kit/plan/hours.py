@@ -92,7 +92,8 @@ def _update(stage: Training, work: Work, shape: ModelConfig, share: Share) -> tu
     passes = 3 + recomputes(stage, use, shape, 2) + use.has_reference  # in units of a forward pass
 
     def compute(tokens: float, context: float) -> float:
-        attention = 2 * shape.num_hidden_layers * shape.num_attention_heads * shape.head_dim * 2 * context
+        widths = shape.cache_width // shape.num_key_value_heads  # of a key and a value head
+        attention = 2 * shape.num_hidden_layers * shape.num_attention_heads * widths * context
         return tokens * passes * (2 * _computing(shape) + attention) / (PEAK_SHARE * cluster.gpu.flops)
 
     tokens = work.step_tokens / count

@@ -10,6 +10,7 @@ width of those that compute a token):
     optimizer     8 T for AdamW's two moments in fp32, 2 T in 8 bits
     reference     N b with a KL penalty; 4 T with adapters
     reward models N b each
+    sampling      the weights of a rollout that is sampled ahead: N b, 4 T with adapters
     completions   (700 + 68 cap) each: token ids, log-probabilities, text and score as Python objects
 
     gradients     4 T
@@ -23,14 +24,16 @@ width of those that compute a token):
                   not serve the next request of its size (measured in six stages: 11 to 73 %; the same stage differs
                   by up to 400 MB of 2 GB from run to run)
 
-    checkpoint    4 T + optimizer + reference: the copy that is written while the stage goes on, in RL with a rollout
+    checkpoint    4 T + optimizer + reference + sampling: the copy that is written while the stage goes on, in RL with
+                  a rollout
     packed        copies of all matrices for generation on a CPU: two in fp32, one in bfloat16
     kv cache      2 layers K E b for every prompt and sampled token, and once more for the layer that is growing. On a
                   CPU half as much again: what a layer frees when it grows is too small for the next (measured: 45 %).
                   At most `kv_cache_tokens`, by default what fits beside the rest
     sampling      3 V fp32 numbers a row, 10 if top-p or top-k sorts them
 
-Training and generation alternate, and so do the passes of a step. Lengths are the largest that the recipe allows.
+Training and generation alternate, except with `rollouts_ahead`; the passes of a step always do. Offloaded models are on
+the device while nothing else is computed. Lengths are the largest that the recipe allows.
 """
 
 from __future__ import annotations
@@ -49,7 +52,7 @@ LOGIT_CHUNK: Mapping[machine.Device, int] = {"cpu": 2**24, "cuda": 2**27}  # num
 PACKED_SHARE = 0.2  # of the machine's memory: larger models are not packed (engine/prepacked.py)
 QUERY_BLOCK = 128  # as in model/attention.py
 MEMORY_SHARE = 0.9  # of the device's memory that the KV cache may fill, together with the rest
-KEPT = ("base", "weights", "master", "optimizer", "reference", "reward_models", "completions")
+KEPT = ("base", "weights", "master", "optimizer", "reference", "reward_models", "sampling_weights", "completions")
 TRAINING = ("gradients", "activations", "attention", "logits", "allocator")
 GENERATION = ("packed", "kv_cache", "sampling")
 
@@ -82,13 +85,16 @@ def memory(stage: StageConfig, shape: ModelConfig, setting: Setting) -> dict[str
         parts |= _generation(use, shape, setting)
     elsewhere = _main_memory_parts(stage, setting)
     here = {name: size for name, size in parts.items() if name not in elsewhere}
-    meanwhile = GENERATION if use.completions else TRAINING
-    phases = [sum(here.get(name, 0) for name in names) for names in (TRAINING, GENERATION)]
-    phases.append(sum(here.get(name, 0) for name in ("checkpoint", *meanwhile)) if use.saves else 0)
+    meanwhile, saving = GENERATION if use.completions else TRAINING, ("checkpoint",) if use.saves else ()
+    phases: list[tuple[str, ...]] = [TRAINING, GENERATION, (*saving, *meanwhile) if saving else ()]
+    if use.samples_ahead:
+        phases = [(*TRAINING, *GENERATION, *saving)]
+    sizes = [sum(here.get(name, 0) for name in names) for names in phases]
+    sizes += [parts.get(name, 0) for name in ("reference", "reward_models") if name in elsewhere]
     fixed = sum(here.get(name, 0) for name in KEPT)
     if setting.device == "cuda":
         parts["main_memory"] = BASE_BYTES["cpu"] + sum(parts.get(name, 0) for name in elsewhere)
-    return {**parts, "peak": fixed + max(phases)}
+    return {**parts, "peak": fixed + max(sizes)}
 
 
 def certain(stage: StageConfig, shape: ModelConfig, setting: Setting) -> int:
@@ -108,7 +114,8 @@ def fitting_tokens(stage: StageConfig, shape: ModelConfig, setting: Setting, lim
     out the engine lowers the number of completions.
     """
     use, parts = stage.memory_use(), memory(stage, shape, replace(setting, kv_cache_tokens=0))
-    names = {*KEPT, *GENERATION, *(("checkpoint",) if use.saves else ())} - {*_main_memory_parts(stage, setting)}
+    names = {*KEPT, *GENERATION, *(("checkpoint",) if use.saves else ()), *(TRAINING if use.samples_ahead else ())}
+    names -= {*_main_memory_parts(stage, setting)}
     free = int(MEMORY_SHARE * limit) - sum(parts.get(name, 0) for name in names)
     return max(use.completion_tokens + PROMPT_TOKENS, free * 1000 // _cache_bytes(1000, shape, setting))
 
@@ -138,7 +145,8 @@ def _main_memory_parts(stage: StageConfig, setting: Setting) -> tuple[str, ...]:
     if setting.device == "cpu":
         return ()
     offloaded = isinstance(stage, Training) and stage.offload
-    return ("completions", "checkpoint", *(("master", "gradients", "optimizer", "reference") if offloaded else ()))
+    held = ("master", "gradients", "optimizer", "reference", "reward_models") if offloaded else ()
+    return ("completions", "checkpoint", *held)
 
 
 def _adapter_parameters(shape: ModelConfig, rank: int) -> int:
@@ -158,7 +166,8 @@ def _training(stage: Training, use: MemoryUse, shape: ModelConfig, setting: Sett
     trained = _adapter_parameters(shape, rank) if rank else n
     copied = 4 * trained if rank or b == 2 else 0
     optimizer = trained * (2 if stage.adam_8bit else 8)
-    reference = (4 * trained if rank else n * b) if use.has_reference else 0
+    copied_weights = 4 * trained if rank else n * b
+    reference, ahead = (copied_weights if has else 0 for has in (use.has_reference, use.samples_ahead))
     passes = _passes(stage, use, shape, setting)
     if use.step_tokens <= use.trained_tokens:  # a single pass: gradients arrive while activations go
         passes["gradients"] = max(0, 4 * trained - sum(passes.values()))
@@ -170,7 +179,8 @@ def _training(stage: Training, use: MemoryUse, shape: ModelConfig, setting: Sett
         "master": copied,
         "optimizer": optimizer,
         "reference": reference,
-        "checkpoint": 4 * trained + optimizer + reference,
+        **({"sampling_weights": ahead} if ahead else {}),
+        "checkpoint": 4 * trained + optimizer + reference + ahead,
         **passes,
     }
 
@@ -220,7 +230,7 @@ def _generation(use: MemoryUse, shape: ModelConfig, setting: Setting) -> dict[st
         "sampling": rows * shape.vocab_size * 4 * (10 if use.truncates else 3),
     }
     if use.completions:
-        parts["completions"] = use.completions * completion_bytes(use.completion_tokens)
+        parts["completions"] = (1 + use.samples_ahead) * use.completions * completion_bytes(use.completion_tokens)
     return parts
 
 

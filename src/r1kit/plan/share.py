@@ -68,7 +68,7 @@ def share(stage: StageConfig, shape: ModelConfig, setting: Setting, cluster: Clu
     if needed > gpu.memory and isinstance(stage, Training):
         problem = f"training needs {show_bytes(needed)} on each GPU"
         if learners.count > 1:
-            spread = show_bytes(sum(_resharded(stage, shape, setting, learners.count).values()))
+            spread = show_bytes(resharded(stage, shape, setting, learners.count))
             problem += f" ({spread} fully resharded, which r1kit does not do)"
     weights, token_bytes = b * shape.parameter_count(), b * shape.num_hidden_layers * shape.served_cache_width
     gpus, base = 1, BASE_BYTES["cuda"]
@@ -111,19 +111,16 @@ def _learning(stage: Training, shape: ModelConfig, setting: Setting, count: int)
     return {"base": BASE_BYTES["cuda"], **held, **state, **_own(parts)}
 
 
-def _resharded(stage: Training, shape: ModelConfig, setting: Setting, count: int) -> dict[str, int]:
+def resharded(stage: Training, shape: ModelConfig, setting: Setting, count: int) -> int:
+    """Return the bytes of one of `count` GPUs while training, if no GPU held all weights."""
     assert isinstance(stage, StageConfig)
     parts, parameters = memory(stage, shape, setting), shape.parameter_count()
     embeddings = shape.vocab_size * shape.hidden_size * (1 if shape.tie_word_embeddings else 2)
     block = (parameters - embeddings) // shape.num_hidden_layers
     trained = _trained(stage, parts)
-    return {
-        "base": BASE_BYTES["cuda"],
-        "kept": (parts["weights"] + parts["reference"] + 8 * trained + parts["optimizer"]) // count,
-        "gathered": setting.bytes_each * (2 * block + embeddings),
-        "gradients": 4 * (block + embeddings) * trained // parameters,
-        **_own(parts),
-    }
+    kept = (parts["weights"] + parts["reference"] + 8 * trained + parts["optimizer"]) // count
+    gathered = setting.bytes_each * (2 * block + embeddings) + 4 * (block + embeddings) * trained // parameters
+    return BASE_BYTES["cuda"] + kept + gathered + sum(_own(parts).values())
 
 
 def _trained(stage: Training, parts: Mapping[str, int]) -> int:
