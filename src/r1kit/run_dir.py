@@ -48,6 +48,11 @@ class StageDir:
         return self.path / "endpoint"
 
     @property
+    def pushed_weights(self) -> Path:
+        """The weights that vLLM servers are reading. They are deleted when the stage ends."""
+        return self.path / ".pushed-weights"
+
+    @property
     def tokens(self) -> Path:
         """The tokenized records of an unfinished stage that trains on records."""
         return self.path / "tokens.npz"
@@ -85,7 +90,7 @@ class StageDir:
     @property
     def has_progress(self) -> bool:
         """Whether the stage has written anything but the traceback of a failed start and tokenized records."""
-        return any(path not in (self.error, self.tokens) for path in self.path.glob("*"))
+        return any(path not in (self.error, self.tokens, self.pushed_weights) for path in self.path.glob("*"))
 
 
 @dataclass(frozen=True, slots=True)

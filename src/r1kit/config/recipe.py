@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from functools import reduce
 from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, field_validator
 
 from r1kit.config.base import PromptSource, Service, Strict
 from r1kit.config.evaluate import Evaluate
@@ -34,6 +35,7 @@ def _stage_kinds() -> dict[str, type[StageConfig]]:
 
 
 STAGE_KINDS = _stage_kinds()
+ENGINES = ("native", "vllm")
 
 if TYPE_CHECKING:
     Stage = StageConfig
@@ -52,6 +54,12 @@ class Recipe(Strict):
     """Data type of the computation; `auto` takes the best one of the machine (`r1kit doctor`)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device of the computation; `auto` takes a GPU if there is one."""
+    engine: str | list[str] = "native"
+    """What generates completions: `native` is r1kit itself; `vllm` is vLLM in the same process; a list of URLs, such as
+    `["http://node7:8000"]`, are vLLM servers that weights are pushed to (docs/vllm.md)."""
+    processes: int = Field(1, gt=0, le=1024)
+    """Processes that train together on this machine, such as one for each GPU: each samples and trains its share.
+    `r1kit run` starts them; torchrun, which can start them on several machines, replaces this number."""
     max_concurrent: int = Field(512, gt=0)
     """Completions generated at the same time, at most."""
     kv_cache_tokens: int | None = Field(None, gt=0)
@@ -69,6 +77,18 @@ class Recipe(Strict):
     """Stages by name."""
 
     _folder: Path | None = PrivateAttr(None)
+
+    @field_validator("engine")
+    @classmethod
+    def _engine_exists(cls, engine: str | list[str]) -> str | list[str]:
+        given = engine if isinstance(engine, str) else [url.rstrip("/") for url in engine]
+        wrong = [url for url in given if not re.match(r"https?://[^/]", url)] if isinstance(given, list) else []
+        if given not in ENGINES and (isinstance(given, str) or not given or wrong or len({*given}) < len(given)):
+            raise ValueError(
+                f'must be "native", "vllm", or a list of the different URLs of vLLM servers, such as '
+                f'["http://localhost:8000"]{f"; {wrong[0]!r} is no URL" if wrong else ""}'
+            )
+        return given
 
     def __eq__(self, other: object) -> bool:
         """Compare the content; the directory of the file does not matter."""

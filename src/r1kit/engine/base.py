@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from r1kit.types import Completion
@@ -43,6 +44,20 @@ class Delta:
     token_ids: list[int]
 
 
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """A recipe's choice of an engine; see the key `engine`."""
+
+    name: str = "native"
+    servers: tuple[str, ...] = ()  # URLs of vLLM servers; with any, `name` is "servers"
+    folder: Path | None = None  # where weights for servers are written; a folder for temporary files by default
+
+    @classmethod
+    def of(cls, engine: str | Sequence[str], folder: Path) -> EngineChoice:
+        """Return the choice that the value of the key stands for."""
+        return cls(engine) if isinstance(engine, str) else cls("servers", tuple(engine), folder)
+
+
 Finished = Callable[[Completion], None]  # called with every completion as soon as it is finished
 
 
@@ -55,7 +70,8 @@ class Engine(Protocol):
         """Return all completions, ordered by request and then by sample.
 
         `on_finished` is called with each completion while others are still being sampled, in any order.
-        Log-probabilities are under the tempered distribution before top-p and top-k, as the learner computes them.
+        Log-probabilities are under the tempered distribution before top-p and top-k, as the learner computes them; NaN
+        if an engine does not know them.
         """
         ...
 
@@ -70,3 +86,22 @@ class Engine(Protocol):
     def load_weights(self, model: Policy, version: int) -> None:
         """Generate with these weights from now on. Completions carry `version`."""
         ...
+
+
+class CollectingEngine:
+    """Implements `Engine.generate` by an engine's own `finished`."""
+
+    def generate(
+        self, requests: Sequence[Request], params: SamplingParams, on_finished: Finished | None = None
+    ) -> list[Completion]:
+        """See `Engine.generate`."""
+        completions: dict[tuple[int, int], Completion] = {}  # (request, sample) -> completion
+        for request, completion in self.finished(requests, params):
+            completions[request, completion.sample] = completion
+            if on_finished is not None:
+                on_finished(completion)
+        return [completions[place] for place in sorted(completions)]
+
+    def finished(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[tuple[int, Completion]]:
+        """See `Engine.finished`."""
+        raise NotImplementedError

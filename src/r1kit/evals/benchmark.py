@@ -21,11 +21,12 @@ from r1kit.config import Evaluate, Prompting, PromptSource
 from r1kit.console import heartbeat, progress
 from r1kit.data.prompt import Prompt, make_prompts
 from r1kit.data.store import read_rows, write_jsonl
-from r1kit.engine.base import Engine, SamplingParams
-from r1kit.engine.factory import load_engine
+from r1kit.engine.base import Engine, EngineChoice, SamplingParams
+from r1kit.engine.factory import NATIVE, load_engine
 from r1kit.evals.endpoint import EndpointModel
 from r1kit.evals.filters import readability
 from r1kit.evals.graders import GRADED_LATER, graded_here_or_by, require_graders
+from r1kit.evals.lengths import thinking_tokens
 from r1kit.evals.metrics import ProblemResult, Summary, summarize
 from r1kit.evals.named.harness import refuse_agents, write_answers
 from r1kit.evals.named.sources import problems_of, task_of
@@ -64,13 +65,13 @@ class Evaluation:
     samples: list[dict[str, Any]]  # the rows of samples.jsonl, one for each completion
     answered: Mapping[str, tuple[Task, Sequence[Problem]]] = field(default_factory=dict)  # for their own programs
 
-    def publish(self, model: str, folder: Path) -> None:
-        """Write results.json and samples.jsonl, and the answers that the programs of benchmarks grade."""
+    def publish(self, model: str, folder: Path, **facts: str) -> None:
+        """Write results.json, with these facts, and samples.jsonl, and the answers that other programs grade."""
         for name, (task, problems) in self.answered.items():
             rows = [row for row in self.samples if row["benchmark"] == name]
             self.benchmarks[name]["harness"] = write_answers(task, problems, rows, model, folder)
         write_jsonl(folder / "samples.jsonl", self.samples)
-        write_json(folder / "results.json", {"model": model, "benchmarks": self.benchmarks})
+        write_json(folder / "results.json", {"model": model, **facts, "benchmarks": self.benchmarks})
 
 
 def load_benchmarks(benchmarks: Mapping[str, Sequence[PromptSource]]) -> dict[str, list[Problem]]:
@@ -121,9 +122,13 @@ def evaluate(
         with heartbeat(f"grading the completions of {name}"):
             all_scores = score_groups(prompts, groups, weights, score_all, partial_credit)
             for prompt, completions, scores in zip(prompts, groups, all_scores, strict=True):
-                rows = [_row(name, prompt, *pair) for pair in zip(completions, scores, strict=True)]
-                yield _Graded(_result(prompt, completions, scores), rows)
+                thinking = [thinking_tokens(prompt, completion, tokenizer) for completion in completions]
+                rows = [_row(name, prompt, *each) for each in zip(completions, scores, thinking, strict=True)]
+                yield _Graded(_result(prompt, completions, scores, thinking), rows)
 
+    if tokenizer is not None:  # a template that the model lacks fails before anything is sampled
+        for name, problems in benchmarks.items():
+            make_prompts(problems[:1], own[name].style, tokenizer)
     counts = "/".join(str(number) for number in dict.fromkeys(setting.samples for setting in own.values()))
     with progress(f"evaluate {counts} x {total}", total) as bar:
         for number, (name, problems) in enumerate(benchmarks.items()):
@@ -183,7 +188,9 @@ def _once(path: Path | None, grade: Callable[[], Iterator[_Graded]]) -> list[_Gr
     return block
 
 
-def _result(prompt: Prompt, completions: Sequence[Completion], scores: Sequence[Score]) -> ProblemResult:
+def _result(
+    prompt: Prompt, completions: Sequence[Completion], scores: Sequence[Score], thinking: Sequence[int]
+) -> ProblemResult:
     """Return the result of one problem. Completions that could not be graded are only counted."""
     problem = prompt.problem
     graded = [(c, s) for c, s in zip(completions, scores, strict=True) if not s.masked]
@@ -203,6 +210,7 @@ def _result(prompt: Prompt, completions: Sequence[Completion], scores: Sequence[
         consistency=tuple(share for _, share in read if share is not None),
         credit=tuple(s.parts["accuracy"] for _, s in graded),
         rewards={name: tuple(s.parts[name] for _, s in graded) for name in _other_rewards(scores)},
+        thinking=tuple(tokens for tokens, s in zip(thinking, scores, strict=True) if not s.masked),
     )
 
 
@@ -211,7 +219,7 @@ def _other_rewards(scores: Sequence[Score]) -> list[str]:
     return [name for name in dict.fromkeys(name for s in scores for name in s.parts) if name not in ACCURACY_AND_FORMAT]
 
 
-def _row(benchmark: str, prompt: Prompt, completion: Completion, score: Score) -> dict[str, Any]:
+def _row(benchmark: str, prompt: Prompt, completion: Completion, score: Score, thinking: int) -> dict[str, Any]:
     problem, credit = prompt.problem, score.parts["accuracy"]
     return {
         "benchmark": benchmark,
@@ -225,8 +233,10 @@ def _row(benchmark: str, prompt: Prompt, completion: Completion, score: Score) -
         "format": None if score.masked else score.parts["format"] == 1,
         "reason": score.reason,
         "tokens": completion.length,
+        "thinking_tokens": thinking,
         "truncated": completion.finish_reason == "length",
         "think_open": prompt.think_open,
+        **({"answer_tags": True} if prompt.answer_tags else {}),
         "level": problem.level,
         "family": problem.family,
         "language": problem.language,
@@ -245,13 +255,15 @@ def evaluate_model(
     kv_cache_tokens: int | None = None,
     reward_workers: int = 1,
     saved: Path | None = None,
+    engine_choice: EngineChoice = NATIVE,
 ) -> Evaluation:
     """Evaluate a checkpoint, or a model behind an endpoint, by the config of an evaluate stage.
 
-    `saved` is that of `evaluate`.
+    `saved` is that of `evaluate`; `engine_choice` is the recipe's `engine`.
     """
     tasks = {name: task_of(sources[0]) for name, sources in config.benchmarks.items()}
-    settings = {name: setting_of(config, derive_seed(seed, "evaluate"), task) for name, task in tasks.items()}
+    own_seed, sources = derive_seed(seed, "evaluate"), config.benchmarks
+    settings = {name: setting_of(config, own_seed, task, sources[name]) for name, task in tasks.items()}
     refuse_agents(tasks)
     benchmarks = load_benchmarks(config.benchmarks)
     problems = [problem for group in benchmarks.values() for problem in group]
@@ -263,7 +275,7 @@ def evaluate_model(
     if isinstance(model, Endpoint):
         engine, tokenizer = EndpointModel(model), None
     else:
-        engine, tokenizer = load_engine(model, device, dtype, max_concurrent, kv_cache_tokens)
+        engine, tokenizer = load_engine(model, device, dtype, max_concurrent, kv_cache_tokens, engine_choice)
     judged = {problem.verifier for problem in problems} & {"judge"}
     with _scorer(config.rewards, judged, reward_workers) as score_many:
         evaluation = evaluate(
@@ -272,7 +284,7 @@ def evaluate_model(
             benchmarks,
             style=config,
             samples=config.samples,
-            params=sampling_params(config, derive_seed(seed, "evaluate"), config.max_completion_length),
+            params=sampling_params(config, own_seed, config.max_completion_length),
             partial_credit=config.partial_credit,
             rewards=config.rewards,
             score_many=score_many,

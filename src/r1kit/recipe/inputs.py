@@ -15,6 +15,7 @@ from r1kit import hub
 from r1kit.config import Evaluate, Location, PromptSource, Recipe
 from r1kit.console import heartbeat
 from r1kit.data.store import READERS, data_suffix, file_problem
+from r1kit.engine.factory import missing_engine
 from r1kit.errors import UserError
 from r1kit.model.hf_config import read_config
 from r1kit.model.reference import cached_model, checkpoint_problem, local_model, unavailable_model
@@ -27,6 +28,8 @@ PACKAGES = {"datasets": "hub", "reasoning_gym": "reasoning-gym"}  # module -> ex
 def unusable_inputs(recipe: Recipe, stages: Collection[str]) -> list[Mistake]:
     """Return what these stages of a recipe name and cannot read, with the first key that names it."""
     inputs = _Inputs(recipe)
+    if missing := missing_engine(recipe.engine):
+        inputs.texts[missing] = ("engine",)
     measured = any(recipe.held_out(stage) for name, stage in recipe.stage.items() if name in stages)
     for name, stage in recipe.stage.items():
         if name in stages:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Any, cast
 
 from r1kit import console, files, hashing, machine
 from r1kit.config import Recipe
+from r1kit.engine.base import EngineChoice
 from r1kit.errors import Interrupted, UserError
 from r1kit.machine import Compute
 from r1kit.model.reference import resolve_model
@@ -59,12 +61,14 @@ def run_stage(
         grading=asdict(grading),
         kv_cache_tokens=planned.kv_cache_tokens,
         held_out=stage.held_out,
+        engine=EngineChoice.of(recipe.engine, directory.pushed_weights),
     )
     limited = machine.limited_memory() if compute.device == "cpu" else nullcontext()
     with _recorded(run, directory, record, lineage), limited:
         with console.heartbeat("importing PyTorch"):
             module = importlib.import_module(stage.config.module)
         summary = module.run(stage.config, context)
+    shutil.rmtree(directory.pushed_weights, ignore_errors=True)
     with console.heartbeat(f"publishing the output of {stage.name}"):
         publish_artifact(stage, directory, record, summary)
     files.write_json(run.lineage, lineage)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from r1kit.config import PromptSource
+from r1kit.engine.base import EngineChoice
 from r1kit.run_dir import StageDir
 
 
@@ -27,6 +28,7 @@ class StageContext:
     grading: Mapping[str, Any] = field(default_factory=dict)  # rewards.services.Settings as a dict
     kv_cache_tokens: int | None = None  # in the KV cache at the same time; None for any number
     held_out: Mapping[str, Sequence[PromptSource]] = field(default_factory=dict)  # see `Recipe.held_out`
+    engine: EngineChoice = field(default_factory=EngineChoice)
 
     @property
     def files(self) -> StageDir:

@@ -134,6 +134,7 @@ class _Sampler:
             self.context.dtype,
             self.context.max_concurrent,
             self.context.kv_cache_tokens,
+            self.context.engine,
         )
         groups = sample_groups(engine, make_prompts(clean, self.config, tokenizer), self.config.samples, self.params)
         for prompt, reviews in in_background(self._review, groups, self.review.threads):

@@ -24,6 +24,6 @@ def run(config: Evaluate, context: StageContext) -> dict[str, Any]:
         model = context.models[config.measured]
     compute = context.device, context.dtype, context.max_concurrent, context.kv_cache_tokens
     saved = context.files.checkpoints
-    evaluation = evaluate_model(model, config, context.seed, *compute, context.reward_workers, saved)
+    evaluation = evaluate_model(model, config, context.seed, *compute, context.reward_workers, saved, context.engine)
     evaluation.publish(config.measured, context.files.data)
     return {name: summary["pass@1"] for name, summary in evaluation.benchmarks.items() if "pass@1" in summary}

@@ -85,7 +85,9 @@ class Trainer:
         self.config, self.context = config, context
         model, self.tokenizer = initial_model(config, context)
         self.learner = Learner(model, config)
-        self.engine: Engine = make_engine(model, self.tokenizer, context.max_concurrent, context.kv_cache_tokens)
+        self.engine: Engine = make_engine(
+            model, self.tokenizer, context.max_concurrent, context.kv_cache_tokens, context.engine
+        )
         self.benchmarks = load_benchmarks(config.benchmarks)
         self.prompts = RLPrompts(config, context.seed, merged(self.benchmarks, load_benchmarks(context.held_out)))
         self.rewards = RLRewards(config, context, self.prompts)
