@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from tiny_learner import all_equal, restore, save
 from r1kit.config import RL
 from r1kit.errors import UserError
 from r1kit.learn import learner as learner_module
-from r1kit.learn.memory import configure, offloads
+from r1kit.learn.memory import configure, moved, offloads
 from r1kit.learn.optim import make_optimizer
 
 
@@ -77,6 +78,16 @@ def test_offloading_changes_neither_gradient_nor_update(learner, dtype, monkeypa
         assert offload == (made.master is not made.model)
         results.append((rows, [p.detach().clone() for p in (*made.model.parameters(), *made.reference.parameters())]))
     assert results[0][0] == results[1][0] and all_equal(results[0][1], results[1][1])
+
+
+def test_moved_weights_are_back_afterwards_also_after_an_error(make_decoder):
+    """The device `meta` stands for a GPU."""
+    model = make_decoder(0)
+    tensors = [x.detach() for x in (*model.parameters(), *model.buffers())]
+    with suppress(ValueError), moved(model, "meta"):
+        assert {x.device.type for x in (*model.parameters(), *model.buffers())} == {"meta"}
+        raise ValueError
+    assert all_equal([x.detach() for x in (*model.parameters(), *model.buffers())], tensors)
 
 
 def test_offloading_does_nothing_on_a_cpu():

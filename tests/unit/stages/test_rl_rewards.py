@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.config import RL, Prompting
@@ -15,6 +17,7 @@ from r1kit.engine.base import SamplingParams
 from r1kit.engine.scripted import ScriptedEngine
 from r1kit.rewards.services import Settings
 from r1kit.rollout.sample import sample_completions
+from r1kit.stages import rl_rewards
 from r1kit.stages.context import StageContext
 from r1kit.stages.reward_model import Answer
 from r1kit.stages.rl_prompts import RLPrompts
@@ -67,6 +70,32 @@ def test_reward_models_read_the_opening_think_tag(tmp_path: Path) -> None:
     rewards.score(Prompt(problem, "", (), think_open=True), completions)
     answer = Answer(problem.question, "<think>so</think> No.")
     assert read == [answer, answer._replace(truncated=True)]
+
+
+@pytest.mark.parametrize(("offload", "kept_on"), [(True, "cpu"), (False, "cuda")])
+def test_offloaded_reward_models_are_on_the_device_while_they_score(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offload: bool, kept_on: str
+) -> None:
+    at: list[str] = []
+
+    class Scorer:
+        def __init__(self, directory: Path, device: str, dtype: str) -> None:
+            self.model = torch.nn.Linear(1, 1)
+            at.append(device)
+
+    @contextmanager
+    def moved(module: torch.nn.Module, device: str) -> Iterator[None]:
+        at.append(device)
+        yield
+        at.append("back")
+
+    monkeypatch.setattr(rl_rewards, "RewardModelScorer", Scorer)
+    monkeypatch.setattr(rl_rewards, "moved", moved)
+    config, models = CONFIG.model_copy(update={"offload": offload}), {"m": tmp_path, "helpful": tmp_path}
+    rewards = make_rewards(config, tmp_path, device="cuda", models=models)
+    with rewards.loaded_models():
+        at.append("scored")
+    assert at == [kept_on, "cuda", "scored", "back"]
 
 
 def test_language_of_long_completions_is_identified_in_worker_processes(tmp_path: Path) -> None:
