@@ -54,6 +54,8 @@ class Completion:
     """Number of optimizer updates of the policy that sampled it."""
     counted: int = 0
     """Number of tokens that an endpoint counted. It does not say which, so `token_ids` is empty."""
+    counted_thinking: int = 0
+    """How many of them the endpoint counted as reasoning; 0 if it does not say."""
 
     @property
     def length(self) -> int:

@@ -17,6 +17,7 @@ from r1kit.data.problem_rows import to_problem
 from r1kit.data.store import FORMATS, READERS, DataError, data_suffix, read_rows
 from r1kit.errors import require
 from r1kit.hashing import derive_seed
+from r1kit.synonyms import nearest
 from r1kit.types import Problem
 
 # (source, its problems) -> the problems to use
@@ -123,7 +124,12 @@ def renamed(row: Mapping[str, Any], source: PromptSource, where: str) -> Mapping
     if not source.fields:
         return row
     if absent := [theirs for theirs in source.fields.values() if theirs not in row]:
-        raise DataError(f"{where}: fields names {', '.join(absent)}, but the columns are {', '.join(row)}")
+        close = nearest(absent[0], row)
+        hint = f"; did you mean {close}? " if close else ": "
+        raise DataError(
+            f"{where}: fields names {', '.join(absent)}, but the columns are {', '.join(row)}{hint}Give --field "
+            "OURS=COLUMN, in a recipe fields"
+        )
     return {**row, **{ours: row[theirs] for ours, theirs in source.fields.items()}}
 
 

@@ -33,6 +33,8 @@ class Results:
     name: str
     scores: dict[str, Scores]  # by benchmark
     protocols: dict[str, Mapping[str, Any]]  # by benchmark; {} for results without one
+    file: Path
+    """Where the scores come from."""
 
 
 def read_results(given: str) -> Results:
@@ -55,7 +57,8 @@ def read_results(given: str) -> Results:
             raise DataError(f"{samples}, row {number}: {error}; it must be a row of r1kit eval") from error
     results = samples.with_name("results.json")
     summaries = read_json(results).get("benchmarks", {}) if results.is_file() else {}
-    return Results(given, dict(scores), {name: each.get("protocol", {}) for name, each in summaries.items()})
+    protocols = {name: each.get("protocol", {}) for name, each in summaries.items()}
+    return Results(given, dict(scores), protocols, samples.resolve())
 
 
 def _samples_file(path: Path) -> Path:
@@ -82,7 +85,9 @@ def _samples_file(path: Path) -> Path:
 
 
 def compare_results(a: Results, b: Results, anyway: bool = False) -> dict[str, Any]:
-    """Return {"a", "b", "benchmarks"}: for each benchmark of both the paired difference, and what differs.
+    """Return {"a", "b", "remark", "benchmarks"}: for each benchmark of both the difference, and what differs.
+
+    The remark says that both are one evaluation; it is "" otherwise.
 
     Args:
         a: The first evaluation; differences are its scores minus those of the second.
@@ -96,7 +101,10 @@ def compare_results(a: Results, b: Results, anyway: bool = False) -> dict[str, A
     if not shared:
         names = (", ".join(each.scores) or "none" for each in (a, b))
         raise UserError(f"no benchmark in common: {a.name} has {next(names)}; {b.name} has {next(names)}")
-    return {"a": a.name, "b": b.name, "benchmarks": {name: _compared(name, a, b, anyway) for name in shared}}
+    is_one = a.file == b.file
+    remark = f"warning: A and B are one evaluation, {a.file}: every difference is 0" if is_one else ""
+    compared = {name: _compared(name, a, b, anyway) for name in shared}
+    return {"a": a.name, "b": b.name, "remark": remark, "benchmarks": compared}
 
 
 def _compared(name: str, a: Results, b: Results, anyway: bool) -> dict[str, Any]:

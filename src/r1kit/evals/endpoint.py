@@ -123,4 +123,5 @@ def _completion(prompt: Prompt, sample: int, answer: Answer) -> Completion:
         text=answer.full_text,
         finish_reason="length" if answer.finish_reason == "length" else "stop",
         counted=answer.completion_tokens,
+        counted_thinking=answer.reasoning_tokens,
     )

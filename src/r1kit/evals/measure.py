@@ -13,6 +13,8 @@ from pydantic import ValidationError
 
 from r1kit import errors, machine
 from r1kit.config import Evaluate, Prompting, PromptSource, Sampling, Template
+from r1kit.console import say
+from r1kit.files import read_json
 from r1kit.hashing import canonical_json, fingerprint
 from r1kit.machine import DeviceSetting
 from r1kit.model.reference import resolve_model
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from r1kit.rollout.sample import Piece
 
 MAX_CONCURRENT = 512  # the default of recipes
+RESULTS = "results.json"
 
 
 def evaluate(
@@ -36,7 +39,9 @@ def evaluate(
     judge: Endpoint | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
-    """Evaluate a model on benchmarks. Returns {"model": name, "benchmarks": {name: summary}}.
+    """Evaluate a model on benchmarks. Returns {"model": name, "identity": hash, "benchmarks": {name: summary}}.
+
+    The identity is that of the weights, the settings, the seed and the local files with data.
 
     Args:
         model: A bundled model, a directory, a stage of a run or a hub id; with an endpoint, a name for the results.
@@ -45,13 +50,14 @@ def evaluate(
         device: "auto", "cpu" or "cuda".
         max_concurrent: Sequences generated at the same time.
         out: A directory for results.json and samples.jsonl, as an evaluate stage writes them; none by default. If the
-            evaluation is interrupted, the same call continues after the last block of completions in it.
+            evaluation is interrupted, the same call continues after the last block of completions in it. If it is
+            finished, its results are returned.
         endpoint: Where the model answers; by default it is loaded here.
         judge: The model that grades where no rule can.
         settings: Keys of an evaluate stage. Modules of `rewards` may lie in the working directory.
 
     Raises:
-        UserError: A setting is invalid, or the model does not exist.
+        UserError: A setting is invalid, the model does not exist, or `out` has the results of another evaluation.
     """
     benchmarks = benchmarks or benchmarks_from(world_sources())
     try:
@@ -69,22 +75,50 @@ def evaluate(
     source: Path | Endpoint = resolve_model(model) if endpoint is None else endpoint
     compute = machine.choose_compute(device)
     measured = fingerprint(source) if isinstance(source, Path) else source.base_url
-    saved = None if out is None else _unfinished(out, [measured, judge and judge.model, config.model_dump(), seed])
+    files = [fingerprint(path) for path in _data_files(config)]
+    identity = _hash([measured, judge and judge.model, config.model_dump(), seed, files])
+    if out is not None and (finished := _finished(out, identity)) is not None:
+        say(f"{out}: this evaluation is finished; delete {RESULTS} in it to measure again")
+        return finished
+    saved = None if out is None else out / "unfinished" / identity
     if saved is not None and endpoint is not None:
         source = replace(endpoint, cache=str(saved / "requests"))
     from r1kit.evals.benchmark import evaluate_model
 
     evaluation = evaluate_model(source, config, seed, compute.device, compute.dtype, max_concurrent, None, 1, saved)
-    results = {"model": model, "benchmarks": evaluation.benchmarks}
     if out is not None and saved is not None:
-        evaluation.publish(model, out)
+        evaluation.publish(model, out, identity=identity)
         shutil.rmtree(saved.parent, ignore_errors=True)
+    return {"model": model, "identity": identity, "benchmarks": evaluation.benchmarks}
+
+
+def _hash(settings: list[Any]) -> str:
+    return hashlib.sha256(canonical_json(settings)).hexdigest()[:16]
+
+
+def _data_files(config: Evaluate) -> Iterator[Path]:
+    """Yield the local files and folders with the data of the benchmarks."""
+    from r1kit.evals.named.sources import PREFIX, local_data
+
+    for source in (source for sources in config.benchmarks.values() for source in sources):
+        is_named = source.source.startswith(PREFIX)
+        path = local_data(source) if is_named else Path(source.source).expanduser()
+        if path is not None and path.exists():
+            yield path
+
+
+def _finished(out: Path, identity: str) -> dict[str, Any] | None:
+    """Return the results in a directory; None without any. UserError if they are those of another evaluation."""
+    if not (out / RESULTS).is_file():
+        return None
+    results: dict[str, Any] = read_json(out / RESULTS)
+    if results.get("identity") != identity:
+        names = ", ".join(results.get("benchmarks", {}))
+        raise errors.UserError(
+            f"{out}: has the results of another evaluation ({results.get('model')} on {names}; its settings, seed or "
+            "data may differ): give another --out, or delete them"
+        )
     return results
-
-
-def _unfinished(out: Path, settings: list[Any]) -> Path:
-    """Return the directory for completions of an evaluation that is not finished; other settings have another."""
-    return out / "unfinished" / hashlib.sha256(canonical_json(settings)).hexdigest()[:16]
 
 
 def sample(model: str, question: str, *, n: int = 1, **settings: Any) -> Iterator[str]:
@@ -226,11 +260,14 @@ def named_benchmarks(
     bases = {find_task(name).name: name.partition(":")[0] for name in names}
     if unused := [name for name in files if name not in (*names, *bases.values())]:
         raise errors.UserError(f"--data {unused[0]}=...: --bench does not name {unused[0]}")
+    given_files = {name: files.get(name) or files.get(base) for name, base in bases.items()}
+    renamed = [name for name in bases if given_files[name] or len(bases) == 1]
+    if columns and not renamed:
+        raise errors.UserError(f"--field {fields[0]}: give also --data NAME=FILE, the file whose columns are renamed")
     benchmarks = {}
-    for name, base in bases.items():
-        file = files.get(name) or files.get(base)
+    for name, file in given_files.items():
         source = f"{PREFIX}{name}={file}" if file else f"{PREFIX}{name}"
-        benchmarks[name] = [PromptSource(source=source, fields=columns if file else {}, limit=limit)]
+        benchmarks[name] = [PromptSource(source=source, fields=columns if name in renamed else {}, limit=limit)]
     return benchmarks
 
 

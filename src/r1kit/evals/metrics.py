@@ -42,6 +42,7 @@ class ProblemResult:
     consistency: tuple[float, ...] = ()  # samples with thinking: share of its words in the question's language
     credit: tuple[float, ...] = ()  # accuracy from 0 to 1; pass@1 averages it instead of `correct`
     rewards: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # other rewards, by name
+    thinking: tuple[int, ...] = ()  # tokens of thinking, part of `lengths`
 
     def __post_init__(self) -> None:
         sizes = {len(x) for x in (self.correct, self.answers, self.well_formed, self.lengths, self.truncated)}
@@ -266,6 +267,10 @@ def _numbers(results: Sequence[ProblemResult], k: int) -> Summary:
     # Mapped from -1..1 to 0..1 and back. Paired by problem, so narrower than the two separate intervals.
     gain = mean_ci95([(vote - single + 1) / 2 for vote, single in zip(votes, singles, strict=True)])
     unbounded = {"mean_tokens": [fmean(r.lengths) for r in graded]}
+    if all(r.thinking for r in graded):
+        thinking = [fmean(r.thinking) for r in graded]
+        answer = [both - own for both, own in zip(unbounded["mean_tokens"], thinking, strict=True)]
+        unbounded |= {"mean_thinking_tokens": thinking, "mean_answer_tokens": answer}
     unbounded |= {f"rewards/{name}": [fmean(r.rewards[name]) for r in graded] for name in graded[0].rewards}
     intervals: dict[str, list[float] | None] = {name: list(bounds) for name, (_, *bounds) in means.items()}
     intervals |= {"cons_gain": [2 * end - 1 for end in gain[1:]]}

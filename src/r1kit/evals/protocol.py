@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from r1kit.config import Evaluate, Prompting
+from r1kit.config import Evaluate, Prompting, PromptSource
 from r1kit.engine.base import SamplingParams
 from r1kit.evals.graders import rules_of
 from r1kit.evals.judging.judges import judge_facts, judge_numbers
+from r1kit.evals.lengths import lengths_by_grade
 from r1kit.evals.metrics import ProblemResult
 from r1kit.evals.named.paper import paper_numbers
 from r1kit.evals.scoring.ifeval import followed
@@ -30,12 +31,14 @@ class Setting:
     samples: int
     params: SamplingParams
     task: Task | None = None
+    sources: Sequence[PromptSource] = ()
+    """Where the problems come from."""
 
 
-def setting_of(config: Evaluate, seed: int, task: Task | None) -> Setting:
+def setting_of(config: Evaluate, seed: int, task: Task | None, sources: Sequence[PromptSource] = ()) -> Setting:
     """Return the setting of a benchmark: the keys of the stage, and what it leaves open, from the benchmark."""
     config = measured_as(config, task)
-    return Setting(config, config.samples, sampling_params(config, seed, config.max_completion_length), task)
+    return Setting(config, config.samples, sampling_params(config, seed, config.max_completion_length), task, sources)
 
 
 def protocol(setting: Setting, problems: Sequence[Problem]) -> dict[str, Any]:
@@ -45,6 +48,7 @@ def protocol(setting: Setting, problems: Sequence[Problem]) -> dict[str, Any]:
     return {
         "benchmark": None if task is None else task.name,
         "data": hashlib.sha256(ids.encode()).hexdigest()[:16],
+        "sources": [source.model_dump(exclude_defaults=True) for source in setting.sources],
         "template": style.template,
         "system_prompt": style.system_prompt,
         "prompt_suffix": style.prompt_suffix,
@@ -80,6 +84,7 @@ def with_protocol(
         **({"standard_error": stdev(means) / len(means) ** 0.5} if len(means) > 1 else {}),
         **({"unparsed": fmean(row["extracted"] is None for row in graded)} if graded else {}),
         **({"macro": fmean(families)} if len(families) > 1 else {}),
+        "lengths": lengths_by_grade(rows),
         **judge_numbers(problems, rows),
         **followed(problems, rows),
         "protocol": stated,

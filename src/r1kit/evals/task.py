@@ -131,8 +131,30 @@ def measured_as(config: Evaluate, task: Task | None) -> Evaluate:
 # -- for the files of tasks ------------------------------------------------------------------------------------------
 
 
+class MissingField(DataError):
+    """A row has none of the fields that a benchmark reads.
+
+    Args:
+        row: The row.
+        names: The names that the field may have.
+    """
+
+    def __init__(self, row: Row, names: Sequence[str]) -> None:
+        self.names = names
+        super().__init__(self.advice(list(row)))
+
+    def advice(self, columns: Sequence[str]) -> str:
+        """Return what is missing and how to name it; `columns` are those of the file."""
+        close = next((close for name in self.names if (close := nearest(name, columns))), None)
+        return (
+            f"the columns are {', '.join(columns) or '(none)'}: must have {' or '.join(self.names)}. Name yours with "
+            f"--field {self.names[0]}={close or 'COLUMN'}, in a recipe "
+            f'fields = {{ {self.names[0]} = "{close or "COLUMN"}" }}'
+        )
+
+
 def value(row: Row, *names: str) -> Any:
-    """Return the first of these fields that a row has, in any case. DataError if it has none.
+    """Return the first of these fields that a row has, in any case. MissingField if it has none.
 
     Public copies of one benchmark differ in the names of their fields only.
     """
@@ -140,10 +162,7 @@ def value(row: Row, *names: str) -> Any:
     for name in names:
         if name.lower() in fields:
             return fields[name.lower()]
-    raise DataError(
-        f"the fields are {', '.join(row) or '(none)'}: must have {' or '.join(names)}. Name your own with a field "
-        f"map: {names[0]}=YOURS"
-    )
+    raise MissingField(row, names)
 
 
 def text(row: Row, *names: str) -> str:

@@ -33,30 +33,25 @@ Facts = Mapping[str, Any]
 
 
 def benchmark_table(rows: Sequence[Facts]) -> Table:
-    """Return one line for each benchmark; an asterisk marks those of the paper's tables."""
+    """Return an entry for each benchmark, by group; an asterisk marks those of the paper's tables.
+
+    All of it fits into 80 characters: long names of sources continue on further lines.
+    """
     caption = "* in the paper's tables, which --bench paper stands for; `r1kit benchmarks NAME` shows more"
-    table = Table(box=SIMPLE_HEAD, caption=caption)
-    for heading in ("group", "name"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("n", "k"):
-        table.add_column(heading, justify="right")
-    for heading in ("metric", "grader", "licence", "source"):
-        table.add_column(heading)
-    group = None
-    for row in rows:
-        if row["group"] != group:
-            table.add_section()
-        shown = "" if row["group"] == group else row["group"]
-        group = row["group"]
-        name = f"{row['name']}{' *' if row['in_paper'] else ''}"
-        table.add_row(
-            shown, name, f"{row['n']:,}", str(row["k"]), *_texts(row, "metric", "grader", "licence", "source")
-        )
+    table = Table(box=SIMPLE_HEAD, caption=caption, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    table.add_column("n x k", justify="right", no_wrap=True)
+    table.add_column("metric", no_wrap=True)
+    table.add_column("grader", no_wrap=True)
+    table.add_column("source; licence", overflow="fold")
+    for group in dict.fromkeys(row["group"] for row in rows):
+        table.add_section()
+        table.add_row(Text(group.replace("_", " "), style="italic"))
+        for row in (row for row in rows if row["group"] == group):
+            name = f"{row['name']}{' *' if row['in_paper'] else ''}"
+            data = Text(f"{row['source']}; {row['licence']}")
+            table.add_row(name, f"{row['n']:,} x {row['k']}", Text(row["metric"]), Text(row["grader"]), data)
     return table
-
-
-def _texts(row: Facts, *keys: str) -> Iterator[Text]:
-    return (Text(str(row[key])) for key in keys)
 
 
 def benchmark_details(rows: Sequence[Facts]) -> Group:
@@ -107,9 +102,19 @@ def protocol_lines(name: str, summary: Facts) -> Iterator[str]:
     if is_number(summary.get("standard_error")):
         rates.append(f"standard error over problems {100 * summary['standard_error']:.1f}")
     yield "; ".join([counts, *rates])
+    if is_number(summary.get("mean_thinking_tokens")):
+        yield f"  {_length_line(summary)}"
     if "harness" in summary:
         yield f"  answers for the benchmark's own program: {summary['harness']['file']}"
         yield f"  next: {summary['harness']['command']}"
+
+
+def _length_line(summary: Facts) -> str:
+    """Return the mean numbers of tokens of thinking and answer, also of right and of wrong answers."""
+    parts = [(summary["mean_thinking_tokens"], summary["mean_answer_tokens"], "")]
+    lengths: Mapping[str, Facts] = summary.get("lengths", {})
+    parts += [(each["thinking_tokens"], each["answer_tokens"], f" if {name}") for name, each in lengths.items()]
+    return f"tokens, thinking + answer: {', '.join(f'{t:,.0f} + {a:,.0f}{when}' for t, a, when in parts)}"
 
 
 def _judge_line(judge: Facts) -> str:
@@ -184,4 +189,6 @@ def paired_table(compared: Mapping[str, Any]) -> Group:
         if any(each["left_out"]):
             notes.append(Text(f"  problems of one side only: A {each['left_out'][0]:,}, B {each['left_out'][1]:,}"))
         notes += [Text(printable(f"  warning: differs in {line}"), style="yellow") for line in each["differs"]]
+    if compared["remark"]:
+        notes.insert(0, Text(compared["remark"], style="yellow"))
     return Group(table, *notes)

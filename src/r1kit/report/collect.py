@@ -6,11 +6,14 @@ incomplete last line of a log is skipped, because a running stage may be writing
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from bisect import insort
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -20,6 +23,7 @@ from r1kit.run_dir import RunDir, StageDir
 
 ROLLOUT_STEPS = 12  # logged steps shown per stage, including the first and the last
 SAMPLES_KEPT = 2  # answers shown per benchmark problem
+SAMPLE_CHARACTERS = 4_000_000  # kept of a benchmark's answers, more than fits into a page
 TEXT_HEAD, TEXT_TAIL = 4000, 2000  # characters kept of long texts
 NOT_FINITE = ("NaN", "Infinity", "-Infinity")  # their spelling in metrics.jsonl
 
@@ -41,7 +45,7 @@ class Stage:
     )  # step -> completions, with long texts shortened
     rollouts_left_out: int = 0  # logged steps without an entry in `rollouts`
     results: Mapping[str, Any] = field(default_factory=dict)  # {"model", "benchmarks"} of an evaluate stage
-    samples: tuple[Row, ...] = ()  # SAMPLES_KEPT per problem, with long texts shortened
+    samples: tuple[Row, ...] = ()  # SAMPLES_KEPT per problem, of those that `_Sample` keeps, with long texts shortened
     samples_left_out: int = 0
     error: str = ""  # traceback of a failed stage
 
@@ -208,17 +212,49 @@ def _read_rollouts(folder: Path, run_dir: Path, notes: list[str]) -> tuple[dict[
 
 
 def _read_samples(path: Path, run_dir: Path, notes: list[str]) -> tuple[tuple[Row, ...], int]:
-    """Return the first SAMPLES_KEPT answers to every benchmark problem, and the number of answers left out."""
-    seen: dict[tuple[str, str], int] = {}
-    kept: list[Row] = []
+    """Return the first SAMPLES_KEPT answers to benchmark problems, and the number of answers left out.
+
+    Of each benchmark, the problems that come first by `problem_rank` are kept, as many as have SAMPLE_CHARACTERS.
+    """
+    samples: defaultdict[str, _Sample] = defaultdict(_Sample)
     total = 0
     for row in read_jsonl(path, run_dir, notes):
-        key = (str(row.get("benchmark")), str(row.get("prompt_id")))
-        seen[key] = seen.get(key, 0) + 1
         total += 1
-        if seen[key] <= SAMPLES_KEPT:
-            kept.append(_shorten(row))
+        samples[str(row.get("benchmark"))].add(row)
+    kept = [row for sample in samples.values() for rows in sample.rows.values() for row in rows]
     return tuple(kept), total - len(kept)
+
+
+def problem_rank(benchmark: str, prompt_id: str) -> bytes:
+    """Return the place of a problem in a random order that depends on its id only, the same in every run."""
+    return hashlib.sha256(f"{benchmark} {prompt_id}".encode("utf-8", "replace")).digest()
+
+
+class _Sample:
+    """The answers to the problems of one benchmark that come first by rank, within SAMPLE_CHARACTERS."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[Row]] = {}  # by problem
+        self._ranked: list[tuple[bytes, str]] = []  # by rank
+        self._characters = 0
+        self._end: bytes | None = None  # rank of the first problem that is left out
+
+    def add(self, row: Row) -> None:
+        prompt_id = str(row.get("prompt_id"))
+        rank = problem_rank(str(row.get("benchmark")), prompt_id)
+        if (self._end is not None and rank >= self._end) or len(self.rows.get(prompt_id, ())) == SAMPLES_KEPT:
+            return
+        if prompt_id not in self.rows:
+            insort(self._ranked, (rank, prompt_id))
+        self.rows.setdefault(prompt_id, []).append(_shorten(row))
+        self._characters += _characters([self.rows[prompt_id][-1]])
+        while self._characters > SAMPLE_CHARACTERS and len(self._ranked) > 1:
+            self._end, last = self._ranked.pop()
+            self._characters -= _characters(self.rows.pop(last))
+
+
+def _characters(rows: Iterable[Row]) -> int:
+    return sum(len(value) for row in rows for value in row.values() if isinstance(value, str))
 
 
 def _shorten(row: Row) -> Row:

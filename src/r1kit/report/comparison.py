@@ -11,13 +11,15 @@ from r1kit.report.collect import is_number
 
 METRICS = (
     *("pass@1", "cons@*", "pass@*", "prompt_*", "instruction_*", "format_rate", "readable", "language", "mean_tokens"),
-    *("truncated", "unparsed", "rewards/*"),
+    *("mean_thinking_tokens", "mean_answer_tokens", "truncated", "unparsed", "rewards/*"),
 )
 SECTIONS = {"by_level": "level", "by_family": "family", "by_language": "language"}
 LABELS = {
     "format_rate": "format rate",
     "language": "language consistency",
     "mean_tokens": "mean tokens",
+    "mean_thinking_tokens": "mean tokens of thinking",
+    "mean_answer_tokens": "mean tokens of the answer",
     "prompt_strict": "prompts followed, strict",
     "prompt_loose": "prompts followed, loose",
     "instruction_strict": "instructions followed, strict",
@@ -99,7 +101,7 @@ def format_cell(metric: str, cell: Cell) -> tuple[str, str]:
         return "-", ""
     if metric.startswith("rewards/"):  # of a function of the user's own, which may have any range
         return f"{cell.value:.4g}", "-".join(f"{bound:.4g}" for bound in cell.interval or ())
-    tokens = metric == "mean_tokens"
+    tokens = metric.endswith("_tokens")
     interval = "-".join(f"{bound if tokens else 100 * bound:,.0f}" for bound in cell.interval or ())
     if tokens:
         return f"{cell.value:,.0f}" if cell.value >= 100 else f"{cell.value:.1f}", interval

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections import Counter
@@ -10,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from r1kit.report.collect import Row, Stage
+from r1kit.report.collect import Row, Stage, problem_rank
 
 QUESTION_KEYS = ("prompt_id", "prompt", "question", "answer", "level", "family", "language")
 COMPLETION_KEYS = (
@@ -72,7 +71,7 @@ def shared_questions(stages: Iterable[Stage]) -> list[QuestionAnswers]:
     for question in by_id.values():
         most[question.benchmark] = max(most[question.benchmark], len(question.answers))
     shared = [q for q in by_id.values() if len(q.answers) == most[q.benchmark]]
-    shared.sort(key=lambda q: hashlib.sha256(f"{q.benchmark} {q.prompt_id}".encode("utf-8", "replace")).digest())
+    shared.sort(key=lambda q: problem_rank(q.benchmark, q.prompt_id))
     turns: Counter[str] = Counter()
     ranked = []
     for question in shared:

@@ -148,7 +148,7 @@ def _size(summary: dict[str, Any]) -> str:
 
 def _number(metric: str, cell: Cell) -> Number:
     text, interval = format_cell(metric, cell)
-    if cell.value is None or metric == "mean_tokens":
+    if cell.value is None or metric.endswith("_tokens"):
         return Number(text, interval)
     whisker = None
     if cell.interval is not None:

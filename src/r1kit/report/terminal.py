@@ -71,7 +71,7 @@ def comparison_table(evals: Mapping[str, Mapping[str, Any]], families: bool = Fa
     `families` adds pass@1 by family, where a benchmark has several.
     """
     table = Table(
-        title="Before and after",
+        title="Before and after" if len(evals) > 1 else "Results",
         title_justify="left",
         box=SIMPLE_HEAD,
         caption="ranges: 95 % confidence intervals of pass@1",

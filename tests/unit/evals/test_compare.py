@@ -128,6 +128,15 @@ def test_runs_stages_directories_and_files_are_found(tmp_path: Path) -> None:
         read_results(str(tmp_path / "nothing"))
 
 
+def test_an_evaluation_compared_with_itself_is_remarked_on(tmp_path: Path) -> None:
+    a, other = (evaluation(tmp_path / name, {"1": [1, 0]}) for name in "ab")
+    assert compare_results(read_results(a), read_results(other))["remark"] == ""
+    remark = compare_results(read_results(a), read_results(f"{a}/samples.jsonl"))["remark"]
+    assert "A and B are one evaluation" in remark
+    shown = CliRunner(env={"COLUMNS": "140"}).invoke(app, ["compare", a, a]).output
+    assert "every difference is 0" in " ".join(shown.split())
+
+
 def test_evaluations_without_common_ground_are_refused(tmp_path: Path) -> None:
     a, b = (read_results(evaluation(tmp_path / name, {name: [1]})) for name in "ab")
     with pytest.raises(UserError, match="sums: no problem in common"):

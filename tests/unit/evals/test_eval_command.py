@@ -44,6 +44,34 @@ def test_families_are_shown_where_there_are_several() -> None:
     assert ["sums", "25.0", "%"] in lines and ["sets", "75.0", "%"] in lines and ["sums", "50.0", "%"] not in lines
 
 
+def test_one_model_is_no_before_and_after() -> None:
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(comparison_table({"m": {"benchmarks": {"sums": SUMMARY}}}))
+    assert "Results" in (shown := console.export_text()) and "Before and after" not in shown
+
+
+@pytest.mark.slow
+def test_a_finished_evaluation_is_neither_repeated_nor_overwritten(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    data = tmp_path / "sums.jsonl"
+    data.write_text('{"question": "1+1?", "answer": "2"}\n')
+
+    def run(*options: str):
+        given = ["--prompts", str(data), "--samples", "1", "--max-completion-length", "4", "--json"]
+        return CliRunner().invoke(app, ["eval", "sprout-base", *given, "--out", str(out), *options])
+
+    first = run()
+    written = (out / "results.json").stat().st_mtime_ns
+    again = run()
+    assert json.loads(again.stdout.splitlines()[-1]) == json.loads(first.stdout.splitlines()[-1])
+    assert "this evaluation is finished" in again.output and (out / "results.json").stat().st_mtime_ns == written
+    for options in (["--seed", "1"], ["--temperature", "0"]):
+        message = str(run(*options).exception)
+        assert "has the results of another evaluation (sprout-base on sums" in message and "another --out" in message
+    data.write_text('{"question": "1+2?", "answer": "3"}\n')
+    assert "or data may differ" in str(run().exception), "other data is another evaluation"
+
+
 @pytest.mark.slow
 def test_samples_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -16,7 +16,7 @@ from r1kit.data.problems import hub_rows, load_problems, renamed
 from r1kit.data.store import FORMATS, READERS, DataError, data_suffix, file_problem, read_rows
 from r1kit.errors import require
 from r1kit.evals.named.paper import paper_tasks
-from r1kit.evals.task import EXAMPLE_ANSWERS, Row, Task, find_task
+from r1kit.evals.task import EXAMPLE_ANSWERS, MissingField, Row, Task, find_task
 from r1kit.types import Problem
 
 PREFIX = "bench:"
@@ -60,9 +60,10 @@ def load_task(task: Task, source: PromptSource) -> list[Problem]:
     times = Counter[str]()
     for number, row in enumerate(rows_of(task, source), start=1):
         where = f"{source.source}, row {number}"
-        row = renamed(row, source, where)
         try:
-            problem = task.problem(row)
+            problem = task.problem(renamed(row, source, where))
+        except MissingField as error:
+            raise DataError(f"{where}: {error.advice(list(row))}") from error
         except (DataError, ValueError, TypeError, KeyError) as error:
             raise DataError(f"{where}: {error}") from error
         if problem is None or not source.min_level <= problem.level <= source.max_level:
@@ -131,8 +132,8 @@ def missing(task: Task, reason: str = "") -> str:
     get = task.where or f"download {task.source} from https://huggingface.co/datasets/{task.source.partition(':')[0]}"
     return (
         f"{task.name}: its data is not here{f' ({reason})' if reason else ''}. To get it, {get}. Then put the file at "
-        f"{FOLDER / base}.jsonl ({FORMATS}), or give it: --data {base}=FILE, in a recipe "
-        f'benchmarks.{base} = ["{PREFIX}{base}=FILE"]'
+        f"{FOLDER / base}.jsonl ({FORMATS}), or give it: --data {base}=FILE (r1kit score: --problems FILE), in a "
+        f'recipe benchmarks.{base} = ["{PREFIX}{base}=FILE"]'
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from r1kit.data.store import DataError
 
 Row = Mapping[str, Any]
 
-_NAMES = {str: "text", list: "a list", dict: "an object", bool: "true or false", int: "a whole number"}
+_NAMES = {str: "a text", list: "a list", dict: "an object", bool: "true or false", int: "a whole number"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Scorer(ABC):
             recorded = field(row, self.against)
             ours = _counterpart(self.against, recorded, verdicts)
             if isinstance(recorded, list | dict) and isinstance(ours, bool | int | float | str):
-                raise DataError(f"{self.against} = {repr(recorded)[:80]}: is no verdict; ours is {ours!r}")
+                raise DataError(f"{self.against} = {shown(recorded)}: is no verdict; ours is {shown(ours)}")
             self.agreed += same(recorded, ours, tolerance)
 
 
@@ -135,15 +136,20 @@ def typed(row: Row, kind: type, *names: str) -> Any:
     value = field(row, *names)
     if not isinstance(value, kind):
         name = next(name for name in names if name in row)
-        raise DataError(f"{name} = {repr(value)[:80]}: must be {_NAMES[kind]}")
+        raise DataError(f"{name} = {shown(value)}: must be {_NAMES[kind]}")
     return value
+
+
+def shown(value: Any) -> str:
+    """Return a value as JSON writes it, shortened for a message."""
+    return json.dumps(value, ensure_ascii=False, default=str)[:80]
 
 
 def numbers(row: Row, name: str) -> list[float]:
     """Return a field that is a list of numbers. DataError for any other."""
     values: list[float] = typed(row, list, name)
     if wrong := [value for value in values if isinstance(value, bool) or not isinstance(value, int | float)]:
-        raise DataError(f"{name} contains {wrong[0]!r}: must be a list of numbers")
+        raise DataError(f"{name} contains {shown(wrong[0])}: must be a list of numbers")
     return values
 
 
@@ -151,7 +157,7 @@ def strings(row: Row, name: str) -> list[str]:
     """Return a field that is a list of texts. DataError for any other."""
     values: list[str] = typed(row, list, name)
     if wrong := [value for value in values if not isinstance(value, str)]:
-        raise DataError(f"{name} contains {wrong[0]!r}: must be a list of texts")
+        raise DataError(f"{name} contains {shown(wrong[0])}: must be a list of texts")
     return values
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from r1kit.data.store import DataError
 from r1kit.evals.scoring.assignment import best_assignment
-from r1kit.evals.scoring.base import Means, Options, Row, Scorer, field, strings
+from r1kit.evals.scoring.base import Means, Options, Row, Scorer, field, shown, strings
 
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _SEPARATOR = re.compile(r"[ -]")
@@ -98,5 +98,5 @@ class Drop(Scorer):
 def _spans(row: Row, name: str) -> list[str]:
     value = field(row, name)
     if not isinstance(value, str | list):
-        raise DataError(f"{name} = {repr(value)[:80]}: must be a list of texts, or one text")
+        raise DataError(f"{name} = {shown(value)}: must be a list of texts, or one text")
     return [value] if isinstance(value, str) else strings(row, name)

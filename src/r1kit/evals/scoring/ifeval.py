@@ -17,6 +17,7 @@ from r1kit.rewards.checks.ifeval import BadConstraint, Constraint, pairs_of
 from r1kit.types import Problem
 
 NEARBY = ("ifeval/prompts.jsonl", "ifeval/input_data.jsonl", "ifeval.jsonl", "input_data.jsonl")
+VERIFIER = "ifeval_strict"  # of the benchmark's problems
 PARENTS = 3  # folders above the file in which prompts are looked for
 
 
@@ -79,13 +80,18 @@ def followed(problems: Sequence[Problem], rows: Iterable[Row]) -> dict[str, floa
     Returns:
         "prompt_strict", "prompt_loose", "instruction_strict" and "instruction_loose", from 0 to 1; {} without rows.
     """
-    instructions = {problem.id: problem.extra for problem in problems if problem.verifier == "ifeval_strict"}
+    own = {problem.id: problem for problem in problems if problem.verifier == VERIFIER}
     scorer = IfEval(Options())
     for row in rows:
-        if (extra := instructions.get(row["prompt_id"])) is not None:
-            asked = {"instruction_id_list": extra["constraints"], "kwargs": extra.get("kwargs")}
-            scorer.add({"response": row["extracted"] or "", **asked})
+        if (problem := own.get(row["prompt_id"])) is not None:
+            scorer.add(response_row(problem, row["extracted"]))
     return {name: share / 100 for name, share in scorer.metrics().items()}
+
+
+def response_row(problem: Problem, reply: str | None) -> Row:
+    """Return a row that `IfEval` scores: a reply without its thinking, None for no reply, and its instructions."""
+    asked = {"instruction_id_list": problem.extra["constraints"], "kwargs": problem.extra.get("kwargs")}
+    return {"response": reply or "", **asked}
 
 
 def _prompt_rows(options: Options) -> Iterable[Row]:

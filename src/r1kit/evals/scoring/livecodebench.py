@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from r1kit.data.store import DataError
-from r1kit.evals.scoring.base import Groups, Options, Row, Scorer, answer_text, group_of, typed
+from r1kit.evals.scoring.base import Groups, Options, Row, Scorer, answer_text, group_of, shown, typed
 
 FENCE = "```"
 PAPER_WINDOW = ("2024-08-01", "2025-01-31")  # contest dates (DeepSeek-R1, section 3)
@@ -23,7 +23,7 @@ def _grades(row: Row) -> list[int]:
     """Return the grades of a problem's samples: true and false, or numbers above 0 for right."""
     grades: list[int] = typed(row, list, "graded")
     if wrong := [grade for grade in grades if not isinstance(grade, int)]:
-        raise DataError(f"graded contains {wrong[0]!r}: must be a list of true and false, or of 1 and 0")
+        raise DataError(f"graded contains {shown(wrong[0])}: must be a list of true and false, or of 1 and 0")
     return grades
 
 

@@ -17,6 +17,7 @@ class Answer:
     prompt_tokens: int  # 0 if the endpoint does not say
     completion_tokens: int  # with those of the reasoning
     reasoning: str = ""  # what the endpoint returns apart from the text: `reasoning_content` or `reasoning`
+    reasoning_tokens: int = 0  # of the completion tokens; 0 if the endpoint does not say
     first_token: Mapping[str, float] = field(default_factory=dict)  # log-probabilities of the first token's candidates
 
     @property
@@ -38,6 +39,8 @@ def parse_answer(raw: bytes) -> Answer:
         prompt_tokens, completion_tokens = (
             int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")
         )
+        details = usage.get("completion_tokens_details") or {}
+        reasoning_tokens = int(details.get("reasoning_tokens") or 0)
         first_token = _first_token(choice.get("logprobs"))
     except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a completion: {raw[:200]!r} ({type(error).__name__}: {error})") from error
@@ -45,7 +48,7 @@ def parse_answer(raw: bytes) -> Answer:
     if not (isinstance(text, str) and isinstance(reasoning, str)):
         raise ValueError(f"a completion without text: {raw[:200]!r}")
     reason = str(choice.get("finish_reason") or "")
-    return Answer(text, reason, prompt_tokens, completion_tokens, reasoning, first_token)
+    return Answer(text, reason, prompt_tokens, completion_tokens, reasoning, reasoning_tokens, first_token)
 
 
 def _first_token(logprobs: Any) -> dict[str, float]:

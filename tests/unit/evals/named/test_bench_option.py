@@ -39,6 +39,12 @@ def test_names_become_sources_with_their_files() -> None:
     }
 
 
+def test_columns_are_renamed_in_the_files_of_data_or_of_the_only_benchmark() -> None:
+    assert named_benchmarks("aime24", [], ["problem=P"])["aime24"][0].fields == {"problem": "P"}
+    with pytest.raises(UserError, match=r"--field problem=P: give also --data NAME=FILE"):
+        named_benchmarks("aime24,sprout", [], ["problem=P"])
+
+
 @pytest.mark.parametrize(
     ("names", "data", "message"),
     [
@@ -109,5 +115,8 @@ def test_benchmarks_are_listed() -> None:
     result = CliRunner().invoke(app, ["benchmarks", "--json"])
     rows = json.loads(result.stdout.splitlines()[-1])["benchmarks"]
     assert {"aime24", "sprout", "swe_bench"} <= {row["name"] for row in rows}
+    table = CliRunner(env={"COLUMNS": "80"}).invoke(app, ["benchmarks"]).output
+    assert max(map(len, table.splitlines())) <= 80 and "…" not in table
+    assert all(row["name"] in table and f"{row['n']:,} x {row['k']}" in table for row in rows)
     shown = CliRunner().invoke(app, ["benchmarks", "gpqa_diamond"]).output
     assert "198" in shown and "hf auth login" in shown.replace("\n", " ")

@@ -175,12 +175,16 @@ def test_a_limit_cuts_sprout_and_changes_no_problem() -> None:
 def test_copies_with_other_columns_are_read_by_a_field_map(tmp_path: Path) -> None:
     (tmp_path / "aime.csv").write_text("Aufgabe,Ergebnis\n1+1?,2\n")
     source = f"bench:aime24={tmp_path / 'aime.csv'}"
-    with pytest.raises(DataError, match=r"row 1: the fields are Aufgabe, Ergebnis: must have answer\. Name your own"):
-        problems_of([PromptSource(source=source)])
+    for fields in ({}, {"problem": "Aufgabe"}):
+        with pytest.raises(DataError, match=r"row 1: the columns are Aufgabe, Ergebnis: must have answer\. .*--field"):
+            problems_of([PromptSource(source=source, fields=fields)])
     named = PromptSource(source=source, fields={"problem": "Aufgabe", "answer": "Ergebnis"})
     assert problems_of([named])[0].answer == "2"
-    with pytest.raises(DataError, match="fields names Frage, but the columns are Aufgabe, Ergebnis"):
-        problems_of([PromptSource(source=source, fields={"problem": "Frage"})])
+    with pytest.raises(DataError, match="fields names Augabe, but the columns are Aufgabe, Ergebnis; did you mean Auf"):
+        problems_of([PromptSource(source=source, fields={"problem": "Augabe"})])
+    (tmp_path / "aime.csv").write_text("problem,Answers\n1+1?,2\n")
+    with pytest.raises(DataError, match=r"must have answer\. Name yours with --field answer=Answers, in a recipe"):
+        problems_of([PromptSource(source=source)])
 
 
 def test_missing_data_names_what_to_download_and_where_to_put_it(

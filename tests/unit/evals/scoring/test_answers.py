@@ -158,7 +158,7 @@ def test_own_samples_are_graded_again_by_the_benchmarks_grader(tmp_path: Path) -
     expected = {"problems": 2, "pass@1": 50, "unparsed": 25, "cons@4": 100, "pass@4": 100, "standard_error": 0}
     assert expected.items() <= found["metrics"].items() and set(found["metrics"]["levels"]) == {"3", "4"}
     other_data = write(tmp_path / "other.jsonl", rows[0])
-    with pytest.raises(DataError, match=r"samples\.jsonl, line 9: prompt_id = .*no such problem"):
+    with pytest.raises(DataError, match=r"samples\.jsonl, line 9: prompt_id = .*no such problem in"):
         score_files("math500", [path], None, other_data)
     with pytest.raises(UserError, match=r"of mmlu, only samples\.jsonl of r1kit"):
         score_files("mmlu", [data])
@@ -176,6 +176,12 @@ def test_outputs_are_scored_without_their_thinking(tmp_path: Path) -> None:
     [
         ("mmlu_pro", {"answer": "B"}, r"bad\.jsonl, line 3: the field output or response .* is missing: .* answer"),
         ("mmlu_pro", {"answer": "B", "output": "B"}, r"line 3: the field pred is missing"),
+        ("mmlu_pro", {"answer": "B", "output": None, "pred": "B"}, r"line 3: output = null: must be a text"),
+        (
+            "livecodebench",
+            {"graded": [True, "yes"], "pred": 1},
+            r'line 3: graded contains "yes": must be a list of true',
+        ),
         ("drop", {"predicted": 3, "gold": ["3"], "pred": 1}, r"line 3: predicted = 3: must be a list of texts"),
         ("arena_hard", {"model": "m", "baseline": "b", "scores": [2]}, r"line 3: scores contains 2: must be 1"),
         ("math500", {"gt": "1"}, r"line 3: the field .*pred is missing"),

@@ -42,7 +42,7 @@ from r1kit.rewards.reply import Reply
         ("punctuation:no_comma", {}, "  ", False),  # blank
         ("detectable_content:postscript", {"postscript_marker": " P.S. "}, "bye\nP. S. more", True),
         ("detectable_format:title", {}, "<<><>>", True),
-        ("detectable_format:title", {}, "<<>> or <<\n>>", True),
+        ("detectable_format:title", {}, "<<>> or <<\n>>", False),
         ("detectable_format:title", {}, ">> << >>", False),
         (
             "length_constraints:nth_paragraph_first_word",

@@ -98,7 +98,7 @@ def test_preferences_that_the_judge_did_not_give_are_left_out(tmp_path: Path) ->
     found = score_files("alpaca_eval", [tmp_path / "a.json"])["metrics"]["models"]["m"]
     assert found["win_rate"] == pytest.approx(100 * (0.2 + 0.9 + 0.6) / 3) and 0 < found["lc_win_rate"] < 100
     (tmp_path / "a.json").write_text(json.dumps({**row, "models": {"m": {**model, "preference": ["x"] * 4}}}))
-    with pytest.raises(DataError, match=r"models\.m: preference contains 'x': must be a list of numbers"):
+    with pytest.raises(DataError, match=r'models\.m: preference contains "x": must be a list of numbers'):
         score_files("alpaca_eval", [tmp_path / "a.json"])
 
 

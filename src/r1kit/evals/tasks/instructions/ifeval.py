@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from r1kit.data.problem_rows import to_problem
 from r1kit.data.store import DataError
-from r1kit.evals.task import Row, Task
+from r1kit.evals.task import Row, Task, value
 from r1kit.types import Problem
 
 
 def read(row: Row) -> Problem:
     """Read a row of google/IFEval: prompt, instruction_id_list and kwargs."""
-    if "instruction_id_list" not in row:
-        raise DataError(f"the fields are {', '.join(row)}: must have instruction_id_list")
+    value(row, "instruction_id_list")
     problem = to_problem(row, "IFEval", "ifeval")
     if problem is None:
         raise DataError("the prompt is empty")
