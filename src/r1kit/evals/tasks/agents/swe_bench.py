@@ -72,7 +72,8 @@ TASK = Task(
         "python -m swebench.harness.run_evaluation --dataset_name princeton-nlp/SWE-bench_Verified "
         "--predictions_path {file} --max_workers 8 --run_id {model}",
         read_results,
-        write=write,
+        lambda path: path.suffix == ".json",
+        write,
     ),
     remarks="the paper's patches come from Agentless 1.5: run it with OPENAI_BASE_URL set to an endpoint of the model, "
     "and give its predictions to the same command. Without the field `text`, a prompt has only the issue. The harness "

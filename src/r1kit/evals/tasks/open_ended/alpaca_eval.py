@@ -49,7 +49,8 @@ TASK = Task(
     source="tatsu-lab/alpaca_eval",
     files=("alpaca_eval_gpt4_baseline.json",),
     harness=Harness(
-        "pip install alpaca-eval 'datasets<4' && IS_ALPACA_EVAL_2=True alpaca_eval --model_outputs {file} --output_path {folder}",
+        "pip install alpaca-eval 'datasets<4' && IS_ALPACA_EVAL_2=True alpaca_eval --model_outputs {file} "
+        "--output_path {folder}",
         read_results,
         lambda path: path.suffix == ".csv",
         write,
