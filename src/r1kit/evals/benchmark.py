@@ -123,12 +123,8 @@ def evaluate(
             all_scores = score_groups(prompts, groups, weights, score_all, partial_credit)
             for prompt, completions, scores in zip(prompts, groups, all_scores, strict=True):
                 thinking = [thinking_tokens(prompt, completion, tokenizer) for completion in completions]
-                rows = [_row(name, prompt, *each) for each in zip(completions, scores, thinking, strict=True)]
-                yield _Graded(_result(prompt, completions, scores, thinking), rows)
+                yield _graded(name, prompt, completions, scores, thinking)
 
-    if tokenizer is not None:  # a template that the model lacks fails before anything is sampled
-        for name, problems in benchmarks.items():
-            make_prompts(problems[:1], own[name].style, tokenizer)
     counts = "/".join(str(number) for number in dict.fromkeys(setting.samples for setting in own.values()))
     with progress(f"evaluate {counts} x {total}", total) as bar:
         for number, (name, problems) in enumerate(benchmarks.items()):
@@ -186,6 +182,13 @@ def _once(path: Path | None, grade: Callable[[], Iterator[_Graded]]) -> list[_Gr
     if path is not None:
         write_jsonl(path, (_GRADED.dump_python(graded, mode="json") for graded in block))
     return block
+
+
+def _graded(
+    benchmark: str, prompt: Prompt, completions: Sequence[Completion], scores: Sequence[Score], thinking: Sequence[int]
+) -> _Graded:
+    rows = [_row(benchmark, prompt, *each) for each in zip(completions, scores, thinking, strict=True)]
+    return _Graded(_result(prompt, completions, scores, thinking), rows)
 
 
 def _result(
@@ -276,6 +279,8 @@ def evaluate_model(
         engine, tokenizer = EndpointModel(model), None
     else:
         engine, tokenizer = load_engine(model, device, dtype, max_concurrent, kv_cache_tokens, engine_choice)
+        for name, setting in settings.items():  # a template that the model lacks fails before anything is sampled
+            make_prompts(benchmarks[name][:1], setting.style, tokenizer)
     judged = {problem.verifier for problem in problems} & {"judge"}
     with _scorer(config.rewards, judged, reward_workers) as score_many:
         evaluation = evaluate(

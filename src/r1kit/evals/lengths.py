@@ -48,7 +48,7 @@ def _tokens_to_last_tag(completion: Completion, tokenizer: PreTrainedTokenizerBa
         return places[-1]
 
     def tags_within(length: int) -> int:
-        return str(tokenizer.decode(ids[:length], skip_special_tokens=True)).count(CLOSING)
+        return str(tokenizer.decode(list(ids[:length]), skip_special_tokens=True)).count(CLOSING)
 
     return bisect_left(range(len(ids)), tags, key=tags_within)
 

@@ -67,11 +67,7 @@ def evaluate(
     if judge is not None and out is not None:
         judge = replace(judge, cache=str(out / "judge"))
     if config.rewards or judge:
-        from r1kit.rewards import score, services
-
-        folder = Path.cwd()
-        services.configure(services.Settings(folder=str(folder), judge=judge))
-        score.check_reward_names(dict.fromkeys(config.rewards, 1.0), folder)
+        _configure_rewards(config.rewards, judge)
     source: Path | Endpoint = resolve_model(model) if endpoint is None else endpoint
     compute = machine.choose_compute(device)
     measured = fingerprint(source) if isinstance(source, Path) else source.base_url
@@ -90,6 +86,14 @@ def evaluate(
         evaluation.publish(model, out, identity=identity)
         shutil.rmtree(saved.parent, ignore_errors=True)
     return {"model": model, "identity": identity, "benchmarks": evaluation.benchmarks}
+
+
+def _configure_rewards(rewards: Sequence[str], judge: Endpoint | None) -> None:
+    """Set the judge and the folder of the user's own rewards. UserError if one of these does not exist."""
+    from r1kit.rewards import score, services
+
+    services.configure(services.Settings(folder=str(Path.cwd()), judge=judge))
+    score.check_reward_names(dict.fromkeys(rewards, 1.0), Path.cwd())
 
 
 def _hash(settings: list[Any]) -> str:

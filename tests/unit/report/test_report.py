@@ -19,6 +19,7 @@ from rich.console import Console
 from run_factory import HOSTILE, make_run, write_json, write_lines
 
 from r1kit.metrics.glossary import EXPLANATIONS, explain
+from r1kit.report import collect as reading
 from r1kit.report import render
 from r1kit.report.collect import TEXT_HEAD, TEXT_TAIL, Stage, collect
 from r1kit.report.comparison import comparison_rows
@@ -245,6 +246,25 @@ def test_questions_are_chosen_by_id():
     assert [q.prompt_id for q in first] == [q.prompt_id for q in again] != sorted(q.prompt_id for q in first)
     assert {q.prompt_id for q in first} == set(ids[:20])
     assert list(first[0].answers) == ["before", "after"]
+
+
+def test_answers_in_memory_are_bounded_and_those_that_come_first_on_the_page(tmp_path, monkeypatch):
+    """Of 40 problems with three answers each, a quarter fits; a benchmark with few answers stays complete."""
+    rows = [
+        {"benchmark": benchmark, "prompt_id": f"q{i}", "question": "?" * 10, "completion": "x" * 85 + str(i % 3)}
+        for benchmark, problems in (("large", 40), ("small", 2))
+        for i in range(problems)
+        for _ in range(3)
+    ]
+    path = tmp_path / "samples.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    every, left_out = reading._read_samples(path, tmp_path, [])
+    assert (len(every), left_out) == (84, 42)
+    monkeypatch.setattr(reading, "SAMPLE_CHARACTERS", 2 * 10 * 104)
+    some, left_out = reading._read_samples(path, tmp_path, [])
+    assert 4 + 2 * 8 <= len(some) <= 4 + 2 * 11 and len(some) + left_out == len(rows)
+    pages = [shared_questions([Stage("e", "evaluate", "done", samples=kept)]) for kept in (every, some)]
+    assert pages[0][: len(pages[1])] == pages[1], "the same questions with the same answers"
 
 
 def test_benchmarks_take_turns_on_the_page():

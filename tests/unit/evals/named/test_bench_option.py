@@ -104,6 +104,15 @@ def test_answers_for_other_programs_are_written_with_the_command(tmp_path: Path)
     assert "pass@1" not in summary and summary["problems"] == 1
 
 
+@pytest.mark.slow
+def test_a_template_that_the_model_lacks_is_refused_before_anything_is_sampled(tmp_path: Path) -> None:
+    """The second benchmark's own template is `chat`, which the model has none of."""
+    options = ["--bench", "sprout,aime24", "--data", f"aime24={FIXTURES / 'aime24.jsonl'}", "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, ["eval", "sprout-base", *options, "--limit", "1"])
+    assert isinstance(result.exception, UserError) and "no chat template" in str(result.exception)
+    assert "evaluate " not in result.output and list(tmp_path.iterdir()) == []
+
+
 def test_prompts_and_bench_exclude_each_other() -> None:
     result = CliRunner().invoke(app, ["eval", "sprout-base", "--bench", "sprout", "--prompts", "world:logic"])
     assert result.exit_code != 0 and "--prompts with --bench: give one of them" in str(
