@@ -32,26 +32,18 @@ NOT_PER_CENT = ("rating", "points", "solved")  # metrics of the paper that are n
 Facts = Mapping[str, Any]
 
 
-def benchmark_table(rows: Sequence[Facts]) -> Table:
-    """Return an entry for each benchmark, by group; an asterisk marks those of the paper's tables.
-
-    All of it fits into 80 characters: long names of sources continue on further lines.
-    """
-    caption = "* in the paper's tables, which --bench paper stands for; `r1kit benchmarks NAME` shows more"
-    table = Table(box=SIMPLE_HEAD, caption=caption, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("name", no_wrap=True)
-    table.add_column("n x k", justify="right", no_wrap=True)
-    table.add_column("metric", no_wrap=True)
-    table.add_column("grader", no_wrap=True)
-    table.add_column("source; licence", overflow="fold")
+def benchmark_table(rows: Sequence[Facts]) -> Group:
+    """Return two lines for each benchmark, by group; an asterisk marks those of the paper's tables."""
+    columns = "{:<18}{:>12}  {:<13}{}".format
+    lines = [Text(columns("name", "n x k", "metric", "grader"), style="bold")]
     for group in dict.fromkeys(row["group"] for row in rows):
-        table.add_section()
-        table.add_row(Text(group.replace("_", " "), style="italic"))
+        lines.append(Text(f"\n{group.replace('_', ' ')}", style="italic"))
         for row in (row for row in rows if row["group"] == group):
             name = f"{row['name']}{' *' if row['in_paper'] else ''}"
-            data = Text(f"{row['source']}; {row['licence']}")
-            table.add_row(name, f"{row['n']:,} x {row['k']}", Text(row["metric"]), Text(row["grader"]), data)
-    return table
+            lines.append(Text(columns(name, f"{row['n']:,} x {row['k']}", row["metric"], row["grader"])))
+            lines.append(Text(f"  {row['source']}; {row['licence']}", style="dim"))
+    lines.append(Text("\n* in the paper's tables, which --bench paper stands for"))
+    return Group(*lines, Text("`r1kit benchmarks NAME` shows more"))
 
 
 def benchmark_details(rows: Sequence[Facts]) -> Group:
