@@ -37,10 +37,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(world: Path, run: str, processes: int, *torchrun: str) -> subprocess.Popen[bytes]:
-    """Start a run by its recipe's `processes`, or by torchrun with these options."""
+    """Start a run by its recipe's `processes`, or by torchrun with these options. Names with `split` share weights."""
     launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", *torchrun] if torchrun else []
     command = [sys.executable, *launcher, "-m", "r1kit", "run", "recipe.toml", "--run-dir", run]
     setting = ["--set", f"processes={1 if torchrun else processes}"]
+    setting += [word for stage in STAGES * ("split" in run) for word in ("--set", f"stage.{stage}.shard_weights=true")]
     with open(world / f"{run}.txt", "ab") as log:
         return subprocess.Popen([*command, *setting], cwd=world, env=environment(), stdout=log, stderr=log)
 
@@ -75,10 +76,14 @@ def pair(world: Path) -> tuple[Path, float]:
     return finish(world, "pair", 2), time.monotonic() - start
 
 
-def test_two_processes_give_the_result_of_one(world: Path, pair: tuple[Path, float]) -> None:
-    single = finish(world, "single", 1)
+@pytest.fixture(scope="module")
+def single(world: Path) -> Path:
+    return finish(world, "single", 1)
+
+
+def assert_equal_results(single: Path, several: Path) -> None:
     for stage in STAGES:
-        one, two = (run / "stages" / stage for run in (single, pair[0]))
+        one, two = (run / "stages" / stage for run in (single, several))
         expected, found = (load_file(directory / "model/model.safetensors") for directory in (one, two))
         assert expected.keys() == found.keys()
         for name, tensor in expected.items():
@@ -86,6 +91,14 @@ def test_two_processes_give_the_result_of_one(world: Path, pair: tuple[Path, flo
         logs = [(directory / "metrics.jsonl").read_text().splitlines() for directory in (one, two)]
         assert len(logs[0]) == len(logs[1])
         assert files_of(one) == files_of(two)
+
+
+def test_two_processes_give_the_result_of_one(single: Path, pair: tuple[Path, float]) -> None:
+    assert_equal_results(single, pair[0])
+
+
+def test_processes_that_share_all_weights_give_the_result_of_one(world: Path, single: Path) -> None:
+    assert_equal_results(single, finish(world, "split", 2))
 
 
 def test_only_the_first_process_speaks(world: Path, pair: tuple[Path, float]) -> None:

@@ -22,7 +22,7 @@ from r1kit.run.records import StageInputs
 HELD_OUT = "benchmarks of evaluate stages"  # among parents
 # Keys that came later and change nothing at their default. At it, they are not part of the identity, so that stages of
 # older runs stay finished.
-ADDED_KEYS = ("rollouts_ahead",)
+ADDED_KEYS = ("rollouts_ahead", "shard_weights")
 
 
 @dataclass(frozen=True, slots=True)
