@@ -8,10 +8,10 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 BENCH_PIP = $(BENCH)/bin/python -m pip install -q --disable-pip-version-check -c $(BENCH)/constraints.txt
 
-.PHONY: help venv install demo lint test test-fast test-long crashtest attacks fuzz-grade sprout-base smollm2 bench
+.PHONY: help venv install demo lint test test-fast test-long test-distributed crashtest attacks fuzz-grade sprout-base smollm2 bench
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(BIN)/python  ## make an empty virtual environment in .venv
 
@@ -26,10 +26,13 @@ lint: $(VENV)/.installed-test  ## check style (ruff) and types (mypy, strict)
 	$(BIN)/mypy
 
 test: $(VENV)/.installed-test  ## install what the tests need and run them
-	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not long and not browser"
+	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not long and not browser and not distributed"
 
 test-long: $(VENV)/.installed-test  ## the tests that `make test` leaves out: whole recipes, and a browser's view of the report
 	$(PYTEST) -n 2 -m "long or browser"
+
+test-distributed: $(VENV)/.installed-test  ## the tests that train with several processes, in about ten minutes
+	$(PYTEST) -m distributed
 
 test-fast: $(VENV)/.installed-test  ## the tests that are not marked slow, in under 90 seconds
 	$(PYTEST) -n 2 -m "not slow"

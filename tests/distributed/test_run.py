@@ -70,10 +70,15 @@ def ranks_of(launcher: subprocess.Popen[bytes]) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def pair(world: Path) -> tuple[Path, float]:
-    """A run of two processes that nothing disturbs, and its duration."""
-    start = time.monotonic()
-    return finish(world, "pair", 2), time.monotonic() - start
+def pair(world: Path) -> Path:
+    """A run of two processes that nothing disturbs."""
+    return finish(world, "pair", 2)
+
+
+@pytest.fixture(scope="module")
+def split(world: Path) -> Path:
+    """The same with all weights in shares."""
+    return finish(world, "split", 2)
 
 
 @pytest.fixture(scope="module")
@@ -93,34 +98,50 @@ def assert_equal_results(single: Path, several: Path) -> None:
         assert files_of(one) == files_of(two)
 
 
-def test_two_processes_give_the_result_of_one(single: Path, pair: tuple[Path, float]) -> None:
-    assert_equal_results(single, pair[0])
+def test_two_processes_give_the_result_of_one(single: Path, pair: Path) -> None:
+    assert_equal_results(single, pair)
 
 
-def test_processes_that_share_all_weights_give_the_result_of_one(world: Path, single: Path) -> None:
-    assert_equal_results(single, finish(world, "split", 2))
+def test_processes_that_share_all_weights_give_the_result_of_one(split: Path, single: Path) -> None:
+    assert_equal_results(single, split)
 
 
-def test_only_the_first_process_speaks(world: Path, pair: tuple[Path, float]) -> None:
+def test_only_the_first_process_speaks(world: Path, pair: Path) -> None:
     lines = (world / "pair.txt").read_text().splitlines()
     assert [line.split(":")[0] for line in lines if ": done in" in line] == list(STAGES)
 
 
-@pytest.mark.parametrize("trial", [0, *(pytest.param(i, marks=pytest.mark.distributed) for i in range(1, 6))])
-def test_a_killed_rank_is_replaced(world: Path, pair: tuple[Path, float], trial: int) -> None:
-    """Killed at a random instant, the run restarts by itself and ends with the bytes of an undisturbed one."""
-    drawn = random.Random(trial)
-    child = start(world, f"killed{trial}", 2)
-    time.sleep(drawn.uniform(0.3, 0.95) * pair[1])
-    ranks = ranks_of(child)
-    if ranks:  # else it has finished
-        os.kill(drawn.choice(ranks), signal.SIGKILL)
-    assert child.wait(SECONDS) == 0, (world / f"killed{trial}.txt").read_text()
-    assert outputs(world / f"killed{trial}") == outputs(pair[0])
+def kill_one_rank(world: Path, run: str, rows: int, seed: int) -> None:
+    """Kill a random rank shortly after a random row of the logs. The launcher must replace it."""
+    drawn = random.Random(seed)
+    row, delay = drawn.randrange(rows - 1), drawn.uniform(0, 0.3)
+    child = start(world, run, 2)
+    while child.poll() is None and (rows_of(world / run) < row or not ranks_of(child)):
+        time.sleep(0.02)
+    time.sleep(delay)
+    os.kill(drawn.choice(ranks_of(child)), signal.SIGKILL)
+    code, text = child.wait(SECONDS), (world / f"{run}.txt").read_text()
+    assert code == 0 and "was killed; all start again" in text, text
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.distributed)])
-def test_a_signal_stops_all_ranks_and_the_run_continues(world: Path, pair: tuple[Path, float], number: int) -> None:
+def rows_of(run: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in run.glob("stages/*/metrics.jsonl"))
+
+
+@pytest.mark.parametrize("trial", range(5))
+def test_a_killed_rank_is_replaced(world: Path, pair: Path, trial: int) -> None:
+    """The run ends with the bytes of an undisturbed one, so no step is lost."""
+    kill_one_rank(world, f"killed{trial}", rows_of(pair), trial)
+    assert outputs(world / f"killed{trial}") == outputs(pair)
+
+
+def test_a_killed_rank_is_replaced_where_all_weights_are_shared(world: Path, split: Path) -> None:
+    kill_one_rank(world, "killed-split", rows_of(split), 7)
+    assert outputs(world / "killed-split") == outputs(split)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_all_ranks_and_the_run_continues(world: Path, pair: Path, number: int) -> None:
     run = f"stopped{number}"
     child = start(world, run, 2)
     log = world / run / "stages/taught/metrics.jsonl"
@@ -129,18 +150,17 @@ def test_a_signal_stops_all_ranks_and_the_run_continues(world: Path, pair: tuple
     child.send_signal(number)
     assert child.wait(SECONDS) == 130, (world / f"{run}.txt").read_text()
     assert not (world / run / "stages/zero/artifact.json").exists()
-    assert outputs(finish(world, run, 2)) == outputs(pair[0])
+    assert outputs(finish(world, run, 2)) == outputs(pair)
 
 
-@pytest.mark.distributed
-def test_torchrun_restarts_all_ranks_in_place(world: Path, pair: tuple[Path, float]) -> None:
+def test_torchrun_restarts_all_ranks_in_place(world: Path, pair: Path) -> None:
     child = start(world, "torchrun", 2, "--standalone", "--max-restarts=2")
     log = world / "torchrun" / "stages/taught/metrics.jsonl"
     while child.poll() is None and not (log.is_file() and log.read_bytes()):
         time.sleep(0.05)
     os.kill(ranks_of(child)[1], signal.SIGKILL)
     assert child.wait(SECONDS) == 0, (world / "torchrun.txt").read_text()
-    assert outputs(world / "torchrun") == outputs(pair[0])
+    assert outputs(world / "torchrun") == outputs(pair)
 
 
 def test_a_mistake_of_the_user_ends_all_ranks(world: Path) -> None:
