@@ -26,12 +26,12 @@ class Training(Optimizer):
     best with large micro-batches."""
     shard_weights: bool = False
     """Whether several processes share out compute weights and gradients too, not only master weights and optimizer
-    state: 18 bytes a parameter over all of them instead of 6 on each. Every pass gathers the weights block by block and
-    computes prompts again with each completion, so it is slower."""
+    state: 16 bytes a parameter over all of them instead of 6 on each and 16 over all. Every pass gathers the weights
+    block by block and computes prompts again with each completion, so it is slower (docs/several-processes.md)."""
 
     @model_validator(mode="after")
     def _shards_alone(self) -> Self:
-        for key in ("offload", "lora_rank"):
+        for key in ("offload", "lora_rank", "adam_8bit"):
             if self.shard_weights and getattr(self, key, None):
                 value = str(getattr(self, key)).lower()
                 raise ValueError(f"shard_weights = true and {key} = {value}: use one of them")
