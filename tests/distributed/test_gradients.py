@@ -59,6 +59,14 @@ def first_group(batch: TrainBatch) -> TrainBatch:
     )
 
 
+def one_completion(batch: TrainBatch) -> TrainBatch:
+    """The batch with one prompt and four equal completions: work for one rank alone."""
+    batch = first_group(batch)
+    first = {name: getattr(batch, name)[:1] for name in ("completion_BT", "completion_mask_BT", "old_logp_BT")}
+    repeated = {name: tensor.expand(4, -1).clone() for name, tensor in first.items()}
+    return replace(batch, **repeated, duplicate_of_B=torch.zeros(4, dtype=torch.long))
+
+
 def compare(world: World, batch: TrainBatch, tolerance: float = 1e-5, **settings: object) -> None:
     """The gradient of all ranks together, and their sums, are those of a single process."""
     alone, together = learner(ALONE, **settings), learner(world, **settings)
@@ -81,6 +89,7 @@ def all_cases(world: World) -> None:
     compare(world, random_batch(decoder(), template=300))
     compare(world, random_batch(decoder(), template=300), recompute="on")
     compare(world, first_group(batch))
+    compare(world, one_completion(batch))
     silent = replace(batch, advantages_B=batch.advantages_B * (torch.arange(16) >= 12))
     compare(world, silent, skip_zero_variance=True)
 
@@ -92,7 +101,8 @@ def shared_weights(world: World) -> None:
         compare(world, batch, objective=objective, beta=0.05, shard_weights=True)
     compare(world, random_batch(decoder(), lengths=ONE_TOKEN), shard_weights=True, beta=0.0)
     compare(world, random_batch(decoder(), template=300), shard_weights=True)
-    compare(world, first_group(batch), shard_weights=True)  # some ranks have idle passes only
+    compare(world, first_group(batch), shard_weights=True)
+    compare(world, one_completion(batch), shard_weights=True)  # the other ranks do idle passes only
     silent = replace(batch, advantages_B=batch.advantages_B * (torch.arange(16) >= 12))
     compare(world, silent, skip_zero_variance=True, shard_weights=True)
     compare(world, batch, shard_weights=True, recompute="on")

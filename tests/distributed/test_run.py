@@ -16,6 +16,8 @@ import torch
 from ranks import environment
 from safetensors.torch import load_file
 
+from r1kit.run.export import export
+
 RECIPE = (Path(__file__).parents[1] / "crash/crash.toml").read_text().partition("# The models above never")[0]
 REWARDS = "def vowels(problem, text):\n    return float(sum(c in 'aeiou0123456789' for c in text))\n"
 STAGES = ("base", "taught", "judge", "zero")
@@ -104,6 +106,15 @@ def test_two_processes_give_the_result_of_one(single: Path, pair: Path) -> None:
 
 def test_processes_that_share_all_weights_give_the_result_of_one(split: Path, single: Path) -> None:
     assert_equal_results(single, split)
+
+
+@pytest.mark.parametrize("run", ["pair", "split"])
+def test_last_checkpoint_of_all_processes_is_the_published_model(request: pytest.FixtureRequest, run: str) -> None:
+    directory = request.getfixturevalue(run)
+    exported = load_file(export(directory, "zero") / "model.safetensors")
+    published = load_file(directory / "stages/zero/model/model.safetensors")
+    assert exported.keys() == published.keys()
+    assert all(torch.equal(exported[name], tensor) for name, tensor in published.items())
 
 
 def test_only_the_first_process_speaks(world: Path, pair: Path) -> None:
