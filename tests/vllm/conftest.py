@@ -18,7 +18,8 @@ collect_ignore_glob = [] if find_spec("vllm") else ["test_*.py"]
 MODEL = Path(__file__).parents[2] / "src" / "r1kit" / "assets" / "sprout-base"
 TRANSFER, OVERRIDES = '{"backend": "r1kit"}', '{"tie_word_embeddings": false}'
 OPTIONS = [
-    *("--load-format", "dummy", "--enable-scale-out", "--weight-transfer-config", TRANSFER, "--hf-overrides", OVERRIDES),
+    *("--load-format", "dummy", "--enable-scale-out"),
+    *("--weight-transfer-config", TRANSFER, "--hf-overrides", OVERRIDES),
     *("--logprobs-mode", "processed_logprobs", "--generation-config", "vllm", "--dtype", "float32"),
     *("--max-model-len", "512", "--max-num-seqs", "64", "--served-model-name", "policy"),
     # On a CPU. Seeded sampling fails there with prompts that are split.

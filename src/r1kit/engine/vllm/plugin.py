@@ -33,7 +33,7 @@ class UpdateInfo:
 
 def _file_transfer() -> Any:
     """Return the class that receives weights. Its base is a class of vLLM."""
-    base = import_module(f"{TRANSFER}.base")
+    base: Any = import_module(f"{TRANSFER}.base")
     from r1kit.engine.vllm import loading
     from r1kit.engine.vllm.errors import check_loaded, check_names
 
