@@ -106,6 +106,7 @@ def rl_row(step: int, rng: random.Random) -> dict:
             "eval/arithmetic/pass@1": 0.8 * progress,
             "eval/arithmetic/cons@4": 0.9 * progress,
             "time/eval": 3.0,
+            "time/step": 6.3,
             "time/save": 0.2,
         }
         row |= {"eval/arithmetic/format_rate": progress}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from r1kit.engine.vllm.errors import check_names
+from r1kit.engine.vllm.errors import PushError, check_names, named
 from r1kit.model.decoder import Decoder
 from r1kit.model.weights import hugging_face_views
 
@@ -33,10 +34,22 @@ class VllmServer(ThreadingHTTPServer):
         self.version = ""
         self.pushes, self.served = 0, 0
         self.lock = threading.Lock()
+        self.connections: set[socket.socket] = set()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self.connections.add(connection)
+        return connection, address
+
+    def hang_up(self) -> None:
+        """End all connections, as the end of a process does."""
+        for connection in self.connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def update(self, directory: str, names: list[str]) -> None:
         """Load the weights that the plugin would load."""
@@ -59,7 +72,7 @@ class VllmServer(ThreadingHTTPServer):
             logp = (logits / (temperature or 1)).log_softmax(-1)
             token = int(logp.exp().multinomial(1, generator=generator)) if temperature else int(logp.argmax())
             top = logp.topk(max(1, asked["logprobs"]))
-            likely = [{"token_id": i, "logprob": p} for i, p in zip(*map(torch.Tensor.tolist, top), strict=True)]
+            likely = [{"token_id": i, "logprob": p} for p, i in zip(*map(torch.Tensor.tolist, top), strict=True)]
             steps.append({"token_id": token, "logprob": float(logp[token]), "top_logprobs": likely})
             ids.append(token)
             if token in asked.get("stop_token_ids", ()):
@@ -101,8 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, body: dict[str, Any]) -> None:
         try:
             answer = self.server.answer(self.path.partition("?")[0], body)
-        except Exception as error:  # as vLLM does for exceptions of its workers
-            answer = (500, f"{type(error).__name__}: {error}")
+        except PushError as error:  # as vLLM does for what the plugin raises
+            answer = (500, f"Call to collective_rpc method failed: {named(error)}")
         if answer == "hang up":
             self.close_connection = True
             self.connection.close()
@@ -130,3 +143,4 @@ def vllm_server(model: Decoder, fault: Fault | None = None, **options: Any) -> I
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
+        server.hang_up()

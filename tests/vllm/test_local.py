@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import MODEL
 from vllm_agreement import agreement, differences, nudge, questions
+from vllm_process import MODEL
 
 from r1kit.engine.base import EngineChoice, SamplingParams
 from r1kit.engine.factory import make_engine

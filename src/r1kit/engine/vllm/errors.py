@@ -27,6 +27,11 @@ class WrongWeights(PushError):
     """vLLM computes other log-probabilities than the learner."""
 
 
+def named(error: PushError) -> PushError:
+    """Return the error with its name in the message: of what is raised in a server, vLLM reports only the message."""
+    return type(error)(f"{type(error).__name__}: {error}")
+
+
 def check_names(sent: Iterable[str], expected: Iterable[str], where: str) -> None:
     """Raise EmptyUpdate or PartialUpdate if the names that were sent are not the expected ones."""
     sent, expected = set(sent), set(expected)

@@ -122,7 +122,7 @@ def _llm(model: Policy, max_concurrent: int, kv_cache_tokens: int | None) -> Any
     length = min(length, kv_cache_tokens or length)
     tokens = min(kv_cache_tokens or max_concurrent * length, max_concurrent * length)
     token_bytes = config.num_hidden_layers * config.served_cache_width * model.head_weight.dtype.itemsize
-    settings = {
+    settings: dict[str, Any] = {
         "dtype": dtype_name(model.head_weight.dtype),
         "max_model_len": length,
         "max_num_seqs": max_concurrent,

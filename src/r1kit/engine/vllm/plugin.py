@@ -33,9 +33,9 @@ class UpdateInfo:
 
 def _file_transfer() -> Any:
     """Return the class that receives weights. Its base is a class of vLLM."""
-    base = import_module(f"{TRANSFER}.base")
+    base: Any = import_module(f"{TRANSFER}.base")
     from r1kit.engine.vllm import loading
-    from r1kit.engine.vllm.errors import check_loaded, check_names
+    from r1kit.engine.vllm.errors import PushError, check_loaded, check_names, named
 
     @dataclass
     class Init(base.WeightTransferInitInfo):  # type: ignore[misc]
@@ -56,7 +56,10 @@ def _file_transfer() -> Any:
 
         def update_weights(self, update_info: dict[str, Any]) -> None:
             """Load all weights. An update that is not complete is an error."""
-            self.receive_weights(self.parse_update_info(update_info))
+            try:
+                self.receive_weights(self.parse_update_info(update_info))
+            except PushError as error:
+                raise named(error) from error
 
         def receive_weights(self, update_info: Update) -> None:
             files = sorted(Path(update_info.directory).glob("*.safetensors"))

@@ -85,7 +85,8 @@ class Prober:
         tokens = [token for prompt in self.prompts for token in prompt]
         positions = [position for prompt in self.prompts for position in range(len(prompt))]
         lengths = [len(prompt) for prompt in self.prompts]
-        hidden_TD = model.packed(*(torch.tensor(x, device=model.device) for x in (tokens, positions)), lengths)
+        tokens_T, positions_T = torch.tensor([tokens, positions], device=model.device)
+        hidden_TD = model.packed(tokens_T, positions_T, lengths)
         last_K = torch.tensor(lengths).cumsum(0).to(model.device) - 1
         logits_KV = project(hidden_TD[last_K], model.head_weight, model.fp32_head).float()
         previous, self._logp_KV = self._logp_KV, (logits_KV / TEMPERATURE).log_softmax(-1).cpu()

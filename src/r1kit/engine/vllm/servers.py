@@ -8,6 +8,7 @@ it again and proved.
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 import time
 import uuid
@@ -115,7 +116,7 @@ class _Call:
         self.missing = set(places(requests))
         self.waiting: SimpleQueue[Place | None] = SimpleQueue()  # None ends a thread
         self.in_flight: dict[Server, list[Place]] = {server: [] for server in engine.servers}
-        self.results: SimpleQueue[tuple[Place, PartialCompletion] | Exception] = SimpleQueue()
+        self.results: SimpleQueue[tuple[Place, PartialCompletion] | BaseException] = SimpleQueue()
         self.stop = Event()
         self.alive = time.monotonic()  # when some server was last known to work
         self.seconds = FIRST_TOKEN + PER_TOKEN * params.max_tokens
@@ -139,7 +140,7 @@ class _Call:
                 except Empty:
                     self._look_after_servers()
                     continue
-                if isinstance(result, Exception):
+                if isinstance(result, BaseException):
                     raise result
                 place, partial = result
                 self.alive = time.monotonic()
@@ -155,25 +156,31 @@ class _Call:
                     server.abort(seconds=5.0)
 
     def _work(self, server: Server) -> None:
-        """Have samples sampled by one server until the call ends."""
+        """Have samples sampled by one server until the call ends. Pass on what is raised."""
         try:
-            while not self.stop.is_set():
-                if not server.bring_up(self.push, self.stop):
-                    continue
-                if server.pushes > MAX_PUSHES:
-                    raise UserError(
-                        f"{server.url}: weights were pushed {server.pushes} times without a usable answer "
-                        f"({server.failure}): only one run at a time may push weights to a server"
-                    )
-                place = self.waiting.get()
-                if place is None:
-                    return
-                if not (epoch := server.epoch):  # lost while this thread waited
-                    self.waiting.put(place)
-                elif place in self.missing:
-                    self._sample(server, place, epoch)
-        except Exception as error:
+            self._sample_until_stopped(server)
+        except UserError as error:
             self.results.put(error)
+        finally:
+            if (bug := sys.exception()) is not None:  # else the call would wait for this thread's samples
+                self.results.put(bug)
+
+    def _sample_until_stopped(self, server: Server) -> None:
+        while not self.stop.is_set():
+            if not server.bring_up(self.push, self.stop):
+                continue
+            if server.pushes > MAX_PUSHES:
+                raise UserError(
+                    f"{server.url}: weights were pushed {server.pushes} times without a usable answer "
+                    f"({server.failure}): only one run at a time may push weights to a server"
+                )
+            place = self.waiting.get()
+            if place is None:
+                return
+            if not (epoch := server.epoch):  # lost while this thread waited
+                self.waiting.put(place)
+            elif place in self.missing:
+                self._sample(server, place, epoch)
 
     def _sample(self, server: Server, place: Place, epoch: int) -> None:
         request = self.requests[place.request]

@@ -169,7 +169,9 @@ def test_answers_by_other_weights_are_discarded(make_decoder, connect):
         assert engine.generate(REQUESTS, PARAMS) == expected
 
 
-def test_two_runs_on_one_server_end_with_an_error(make_decoder, connect):
+def test_two_runs_on_one_server_end_with_an_error(make_decoder, connect, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(engine_module, "PATIENCE", 60.0)
+
     def interferes(server: VllmServer, route: str, body: dict[str, Any]) -> Any:
         if route == "/inference/v1/generate" and body["sampling_params"]["max_tokens"] > 1:
             server.version = "theirs"
@@ -254,7 +256,7 @@ def test_an_update_that_is_not_applied_is_an_error(make_decoder, connect, keeps_
     """The server says yes to everything, and has the old weights; also where it reports the old version."""
 
     def ignores(server: VllmServer, route: str, body: dict[str, Any]) -> Any:
-        if server.pushes == 0:
+        if not server.version:
             return None
         if route == "/finish_weight_update" and keeps_version:
             return {}
