@@ -54,6 +54,12 @@ class VllmProcess:
                 time.sleep(0.5)
         pytest.fail(f"no server after {START_SECONDS} seconds:\n{self.log.read_text()[-4000:]}")
 
+    @property
+    def group(self) -> int:
+        """The process group of the server and its workers."""
+        assert self.process is not None
+        return self.process.pid
+
     def kill(self) -> None:
         """End the server and its workers at once, as a lost machine would."""
         if self.process is not None:
