@@ -60,6 +60,10 @@ class VllmProcess:
         assert self.process is not None
         return self.process.pid
 
+    def served(self) -> int:
+        """Return how many samples and probes the server has answered since it was made."""
+        return self.log.read_text().count("POST /inference/v1/generate")
+
     def kill(self) -> None:
         """End the server and its workers at once, as a lost machine would."""
         if self.process is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -134,14 +133,22 @@ def test_answers_by_other_weights_are_discarded(engine, server: VllmProcess):
     assert "WrongVersion" in engine.servers[0].failure
 
 
-@pytest.fixture
-def second(tmp_path: Path) -> Iterator[VllmProcess]:
-    """A server that a test may kill."""
-    running = VllmProcess(18125, tmp_path / "second.log")
-    running.start()
-    running.wait()
-    yield running
-    running.kill()
+def test_a_server_that_hangs_within_a_call_is_replaced_by_the_other(
+    server: VllmProcess, second: VllmProcess, model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(engine_module, "QUIET", 2.0)
+    choice = EngineChoice("servers", (server.url, second.url), tmp_path / "weights")
+    both, heard = ServersEngine(model, TOKENIZER, 32, choice), list[Completion]()
+
+    def hangs(completion: Completion) -> None:
+        heard.append(completion)
+        if len(heard) == 5:
+            os.killpg(second.group, signal.SIGSTOP)
+
+    completions = both.generate(SAMPLED, PARAMS, hangs)
+    os.killpg(second.group, signal.SIGCONT)
+    assert places(completions) == EVERY_PLACE and len(heard) == len(EVERY_PLACE)
+    assert "/health" in both.servers[1].failure or "ServerSlow" in both.servers[1].failure
 
 
 def test_a_server_that_is_killed_within_a_call_loses_nothing(engine, second: VllmProcess, model, tmp_path: Path):
@@ -160,24 +167,6 @@ def test_a_server_that_is_killed_within_a_call_loses_nothing(engine, second: Vll
     assert places(completions) == EVERY_PLACE and same(completions, expected) >= 0.9
     assert len(heard) == len(EVERY_PLACE) == len({*places(heard)})
     assert "ServerLost" in alone.servers[0].failure
-
-
-def test_a_server_that_hangs_within_a_call_is_replaced_by_the_other(
-    server: VllmProcess, second: VllmProcess, model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(engine_module, "QUIET", 2.0)
-    choice = EngineChoice("servers", (server.url, second.url), tmp_path / "weights")
-    both, heard = ServersEngine(model, TOKENIZER, 32, choice), list[Completion]()
-
-    def hangs(completion: Completion) -> None:
-        heard.append(completion)
-        if len(heard) == 5:
-            os.killpg(second.group, signal.SIGSTOP)
-
-    completions = both.generate(SAMPLED, PARAMS, hangs)
-    os.killpg(second.group, signal.SIGCONT)
-    assert places(completions) == EVERY_PLACE and len(heard) == len(EVERY_PLACE)
-    assert "/health" in both.servers[1].failure or "ServerSlow" in both.servers[1].failure
 
 
 def test_a_server_without_the_plugin_is_refused_by_name(server: VllmProcess, model, tmp_path: Path, monkeypatch):
