@@ -108,7 +108,7 @@ def test_an_update_that_is_not_applied_is_an_error(engine, model, monkeypatch: p
 
     monkeypatch.setattr(client.Server, "_send", skips)
     nudge(model, size)
-    with pytest.raises(StaleWeights, match="still has the previous weights"):
+    with pytest.raises(StaleWeights, match="weights are still zero"):
         engine.load_weights(model, 1)
 
 

@@ -58,6 +58,7 @@ class LocalVllm(VllmEngine):
         probes = self.prober.probe(model)
         if version == self.version and probes.is_repeated:
             return
+        self.llm.collective_rpc("reset_weights")  # to zeros: what the update does not replace shows in the probes
         sent: list[str] = []
         (missing,) = self.llm.collective_rpc(partial(loading.load_into_worker, weights=_noted(model, sent)))
         check_names(sent, self.names, WHERE)

@@ -167,6 +167,8 @@ class Server:
     def _replace(self, push: Push) -> None:
         """Have the server load the weights. No request is served meanwhile, so no completion mixes two versions."""
         self._send("POST", "/pause?mode=wait", {}, PUSH_SECONDS)  # also clears the prefix cache
+        # To zeros: what the update does not replace shows in the probes.
+        self._send("POST", "/weight_checker", {"action": "reset"}, PUSH_SECONDS)
         try:
             self._send("POST", "/start_weight_update", {}, PUSH_SECONDS)
         except ServerLost:  # an earlier push was cut off in between

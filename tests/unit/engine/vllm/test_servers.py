@@ -251,16 +251,22 @@ def test_a_file_that_the_server_cannot_see_is_an_error(make_decoder, connect):
         connect(server)
 
 
-@pytest.mark.parametrize("keeps_version", [False, True])
-def test_an_update_that_is_not_applied_is_an_error(make_decoder, connect, keeps_version: bool):
-    """The server says yes to everything, and has the old weights; also where it reports the old version."""
+NOT_APPLIED = {
+    "version": "version",  # it reports the version that it had
+    "zeros": "weights are still zero",
+    "previous": "still has the previous weights",  # it does not even set them to zero
+}
+
+
+@pytest.mark.parametrize("fault", NOT_APPLIED)
+def test_an_update_that_is_not_applied_is_an_error(make_decoder, connect, fault: str):
+    """The server says yes to everything, and does not load what was pushed."""
 
     def ignores(server: VllmServer, route: str, body: dict[str, Any]) -> Any:
         if not server.version:
             return None
-        if route == "/finish_weight_update" and keeps_version:
-            return {}
-        return {} if route == "/update_weights" else None
+        ignored = {"version": "/finish_weight_update", "previous": "/weight_checker", "zeros": "/update_weights"}
+        return {} if route in ("/update_weights", ignored[fault]) else None
 
     with vllm_server(make_decoder(0), ignores) as server:
         engine = connect(server)
@@ -268,7 +274,7 @@ def test_an_update_that_is_not_applied_is_an_error(make_decoder, connect, keeps_
         with torch.no_grad():
             for weight in updated.parameters():
                 weight.mul_(1.0005)  # a small update: what counts is which weights are closer
-        with pytest.raises(StaleWeights, match="version" if keeps_version else "still has the previous weights"):
+        with pytest.raises(StaleWeights, match=NOT_APPLIED[fault]):
             engine.load_weights(updated, 1)
 
 
