@@ -18,7 +18,8 @@ from typer.core import TyperGroup
 import r1kit
 from r1kit import commands, errors, machine
 from r1kit.console import say
-from r1kit.interrupt import exit_interrupted, signal_handlers
+from r1kit.interrupt import exit_interrupted, exit_now, signal_handlers
+from r1kit.learn.world import launched_rank
 
 ORDER = "run check recipe eval sample report lineage grade doctor".split()  # in the help; others follow by name
 
@@ -84,7 +85,10 @@ def main() -> None:
         if os.environ.get("R1KIT_DEBUG") == "1":
             raise
         say(errors.message(error))
-        sys.exit(errors.exit_code(error))
+        code = errors.exit_code(error)
+        if launched_rank() is not None:  # torch's connections to other processes may abort a normal exit
+            exit_now(code)
+        sys.exit(code)
 
 
 def _use_utf8() -> None:

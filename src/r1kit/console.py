@@ -18,6 +18,7 @@ LINE_SECONDS = 5.0  # between progress lines when stderr is not a terminal
 HEARTBEAT_SECONDS = 10.0  # a wait is silent this long; the next pauses are twice and four times as long,
 HEARTBEAT_LIMIT = 60.0  # and all further ones this long
 
+_silent = False
 _bars: RichProgress | None = None  # the live display, if any: rich allows one at a time
 _waits: dict[threading.Event, float] = {}  # the current heartbeats with their starts, outermost first
 
@@ -29,8 +30,16 @@ class ProgressBar(Protocol):
         """Count `n` more units as done and show the values."""
 
 
+def silence() -> None:
+    """Print nothing more in this process: another process of the run does."""
+    global _silent
+    _silent = True
+
+
 def say(text: str) -> None:
     """Print a message on stderr, above the progress bars."""
+    if _silent:
+        return
     if _bars is not None:
         _bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
     else:
@@ -137,7 +146,7 @@ class _Bar:
 def progress(description: str, total: int) -> Iterator[ProgressBar]:
     """Show progress towards `total` units: call `.advance(n, name=value, ...)` on the yielded bar. May be nested."""
     global _bars
-    if not sys.stderr.isatty():
+    if _silent or not sys.stderr.isatty():
         lines = _Lines(description, total)
         try:
             with _beats(repeat(HEARTBEAT_SECONDS), lines.beat):

@@ -19,7 +19,8 @@ NOTICE = b"\nstopping after this step; send the signal again to stop now\n"
 
 _in_step = False
 _abandonable = False
-_stop_requested = False
+_stop_requested = False  # by a signal to this process, or to another one of the run
+_signalled = False  # this process
 
 
 class StepAbandoned(KeyboardInterrupt):
@@ -27,13 +28,22 @@ class StepAbandoned(KeyboardInterrupt):
 
 
 def _handle(signum: int, frame: object) -> None:
-    global _stop_requested
-    if not _in_step or _stop_requested:
+    global _stop_requested, _signalled
+    if not _in_step or _signalled:
         raise KeyboardInterrupt
+    _signalled = True
+    if _stop_requested:
+        return
     _stop_requested = True
     if _abandonable:
         raise StepAbandoned
     os.write(2, NOTICE)  # the signal may have interrupted print(), which is not reentrant
+
+
+def request_stop() -> None:
+    """Stop at the end of the step, as after a signal: another process of the run got one."""
+    global _stop_requested
+    _stop_requested = True
 
 
 @contextmanager
@@ -60,8 +70,8 @@ def defer_signals() -> Iterator[Callable[[], bool]]:
     The training loop calls `should_stop()` after each step. When it returns True, the loop saves a checkpoint and
     ends, and KeyboardInterrupt follows on exit. A second signal raises KeyboardInterrupt at once.
     """
-    global _in_step, _stop_requested
-    _in_step, _stop_requested = True, False
+    global _in_step, _stop_requested, _signalled
+    _in_step, _stop_requested, _signalled = True, False, False
     try:
         yield lambda: _stop_requested
     finally:
@@ -92,9 +102,14 @@ def exit_interrupted() -> NoReturn:
     After `sys.exit`, CPython may still kill itself by SIGINT: it does so if a KeyboardInterrupt passed through code
     compiled from a string, which every import of a dataclass runs.
     """
+    exit_now(EXIT_CODE)
+
+
+def exit_now(code: int) -> NoReturn:
+    """End this process at once, without what runs at exit; further signals change nothing."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):  # the reader has closed the pipe
             stream.flush()
-    os._exit(EXIT_CODE)
+    os._exit(code)

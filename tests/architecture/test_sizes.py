@@ -14,7 +14,7 @@ from source_tree import modules, name_of, tree_of, where
 
 from r1kit.config import Recipe
 
-FILE_LINES, MEDIAN_FILE_LINES, FUNCTION_LINES, FOLDER_MODULES, KNOBS = 350, 120, 60, 16, 120
+FILE_LINES, MEDIAN_FILE_LINES, FUNCTION_LINES, FOLDER_MODULES, KNOBS = 350, 120, 60, 16, 125
 MODULES = modules()
 
 

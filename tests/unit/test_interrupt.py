@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from r1kit.interrupt import defer_signals, signal_handlers
+from r1kit.interrupt import defer_signals, request_stop, signal_handlers
 
 
 def test_signal_outside_a_step_interrupts_at_once() -> None:
@@ -45,3 +45,13 @@ def test_previous_handlers_are_restored() -> None:
     with signal_handlers():
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_stop_that_another_process_requested_ends_the_step() -> None:
+    """The signal that this process gets a little later is the same one, not a second."""
+    steps = train([signal.SIGTERM])
+    assert not next(steps)
+    request_stop()
+    assert next(steps), "the step continued after the signal"
+    with pytest.raises(KeyboardInterrupt):
+        next(steps)

@@ -37,16 +37,26 @@ def command(
 ) -> None:
     """Run a recipe, or continue it.
 
-    The same command again continues where it stopped: finished stages are skipped, an unfinished one is resumed.
+    The same command again continues where it stopped: finished stages are skipped, an unfinished one is resumed. Under
+    torchrun, or with `processes` in the recipe, several processes train together.
     """
-    from r1kit.run import pipeline
+    from r1kit.learn.world import launched_rank, open_world
+    from r1kit.run import pipeline, processes
 
     loaded = load(recipe, overrides, seed)
     if dry_run and fork is not None:
         raise UserError("--dry-run shows no --fork: leave out one of them; --fork reuses finished, unchanged stages")
+    if dry_run and launched_rank():
+        return None
     if dry_run:
         return _show_preview(loaded, run_dir or Path("runs") / loaded.name, until, redo_from, json_output)
-    result = pipeline.run(loaded, run_dir, until=until, redo_from=redo_from, fork_to=fork)
+    if loaded.processes > 1 and launched_rank() is None:
+        raise typer.Exit(processes.launch(loaded.processes))
+    with open_world() as world:
+        if not world.is_first:
+            return processes.follow(world)
+        result = pipeline.run(loaded, run_dir, until=until, redo_from=redo_from, fork_to=fork, world=world)
+        processes.dismiss(world)
     page = report.write(result.dir)
     if json_output:
         print_json({"run": str(result.dir), "seconds": round(result.seconds, 1), "evals": result.evals})

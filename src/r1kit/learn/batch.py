@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from r1kit.learn.world import World
 from r1kit.types import Completion, TrainBatch
 
 MIN_FILL = 0.8  # a micro-batch of some size: shortest / longest row is at least this
@@ -69,16 +70,49 @@ def _first_equal(completion_BT: Tensor, mask_BT: Tensor, group: int) -> Tensor:
     return rows_B.scatter_reduce(0, class_B, rows_B, "amin", include_self=False)[class_B]
 
 
-def prompt_blocks(batch: TrainBatch, micro_batch_tokens: int, skip_zero_variance: bool) -> Iterator[Tensor]:
-    """Yield runs of prompt indices whose padded tokens fit, at least one prompt each.
+def rows_of_rank(batch: TrainBatch, skip_zero_variance: bool, world: World) -> Tensor:
+    """Return True [B] for the sequences that this rank computes: complete groups, if there are enough for all ranks."""
+    if world.size == 1:
+        return torch.ones_like(batch.graded_B)
+    prompts = len(batch.prompt_PL)
+    group = len(batch.advantages_B) // prompts
+    selected_P = _selected(batch, skip_zero_variance)
+    distinct_B = batch.duplicate_of_B == torch.arange(prompts * group, device=batch.duplicate_of_B.device)
+    cost_B = (batch.completion_mask_BT.sum(1) * distinct_B).clamp(min=1)
+    if int(selected_P.sum()) >= world.size:
+        units, costs = selected_P, cost_B.view(prompts, group).sum(1) + batch.prompt_mask_PL.sum(1)
+    else:
+        units, costs, group = selected_P.repeat_interleave(group) & distinct_B, cost_B, 1
+    index = units.nonzero().squeeze(1)
+    mine = torch.zeros_like(units)
+    mine[index[world.share(costs[index].tolist())]] = True
+    return mine.repeat_interleave(group)
+
+
+def _selected(batch: TrainBatch, skip_zero_variance: bool) -> Tensor:
+    """Return True [P] for the groups to train on.
 
     `skip_zero_variance` leaves out groups whose advantages are all zero, unless every group is one of these.
     """
+    varies_P = batch.advantages_B.view(len(batch.prompt_PL), -1).any(1)
+    return varies_P if skip_zero_variance and varies_P.any() else torch.ones_like(varies_P)
+
+
+def prompt_blocks(
+    batch: TrainBatch, micro_batch_tokens: int, skip_zero_variance: bool, rows_B: Tensor | None = None
+) -> Iterator[Tensor]:
+    """Yield runs of prompt indices whose padded tokens fit, at least one prompt each.
+
+    `skip_zero_variance` leaves out groups whose advantages are all zero, unless every group is one of these. With
+    `rows_B`, prompts without a sequence among them are left out.
+    """
     prompts, length = batch.prompt_PL.shape
-    selected_P = batch.advantages_B.view(prompts, -1).any(1)
-    if not (skip_zero_variance and selected_P.any()):
-        selected_P = torch.ones_like(selected_P)
-    yield from torch.split(selected_P.nonzero().squeeze(1), max(1, micro_batch_tokens // length))
+    selected_P = _selected(batch, skip_zero_variance)
+    if rows_B is not None:
+        selected_P = selected_P & rows_B.view(prompts, -1).any(1)
+    selected = selected_P.nonzero().squeeze(1)
+    if len(selected):
+        yield from torch.split(selected, max(1, micro_batch_tokens // length))
 
 
 def micro_batches(lengths_B: Tensor, micro_batch_tokens: int) -> Iterator[Tensor]:

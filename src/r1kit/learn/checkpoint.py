@@ -32,6 +32,8 @@ from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 from r1kit.console import heartbeat, say
 from r1kit.files import find_damage, fsync, publish, write_bytes, write_manifest
 from r1kit.learn.lora import trained_weights
+from r1kit.learn.sharded import is_shared, on_cpu, writers
+from r1kit.learn.world import ALONE, World
 
 KEEP = 2  # the newest, and one to fall back on
 PROGRESS, PROGRESS_TENSORS = "progress.json", "progress.safetensors"
@@ -62,11 +64,13 @@ class TrainingState(Protocol):
 class Checkpoints:
     """The checkpoints of one stage. Close it, or leave its `with` block, before the trained model is used elsewhere.
 
-    `logs` are append-only files whose lengths are part of a checkpoint.
+    `logs` are append-only files whose lengths are part of a checkpoint. Several ranks write one checkpoint together,
+    each its share of the tensors; any number of ranks may load it.
     """
 
-    def __init__(self, directory: Path, logs: Sequence[Path] = ()) -> None:
-        self.directory, self.logs = directory, logs
+    def __init__(self, directory: Path, logs: Sequence[Path] = (), world: World = ALONE) -> None:
+        self.directory, self.logs, self.world = directory, logs, world
+        self._ranks: dict[str, Any] = {"no_dist": True} if world.size == 1 else {"process_group": writers()}
         self._executor = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[None] | None = None
 
@@ -108,20 +112,19 @@ class Checkpoints:
         Returns the progress that was saved, or None without a checkpoint. Damaged checkpoints are renamed, and a
         warning names them.
         """
-        for leftover in self.directory.glob(".step_*"):
-            shutil.rmtree(leftover)
-        newest = self._newest_undamaged()
-        if newest is None:
-            self._truncate_logs({})
-            return None
-        tensors = _tensors(state)
-        with heartbeat(f"loading the checkpoint {newest}"), _original_errors():
-            dcp_load(tensors, checkpoint_id=newest, no_dist=True)
-        set_optimizer_state_dict(state.master, state.optimizer, optim_state_dict=tensors["optimizer"])
-        state.sync_compute_weights()
-        progress = read_progress(newest)
-        self._truncate_logs(progress.pop("logs"))
-        self._delete_old()
+        newest = self.world.from_first(self._newest_undamaged)
+        progress: dict[str, Any] | None = None
+        if newest is not None:
+            tensors = _tensors(state)
+            with heartbeat(f"loading the checkpoint {newest}"), _original_errors():
+                dcp_load(tensors, checkpoint_id=newest, **self._ranks)
+            set_optimizer_state_dict(state.master, state.optimizer, optim_state_dict=tensors["optimizer"])
+            state.sync_compute_weights()
+            progress = read_progress(newest)
+        lengths = progress.pop("logs") if progress is not None else {}
+        if self.world.is_first:
+            self._truncate_logs(lengths)
+            self._delete_old()
         return progress
 
     def _write(self, tensors: dict[str, Any], ready: torch.Event | None, progress: Mapping[str, Any]) -> None:
@@ -131,9 +134,10 @@ class Checkpoints:
         final = self.directory / f"step_{progress['step']:08d}"
         temporary = self.directory / f".{final.name}.tmp"
         try:
-            temporary.mkdir(parents=True)
             with _original_errors():
-                dcp_save(tensors, storage_writer=FileSystemWriter(temporary, sync_files=False), no_dist=True)
+                dcp_save(tensors, storage_writer=FileSystemWriter(temporary, sync_files=False), **self._ranks)
+            if not self.world.is_first:
+                return
             write_progress(progress, temporary)
             for log in self.logs:
                 if log.exists():
@@ -144,6 +148,8 @@ class Checkpoints:
             if faults := find_damage(final):
                 raise OSError(f"read back differently from what was written: {', '.join(faults)}")
         except OSError as error:
+            if not self.world.is_first:  # the first rank has the error too, and reports it
+                return
             for unusable in (temporary, final):
                 shutil.rmtree(unusable, ignore_errors=True)
             last = self.newest()
@@ -161,6 +167,8 @@ class Checkpoints:
         return next(reversed(checkpoints(self.directory)), None)
 
     def _newest_undamaged(self) -> Path | None:
+        for leftover in self.directory.glob(".step_*"):
+            shutil.rmtree(leftover)
         while (path := self.newest()) is not None:
             if not (faults := find_damage(path)):
                 return path
@@ -242,6 +250,8 @@ def _copy(value: Any) -> Any:
 
     Copies from a GPU go to pinned memory and are still under way on return.
     """
+    if is_shared(value):
+        return on_cpu(value, _copy(value.to_local()))
     if isinstance(value, torch.Tensor):
         copied = torch.empty_like(value, device="cpu", pin_memory=value.is_cuda)
         return copied.copy_(value.detach(), non_blocking=value.is_cuda)

@@ -12,6 +12,7 @@ Shapes: P prompts, B sequences, U distinct ones, L longest prompt, T longest com
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from r1kit.config import RL
 from r1kit.console import say
 from r1kit.errors import UserError, is_out_of_memory
-from r1kit.learn.batch import micro_batches, prompt_blocks
+from r1kit.learn.batch import micro_batches, prompt_blocks, rows_of_rank
 from r1kit.learn.kl import KLPenalty
 from r1kit.learn.logprobs import token_logprobs, token_logprobs_and_entropy
 from r1kit.learn.loss import OBJECTIVES, Clip, Norm, Terms, clip_counts
@@ -28,6 +29,8 @@ from r1kit.learn.memory import offloads
 from r1kit.learn.optim import learning_rate, make_optimizer, update
 from r1kit.learn.precision import copy_weights, master_copy
 from r1kit.learn.reference import make_reference, reference_model, refresh_reference
+from r1kit.learn.sharded import flush
+from r1kit.learn.world import ALONE, World
 from r1kit.machine import free_memory
 from r1kit.model.policy import Policy, Prompts
 from r1kit.types import TrainBatch
@@ -50,26 +53,35 @@ def _padded(x_N: Tensor, mask_UT: Tensor) -> Tensor:
     return x_N.new_zeros(mask_UT.shape).masked_scatter(mask_UT, x_N)
 
 
+def _total(sums: list[dict[str, float]]) -> dict[str, float]:
+    """Return the sums over all ranks; of `gap_max`, the largest."""
+    names = dict.fromkeys(name for each in sums for name in each)
+    return {name: (max if name == "gap_max" else sum)(each.get(name, 0.0) for each in sums) for name in names}
+
+
 class Learner:
     """Policy, reference model and optimizer.
 
     `model` holds the compute weights in the run's dtype and `master` the fp32 weights that the optimizer updates.
+    Several ranks are given the same batches: each does a part of the work, and all have the same weights and metrics.
     """
 
-    def __init__(self, model: Policy, config: RL) -> None:
-        self.model, self.config = model, config
+    def __init__(self, model: Policy, config: RL, world: World = ALONE) -> None:
+        self.model, self.config, self.world = model, config, world
         offload = offloads(config, model.device)
-        self.master = master_copy(model, offload)
+        self.master = master_copy(model, offload, world)
         self.optimizer = make_optimizer(self.master, config)
         self.reference = make_reference(model, offload) if config.beta > 0 else None
         self.micro_batch_tokens = config.micro_batch_tokens  # halved when it does not fit in memory
         self.clip = Clip.from_config(config)
         self.kl = KLPenalty.from_config(config)
         self.objective = OBJECTIVES[config.objective]
+        self.seconds_in_reference = 0.0  # of the last step
 
     def step(self, batch: TrainBatch, step: int) -> dict[str, float]:
         """Update the policy on one batch and return metrics under TRL's names. Non-finite gradients are dropped."""
         sums = self.backward(batch, self.config.completion_cap(step))
+        flush(self.model, self.master, self.world)
         rate = learning_rate(self.config, step, self.config.steps)
         grad_norm = update(self.master, self.optimizer, rate, self.config.max_grad_norm)
         self.sync_compute_weights()
@@ -101,21 +113,24 @@ class Learner:
             refresh_reference(self.reference, self.model)
 
     def backward(self, batch: TrainBatch, max_tokens: int) -> dict[str, float]:
-        """Accumulate the gradient of a step. Return the sums over tokens that `step` reports as means.
+        """Accumulate the gradient of a step, on several ranks each its part. Return the sums that `step` reports.
 
-        When memory runs out, the micro-batch is halved permanently and the gradient computed again from the start: how
-        a step is split does not change its gradient.
+        When memory runs out on any rank, all halve the micro-batch permanently and compute the gradient again from the
+        start: how a step is split does not change its gradient.
         """
         smallest = max(batch.prompt_PL.shape[1], batch.completion_BT.shape[1])  # one row at a time
         while True:
+            sums: dict[str, float] | None = None
             try:
-                return self._accumulate(batch, max_tokens)
+                sums = self._accumulate(batch, max_tokens)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if self.micro_batch_tokens <= smallest:
-                    raise UserError(OUT_OF_MEMORY.format(tokens=smallest)) from error
-            # Outside the except clause, nothing references the tensors of the failed attempt.
+            # Outside the except clause, nothing references the tensors of a failed attempt.
+            if not self.world.any(sums is None):
+                return _total(self.world.gather(sums or {}))
+            if self.micro_batch_tokens <= smallest:
+                raise UserError(OUT_OF_MEMORY.format(tokens=smallest))
             self.micro_batch_tokens = max(smallest, min(self.micro_batch_tokens, batch.completion_BT.numel()) // 2)
             say(f"out of memory: continuing with micro_batch_tokens = {self.micro_batch_tokens} (same gradient)")
             free_memory()
@@ -126,7 +141,9 @@ class Learner:
         sums = dict.fromkeys(("loss", "tokens", "kl", "entropy", "clip_ratio", "gap", "gap_max"), 0.0)
         norm = Norm(max(1, int(batch.graded_B.sum())), max(1, int(batch.completion_mask_BT.sum())), max_tokens)
         # First of all, while no activations of the policy are held.
+        start = time.monotonic()
         ref_logp_BT = None if self.reference is None else self._reference_logprobs(batch, self.reference)
+        self.seconds_in_reference = time.monotonic() - start
         for prompts, micro_batches_ in self._split(batch):
             shared = self.model.prompts(batch.prompt_PL[prompts], batch.prompt_mask_PL[prompts])
             leaves = shared.as_leaves()
@@ -143,9 +160,11 @@ class Learner:
         lengths_B = batch.completion_mask_BT.sum(1)
         if not self.model.config.is_native:  # rows hold their prompts
             lengths_B = lengths_B + batch.prompt_mask_PL.sum(1).repeat_interleave(group)
-        for prompts in prompt_blocks(batch, self.micro_batch_tokens, self.config.skip_zero_variance):
+        skip = self.config.skip_zero_variance
+        mine_B = rows_of_rank(batch, skip, self.world)
+        for prompts in prompt_blocks(batch, self.micro_batch_tokens, skip, mine_B):
             rows = (prompts[:, None] * group + torch.arange(group, device=prompts.device)).flatten()
-            distinct_U = rows[batch.duplicate_of_B[rows] == rows]
+            distinct_U = rows[(batch.duplicate_of_B[rows] == rows) & mine_B[rows]]
             picked = [distinct_U[each] for each in micro_batches(lengths_B[distinct_U], self.micro_batch_tokens)]
             yield prompts, [(rows_U, torch.searchsorted(prompts, rows_U // group)) for rows_U in picked]
 

@@ -8,15 +8,16 @@ import torch
 from torch import nn
 
 from r1kit.config import Optimizer
-from r1kit.errors import require
+from r1kit.errors import UserError, require
 from r1kit.learn.lora import trained_weights
+from r1kit.learn.sharded import is_shared, whole
 
 
 def make_optimizer(model: nn.Module, config: Optimizer) -> torch.optim.Optimizer:
     """Create AdamW (Loshchilov and Hutter 2019) with weight decay on matrices, not on gains and biases.
 
     Raises:
-        UserError: `adam_8bit` is set and bitsandbytes is not installed.
+        UserError: `adam_8bit` is set, and bitsandbytes is not installed or several ranks share the weights.
     """
     trained = list(trained_weights(model).values())
     groups = [
@@ -24,6 +25,8 @@ def make_optimizer(model: nn.Module, config: Optimizer) -> torch.optim.Optimizer
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
     betas = (config.adam_beta1, config.adam_beta2)
+    if config.adam_8bit and any(map(is_shared, trained)):
+        raise UserError("adam_8bit = true: works with one process only; leave it out, or set processes = 1")
     if config.adam_8bit:  # block-wise quantisation (Dettmers et al. 2022); tensors below 4,096 elements stay fp32
         adam: type[torch.optim.Optimizer] = require("bitsandbytes", "8bit").optim.AdamW8bit
         return adam(groups, lr=config.learning_rate, betas=betas)  # type: ignore[call-arg]
@@ -48,7 +51,7 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer, rate: float, max_
 
     A gradient that is not finite is dropped: weights and optimizer state stay bit-identical.
     """
-    norm = nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
+    norm = whole(nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm))
     if norm.isfinite():
         for group in optimizer.param_groups:
             group["lr"] = rate

@@ -15,21 +15,30 @@ import torch
 from torch import Tensor, nn
 
 from r1kit.learn.lora import has_adapters
+from r1kit.learn.sharded import shard, whole
+from r1kit.learn.world import ALONE, World
 
 M = TypeVar("M", bound=nn.Module)
 
 
-def master_copy(model: M, offload: bool = False) -> M:
+def master_copy(model: M, offload: bool = False, world: World = ALONE) -> M:
     """Return fp32 master weights for `model`: itself if all it trains is fp32, else a copy that receives its gradients.
 
-    `offload` makes the copy in main memory, where gradients are summed too, unless only adapters are trained.
+    `offload` makes the copy in main memory, where gradients are summed too, unless only adapters are trained. Several
+    ranks share the copy (`learn.sharded`), and the model keeps its gradients to the end of the step.
     """
-    if has_adapters(model) or (not offload and all(weight.dtype == torch.float32 for weight in model.parameters())):
+    is_fp32 = all(weight.dtype == torch.float32 for weight in model.parameters())
+    if has_adapters(model) or (not offload and is_fp32 and world.size == 1):
         return model
     master = copy.deepcopy(model).float()
     if offload:
         master = master.cpu()
-    _redirect_gradients(model, master)
+    if world.size == 1:
+        _redirect_gradients(model, master)
+    else:
+        shard(master, world)
+        for weight in model.parameters():
+            weight.grad_dtype = torch.float32  # the sum over micro-batches, whatever dtype the weights get
     return master
 
 
@@ -53,7 +62,7 @@ def copy_weights(source: nn.Module, target: nn.Module) -> None:
     """Copy all parameters, rounded to the target's dtype."""
     if source is not target:
         for old, new in zip(target.parameters(), source.parameters(), strict=True):
-            old.copy_(new)
+            old.copy_(whole(new, old.dtype))
 
 
 def _redirect_gradients(model: nn.Module, master: nn.Module) -> None:

@@ -39,7 +39,7 @@ def module_times(rows: Sequence[Mapping[str, Any]]) -> list[ModuleTime]:
         return []
 
     def mean(name: str) -> float:
-        return sum(row[name] for row in steps if is_number(row.get(name))) / len(steps)
+        return float(sum(row[name] for row in steps if is_number(row.get(name)))) / len(steps)
 
     models, reference = mean("time/reward_models"), mean("time/reference")
     seconds = {

@@ -63,7 +63,9 @@ def share(stage: StageConfig, shape: ModelConfig, setting: Setting, cluster: Clu
     """Return the memory of a GPU of a cluster, on which a stage trains and generates."""
     use, b, gpu = stage.memory_use(), setting.bytes_each, cluster.gpu
     learners, engines = (cluster, cluster) if engine != "servers" or use.completions == 0 else cluster.halves()
-    learning = _learning(stage, shape, setting, learners.count) if isinstance(stage, Training) else {}
+    learning: dict[str, int] = {}
+    if isinstance(stage, Training):
+        learning = _learning(stage, shape, setting, learners.count)
     problem, needed = "", sum(learning.values())
     if needed > gpu.memory and isinstance(stage, Training):
         problem = f"training needs {show_bytes(needed)} on each GPU"

@@ -8,14 +8,15 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
 from r1kit import console, files, hashing, machine
-from r1kit.config import Recipe
+from r1kit.config import Recipe, StageConfig
 from r1kit.engine.base import EngineChoice
 from r1kit.errors import Interrupted, UserError
+from r1kit.learn.world import ALONE, World, lost_ranks_named
 from r1kit.machine import Compute
 from r1kit.model.reference import resolve_model
 from r1kit.plan import StagePlan
@@ -29,9 +30,17 @@ from r1kit.stages.context import StageContext
 
 
 def run_stage(
-    stage: ResolvedStage, recipe: Recipe, run: RunDir, compute: Compute, lineage: Lineage, planned: StagePlan
+    stage: ResolvedStage,
+    recipe: Recipe,
+    run: RunDir,
+    compute: Compute,
+    lineage: Lineage,
+    planned: StagePlan,
+    world: World = ALONE,
 ) -> None:
     """Run a stage from its start or its last checkpoint, and publish its result.
+
+    Called on the first rank. The others learn of stages that train through `world`; see `run.processes`.
 
     Raises:
         Interrupted: ^C or SIGTERM arrived. What was saved is kept.
@@ -47,7 +56,6 @@ def run_stage(
     lineage["stages"][stage.name] = record
     files.write_json(run.lineage, lineage)
     grading = _grading(recipe, directory)
-    services.configure(grading)
     context = StageContext(
         stage.name,
         directory.path,
@@ -61,18 +69,31 @@ def run_stage(
         grading=asdict(grading),
         kv_cache_tokens=planned.kv_cache_tokens,
         held_out=stage.held_out,
+        world=world,
         engine=EngineChoice.of(recipe.engine, directory.pushed_weights),
     )
-    limited = machine.limited_memory() if compute.device == "cpu" else nullcontext()
-    with _recorded(run, directory, record, lineage), limited:
-        with console.heartbeat("importing PyTorch"):
-            module = importlib.import_module(stage.config.module)
-        summary = module.run(stage.config, context)
+    with _recorded(run, directory, record, lineage):
+        if stage.config.output == "model":  # all ranks train; the first alone curates and evaluates
+            world.from_first(lambda: (stage.config, context))
+        else:
+            context = replace(context, world=ALONE)
+        summary = run_module(stage.config, context)
     shutil.rmtree(directory.pushed_weights, ignore_errors=True)
     with console.heartbeat(f"publishing the output of {stage.name}"):
         publish_artifact(stage, directory, record, summary)
     files.write_json(run.lineage, lineage)
     console.say(f"{stage.name}: done in {console.duration(record['seconds'])}")
+
+
+def run_module(config: StageConfig, context: StageContext) -> dict[str, Any]:
+    """Run a stage in this process, and return its summary."""
+    services.configure(Settings.from_dict(context.grading))
+    limited = machine.limited_memory() if context.device == "cpu" else nullcontext()
+    with limited, lost_ranks_named():
+        with console.heartbeat("importing PyTorch"):
+            module = importlib.import_module(config.module)
+        summary: dict[str, Any] = module.run(config, context)
+        return summary
 
 
 def _start_record(stage: ResolvedStage, directory: StageDir, lineage: Lineage) -> StageRecord:

@@ -16,6 +16,7 @@ from typing import Any
 from r1kit import console, files, interrupt, machine
 from r1kit.config import Recipe
 from r1kit.errors import Interrupted, UserError
+from r1kit.learn.world import ALONE, World, require_gpus
 from r1kit.metrics.glossary import legend
 from r1kit.plan import Plan
 from r1kit.recipe import RecipeError, cross_checks
@@ -49,6 +50,7 @@ def run(
     until: str | None = None,
     redo_from: str | None = None,
     fork_to: Path | str | None = None,
+    world: World = ALONE,
 ) -> RunResult:
     """Run a recipe. The same call again continues where it stopped.
 
@@ -58,6 +60,7 @@ def run(
         until: The last stage to run.
         redo_from: A stage to run again, with all stages that depend on it.
         fork_to: A directory to run in instead, starting with the finished stages of `run_dir` that have not changed.
+        world: The processes that train together, if there are several; this is the first of them.
 
     Raises:
         UserError: The recipe has changed since the run was started, the directory contains something else or is in use
@@ -76,7 +79,7 @@ def run(
     start = time.monotonic()
     try:
         with locked(here), interrupt.signal_handlers():
-            _run_stages(recipe, here, forked_from, until, redo_from)
+            _run_stages(recipe, here, forked_from, until, redo_from, world)
     except KeyboardInterrupt:  # between stages
         raise Interrupted("interrupted; run the same command again to continue") from None
     except Exception as error:
@@ -91,9 +94,15 @@ def run(
 
 
 def _run_stages(
-    recipe: Recipe, run: RunDir, forked_from: RunDir | None, until: str | None, redo_from: str | None
+    recipe: Recipe,
+    run: RunDir,
+    forked_from: RunDir | None,
+    until: str | None,
+    redo_from: str | None,
+    world: World,
 ) -> None:
     compute = machine.choose_compute(recipe.device, recipe.dtype)
+    require_gpus(compute.device)
     stages = resolve_stages(recipe, compute.dtype)
     if forked_from is not None:
         fork(stages, forked_from, run)
@@ -114,7 +123,7 @@ def _run_stages(
         else:
             lines = legend(stage.config.legend, stage.config.kind)
             console.say("\n".join([title + _times(planned, run, until), *lines]))
-            run_stage(stage, recipe, run, compute, lineage, planned.stages[i - 1])
+            run_stage(stage, recipe, run, compute, lineage, planned.stages[i - 1], world)
         if stage.name == until:
             break
     delete_replaced(run)

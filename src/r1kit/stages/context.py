@@ -9,6 +9,7 @@ from typing import Any
 
 from r1kit.config import PromptSource
 from r1kit.engine.base import EngineChoice
+from r1kit.learn.world import ALONE, World
 from r1kit.run_dir import StageDir
 
 
@@ -28,6 +29,7 @@ class StageContext:
     grading: Mapping[str, Any] = field(default_factory=dict)  # rewards.services.Settings as a dict
     kv_cache_tokens: int | None = None  # in the KV cache at the same time; None for any number
     held_out: Mapping[str, Sequence[PromptSource]] = field(default_factory=dict)  # see `Recipe.held_out`
+    world: World = ALONE  # the processes that run the stage together; the first alone writes to `dir`
     engine: EngineChoice = field(default_factory=EngineChoice)
 
     @property

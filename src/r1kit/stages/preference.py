@@ -61,12 +61,13 @@ def run(config: Preference, context: StageContext) -> dict[str, Any]:
     held_out = [_answer_batch(config, row) for row in data.pack(data.held_out)]
 
     def source(done: int) -> Iterator[list[AnswerBatch]]:
-        return ([_answer_batch(config, row) for row in rows] for rows in data.steps_from(done))
+        return ([_answer_batch(config, row) for row in rows] for rows in data.steps_from(done, context.world.size))
 
     schedule = Schedule(data.steps, 1, config.save_every)
     evaluation = train(model, config, context, schedule, source, loss, partial(evaluate, held_out))
     model.settings |= {key.removeprefix("eval/"): evaluation[key] for key in SCALE if key in evaluation}
-    publish_model(model.to(torch_dtype(context.dtype)), tokenizer, context.files.model)
+    if context.world.is_first:
+        publish_model(model.to(torch_dtype(context.dtype)), tokenizer, context.files.model)
     context.files.tokens.unlink(missing_ok=True)
     return {"steps": data.steps, "records": len(data.trained), "held_out": len(data.held_out), **evaluation}
 

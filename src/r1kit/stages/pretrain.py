@@ -55,11 +55,18 @@ def run(config: Pretrain, context: StageContext) -> dict[str, Any]:
     def source(done: int) -> Iterator[list[CorpusBatch]]:
         texts = documents(config.corpus, derive_seed(context.seed, "documents"))
         batches = token_batches(texts, tokenizer, config.sequences_per_step, config.context_length)
-        return ([CorpusBatch(tokens_BT1.to(context.device))] for tokens_BT1 in islice(batches, done, None))
+        return (_micro_batches(tokens_BT1, context) for tokens_BT1 in islice(batches, done, None))
 
     train(model, config, context, Schedule(config.steps, LOG_EVERY, SAVE_EVERY), source, next_token_loss)
-    publish_model(model.to(dtype), tokenizer, context.files.model)
+    if context.world.is_first:
+        publish_model(model.to(dtype), tokenizer, context.files.model)
     return {"steps": config.steps, "tokens": config.steps * config.sequences_per_step * config.context_length}
+
+
+def _micro_batches(tokens_BT1: Tensor, context: StageContext) -> list[CorpusBatch]:
+    """Return one micro-batch for every rank."""
+    ranks = min(context.world.size, len(tokens_BT1))
+    return [CorpusBatch(part.to(context.device)) for part in tokens_BT1.tensor_split(ranks)]
 
 
 def initial_model(config: Pretrain, context: StageContext) -> tuple[Policy, PreTrainedTokenizerBase]:

@@ -63,17 +63,22 @@ class Records:
         """The number of steps in all epochs."""
         return -(-len(self.trained) * self.config.epochs // self.config.sequences_per_step)
 
-    def steps_from(self, step: int) -> Iterator[list[list[Record]]]:
-        """Yield the packed rows of this step (from 0) and of all later ones. A pure function of seed and step."""
+    def steps_from(self, step: int, ranks: int = 1) -> Iterator[list[list[Record]]]:
+        """Yield the packed rows of this step (from 0) and of all later ones. A pure function of seed and step.
+
+        Several ranks get shorter rows, so that each has some.
+        """
         end, per_step = len(self.trained) * self.config.epochs, self.config.sequences_per_step
         for first in range(step * per_step, end, per_step):
             drawn = [divmod(position, len(self.trained)) for position in range(first, min(first + per_step, end))]
             orders = {epoch: _order(len(self.trained), self.seed, epoch) for epoch, _ in drawn}
-            yield self.pack([self.trained[orders[epoch][index]] for epoch, index in drawn])
+            yield self.pack([self.trained[orders[epoch][index]] for epoch, index in drawn], ranks)
 
-    def pack(self, records: Sequence[Record]) -> list[list[Record]]:
+    def pack(self, records: Sequence[Record], ranks: int = 1) -> list[list[Record]]:
         """Group records into packed rows. The documents of a record stay in one row."""
-        return [[records[i] for i in row] for row in first_fit(list(map(len, records)), self.config.row_tokens)]
+        lengths = list(map(len, records))
+        capacity = min(self.config.row_tokens, -(-sum(lengths) // ranks)) if ranks > 1 else self.config.row_tokens
+        return [[records[i] for i in row] for row in first_fit(lengths, capacity)]
 
 
 @lru_cache(maxsize=2)
@@ -129,11 +134,12 @@ def load_records(
         DataError: A row cannot be used, or no record fits.
     """
     made_from = _fingerprint(config, context)
-    tokenized = load_tokens(context.files.tokens, made_from) if made_from else None
-    if tokenized is None:
-        tokenized = _tokenize(config, context, tokenizer, read, close)
-        if made_from and tokenized.documents:
-            save_tokens(context.files.tokens, made_from, tokenized)
+    with context.world.first_before_others():
+        tokenized = load_tokens(context.files.tokens, made_from) if made_from else None
+        if tokenized is None:
+            tokenized = _tokenize(config, context, tokenizer, read, close)
+            if made_from and tokenized.documents and context.world.is_first:
+                save_tokens(context.files.tokens, made_from, tokenized)
     documents, keys, labels = tokenized.documents, tokenized.keys, tokenized.labels
     size = len(documents) // max(1, len(keys))  # documents per record
     records = [Record(tuple(documents[i * size : (i + 1) * size]), label) for i, label in enumerate(labels)]

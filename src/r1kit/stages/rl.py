@@ -3,13 +3,14 @@
     prompts -> engine -> completions -> rewards -> advantages -> learner, `steps_per_rollout` updates per rollout
 
 Randomness depends on the stage's seed and the step only, so a run resumed from a checkpoint gives identical results.
-A checkpoint between two updates of one rollout contains the rollout: the policy that sampled it no longer exists.
+A checkpoint between two updates of one rollout contains the rollout: the policy that sampled it no longer exists. With
+`rollouts_ahead`, the next rollout is sampled meanwhile (`rl_ahead`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import Any
@@ -23,6 +24,7 @@ from r1kit.data.store import write_jsonl
 from r1kit.data.template import set_template
 from r1kit.engine.base import Engine
 from r1kit.engine.factory import make_engine
+from r1kit.errors import UserError
 from r1kit.evals.benchmark import evaluate, load_benchmarks
 from r1kit.hashing import derive_seed
 from r1kit.interrupt import StepAbandoned, abandonable, defer_signals
@@ -40,28 +42,34 @@ from r1kit.model.dtypes import torch_dtype
 from r1kit.model.hf import load_model, load_tokenizer, publish_model
 from r1kit.model.policy import Policy
 from r1kit.rewards.workers.pool import open_sandbox_for
+from r1kit.rollout.group import Group, Rollout
 from r1kit.rollout.sample import sampling_params
 from r1kit.stages.context import StageContext
+from r1kit.stages.rl_ahead import RolloutAhead, Start
 from r1kit.stages.rl_prompts import RLPrompts, merged
 from r1kit.stages.rl_rewards import RLRewards
-from r1kit.stages.rl_rollout import Group, Rollout, collect, completion_rows, metrics, minibatches, pack, unpack
+from r1kit.stages.rl_rollout import collect, completion_rows, metrics, minibatches, pack, unpack
 
 
 def run(config: RL, context: StageContext) -> dict[str, Any]:
     """Train from the last checkpoint, or from the start, and publish model/. Return the totals."""
-    trainer = Trainer(config, context)
+    trainer, world = Trainer(config, context), context.world
     trainer.restore()
     with trainer.checkpoints, progress(context.name, config.steps) as bar, defer_signals() as should_stop:
         bar.advance(trainer.step - (trainer.unlogged is not None))  # its row counts when it is logged
-        with suppress(StepAbandoned), trainer.rewards:
-            trainer.evaluate_at_start()
-            while not (trainer.is_done or should_stop()):
-                row = trainer.advance()
-                bar.advance(reward=row["reward"], length=row["completions/mean_length"])
-                trainer.save(stopping=False)
-                trainer.tell_time()
-        trainer.save(should_stop())
-    publish_model(merge_adapters(trainer.learner.model), trainer.tokenizer, context.files.model)
+        with trainer.ahead:  # left last: its thread ends when the rewards have
+            with suppress(StepAbandoned), trainer.rewards:
+                trainer.evaluate_at_start()
+                while not trainer.is_done:
+                    if world.should_stop(should_stop()):
+                        raise StepAbandoned
+                    row = trainer.advance()
+                    bar.advance(reward=row["reward"], length=row["completions/mean_length"])
+                    trainer.save(stopping=False)
+                    trainer.tell_time()
+            trainer.save(world.should_stop(should_stop()))
+    if world.is_first:
+        publish_model(merge_adapters(trainer.learner.model), trainer.tokenizer, context.files.model)
     return {"steps": trainer.step, "prompts": trainer.cursor, "tokens": trainer.tokens}
 
 
@@ -83,18 +91,29 @@ class Trainer:
 
     def __init__(self, config: RL, context: StageContext) -> None:
         self.config, self.context = config, context
+        self.world = context.world
+        if config.rollouts_ahead and self.world.size > 1:
+            raise UserError(f"rollouts_ahead = 1: works with one process, but there are {self.world.size}: set it to 0")
         model, self.tokenizer = initial_model(config, context)
-        self.learner = Learner(model, config)
+        self.learner = Learner(model, config, self.world)
         self.engine: Engine = make_engine(
             model, self.tokenizer, context.max_concurrent, context.kv_cache_tokens, context.engine
         )
         self.benchmarks = load_benchmarks(config.benchmarks)
         self.prompts = RLPrompts(config, context.seed, merged(self.benchmarks, load_benchmarks(context.held_out)))
         self.rewards = RLRewards(config, context, self.prompts)
+        self.ahead = RolloutAhead(self.engine, self._collect)
         measured = self.benchmarks.values() if config.eval_every else ()
         open_sandbox_for(chain(self.prompts.problems, *measured))
-        self.log = WatchdogLog(context.files.metrics, context.name, context.dtype, config.watchdogs)
-        self.checkpoints = Checkpoints(context.files.checkpoints, self.log.files)
+        self.log = WatchdogLog(
+            context.files.metrics,
+            context.name,
+            context.dtype,
+            config.watchdogs,
+            writes=self.world.is_first,
+            max_weights_lag=config.max_weights_lag,
+        )
+        self.checkpoints = Checkpoints(context.files.checkpoints, self.log.files, self.world)
         self.step, self.cursor, self.tokens = 0, 0, 0  # updates done, prompts drawn, completion tokens generated
         self.rollout: Rollout | None = None  # None when all its updates are done
         self.unlogged: dict[str, Any] | None = None  # the row of the last update until it has been evaluated
@@ -112,8 +131,11 @@ class Trainer:
             self.step, self.cursor, self.tokens = saved["step"], saved["cursor"], saved["tokens"]
             self.rollout = unpack(saved["rollout"], self.config, self.tokenizer) if saved["rollout"] else None
             self.unlogged = saved.get("unlogged")
-        self.engine.load_weights(self.learner.model, self.step)
-        rows = [*read_metrics(self.log.path), *([self.unlogged] if self.unlogged else [])]
+            if ahead := saved.get("ahead"):
+                self.ahead.restore(self.learner.model, ahead)
+        rows = self.world.from_first(lambda: read_metrics(self.log.path)[-1:])
+        if self.unlogged:
+            rows = [self.unlogged]
         if rows:  # the size may have been halved when memory ran out
             self.learner.micro_batch_tokens = rows[-1].get("micro_batch_tokens", self.config.micro_batch_tokens)
 
@@ -125,6 +147,8 @@ class Trainer:
         start = time.monotonic()
         counts = {"step": self.step, "cursor": self.cursor, "tokens": self.tokens}
         progress = {**counts, "rollout": self.rollout and pack(self.rollout), "unlogged": self.unlogged}
+        if ahead := self.ahead.pack():
+            progress["ahead"] = ahead
         self.checkpoints.save(self.learner, progress)
         self.is_saved = True
         self.seconds_saving = {"time/save": time.monotonic() - start}
@@ -137,8 +161,7 @@ class Trainer:
         start = time.monotonic()
         if self.unlogged is None:
             self.unlogged = self._next_update()
-        with abandonable():
-            evaluation = self._evaluate()
+        evaluation = self._evaluate()
         row = {"step": self.step, **self.unlogged, **evaluation, "time/step": time.monotonic() - start}
         self.log.append(row)
         self.unlogged = None
@@ -162,23 +185,36 @@ class Trainer:
         """Do one update. Return its row, without an evaluation."""
         phases = dict(self.seconds_saving)
         if self.rollout is None:
-            with abandonable():
-                rollout = self._collect()
-            self.rollout = rollout
+            self.rollout = rollout = self._next_rollout()
             self.cursor += len(rollout.sampled)
             self.tokens += rollout.tokens
-            phases |= {"time/rollout": rollout.seconds_generating, "time/grade": rollout.seconds_grading}
-            phases |= self.rewards.take_report()
+            phases |= {**rollout.seconds.metrics(), **rollout.report}
+            if self.config.rollouts_ahead:
+                self._start_next(rollout)
         shown = {**metrics(self.rollout, self.config.reward_names), "tokens": self.tokens}
         index = self._updates_done()
-        update = self._update(self._minibatches(self.rollout)[index], on_policy=index == 0)
+        on_policy = index == 0 and not shown["sampling/weights_lag"]
+        update = self._update(self._minibatches(self.rollout)[index], on_policy)
         self.is_saved = False
         return {**shown, **update, **phases}
 
     def _updates_done(self) -> int:
         return self.step - (self.rollout.step if self.rollout is not None else self.step)
 
-    def _collect(self) -> Rollout:
+    def _next_rollout(self) -> Rollout:
+        if self.ahead.is_pending:
+            with abandonable():
+                return self.ahead.take()
+        self.engine.load_weights(self.learner.model, self.step)
+        return self._collect(Start(self.step, self.cursor, self.step))
+
+    def _start_next(self, rollout: Rollout) -> None:
+        """Start the rollout after this one, which has not been trained on yet, unless the stage ends before."""
+        step = rollout.step + len(self._minibatches(rollout))
+        if step < self.config.steps:
+            self.ahead.start(self.learner.model, Start(step, self.cursor, self.step))
+
+    def _collect(self, start: Start, check: Callable[[], None] | None = None) -> Rollout:
         return collect(
             self.engine,
             self.tokenizer,
@@ -186,8 +222,10 @@ class Trainer:
             self.rewards,
             self.config,
             seed=self.context.seed,
-            cursor=self.cursor,
-            step=self.step,
+            cursor=start.cursor,
+            step=start.step,
+            check=check,
+            world=self.world,
         )
 
     def _minibatches(self, rollout: Rollout) -> list[list[Group]]:
@@ -197,7 +235,7 @@ class Trainer:
         """Do one policy update and return its metrics.
 
         `on_policy` says that these weights sampled the rollout. Only then are engine and learner expected to agree,
-        so only then are the metrics of their difference logged.
+        so only then are the metrics of their difference logged. Of rollouts that were sampled ahead, none is.
         """
         start = time.monotonic()
         graded_PG = torch.tensor([group.graded for group in groups])
@@ -217,28 +255,32 @@ class Trainer:
         )
         update = self.learner.step(batch, self.step)
         self.step += 1
-        self.engine.load_weights(self.learner.model, self.step)
         seconds = time.monotonic() - start
-        if self.step == 1 or self.step % self.config.log_rollouts_every == 0:
+        if self.world.is_first and (self.step == 1 or self.step % self.config.log_rollouts_every == 0):
             path = self.context.files.rollouts / f"step_{self.step:06d}.jsonl"
             write_jsonl(path, completion_rows(self.step, groups, advantages_PG.tolist()))
         update = {k: v for k, v in update.items() if on_policy or not k.startswith("sampling/")}
-        return {**update, "time/update": seconds}
+        inference = {"time/reference": self.learner.seconds_in_reference} if self.learner.reference is not None else {}
+        return {**update, "time/update": seconds, **inference}
 
     def evaluate_at_start(self) -> None:
         """Log an evaluation before the first update, in a row with step 0, if the config asks for it."""
-        if self.config.eval_at_start and self.step == 0:
-            with abandonable():
-                evaluation = self._evaluate()
-            if evaluation:
-                self.log.append({"step": 0, **evaluation})
+        if self.config.eval_at_start and self.step == 0 and (evaluation := self._evaluate()):
+            self.log.append({"step": 0, **evaluation})
 
     def _evaluate(self) -> dict[str, float]:
-        """Return held-out accuracy every `eval_every` steps."""
-        config, protocol = self.config, self.config.eval_protocol
-        if not self.benchmarks or not config.eval_every or self.step % config.eval_every:
+        """Return held-out accuracy every `eval_every` steps, measured by the first rank."""
+        if not self.benchmarks or not self.config.eval_every or self.step % self.config.eval_every:
             return {}
+        with self.world.abandonable():
+            evaluation = self._evaluate_here() if self.world.is_first else {}
+        return self.world.from_first(lambda: evaluation)
+
+    def _evaluate_here(self) -> dict[str, float]:
+        config, protocol = self.config, self.config.eval_protocol
+        self.ahead.wait()
         start = time.monotonic()
+        self.engine.load_weights(self.learner.model, self.step)
         seed = derive_seed(self.context.seed, "evaluate", self.step)
         samples, cap = config.eval_samples, config.completion_cap(self.step)
         if protocol is not None:

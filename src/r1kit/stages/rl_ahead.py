@@ -27,7 +27,7 @@ import torch
 from r1kit.engine.base import Engine
 from r1kit.learn.lora import trained_weights
 from r1kit.model.policy import Policy
-from r1kit.stages.rl_rollout import Rollout
+from r1kit.rollout.group import Rollout
 
 
 class Cancelled(Exception):
@@ -86,7 +86,7 @@ class RolloutAhead:
         names = [*trained_weights(model)]
         frozen = {id(weight): weight for weight in model.parameters() if not weight.requires_grad}
         copied = copy.deepcopy(model, frozen).requires_grad_(False)
-        trained = {name: copied.get_parameter(name) for name in names}
+        trained: dict[str, torch.Tensor] = {name: copied.get_parameter(name) for name in names}
         for name, weight in (weights or {}).items():
             trained[name].copy_(weight)
         ready = None
@@ -99,7 +99,8 @@ class RolloutAhead:
     def _run(self, start: Start, ready: torch.Event | None) -> Rollout:
         if ready is None:
             return self.collect(start, self._check)
-        stream = torch.cuda.Stream()  # else every token would wait for the learner's work
+        # On the learner's stream, every token would wait for its work.
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         stream.wait_event(ready)
         with torch.cuda.stream(stream):
             return self.collect(start, self._check)

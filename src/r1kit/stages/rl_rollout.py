@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from math import nan
 from random import Random
 from statistics import fmean, pstdev
@@ -17,58 +18,18 @@ from transformers import PreTrainedTokenizerBase
 from r1kit.config import RL
 from r1kit.console import heartbeat
 from r1kit.data.prompt import Prompt, make_prompt, make_prompts
-from r1kit.engine.base import Engine
+from r1kit.engine.base import Engine, Finished
 from r1kit.evals.style import other_language_share, reflective_words, repetition
 from r1kit.hashing import derive_seed
-from r1kit.learn.advantage import has_variance, overlong_penalty
+from r1kit.learn.advantage import overlong_penalty
+from r1kit.learn.world import ALONE, World
+from r1kit.rollout.group import Group, Rollout
 from r1kit.rollout.sample import sample_completions, sampling_params
 from r1kit.stages.rl_prompts import RLPrompts
 from r1kit.stages.rl_rewards import RLRewards
 from r1kit.types import Completion, Problem, Score
 
 MAX_ROUNDS = 4  # rounds of sampling; then dynamic sampling makes do with the groups it has
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """One prompt, its completions, their scores and rewards."""
-
-    prompt: Prompt
-    completions: Sequence[Completion]
-    scores: Sequence[Score]
-    rewards: Sequence[float]  # the total of each score, with the length penalty
-
-    @property
-    def problem(self) -> Problem:
-        """The problem of the prompt."""
-        return self.prompt.problem
-
-    @property
-    def graded(self) -> list[bool]:
-        """False where grading failed: such a completion is excluded from all statistics and from the update."""
-        return [not score.masked for score in self.scores]
-
-    @property
-    def has_variance(self) -> bool:
-        """Whether the rewards differ, so that some advantage is not zero."""
-        return bool(has_variance(torch.tensor([self.rewards]), torch.tensor([self.graded])))
-
-
-@dataclass(slots=True)
-class Rollout:
-    """The groups of one rollout."""
-
-    step: int  # updates done when it was sampled
-    sampled: list[Group] = field(default_factory=list)  # all groups
-    selected: list[Group] = field(default_factory=list)  # groups to train on; under dynamic sampling with variance
-    seconds_generating: float = 0.0
-    seconds_grading: float = 0.0
-    metrics: Mapping[str, float | str] | None = None  # set by `metrics`
-
-    @property
-    def tokens(self) -> int:
-        """The number of completion tokens."""
-        return sum(len(c.token_ids) for group in self.sampled for c in group.completions)
 
 
 def collect(
@@ -81,18 +42,24 @@ def collect(
     seed: int,
     cursor: int,
     step: int,
+    check: Callable[[], None] | None = None,
+    world: World = ALONE,
 ) -> Rollout:
     """Sample and score the next prompts. Dynamic sampling continues until enough groups have variance (DAPO).
 
+    Each rank samples and scores its share; all return the same rollout. Without `check`, signals abandon the work.
+
     Args:
-        engine: An engine with the current weights.
+        engine: An engine with the weights that are to sample.
         tokenizer: The policy's tokenizer.
         prompts: The problems of the stage.
         rewards: The rewards of the stage.
         config: The stage's config.
         seed: The stage's seed.
         cursor: Prompts drawn in earlier rollouts.
-        step: Updates done so far.
+        step: Updates done before the first that trains on the rollout.
+        check: Called with every finished completion; what it raises ends the rollout.
+        world: The processes that do this together.
     """
     wanted = config.prompts_per_step * config.steps_per_rollout
     cap = config.completion_cap(step)
@@ -100,20 +67,46 @@ def collect(
     for round_ in range(MAX_ROUNDS if config.dynamic_sampling else 1):
         problems = prompts.take(cursor + len(rollout.sampled), wanted, step)
         params = sampling_params(config, derive_seed(seed, "rollout", step, round_), cap)
-        start = time.monotonic()
-        batch = make_prompts(problems, config, tokenizer)
-        on_finished = rewards.scorer_of_finished(batch)
-        completions = sample_completions(engine, batch, config.num_generations, params, on_finished)
-        generated = time.monotonic()
-        with heartbeat(rewards.waiting_for):
-            groups = [_score(*pair, rewards, cap, config) for pair in zip(batch, completions, strict=True)]
-        rollout.seconds_generating += generated - start
-        rollout.seconds_grading += time.monotonic() - generated
-        rollout.sampled += groups
+        ranks = _ranks(problems, world)
+        mine = [problem for problem, rank in zip(problems, ranks, strict=True) if rank == world.rank]
+        with world.abandonable() if check is None else nullcontext():
+            start = time.monotonic()
+            batch = make_prompts(mine, config, tokenizer)
+            on_finished = _checked(check, rewards.scorer_of_finished(batch))
+            completions = []
+            if batch:
+                completions = sample_completions(engine, batch, config.num_generations, params, on_finished)
+            generated, in_models = time.monotonic(), rewards.seconds_in_models
+            with heartbeat(rewards.waiting_for), rewards.loaded_models():
+                groups = [_score(*pair, rewards, cap, config) for pair in zip(batch, completions, strict=True)]
+            rollout.seconds.generating += generated - start
+            rollout.seconds.grading += time.monotonic() - generated
+            rollout.seconds.in_reward_models += rewards.seconds_in_models - in_models
+        shares = [iter(share) for share in world.gather(groups)]
+        rollout.sampled += [next(shares[rank]) for rank in ranks]
         if sum(group.has_variance for group in rollout.sampled) >= wanted:
             break
     rollout.selected = _select(rollout.sampled, config)
+    rollout.report = rewards.take_report()
     return rollout
+
+
+def _ranks(problems: Sequence[Problem], world: World) -> list[int]:
+    """Return the rank that samples each problem: one for all occurrences, whose completions must differ."""
+    numbers = {problem_id: i for i, problem_id in enumerate(dict.fromkeys(problem.id for problem in problems))}
+    return [numbers[problem.id] % world.size for problem in problems]
+
+
+def _checked(check: Callable[[], None] | None, on_finished: Finished | None) -> Finished | None:
+    if check is None:
+        return on_finished
+
+    def checked(completion: Completion) -> None:
+        check()
+        if on_finished is not None:
+            on_finished(completion)
+
+    return checked
 
 
 def _score(prompt: Prompt, completions: Sequence[Completion], rewards: RLRewards, cap: int, config: RL) -> Group:

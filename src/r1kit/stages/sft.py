@@ -37,7 +37,7 @@ def run(config: SFT, context: StageContext) -> dict[str, Any]:
     model = load_policy(config, context, tokenizer)
 
     def source(done: int) -> Iterator[list[PackedRow]]:
-        return ([_pack(row) for row in rows] for rows in data.steps_from(done))
+        return ([_pack(row) for row in rows] for rows in data.steps_from(done, context.world.size))
 
     def evaluate(model: Policy) -> dict[str, float]:
         rows = [_pack(row) for row in data.pack(data.held_out)]
@@ -45,7 +45,8 @@ def run(config: SFT, context: StageContext) -> dict[str, Any]:
 
     schedule = Schedule(data.steps, 1, config.save_every)
     evaluation = train(model, config, context, schedule, source, answer_loss, evaluate)
-    publish_model(merge_adapters(model).to(torch_dtype(context.dtype)), tokenizer, context.files.model)
+    if context.world.is_first:
+        publish_model(merge_adapters(model).to(torch_dtype(context.dtype)), tokenizer, context.files.model)
     context.files.tokens.unlink(missing_ok=True)
     return {"steps": data.steps, "records": len(data.trained), "held_out": len(data.held_out), **evaluation}
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -20,11 +21,14 @@ from torch import Tensor, nn
 
 from r1kit.config import Training
 from r1kit.console import progress
-from r1kit.interrupt import StepAbandoned, abandonable, defer_signals
+from r1kit.interrupt import StepAbandoned, defer_signals
 from r1kit.learn.checkpoint import Checkpoints
+from r1kit.learn.lora import has_adapters
 from r1kit.learn.memory import offloads
 from r1kit.learn.optim import learning_rate, make_optimizer, update
-from r1kit.learn.precision import compute_copy, copy_weights
+from r1kit.learn.precision import compute_copy, copy_weights, master_copy
+from r1kit.learn.sharded import flush
+from r1kit.learn.world import ALONE, World
 from r1kit.metrics.watchdog_log import WatchdogLog
 from r1kit.model.dtypes import torch_dtype
 from r1kit.stages.context import StageContext
@@ -56,6 +60,7 @@ class TrainState(Generic[M]):
     master: M  # fp32
     model: M  # compute weights: the master, or its copy in the run's dtype
     optimizer: torch.optim.Optimizer
+    world: World
     reference: None = None
 
     def sync_compute_weights(self) -> None:
@@ -83,67 +88,85 @@ def train(
 ) -> dict[str, float]:
     """Train a model in place, from its last checkpoint or from the start. Return the final evaluation.
 
+    Several ranks share the micro-batches of each step. Their weights end in the run's dtype.
+
     Args:
         model: The model with fp32 weights, or with adapters.
         config: The optimizer settings, and where its state is held.
         context: The stage.
         schedule: The number of steps and the intervals.
-        source: Called with the number of steps done; yields the micro-batches of each step after these.
+        source: Called with the number of steps done; yields the micro-batches of each step after these, the same on
+            all ranks.
         loss: Returns the sum of the losses of a micro-batch, over its `count`.
         evaluate: Returns metrics on held-out data. Called without gradients, EVALUATIONS times.
     """
     evaluate = torch.no_grad()(evaluate)
-    compute = compute_copy(model, torch_dtype(context.dtype), offloads(config, context.device))
-    state = TrainState(model, compute, make_optimizer(model, config))
-    log = WatchdogLog(context.files.metrics, context.name, context.dtype)
+    world = context.world
+    state = _initial_state(model, config, context)
+    log = WatchdogLog(context.files.metrics, context.name, context.dtype, writes=world.is_first)
     start, tokens = time.monotonic(), 0
     evaluation: dict[str, float] = {}
-    with Checkpoints(context.files.checkpoints, log.files) as checkpoints:
+    with Checkpoints(context.files.checkpoints, log.files, world) as checkpoints:
         done = saved = (checkpoints.restore(state) or {"step": 0})["step"]
-        steps = TimedIterator(source(done))
+        steps = TimedIterator(source(done), world)
         with progress(context.name, schedule.steps) as bar, defer_signals() as should_stop:
             bar.advance(done)
             with suppress(StepAbandoned):
-                while done < schedule.steps and not should_stop() and (batches := next(steps, None)) is not None:
+                while done < schedule.steps and not world.should_stop(should_stop()):
+                    if (batches := next(steps, None)) is None:
+                        break
                     rate = learning_rate(config, done, schedule.steps)
                     row = _step(state, batches, loss, rate, config.max_grad_norm)
                     done += 1
                     tokens += sum(batch.tokens for batch in batches)
                     row = {"step": done, **row, "tokens_per_second": tokens / (time.monotonic() - start)}
-                    evaluation = evaluate(state.model) if _is_evaluated(done, schedule.steps) else {}
+                    evaluation = {}
+                    if _is_evaluated(done, schedule.steps):
+                        evaluation = world.from_first(partial(evaluate, state.model))
                     bar.advance(loss=row["loss"], **evaluation)
                     if evaluation or row["skipped"] or done % schedule.log_every == 0 or done == schedule.steps:
                         log.append(row | evaluation | steps.take_times())
                     if done % schedule.save_every == 0:
                         checkpoints.save(state, {"step": done})
                         saved = done
-            if should_stop() and saved != done:
+            if world.should_stop(should_stop()) and saved != done:
                 checkpoints.save(state, {"step": done})
-    return evaluation or evaluate(state.model)
+    return evaluation or world.from_first(partial(evaluate, state.model))
+
+
+def _initial_state(model: M, config: Training, context: StageContext) -> TrainState[M]:
+    dtype, offload, world = torch_dtype(context.dtype), offloads(config, context.device), context.world
+    if world.size == 1:
+        master, compute = model, compute_copy(model, dtype, offload)
+    else:
+        master = master_copy(model, offload, world)
+        compute = model if has_adapters(model) else model.to(dtype)
+    return TrainState(master, compute, make_optimizer(master, config), world)
 
 
 def _step(
     state: TrainState[M], batches: Sequence[B], loss: Callable[[M, B], Tensor], rate: float, max_norm: float
 ) -> dict[str, Any]:
     """Update the weights once and return the metrics of the update."""
-    mean_loss = _backward(state.model, batches, loss)
+    mean_loss = _backward(state.model, batches, loss, state.world)
+    flush(state.model, state.master, state.world)
     norm = update(state.master, state.optimizer, rate, max_norm)
     state.sync_compute_weights()
     return {"loss": mean_loss, "learning_rate": rate, "grad_norm": norm, "skipped": float(not math.isfinite(norm))}
 
 
-def _backward(model: M, batches: Sequence[B], loss: Callable[[M, B], Tensor]) -> float:
-    """Accumulate the gradient of the mean loss over all micro-batches; return the mean loss.
+def _backward(model: M, batches: Sequence[B], loss: Callable[[M, B], Tensor], world: World) -> float:
+    """Accumulate the gradient of the mean loss over this rank's micro-batches; return the mean loss over all of them.
 
     How a step is split into micro-batches does not change it.
     """
     count = sum(batch.count for batch in batches)
     total = 0.0
-    for batch in batches:
-        share = loss(model, batch) / count
+    for index in world.share([batch.tokens for batch in batches]):
+        share = loss(model, batches[index]) / count
         torch.autograd.backward(share)
         total += share.item()
-    return total
+    return sum(world.gather(total))
 
 
 def _is_evaluated(step: int, steps: int) -> bool:
@@ -153,8 +176,8 @@ def _is_evaluated(step: int, steps: int) -> bool:
 class TimedIterator(Generic[T]):
     """Measure how long an iterator takes to produce items. The first item is left out: it includes the set-up."""
 
-    def __init__(self, items: Iterable[T]) -> None:
-        self.items = iter(items)
+    def __init__(self, items: Iterable[T], world: World = ALONE) -> None:
+        self.items, self.world = iter(items), world
         self.waited, self.since = 0.0, 0.0
 
     def __iter__(self) -> Iterator[T]:
@@ -162,7 +185,7 @@ class TimedIterator(Generic[T]):
 
     def __next__(self) -> T:
         start = time.monotonic()
-        with abandonable():
+        with self.world.abandonable():
             item = next(self.items)
         if self.since:
             self.waited += time.monotonic() - start

@@ -96,11 +96,15 @@ def test_checkpoints_need_main_memory_beside_a_gpu(tmp_path: Path, monkeypatch: 
     assert "GB of main memory for checkpoints" in plan_of(tmp_path, "sft", "stage.s.context_length=1024").errors["s"]
 
 
+CACHE = "kv_cache_tokens=1000"  # of the recipe
+
+
 def test_means_to_save_memory_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     give(monkeypatch, main=400e9, gpu=200e9)
 
     def parts(*keys: str) -> dict[str, int]:
-        return dict(plan_of(tmp_path, "rl", *(f"stage.s.{key}" for key in keys)).stages[0].memory)
+        overrides = (key if key == CACHE else f"stage.s.{key}" for key in keys)
+        return dict(plan_of(tmp_path, "rl", *overrides).stages[0].memory)
 
     plain = parts()
     assert parts("adam_8bit=true")["optimizer"] * 4 == plain["optimizer"]
@@ -108,6 +112,12 @@ def test_means_to_save_memory_are_counted(tmp_path: Path, monkeypatch: pytest.Mo
     offloaded = parts("offload=true")
     moved = sum(plain[name] for name in ("master", "gradients", "optimizer", "reference"))
     assert offloaded["main_memory"] - plain["main_memory"] == plain["peak"] - offloaded["peak"] == moved
+    ahead = parts("rollouts_ahead=1", CACHE)
+    assert ahead["sampling_weights"] == ahead["weights"] and ahead["completions"] == 2 * plain["completions"]
+    alternating = parts(CACHE)
+    assert ahead["checkpoint"] - alternating["checkpoint"] == ahead["weights"]
+    generation = sum(ahead[name] for name in ("kv_cache", "sampling"))
+    assert ahead["peak"] - alternating["peak"] == ahead["weights"] + generation, "training and generation together"
     adapted = parts("lora_rank=16")
     assert adapted["weights"] == plain["weights"] and adapted["optimizer"] < plain["optimizer"] / 50
 

@@ -189,5 +189,5 @@ def test_whole_r1_benchmark_writes_both_files(run_dir: Path, tmp_path: Path) -> 
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["bench"] == "whole_r1"
-    assert "2 of 2" in (tmp_path / "whole-r1.md").read_text()
-    assert len(json.loads((tmp_path / "whole-r1.json").read_text())["of each run"]) == 2
+    assert "2 of 2" in (tmp_path / "r1.md").read_text()
+    assert len(json.loads((tmp_path / "r1.json").read_text())["of each run"]) == 2

@@ -26,10 +26,10 @@ from r1kit.model.hf import publish_model
 from r1kit.rewards.checks.base import ScoreRequest
 from r1kit.rewards.judge.endpoint import Endpoint
 from r1kit.rewards.services import Settings
+from r1kit.rollout.group import Rollout, Seconds
 from r1kit.stages import rl, rl_rewards, rl_rollout
 from r1kit.stages.context import StageContext
 from r1kit.stages.rl_ahead import Start
-from r1kit.stages.rl_rollout import Rollout, Seconds
 from r1kit.types import Score
 
 pytestmark = pytest.mark.slow

@@ -17,11 +17,12 @@ from r1kit.data.prompt import Prompt, make_prompt
 from r1kit.data.template import render_prompt
 from r1kit.engine.scripted import ScriptedEngine
 from r1kit.learn.checkpoint import read_progress, write_progress
+from r1kit.rollout.group import Group, Rollout
 from r1kit.stages import rl_rollout
 from r1kit.stages.context import StageContext
 from r1kit.stages.rl_prompts import RLPrompts
 from r1kit.stages.rl_rewards import RLRewards
-from r1kit.stages.rl_rollout import Group, Rollout, collect, completion_rows, metrics, minibatches, pack, unpack
+from r1kit.stages.rl_rollout import collect, completion_rows, metrics, minibatches, pack, unpack
 from r1kit.types import Completion, Problem, Score
 
 GOOD, BAD = "<think>so</think> yes", "no"

@@ -1,0 +1,153 @@
+"""Ranks that share a step have the gradient and the metrics of a single process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from learner_batches import CAP, LENGTHS, config, gradient, random_batch
+from ranks import on_ranks
+
+from r1kit.learn.learner import Learner
+from r1kit.learn.loss import OBJECTIVES
+from r1kit.learn.sharded import flush, whole
+from r1kit.learn.world import ALONE, World
+from r1kit.model.config import ModelConfig
+from r1kit.model.decoder import Decoder
+from r1kit.types import TrainBatch
+
+ONE_TOKEN = (1,) * 8 + LENGTHS[8:]  # two of four groups
+
+
+def decoder(seed: int = 0, **changes: object) -> Decoder:
+    """Matrices whose rows no number of ranks divides evenly."""
+    shape = dict(model_type="qwen2", vocab_size=67, hidden_size=32, intermediate_size=45, eos_token_ids=(0,))
+    shape |= dict(num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8)
+    model = Decoder(ModelConfig(**{**shape, **changes}))
+    model.init_weights(seed)
+    with torch.no_grad():
+        for weight in (w for w in model.parameters() if w.ndim == 2):
+            weight.mul_(6)
+    return model
+
+
+def learner(world: World, dtype: torch.dtype = torch.float32, **changes: object) -> Learner:
+    made = Learner(decoder().to(dtype), config(**changes), world)
+    if made.reference is not None:  # else the KL penalty of the first step is 0
+        with torch.no_grad():
+            for weight in made.reference.parameters():
+                weight.mul_(1.01)
+    return made
+
+
+def first_group(batch: TrainBatch) -> TrainBatch:
+    """The batch with one prompt: fewer than there are ranks."""
+    rows = slice(4)
+    return replace(
+        batch,
+        prompt_PL=batch.prompt_PL[:1],
+        prompt_mask_PL=batch.prompt_mask_PL[:1],
+        completion_BT=batch.completion_BT[rows],
+        completion_mask_BT=batch.completion_mask_BT[rows],
+        old_logp_BT=batch.old_logp_BT[rows],
+        advantages_B=batch.advantages_B[rows],
+        graded_B=batch.graded_B[rows],
+        duplicate_of_B=batch.duplicate_of_B[rows],
+    )
+
+
+def compare(world: World, batch: TrainBatch, tolerance: float = 1e-5, **settings: object) -> None:
+    """The gradient of all ranks together, and their sums, are those of a single process."""
+    alone, together = learner(ALONE, **settings), learner(world, **settings)
+    expected_sums, expected = gradient(alone, batch)
+    sums = together.backward(batch, CAP)
+    flush(together.model, together.master, world)
+    assert all(parameter.grad is None for parameter in together.model.parameters())
+    scale = max(float(each.abs().max()) for each in expected)
+    for found, each in zip(together.master.parameters(), expected, strict=True):
+        torch.testing.assert_close(whole(found.grad), each, rtol=0, atol=tolerance * scale)
+    assert sums == pytest.approx(expected_sums, rel=1e-4, abs=1e-5)
+
+
+def all_cases(world: World) -> None:
+    batch = random_batch(decoder())
+    for objective in OBJECTIVES:
+        for beta in (0.0, 0.05):
+            compare(world, batch, objective=objective, beta=beta)
+    compare(world, random_batch(decoder(), lengths=ONE_TOKEN))
+    compare(world, random_batch(decoder(), template=300))
+    compare(world, first_group(batch))
+    silent = replace(batch, advantages_B=batch.advantages_B * (torch.arange(16) >= 12))
+    compare(world, silent, skip_zero_variance=True)
+
+
+def updates(world: World) -> None:
+    """Weights, metrics and the reference model stay those of a single process over five updates."""
+    batch = random_batch(decoder())
+    settings = {"learning_rate": 1e-3, "ref_refresh_steps": 2, "weight_decay": 0.1}
+    alone, together = learner(ALONE, **settings), learner(world, **settings)
+    for step in range(5):
+        expected = alone.step(batch, step)
+        assert together.step(batch, step) == pytest.approx(expected, rel=1e-3, abs=1e-5)
+    for found, weight in zip(together.model.parameters(), alone.model.parameters(), strict=True):
+        torch.testing.assert_close(found, weight, rtol=0, atol=1e-4)
+    weights = [parameter.detach().tolist() for parameter in together.model.parameters()]
+    assert all(each == weights for each in world.gather(weights))
+
+
+def nothing_to_learn(world: World) -> None:
+    """What no rank has a gradient for gets none, so that AdamW leaves it alone; on one rank it is 0."""
+    together = learner(world)
+    flush(together.model, together.master, world)
+    assert all(weight.grad is None for weight in together.master.parameters())
+    if world.rank == 1:
+        together.model.norm.weight.grad = torch.full((32,), 2.0)
+    flush(together.model, together.master, world)
+    assert whole(together.master.norm.weight.grad).tolist() == [2.0] * 32
+    assert sum(weight.grad is not None for weight in together.master.parameters()) == 1
+
+
+def out_of_memory(world: World) -> None:
+    """One rank's failed allocation halves the micro-batches of all."""
+    batch = random_batch(decoder())
+    together = learner(world)
+    accumulate, attempts = together._accumulate, []
+
+    def failing(*args: object) -> dict[str, float]:
+        attempts.append(together.micro_batch_tokens)
+        sums = accumulate(*args)
+        if world.rank == 1 and len(attempts) == 1:
+            raise MemoryError
+        return sums
+
+    together._accumulate = failing
+    sums = together.backward(batch, CAP)
+    assert attempts == [40, 20]
+    flush(together.model, together.master, world)
+    expected_sums, expected = gradient(learner(ALONE), batch)
+    assert sums == pytest.approx(expected_sums, rel=1e-4, abs=1e-5)
+    for found, each in zip(together.master.parameters(), expected, strict=True):
+        torch.testing.assert_close(whole(found.grad), each, rtol=0, atol=1e-5)
+
+
+def half_precision(world: World) -> None:
+    """In bfloat16, gradients are summed in fp32 over micro-batches and ranks."""
+    batch = random_batch(decoder())
+    alone, together = learner(ALONE, torch.bfloat16), learner(world, torch.bfloat16)
+    alone.backward(batch, CAP)
+    together.backward(batch, CAP)
+    flush(together.model, together.master, world)
+    for found, parameter in zip(together.master.parameters(), alone.master.parameters(), strict=True):
+        difference = (whole(found.grad) - parameter.grad).norm() / parameter.grad.norm()
+        assert found.grad.dtype == torch.float32 and difference < 0.02
+
+
+def everything(world: World) -> None:
+    for check in (all_cases, updates, nothing_to_learn, out_of_memory, half_precision):
+        check(world)
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_ranks_compute_the_step_of_one_process(size: int) -> None:
+    on_ranks(size, everything)

@@ -1,0 +1,140 @@
+"""Complete runs of several processes: the same result as one, however they are stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from ranks import environment
+from safetensors.torch import load_file
+
+RECIPE = (Path(__file__).parents[1] / "crash/crash.toml").read_text().partition("# The models above never")[0]
+REWARDS = "def vowels(problem, text):\n    return float(sum(c in 'aeiou0123456789' for c in text))\n"
+STAGES = ("base", "taught", "judge", "zero")
+SECONDS = 280  # for one run, on a machine that does other work too
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a recipe of every kind of stage that trains, and what it reads."""
+    directory = tmp_path_factory.mktemp("world")
+    words = "one two three four five six seven eight nine ten".split()
+    records = [{"prompt": f"{a} and {b}?", "response": f"<think>{b}</think>{a} {b}"} for a in words[:3] for b in words]
+    pairs = [{"prompt": row["prompt"], "chosen": row["response"], "rejected": "no"} for row in records]
+    for name, rows in (("records", records), ("pairs", pairs)):
+        (directory / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (directory / "crash_rewards.py").write_text(REWARDS)
+    (directory / "recipe.toml").write_text(RECIPE)
+    return directory
+
+
+def start(world: Path, run: str, processes: int, *torchrun: str) -> subprocess.Popen[bytes]:
+    """Start a run by its recipe's `processes`, or by torchrun with these options."""
+    launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", *torchrun] if torchrun else []
+    command = [sys.executable, *launcher, "-m", "r1kit", "run", "recipe.toml", "--run-dir", run]
+    setting = ["--set", f"processes={1 if torchrun else processes}"]
+    with open(world / f"{run}.txt", "ab") as log:
+        return subprocess.Popen([*command, *setting], cwd=world, env=environment(), stdout=log, stderr=log)
+
+
+def finish(world: Path, run: str, processes: int, *torchrun: str) -> Path:
+    with start(world, run, processes, *torchrun) as child:
+        code = child.wait(SECONDS)
+    assert code == 0, (world / f"{run}.txt").read_text()
+    return world / run
+
+
+def outputs(run: Path) -> dict[str, bytes]:
+    """The files that equal runs have in common, byte by byte."""
+    names = [run / "stages" / stage / file for stage in STAGES for file in ("metrics.jsonl", "model/model.safetensors")]
+    return {str(path.relative_to(run)): path.read_bytes() for path in names}
+
+
+def files_of(stage: Path) -> list[str]:
+    """The names of a stage's files, except for the tensors of checkpoints, one file for each process."""
+    return sorted(str(path.relative_to(stage)) for path in stage.rglob("*") if path.suffix != ".distcp")
+
+
+def ranks_of(launcher: subprocess.Popen[bytes]) -> list[int]:
+    listed = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+    return [pid for pid in map(int, listed) if b"r1kit" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+@pytest.fixture(scope="module")
+def pair(world: Path) -> tuple[Path, float]:
+    """A run of two processes that nothing disturbs, and its duration."""
+    start = time.monotonic()
+    return finish(world, "pair", 2), time.monotonic() - start
+
+
+def test_two_processes_give_the_result_of_one(world: Path, pair: tuple[Path, float]) -> None:
+    single = finish(world, "single", 1)
+    for stage in STAGES:
+        one, two = (run / "stages" / stage for run in (single, pair[0]))
+        expected, found = (load_file(directory / "model/model.safetensors") for directory in (one, two))
+        assert expected.keys() == found.keys()
+        for name, tensor in expected.items():
+            torch.testing.assert_close(found[name], tensor, rtol=0, atol=2e-3)
+        logs = [(directory / "metrics.jsonl").read_text().splitlines() for directory in (one, two)]
+        assert len(logs[0]) == len(logs[1])
+        assert files_of(one) == files_of(two)
+
+
+def test_only_the_first_process_speaks(world: Path, pair: tuple[Path, float]) -> None:
+    lines = (world / "pair.txt").read_text().splitlines()
+    assert [line.split(":")[0] for line in lines if ": done in" in line] == list(STAGES)
+
+
+@pytest.mark.parametrize("trial", [0, *(pytest.param(i, marks=pytest.mark.distributed) for i in range(1, 6))])
+def test_a_killed_rank_is_replaced(world: Path, pair: tuple[Path, float], trial: int) -> None:
+    """Killed at a random instant, the run restarts by itself and ends with the bytes of an undisturbed one."""
+    drawn = random.Random(trial)
+    child = start(world, f"killed{trial}", 2)
+    time.sleep(drawn.uniform(0.3, 0.95) * pair[1])
+    ranks = ranks_of(child)
+    if ranks:  # else it has finished
+        os.kill(drawn.choice(ranks), signal.SIGKILL)
+    assert child.wait(SECONDS) == 0, (world / f"killed{trial}.txt").read_text()
+    assert outputs(world / f"killed{trial}") == outputs(pair[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.distributed)])
+def test_a_signal_stops_all_ranks_and_the_run_continues(world: Path, pair: tuple[Path, float], number: int) -> None:
+    run = f"stopped{number}"
+    child = start(world, run, 2)
+    log = world / run / "stages/taught/metrics.jsonl"
+    while child.poll() is None and not (log.is_file() and log.read_bytes()):
+        time.sleep(0.05)
+    child.send_signal(number)
+    assert child.wait(SECONDS) == 130, (world / f"{run}.txt").read_text()
+    assert not (world / run / "stages/zero/artifact.json").exists()
+    assert outputs(finish(world, run, 2)) == outputs(pair[0])
+
+
+@pytest.mark.distributed
+def test_torchrun_restarts_all_ranks_in_place(world: Path, pair: tuple[Path, float]) -> None:
+    child = start(world, "torchrun", 2, "--standalone", "--max-restarts=2")
+    log = world / "torchrun" / "stages/taught/metrics.jsonl"
+    while child.poll() is None and not (log.is_file() and log.read_bytes()):
+        time.sleep(0.05)
+    os.kill(ranks_of(child)[1], signal.SIGKILL)
+    assert child.wait(SECONDS) == 0, (world / "torchrun.txt").read_text()
+    assert outputs(world / "torchrun") == outputs(pair[0])
+
+
+def test_a_mistake_of_the_user_ends_all_ranks(world: Path) -> None:
+    """No restart, the exit code and the message of one process."""
+    (world / "mistake").mkdir()
+    (world / "mistake/other.txt").touch()
+    with start(world, "mistake", 2) as child:
+        assert child.wait(SECONDS) == 2
+    text = (world / "mistake.txt").read_text()
+    assert text.count("contains something other than a run") == 1 and "Traceback" not in text
