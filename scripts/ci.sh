@@ -10,3 +10,4 @@ fi
 make lint
 make test
 make test-long
+make test-vllm

@@ -25,6 +25,9 @@ def main(folder: str, *urls: str) -> None:
     dist.init_process_group("gloo")
     rank, model, tokenizer = dist.get_rank(), load_model(MODEL, torch.float32, "cpu"), load_tokenizer(MODEL)
     choice = EngineChoice("servers", urls, Path(folder) / "weights") if urls else EngineChoice("vllm")
+    if rank == 0:  # the first alone evaluates, before all train: with other settings, so vLLM starts again
+        make_engine(model, tokenizer, 8, 8 * 256, choice)
+    dist.all_reduce(torch.ones(1), group=dist.new_group())  # for checkpoints
     engine = make_engine(model, tokenizer, 16, 16 * 256, choice)
     found = []
     for version in range(1, 4):

@@ -121,7 +121,9 @@ class Server:
                 self._push(push)
             except ServerLost as error:
                 self.failure = f"{type(error).__name__}: {error}"
-                self._next_try, self._pause = time.monotonic() + self._pause, min(2 * self._pause, MAX_PAUSE)
+                self._next_try = time.monotonic() + self._pause
+                if push.is_ours:  # else it is only a matter of waiting for the process that pushes
+                    self._pause = min(2 * self._pause, MAX_PAUSE)
                 return 0
             self._epochs += 1
             self.pushes += 1
