@@ -153,7 +153,7 @@ def _llm(model: Policy, max_concurrent: int, kv_cache_tokens: int | None) -> Any
                 old.llm_engine.engine_core.shutdown()
         _running.clear()
         with heartbeat("starting vLLM"):
-            _running[key] = _start(described, settings)
+            _running[key] = _start(described, {**settings, "distributed_executor_backend": _executor(model.device)})
     return _running[key]
 
 
@@ -165,6 +165,18 @@ def _start(config: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
         warnings.simplefilter("ignore")  # about vLLM's own code
         write_json(Path(folder) / "config.json", dict(config))
         return import_module("vllm").LLM(model=folder, **settings)
+
+
+def _executor(device: torch.device) -> Any:
+    """Return the class that runs vLLM's worker in this process, on this device. vLLM itself takes the first GPU."""
+    base: Any = import_module("vllm.v1.executor.uniproc_executor").UniProcExecutor
+
+    class Executor(base):  # type: ignore[misc]
+        def _distributed_args(self) -> tuple[str, int, int]:
+            method, rank, local_rank = super()._distributed_args()
+            return method, rank, device.index or local_rank
+
+    return Executor
 
 
 @contextmanager
