@@ -11,3 +11,4 @@ make lint
 make test
 make test-distributed
 make test-long
+make test-vllm
