@@ -186,7 +186,7 @@ def _gpu_hours(names: Sequence[str], assumed: Assumed) -> tuple[float, float]:
     for name in names:
         stage = recipe.stage[name]
         held = share(stage, shape, Setting("cuda", "bfloat16", ROWS), cluster, "servers")
-        held = replace(held, learners=cluster, engines=cluster)
+        held = replace(held, learners=cluster, engines=replace(cluster))  # a copy: any engine takes any completion
         for part in _works(recipe, name):
             part = replace(part, mean=min(part.longest, part.mean * assumed.lengths))
             time = seconds(stage, part, shape, held, ROWS)

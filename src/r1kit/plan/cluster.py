@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from r1kit.config import RL, Recipe, StageConfig, Supervised
+from r1kit.config import RL, Recipe, StageConfig, Supervised, Training
 from r1kit.machine import choose_dtype
 from r1kit.model.config import ModelConfig
 from r1kit.plan.fit import largest_key, sufficient_changes
@@ -106,8 +106,9 @@ def _cost(sized: SizedStage, recipe: Recipe, cluster: Cluster, mean: int | None)
 
     held = shared(stage, cluster)
     refusal = _refusal(sized, shape, cluster, held, shared) if held.problem else ""
-    if engine == "servers":  # all servers together have max_concurrent
-        most = max(1, most * held.engine_gpus // held.engines.count)
+    if engine == "servers":  # each process that samples spreads max_concurrent over all servers
+        senders = held.learners.count if isinstance(stage, Training) else 1
+        most = senders * -(-most * held.engine_gpus // held.engines.count)
     rows = [rows_at_once(each, held, most) for each in amounts or () if each.completions]
     parts = None
     if amounts is not None:

@@ -32,6 +32,8 @@ def render_cluster(planned: ClusterPlan, mean: int | None = None) -> str:
     ]
     if planned.servers:
         lines.append("vLLM servers have half of the GPUs, and wait while the others train, as those wait for them.")
+    elif cluster.count > 1:
+        lines.append("Stages that do not train generate on one GPU; with vLLM servers, on all of these.")
     return "\n".join(lines)
 
 

@@ -10,8 +10,9 @@
     links      once a step, gradients in 4 bytes and new weights in 2
     push       weights in 2 bytes to vLLM servers, once a rollout
 
-A are the parameters that compute a token. Grading, checkpoints, start-up and failures are left out, so real runs take
-longer. Reward models are counted in memory only.
+A are the parameters that compute a token. Each process samples the groups of its own prompts; with vLLM servers, every
+completion may go to any server. Stages that do not train use the first process alone, and all servers. Grading,
+checkpoints, start-up and failures are left out, so real runs take longer. Reward models are counted in memory only.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from r1kit.config import StageConfig, Training
 from r1kit.config.stage import PROMPT_TOKENS
 from r1kit.model.config import ModelConfig
+from r1kit.plan.gpus import GPU
 from r1kit.plan.memory import recomputes
 from r1kit.plan.share import Share
 from r1kit.plan.work import Work
@@ -55,7 +57,7 @@ def seconds(stage: StageConfig, work: Work, shape: ModelConfig, share: Share, ro
     rollout = push = learning = links = 0.0
     if work.completions:
         rollout = _rollout(work, shape, share, rows)
-        if work.steps and share.engines != share.learners:
+        if work.steps and has_servers(share):
             push = 2 * shape.parameter_count() / share.engines.link
     if isinstance(stage, Training):
         learning, links = _update(stage, work, shape, share)
@@ -68,15 +70,26 @@ def rows_at_once(work: Work, share: Share, rows: int) -> int:
     return max(1, min(rows, fitting, _of_an_engine(work, share)))
 
 
+def has_servers(share: Share) -> bool:
+    """Return whether other GPUs generate than train."""
+    return share.engines is not share.learners
+
+
 def _of_an_engine(work: Work, share: Share) -> int:
-    return math.ceil(work.completions / max(1, share.engines.count // share.engine_gpus))
+    """Return how many completions of a rollout the busiest engine generates."""
+    engines = max(1, share.engines.count // share.engine_gpus)
+    if has_servers(share):
+        return math.ceil(work.completions / engines)
+    if not work.steps:
+        return work.completions
+    return min(work.completions, math.ceil(work.completions / work.samples / engines) * work.samples)
 
 
 def _rollout(work: Work, shape: ModelConfig, share: Share, rows: int) -> float:
     own, gpus, gpu = _of_an_engine(work, share), share.engine_gpus, share.engines.gpu
     at_once = rows_at_once(work, share, rows)
     token_steps = max(work.longest, own * work.mean / at_once)
-    active = _computing(shape)
+    active = computing_parameters(shape)
     weights = 2 * min(shape.parameter_count(), at_once * active)
     # A token reads all before it. Lengths as in an exponential distribution: their mean square is twice the mean's.
     reads = own * min(work.mean**2, work.mean * work.longest / 2) * share.token_bytes
@@ -87,24 +100,29 @@ def _rollout(work: Work, shape: ModelConfig, share: Share, rows: int) -> float:
 
 def _update(stage: Training, work: Work, shape: ModelConfig, share: Share) -> tuple[float, float]:
     """Return seconds of computing, and of waiting for links."""
-    assert isinstance(stage, StageConfig)
-    cluster, count, use = share.learners, share.learners.count, stage.memory_use()
-    passes = 3 + recomputes(stage, use, shape, 2) + use.has_reference  # in units of a forward pass
-
-    def compute(tokens: float, context: float) -> float:
-        widths = shape.cache_width // shape.num_key_value_heads  # of a key and a value head
-        attention = 2 * shape.num_hidden_layers * shape.num_attention_heads * widths * context
-        return tokens * passes * (2 * _computing(shape) + attention) / (PEAK_SHARE * cluster.gpu.flops)
-
+    cluster, count = share.learners, share.learners.count
     tokens = work.step_tokens / count
-    computing = max(compute(tokens, min(work.mean, work.longest / 2)), compute(work.longest, work.longest / 2))
+    computing = max(
+        training_seconds(stage, shape, cluster.gpu, tokens, min(work.mean, work.longest / 2)),
+        training_seconds(stage, shape, cluster.gpu, work.longest, work.longest / 2),
+    )
     if count == 1:
         return computing, 0.0
     others, n = (count - 1) / count / cluster.link, shape.parameter_count()
     return computing, 6 * n * others
 
 
-def _computing(shape: ModelConfig) -> int:
+def training_seconds(stage: Training, shape: ModelConfig, gpu: GPU, tokens: float, context: float) -> float:
+    """Return the time of one GPU for the passes over tokens that attend to `context` others on average."""
+    assert isinstance(stage, StageConfig)
+    use = stage.memory_use()
+    passes = 3 + recomputes(stage, use, shape, 2) + use.has_reference  # in units of a forward pass
+    widths = shape.cache_width // shape.num_key_value_heads  # of a key and a value head
+    attention = 2 * shape.num_hidden_layers * shape.num_attention_heads * widths * context
+    return tokens * passes * (2 * computing_parameters(shape) + attention) / (PEAK_SHARE * gpu.flops)
+
+
+def computing_parameters(shape: ModelConfig) -> int:
     """Return the parameters that compute a token: all active ones but the input embedding, which is looked up."""
     lookup = 0 if shape.tie_word_embeddings else shape.vocab_size * shape.hidden_size
     return shape.active_parameters() - lookup

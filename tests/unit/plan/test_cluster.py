@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from r1kit import errors, plan
-from r1kit.plan.gpus import GPUS
+from r1kit.plan.gpus import GPUS, NETWORK
 from r1kit.plan.hours import PEAK_SHARE
 from r1kit.plan.known_shapes import KNOWN_SHAPES
 from r1kit.plan.share import VLLM_RESERVE
@@ -34,6 +34,15 @@ kind = "sft"
 model = "{model}"
 data = ["{data}"]
 recompute = "on"
+"""
+
+EVALUATE = """
+name = "p"
+[stage.measured]
+kind = "evaluate"
+model = "{model}"
+samples = 16
+benchmarks.maths = [{{ source = "HuggingFaceH4/MATH-500", split = "test" }}]
 """
 
 
@@ -185,6 +194,42 @@ def test_servers_take_half_of_the_gpus_and_several_for_a_large_model(tmp_path: P
     assert stage.share is not None and stage.share.engine_gpus == 4
     assert (stage.share.learners.count, stage.share.engines.count) == (8, 8)
     assert "vLLM servers have half of the GPUs" in plan.render_cluster(planned)
+
+
+def test_servers_get_the_weights_over_the_network_before_each_rollout(tmp_path: Path) -> None:
+    n = KNOWN_SHAPES["Qwen/Qwen2.5-1.5B"].parameter_count()
+    for engine, pushed in (('["http://node:8000"]', 2 * n / NETWORK), ("native", 0)):
+        (stage,) = plan_of(tmp_path, "32xH100", f"engine={engine}").stages
+        assert stage.parts is not None
+        assert stage.parts[0][1].push == pytest.approx(pushed)
+
+
+def test_every_learner_sends_as_many_requests_as_max_concurrent_allows(tmp_path: Path) -> None:
+    servers = 'engine=["http://node:8000"]'
+    (stage,) = plan_of(tmp_path, "16xH100", servers, "max_concurrent=16").stages
+    assert stage.rows == 16  # 8 learners, each with 2 requests at each of 8 servers
+    (stage,) = plan_of(tmp_path, "16xH100", servers, "max_concurrent=16", text=EVALUATE).stages
+    assert stage.rows == 2  # the first process alone
+
+
+def test_groups_are_sampled_where_their_prompt_is(tmp_path: Path) -> None:
+    rows = {}
+    for engine in ("native", '["http://node:8000"]'):
+        (stage,) = plan_of(tmp_path, "256x8xH100", f"engine={engine}").stages
+        rows[engine] = stage.rows
+    assert [*rows.values()] == [16, 8]  # 512 prompts, 16 completions each: for 512 of 2,048 GPUs; for 1,024 servers
+
+
+def test_evaluation_uses_one_gpu_or_all_servers(tmp_path: Path) -> None:
+    hours = {}
+    for gpus in ("1xH100", "8xH100"):
+        hours[gpus] = plan_of(tmp_path, gpus, "max_concurrent=4096", text=EVALUATE).hours
+    assert hours["1xH100"] == hours["8xH100"] > 0
+    servers = plan_of(tmp_path, "16xH100", "max_concurrent=4096", 'engine=["http://node:8000"]', text=EVALUATE)
+    assert servers.hours < hours["8xH100"]
+    text = "Stages that do not train generate on one GPU"
+    assert text in plan.render_cluster(plan_of(tmp_path, "8xH100", text=EVALUATE))
+    assert text not in plan.render_cluster(servers)
 
 
 def test_hours_are_the_sum_of_rollouts_and_updates(tmp_path: Path) -> None:
