@@ -11,7 +11,7 @@ from tiny_learner import batch_of, tiny_learner
 
 from r1kit.learn.checkpoint import Checkpoints
 from r1kit.learn.learner import Learner
-from r1kit.learn.sharded import whole
+from r1kit.learn.sharded import full_tensor
 from r1kit.learn.world import ALONE, World
 
 
@@ -26,7 +26,7 @@ def state_of(learner: Learner) -> list[torch.Tensor]:
     for parameter in learner.master.parameters():
         state = learner.optimizer.state[parameter]
         tensors += [parameter, state["exp_avg"], state["exp_avg_sq"], torch.as_tensor(state["step"])]
-    return [whole(tensor.detach()).clone() for tensor in tensors]
+    return [full_tensor(tensor.detach()).clone() for tensor in tensors]
 
 
 def save(learner: Learner, step: int, directory: Path, world: World) -> None:

@@ -15,7 +15,7 @@ from r1kit.config import SFT
 from r1kit.data.pack import Document, PackedRow, pack
 from r1kit.learn.learner import Learner
 from r1kit.learn.next_token import answer_loss
-from r1kit.learn.sharded import flush, whole
+from r1kit.learn.sharded import flush, full_tensor
 from r1kit.learn.world import ALONE, World
 from r1kit.model.hf import load_model
 from r1kit.stages.context import StageContext
@@ -61,7 +61,7 @@ def check(world: World, directory: str, folder: str) -> None:
         together.backward(batch, CAP)
         flush(together.model, together.master, world)
         for weight, gradient in zip(together.master.parameters(), expected, strict=True):
-            torch.testing.assert_close(whole(weight.grad), gradient, rtol=0, atol=1e-4 * scale)
+            torch.testing.assert_close(full_tensor(weight.grad), gradient, rtol=0, atol=1e-4 * scale)
         shared = supervised(path, Path(folder) / str(shard_weights), world, shard_weights=shard_weights)
         for found, weight in zip(shared, trained, strict=True):
             torch.testing.assert_close(found, weight, rtol=0, atol=1e-4)

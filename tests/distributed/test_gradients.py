@@ -11,7 +11,7 @@ from ranks import on_ranks
 
 from r1kit.learn.learner import Learner
 from r1kit.learn.loss import OBJECTIVES
-from r1kit.learn.sharded import flush, whole
+from r1kit.learn.sharded import flush, full_tensor
 from r1kit.learn.world import ALONE, World
 from r1kit.model.config import ModelConfig
 from r1kit.model.decoder import Decoder
@@ -76,7 +76,7 @@ def compare(world: World, batch: TrainBatch, tolerance: float = 1e-5, **settings
     assert together.splits or all(parameter.grad is None for parameter in together.model.parameters())
     scale = max(float(each.abs().max()) for each in expected)
     for found, each in zip(together.master.parameters(), expected, strict=True):
-        torch.testing.assert_close(whole(found.grad), each, rtol=0, atol=tolerance * scale)
+        torch.testing.assert_close(full_tensor(found.grad), each, rtol=0, atol=tolerance * scale)
     assert sums == pytest.approx(expected_sums, rel=1e-4, abs=1e-5)
 
 
@@ -133,7 +133,7 @@ def nothing_to_learn(world: World) -> None:
     if world.rank == 1:
         together.model.norm.weight.grad = torch.full((32,), 2.0)
     flush(together.model, together.master, world)
-    assert whole(together.master.norm.weight.grad).tolist() == [2.0] * 32
+    assert full_tensor(together.master.norm.weight.grad).tolist() == [2.0] * 32
     assert sum(weight.grad is not None for weight in together.master.parameters()) == 1
 
 
@@ -157,7 +157,7 @@ def out_of_memory(world: World) -> None:
     expected_sums, expected = gradient(learner(ALONE), batch)
     assert sums == pytest.approx(expected_sums, rel=1e-4, abs=1e-5)
     for found, each in zip(together.master.parameters(), expected, strict=True):
-        torch.testing.assert_close(whole(found.grad), each, rtol=0, atol=1e-5)
+        torch.testing.assert_close(full_tensor(found.grad), each, rtol=0, atol=1e-5)
 
 
 def half_precision(world: World, **changes: object) -> None:
@@ -168,7 +168,7 @@ def half_precision(world: World, **changes: object) -> None:
     together.backward(batch, CAP)
     flush(together.model, together.master, world)
     for found, parameter in zip(together.master.parameters(), alone.master.parameters(), strict=True):
-        difference = (whole(found.grad) - parameter.grad).norm() / parameter.grad.norm()
+        difference = (full_tensor(found.grad) - parameter.grad).norm() / parameter.grad.norm()
         assert found.grad.dtype == torch.float32 and difference < 0.02
 
 

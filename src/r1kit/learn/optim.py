@@ -10,7 +10,7 @@ from torch import nn
 from r1kit.config import Optimizer
 from r1kit.errors import UserError, require
 from r1kit.learn.lora import trained_weights
-from r1kit.learn.sharded import is_shared, whole
+from r1kit.learn.sharded import full_tensor, is_shared
 
 
 def make_optimizer(model: nn.Module, config: Optimizer) -> torch.optim.Optimizer:
@@ -51,7 +51,7 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer, rate: float, max_
 
     A gradient that is not finite is dropped: weights and optimizer state stay bit-identical.
     """
-    norm = whole(nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm))
+    norm = full_tensor(nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm))
     if norm.isfinite():
         for group in optimizer.param_groups:
             group["lr"] = rate

@@ -118,7 +118,7 @@ def is_split(model: nn.Module) -> bool:
 def fill(model: nn.Module, computing: nn.Module, dtype: torch.dtype | None = None) -> None:
     """Give a model that `split` has emptied all weights, in `dtype` or its own. All ranks call it."""
     for weight, part in zip(model.parameters(), computing.parameters(), strict=True):
-        weight.data = whole(part.detach(), dtype or weight.dtype).to(dtype or weight.dtype)
+        weight.data = full_tensor(part.detach(), dtype or weight.dtype).to(dtype or weight.dtype)
 
 
 @contextmanager
@@ -156,7 +156,7 @@ def is_shared(value: object) -> TypeGuard[DTensor]:
     return isinstance(value, DTensor)
 
 
-def whole(tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+def full_tensor(tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Return a tensor with the shares of all ranks, sent in `dtype`; the tensor itself if it is not shared."""
     if not is_shared(tensor):
         return tensor

@@ -19,7 +19,7 @@ from r1kit.errors import UserError
 from r1kit.interrupt import StepAbandoned, abandonable, request_stop
 
 T = TypeVar("T")
-# How long a rank waits for another one that is alive, such as for its last rollout. A dead one is noticed at once.
+# How long a rank waits for another one that is alive, such as for its last rollout. A dead one is noticed immediately.
 TIMEOUT = timedelta(hours=12)
 LOST_CONNECTION = re.compile(r"connection (closed|reset|refused)|broken pipe|socket closed|NCCL", re.IGNORECASE)
 LOST = (
