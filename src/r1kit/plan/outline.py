@@ -101,7 +101,14 @@ def make_plan(recipe: Recipe) -> Plan:
     stages, warnings, errors = [], [], {}
     for sized in sized_stages(recipe):
         name, given, stage, shape = sized.name, sized.given, sized.stage, sized.shape
-        setting = Setting(device, dtype, recipe.max_concurrent, sized.reward_parameters, recipe.kv_cache_tokens)
+        setting = Setting(
+            device,
+            dtype,
+            recipe.max_concurrent,
+            sized.reward_parameters,
+            recipe.kv_cache_tokens,
+            vllm=recipe.engine == "vllm",
+        )
         if shape is not None and recipe.kv_cache_tokens is None:
             setting = replace(setting, kv_cache_tokens=fitting_tokens(stage, shape, setting, limits.on_device))
         planned = _plan_stage(name, stage, shape, setting)
