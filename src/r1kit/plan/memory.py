@@ -31,13 +31,15 @@ width of those that compute a token):
                   CPU half as much again: what a layer frees when it grows is too small for the next (measured: 45 %).
                   At most `kv_cache_tokens`, by default what fits beside the rest
     sampling      3 V fp32 numbers a row, 10 if top-p or top-k sorts them
+    vllm          N b, and on a GPU 2 GiB for its activations and CUDA graphs, where it generates in the same process
 
 Of P processes that train all weights together, each holds 4 T / P of master weights in any dtype, optimizer / P,
 4 T / P for the sum of gradients, and completions / P in the KV cache. With `shard_weights` it holds reference / P and
 gradients / P. Instead of the weights it holds two blocks and what is outside blocks (`gathered_bytes`), and all N b
 while it generates ("gathered").
 
-Training and generation alternate, except with `rollouts_ahead`; the passes of a step always do. Offloaded models are on
+Training and generation alternate, except with `rollouts_ahead`; the passes of a step always do. The cache of vLLM stays
+while the stage trains. Offloaded models are on
 the device while nothing else is computed. Lengths are the largest that the recipe allows.
 """
 
@@ -57,7 +59,18 @@ LOGIT_CHUNK: Mapping[machine.Device, int] = {"cpu": 2**24, "cuda": 2**27}  # num
 PACKED_SHARE = 0.2  # of the machine's memory: larger models are not packed (engine/prepacked.py)
 QUERY_BLOCK = 128  # as in model/attention.py
 MEMORY_SHARE = 0.9  # of the device's memory that the KV cache may fill, together with the rest
-KEPT = ("base", "weights", "master", "optimizer", "reference", "reward_models", "sampling_weights", "completions")
+VLLM_RESERVE: Mapping[machine.Device, int] = {"cpu": 0, "cuda": 2 << 30}  # as in engine/vllm/local.py
+KEPT = (
+    "base",
+    "weights",
+    "master",
+    "optimizer",
+    "reference",
+    "reward_models",
+    "sampling_weights",
+    "completions",
+    "vllm",
+)
 TRAINING = ("gradients", "activations", "attention", "logits", "allocator")
 GENERATION = ("packed", "kv_cache", "sampling", "gathered")
 
@@ -75,6 +88,8 @@ class Setting:
     """Tokens in the KV cache at the same time; None for all that completions may have."""
     processes: int = 1
     """That train together (learn/sharded.py)."""
+    vllm: bool = False
+    """Whether vLLM generates in the process that trains."""
 
     @property
     def bytes_each(self) -> int:
@@ -90,11 +105,13 @@ def memory(stage: StageConfig, shape: ModelConfig, setting: Setting) -> dict[str
         parts |= _training(stage, use, shape, setting)
     if use.completions != 0:
         parts |= _generation(use, shape, setting)
+        if setting.vllm:
+            parts |= {"packed": 0, "vllm": n * b + VLLM_RESERVE[setting.device]}
     elsewhere = _main_memory_parts(stage, setting)
     here = {name: size for name, size in parts.items() if name not in elsewhere}
     meanwhile, saving = GENERATION if use.completions else TRAINING, ("checkpoint",) if use.saves else ()
     phases: list[tuple[str, ...]] = [TRAINING, GENERATION, (*saving, *meanwhile) if saving else ()]
-    if use.samples_ahead:
+    if use.samples_ahead or setting.vllm:
         phases = [(*TRAINING, *GENERATION, *saving)]
     sizes = [sum(here.get(name, 0) for name in names) for names in phases]
     sizes += [parts.get(name, 0) for name in ("reference", "reward_models") if name in elsewhere]
@@ -121,7 +138,12 @@ def fitting_tokens(stage: StageConfig, shape: ModelConfig, setting: Setting, lim
     out the engine lowers the number of completions.
     """
     use, parts = stage.memory_use(), memory(stage, shape, replace(setting, kv_cache_tokens=0))
-    names = {*KEPT, *GENERATION, *(("checkpoint",) if use.saves else ()), *(TRAINING if use.samples_ahead else ())}
+    names = {
+        *KEPT,
+        *GENERATION,
+        *(("checkpoint",) if use.saves else ()),
+        *(TRAINING if use.samples_ahead or setting.vllm else ()),
+    }
     names -= {*_main_memory_parts(stage, setting)}
     free = int(MEMORY_SHARE * limit) - sum(parts.get(name, 0) for name in names)
     return max(use.completion_tokens + PROMPT_TOKENS, free * 1000 // _cache_bytes(1000, shape, setting))

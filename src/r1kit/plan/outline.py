@@ -103,7 +103,14 @@ def make_plan(recipe: Recipe) -> Plan:
     stages, warnings, errors = [], [], {}
     for sized in sized_stages(recipe):
         name, given, stage, shape = sized.name, sized.given, sized.stage, sized.shape
-        setting = Setting(device, dtype, recipe.max_concurrent, sized.reward_parameters, recipe.kv_cache_tokens)
+        setting = Setting(
+            device,
+            dtype,
+            recipe.max_concurrent,
+            sized.reward_parameters,
+            recipe.kv_cache_tokens,
+            vllm=recipe.engine == "vllm",
+        )
         if isinstance(stage, Training):
             setting = replace(setting, processes=processes)
         if shape is not None and recipe.kv_cache_tokens is None:

@@ -25,12 +25,12 @@ from r1kit.config import Adapters, StageConfig, Training
 from r1kit.config.stage import PROMPT_TOKENS
 from r1kit.model.config import ModelConfig
 from r1kit.plan.gpus import Cluster
-from r1kit.plan.memory import BASE_BYTES, MEMORY_SHARE, Setting, gathered_bytes, memory
+from r1kit.plan.memory import BASE_BYTES, MEMORY_SHARE, VLLM_RESERVE, Setting, gathered_bytes, memory
 from r1kit.plan.units import show_bytes
 
 EngineKind = Literal["native", "vllm", "servers"]
 WEIGHT_SHARE = 0.6  # of a GPU's memory, for the weights of a vLLM server: the rest is for keys and values
-VLLM_RESERVE = 2 << 30  # bytes for its activations and CUDA graphs (engine/vllm/local.py)
+RESERVE = VLLM_RESERVE["cuda"]
 BETWEEN = ("weights", "reference", "master", "optimizer", "reward_models")  # what stays while completions are generated
 
 
@@ -80,10 +80,10 @@ def share(stage: StageConfig, shape: ModelConfig, setting: Setting, cluster: Clu
         beside = base + (weights + held if is_split else max(weights, held))
         token_bytes = b * shape.num_hidden_layers * shape.cache_width
     elif engine == "vllm":
-        beside = max(base, needed) + weights + VLLM_RESERVE
+        beside = max(base, needed) + weights + RESERVE
     else:
         gpus = _engine_gpus(weights, engines)
-        beside = base + weights // gpus + VLLM_RESERVE
+        beside = base + weights // gpus + RESERVE
     tokens = max(0, int(gpus * (MEMORY_SHARE * gpu.memory - beside) / token_bytes)) if use.completions != 0 else 0
     if setting.kv_cache_tokens is not None:
         tokens = min(tokens, setting.kv_cache_tokens)

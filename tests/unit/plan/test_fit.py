@@ -16,6 +16,7 @@ import pytest
 from r1kit import machine, plan
 from r1kit.config import stage as plan_config
 from r1kit.engine import prepacked
+from r1kit.engine.vllm import local
 from r1kit.learn import checkpoint, logprobs
 from r1kit.model import attention
 from r1kit.plan import memory, outline
@@ -96,14 +97,14 @@ def test_checkpoints_need_main_memory_beside_a_gpu(tmp_path: Path, monkeypatch: 
     assert "GB of main memory for checkpoints" in plan_of(tmp_path, "sft", "stage.s.context_length=1024").errors["s"]
 
 
-CACHE = "kv_cache_tokens=1000"  # of the recipe
+CACHE, VLLM = "kv_cache_tokens=1000", "engine=vllm"  # of the recipe
 
 
 def test_means_to_save_memory_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     give(monkeypatch, main=400e9, gpu=200e9)
 
     def parts(*keys: str) -> dict[str, int]:
-        overrides = (key if key == CACHE else f"stage.s.{key}" for key in keys)
+        overrides = (key if key in (CACHE, VLLM) else f"stage.s.{key}" for key in keys)
         return dict(plan_of(tmp_path, "rl", *overrides).stages[0].memory)
 
     plain = parts()
@@ -113,11 +114,18 @@ def test_means_to_save_memory_are_counted(tmp_path: Path, monkeypatch: pytest.Mo
     moved = sum(plain[name] for name in ("master", "gradients", "optimizer", "reference"))
     assert offloaded["main_memory"] - plain["main_memory"] == plain["peak"] - offloaded["peak"] == moved
     ahead = parts("rollouts_ahead=1", CACHE)
-    assert ahead["sampling_weights"] == ahead["weights"] and ahead["completions"] == 2 * plain["completions"]
+    assert (
+        "vllm" not in plain
+        and ahead["sampling_weights"] == ahead["weights"]
+        and ahead["completions"] == 2 * plain["completions"]
+    )
     alternating = parts(CACHE)
     assert ahead["checkpoint"] - alternating["checkpoint"] == ahead["weights"]
     generation = sum(ahead[name] for name in ("kv_cache", "sampling"))
     assert ahead["peak"] - alternating["peak"] == ahead["weights"] + generation, "training and generation together"
+    vllm = parts(VLLM, CACHE)
+    assert vllm["vllm"] == local.GPU_RESERVE + vllm["weights"]
+    assert vllm["peak"] - alternating["peak"] == vllm["vllm"] + generation, "its cache stays while the stage trains"
     adapted = parts("lora_rank=16")
     assert adapted["weights"] == plain["weights"] and adapted["optimizer"] < plain["optimizer"] / 50
 
