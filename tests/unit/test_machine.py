@@ -58,6 +58,23 @@ def test_tuned_allocator_avoids_page_faults() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_freed_memory_returns_to_the_system() -> None:
+    code = (
+        "from pathlib import Path\nfrom r1kit.machine import free_memory, tune_allocator\n"
+        "assert tune_allocator()\nimport torch\n"
+        "def resident(): return int(Path('/proc/self/statm').read_text().split()[1]) * 4096\n"
+        "before = resident()\n"
+        "large, small = zip(*((torch.ones(1_000_000), torch.ones(1_000)) for _ in range(200)))\n"  # 800 MB with holes
+        "full = resident() - before\ndel large\nkept = resident() - before\nfree_memory()\n"
+        "print(full, kept, resident() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    full, kept, left = map(int, done.stdout.split())
+    assert full > 700e6 and kept > 700e6 and left < 100e6
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux kills a process that has no memory left")
 def test_too_little_memory_ends_a_stage_with_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "p.toml").write_text(

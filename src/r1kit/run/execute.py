@@ -94,7 +94,8 @@ def run_module(config: StageConfig, context: StageContext) -> dict[str, Any]:
         with console.heartbeat("importing PyTorch"):
             module = importlib.import_module(config.module)
         summary: dict[str, Any] = module.run(config, context)
-        return summary
+    machine.free_memory()  # else the next stage begins with a heap full of holes
+    return summary
 
 
 def _start_record(stage: ResolvedStage, directory: StageDir, lineage: Lineage) -> StageRecord:
