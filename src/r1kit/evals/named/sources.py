@@ -64,8 +64,11 @@ def load_task(task: Task, source: PromptSource) -> list[Problem]:
             problem = task.problem(renamed(row, source, where))
         except MissingField as error:
             raise DataError(f"{where}: {error.advice(list(row))}") from error
-        except (DataError, ValueError, TypeError, KeyError) as error:
+        except (DataError, ValueError, TypeError) as error:
             raise DataError(f"{where}: {error}") from error
+        except (LookupError, AttributeError, SyntaxError) as error:  # a field has another form than in the public data
+            fault = f"{type(error).__name__}: {error}"
+            raise DataError(f"{where}: a field does not have the form of {task.title}'s data ({fault})") from error
         if problem is None or not source.min_level <= problem.level <= source.max_level:
             continue
         times[problem.id] += 1

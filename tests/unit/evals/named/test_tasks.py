@@ -212,3 +212,31 @@ def test_unknown_names_list_the_benchmarks() -> None:
         find_task("aime2024")
     with pytest.raises(UserError, match="math500:easy: math500 has no variants"):
         find_task("math500:easy")
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "message"),
+    [
+        ("drop", {"passage": "p", "question": "q", "answers_spans": {"spans": []}}, "row 1: .*form of DROP's data"),
+        ("arena_hard", {"question_id": "q", "turns": []}, "row 1: .*form of Arena-Hard"),
+        (
+            "mbpp_plus",
+            {"task_id": 1, "prompt": "p", "code": "c", "test_list": ["assert f()"], "test": "(1"},
+            "row 1: .*",
+        ),
+    ],
+)
+def test_rows_of_another_form_are_named(tmp_path: Path, name: str, row: dict[str, object], message: str) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(json.dumps(row))
+    with pytest.raises(DataError, match=message):
+        problems_of([PromptSource(source=f"bench:{name}={path}")])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "topic"),
+    [("{'topic': 'Art'}", "Art"), ("{bad", ""), ("Art", ""), ({"topic": "Art"}, "Art"), (None, "")],
+)
+def test_simpleqa_needs_no_readable_topic(metadata: object, topic: str) -> None:
+    problem = find_task("simpleqa").problem({"metadata": metadata, "problem": "Who?", "answer": "Ann"})
+    assert problem is not None and problem.family == topic

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 
 from r1kit.evals.task import Row, Task, make_problem, text
 from r1kit.types import Problem
 
 
 def read(row: Row) -> Problem:
-    """Read a row; the topic stands in `metadata`, a dictionary in Python's notation."""
-    metadata = row.get("metadata")
-    metadata = ast.literal_eval(metadata) if isinstance(metadata, str) and metadata.startswith("{") else metadata or {}
-    return make_problem(text(row, "problem", "question"), text(row, "answer"), family=str(metadata.get("topic") or ""))
+    """Read a row."""
+    return make_problem(text(row, "problem", "question"), text(row, "answer"), family=_topic(row.get("metadata")))
+
+
+def _topic(metadata: object) -> str:
+    """Return the topic in a dictionary, which files have in Python's notation; "" without one."""
+    if isinstance(metadata, str):
+        try:
+            metadata = ast.literal_eval(metadata)
+        except (ValueError, SyntaxError):
+            return ""
+    return str(metadata.get("topic") or "") if isinstance(metadata, Mapping) else ""
 
 
 TASK = Task(
