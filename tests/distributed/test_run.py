@@ -21,7 +21,7 @@ from r1kit.run.export import export
 RECIPE = (Path(__file__).parents[1] / "crash/crash.toml").read_text().partition("# The models above never")[0]
 REWARDS = "def vowels(problem, text):\n    return float(sum(c in 'aeiou0123456789' for c in text))\n"
 STAGES = ("base", "taught", "judge", "zero")
-SECONDS = 280  # for one run, on a machine that does other work too
+SECONDS = 900  # for one run, on a machine that does other work too
 
 
 @pytest.fixture(scope="module")

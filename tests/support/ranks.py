@@ -38,7 +38,7 @@ def on_ranks(size: int, function: Callable[..., Any], *args: str) -> None:
         for rank in range(size)
     ]
     try:
-        outputs = [rank.communicate(timeout=240)[0].decode() for rank in ranks]
+        outputs = [rank.communicate(timeout=900)[0].decode() for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()
