@@ -19,7 +19,11 @@ def run_two(folder: Path, *urls: str) -> None:
     with subprocess.Popen(
         [*command, str(folder), *urls], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
-        _, errors = process.communicate(timeout=600)
+        try:
+            _, errors = process.communicate(timeout=1200)
+        except subprocess.TimeoutExpired:
+            process.terminate()  # and by that its other processes
+            raise
     assert process.returncode == 0, errors
     for rank in range(2):
         found = json.loads((folder / f"rank_{rank}.json").read_text())

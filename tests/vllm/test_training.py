@@ -29,7 +29,7 @@ SMALL = {
     **{f"stage.{name}.samples": 4 for name in ("base", "zero_eval")},
     **{f"stage.{name}.benchmarks.sprout": FIVE for name in ("base", "zero_eval")},
 }
-SECONDS = 900  # for one run, on a machine that does other work too
+SECONDS = 1200  # for one run, on a machine that does other work too
 
 
 def start(run_dir: Path, engine: str, **others: int) -> subprocess.Popen[str]:
@@ -44,7 +44,11 @@ def start(run_dir: Path, engine: str, **others: int) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str]) -> str:
     """Return what the run wrote to stderr."""
-    _, errors = process.communicate(timeout=SECONDS)
+    try:
+        _, errors = process.communicate(timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        process.terminate()  # and by that its other processes
+        raise
     assert process.returncode == 0, errors
     return errors
 
