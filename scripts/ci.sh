@@ -9,4 +9,6 @@ if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$(id 
 fi
 make lint
 make test
+make test-distributed
 make test-long
+make test-vllm

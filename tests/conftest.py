@@ -19,12 +19,17 @@ FAST = ("unit", "architecture")  # folders; the others start processes, train or
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of slow folders, and start them first: no process then ends alone with a long test."""
 
+    def folder(item: pytest.Item) -> str:
+        return item.path.relative_to(Path(__file__).parent).parts[0]
+
     def is_fast(item: pytest.Item) -> bool:
-        return item.path.relative_to(Path(__file__).parent).parts[0] in FAST
+        return folder(item) in FAST
 
     for item in items:
         if not is_fast(item):
             item.add_marker(pytest.mark.slow)
+        if folder(item) == "distributed":
+            item.add_marker(pytest.mark.distributed)
     items.sort(key=is_fast)
 
 

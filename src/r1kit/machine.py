@@ -164,10 +164,11 @@ def free_memory() -> None:
 
 
 @contextmanager
-def limited_memory() -> Iterator[None]:
+def limited_memory(processes: int = 1) -> Iterator[None]:
     """Make allocations beyond the free memory fail, instead of letting Linux kill the process. For work on a CPU.
 
-    A failed allocation is an exception: batches are halved, or the run ends with a sentence.
+    A failed allocation is an exception: batches are halved, or the run ends with a sentence. Several `processes` that
+    do the same work share the free memory.
     """
     free = _available_memory()
     if sys.platform != "linux" or not free:
@@ -177,7 +178,7 @@ def limited_memory() -> Iterator[None]:
 
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     own = 1024 * int(_proc_field("/proc/self/status", "VmData") or 0)
-    limit = min(value for value in (own + free, soft, hard) if value != resource.RLIM_INFINITY)
+    limit = min(value for value in (own + free // processes, soft, hard) if value != resource.RLIM_INFINITY)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
     try:
         yield

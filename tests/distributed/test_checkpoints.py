@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from ranks import on_ranks
 from tiny_learner import batch_of, tiny_learner
@@ -14,9 +15,9 @@ from r1kit.learn.sharded import whole
 from r1kit.learn.world import ALONE, World
 
 
-def started(world: World) -> Learner:
+def started(world: World, shard_weights: bool = False) -> Learner:
     template = tiny_learner()
-    return Learner(template.model, template.config, world)
+    return Learner(template.model, template.config.model_copy(update={"shard_weights": shard_weights}), world)
 
 
 def state_of(learner: Learner) -> list[torch.Tensor]:
@@ -33,8 +34,8 @@ def save(learner: Learner, step: int, directory: Path, world: World) -> None:
         store.save(learner, {"step": step})
 
 
-def restored(directory: Path, world: World) -> tuple[Learner, int]:
-    learner = started(world)
+def restored(directory: Path, world: World, shard_weights: bool = False) -> tuple[Learner, int]:
+    learner = started(world, shard_weights)
     with Checkpoints(directory, world=world) as store:
         return learner, store.restore(learner)["step"]
 
@@ -47,10 +48,10 @@ def one_writes(directory: Path) -> None:
     torch.save(state_of(learner), directory / "state.pt")
 
 
-def ranks_continue(world: World, folder: str) -> None:
+def ranks_continue(world: World, folder: str, shard_weights: str) -> None:
     """The tensors of one process's checkpoint are read without change; two more updates are written."""
     directory = Path(folder)
-    learner, step = restored(directory, world)
+    learner, step = restored(directory, world, shard_weights == "True")
     assert step == 3
     expected = torch.load(directory / "state.pt")
     assert all(torch.equal(a, b) for a, b in zip(state_of(learner), expected, strict=True))
@@ -62,9 +63,10 @@ def ranks_continue(world: World, folder: str) -> None:
         torch.save(state, directory / f"state{world.size}.pt")
 
 
-def test_one_then_two_then_one_rank_has_the_same_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shard_weights", [False, True])
+def test_one_then_two_then_one_rank_has_the_same_weights(tmp_path: Path, shard_weights: bool) -> None:
     one_writes(tmp_path)
-    on_ranks(2, ranks_continue, str(tmp_path))
+    on_ranks(2, ranks_continue, str(tmp_path), str(shard_weights))
     learner, step = restored(tmp_path, ALONE)
     expected = torch.load(tmp_path / "state2.pt")
     assert step == 5 and all(torch.equal(a, b) for a, b in zip(state_of(learner), expected, strict=True))

@@ -33,7 +33,9 @@ def decoder(seed: int = 0, **changes: object) -> Decoder:
 
 
 def learner(world: World, dtype: torch.dtype = torch.float32, **changes: object) -> Learner:
-    made = Learner(decoder().to(dtype), config(**changes), world)
+    model, settings = decoder().to(dtype), config(**changes)
+    model.recompute = settings.recompute == "on"
+    made = Learner(model, settings, world)
     if made.reference is not None:  # else the KL penalty of the first step is 0
         with torch.no_grad():
             for weight in made.reference.parameters():
@@ -57,13 +59,21 @@ def first_group(batch: TrainBatch) -> TrainBatch:
     )
 
 
+def one_completion(batch: TrainBatch) -> TrainBatch:
+    """The batch with one prompt and four equal completions: work for one rank alone."""
+    batch = first_group(batch)
+    first = {name: getattr(batch, name)[:1] for name in ("completion_BT", "completion_mask_BT", "old_logp_BT")}
+    repeated = {name: tensor.expand(4, -1).clone() for name, tensor in first.items()}
+    return replace(batch, **repeated, duplicate_of_B=torch.zeros(4, dtype=torch.long))
+
+
 def compare(world: World, batch: TrainBatch, tolerance: float = 1e-5, **settings: object) -> None:
     """The gradient of all ranks together, and their sums, are those of a single process."""
     alone, together = learner(ALONE, **settings), learner(world, **settings)
     expected_sums, expected = gradient(alone, batch)
     sums = together.backward(batch, CAP)
     flush(together.model, together.master, world)
-    assert all(parameter.grad is None for parameter in together.model.parameters())
+    assert together.splits or all(parameter.grad is None for parameter in together.model.parameters())
     scale = max(float(each.abs().max()) for each in expected)
     for found, each in zip(together.master.parameters(), expected, strict=True):
         torch.testing.assert_close(whole(found.grad), each, rtol=0, atol=tolerance * scale)
@@ -77,22 +87,41 @@ def all_cases(world: World) -> None:
             compare(world, batch, objective=objective, beta=beta)
     compare(world, random_batch(decoder(), lengths=ONE_TOKEN))
     compare(world, random_batch(decoder(), template=300))
+    compare(world, random_batch(decoder(), template=300), recompute="on")
     compare(world, first_group(batch))
+    compare(world, one_completion(batch))
     silent = replace(batch, advantages_B=batch.advantages_B * (torch.arange(16) >= 12))
     compare(world, silent, skip_zero_variance=True)
 
 
-def updates(world: World) -> None:
+def shared_weights(world: World) -> None:
+    """Compute weights in shares too: as many passes on every rank, each with prompts and completions."""
+    batch = random_batch(decoder())
+    for objective in OBJECTIVES:
+        compare(world, batch, objective=objective, beta=0.05, shard_weights=True)
+    compare(world, random_batch(decoder(), lengths=ONE_TOKEN), shard_weights=True, beta=0.0)
+    compare(world, random_batch(decoder(), template=300), shard_weights=True)
+    compare(world, first_group(batch), shard_weights=True)
+    compare(world, one_completion(batch), shard_weights=True)  # the other ranks do idle passes only
+    silent = replace(batch, advantages_B=batch.advantages_B * (torch.arange(16) >= 12))
+    compare(world, silent, skip_zero_variance=True, shard_weights=True)
+    compare(world, batch, shard_weights=True, recompute="on")
+    updates(world, shard_weights=True)
+    half_precision(world, shard_weights=True)
+
+
+def updates(world: World, **changes: object) -> None:
     """Weights, metrics and the reference model stay those of a single process over five updates."""
     batch = random_batch(decoder())
-    settings = {"learning_rate": 1e-3, "ref_refresh_steps": 2, "weight_decay": 0.1}
+    settings = {"learning_rate": 1e-3, "ref_refresh_steps": 2, "weight_decay": 0.1, **changes}
     alone, together = learner(ALONE, **settings), learner(world, **settings)
     for step in range(5):
         expected = alone.step(batch, step)
         assert together.step(batch, step) == pytest.approx(expected, rel=1e-3, abs=1e-5)
-    for found, weight in zip(together.model.parameters(), alone.model.parameters(), strict=True):
-        torch.testing.assert_close(found, weight, rtol=0, atol=1e-4)
-    weights = [parameter.detach().tolist() for parameter in together.model.parameters()]
+    with together.complete_policy() as policy:
+        for found, weight in zip(policy.parameters(), alone.model.parameters(), strict=True):
+            torch.testing.assert_close(found.data, weight.data, rtol=0, atol=1e-4)
+        weights = [parameter.detach().tolist() for parameter in policy.parameters()]
     assert all(each == weights for each in world.gather(weights))
 
 
@@ -131,10 +160,10 @@ def out_of_memory(world: World) -> None:
         torch.testing.assert_close(whole(found.grad), each, rtol=0, atol=1e-5)
 
 
-def half_precision(world: World) -> None:
+def half_precision(world: World, **changes: object) -> None:
     """In bfloat16, gradients are summed in fp32 over micro-batches and ranks."""
     batch = random_batch(decoder())
-    alone, together = learner(ALONE, torch.bfloat16), learner(world, torch.bfloat16)
+    alone, together = learner(ALONE, torch.bfloat16, **changes), learner(world, torch.bfloat16, **changes)
     alone.backward(batch, CAP)
     together.backward(batch, CAP)
     flush(together.model, together.master, world)
@@ -151,3 +180,8 @@ def everything(world: World) -> None:
 @pytest.mark.parametrize("size", [2, 4])
 def test_ranks_compute_the_step_of_one_process(size: int) -> None:
     on_ranks(size, everything)
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_ranks_that_share_all_weights_compute_the_step_of_one_process(size: int) -> None:
+    on_ranks(size, shared_weights)

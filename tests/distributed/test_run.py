@@ -16,6 +16,8 @@ import torch
 from ranks import environment
 from safetensors.torch import load_file
 
+from r1kit.run.export import export
+
 RECIPE = (Path(__file__).parents[1] / "crash/crash.toml").read_text().partition("# The models above never")[0]
 REWARDS = "def vowels(problem, text):\n    return float(sum(c in 'aeiou0123456789' for c in text))\n"
 STAGES = ("base", "taught", "judge", "zero")
@@ -37,10 +39,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(world: Path, run: str, processes: int, *torchrun: str) -> subprocess.Popen[bytes]:
-    """Start a run by its recipe's `processes`, or by torchrun with these options."""
+    """Start a run by its recipe's `processes`, or by torchrun with these options. Names with `split` share weights."""
     launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", *torchrun] if torchrun else []
     command = [sys.executable, *launcher, "-m", "r1kit", "run", "recipe.toml", "--run-dir", run]
     setting = ["--set", f"processes={1 if torchrun else processes}"]
+    setting += [word for stage in STAGES * ("split" in run) for word in ("--set", f"stage.{stage}.shard_weights=true")]
     with open(world / f"{run}.txt", "ab") as log:
         return subprocess.Popen([*command, *setting], cwd=world, env=environment(), stdout=log, stderr=log)
 
@@ -69,16 +72,25 @@ def ranks_of(launcher: subprocess.Popen[bytes]) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def pair(world: Path) -> tuple[Path, float]:
-    """A run of two processes that nothing disturbs, and its duration."""
-    start = time.monotonic()
-    return finish(world, "pair", 2), time.monotonic() - start
+def pair(world: Path) -> Path:
+    """A run of two processes that nothing disturbs."""
+    return finish(world, "pair", 2)
 
 
-def test_two_processes_give_the_result_of_one(world: Path, pair: tuple[Path, float]) -> None:
-    single = finish(world, "single", 1)
+@pytest.fixture(scope="module")
+def split(world: Path) -> Path:
+    """The same with all weights in shares."""
+    return finish(world, "split", 2)
+
+
+@pytest.fixture(scope="module")
+def single(world: Path) -> Path:
+    return finish(world, "single", 1)
+
+
+def assert_equal_results(single: Path, several: Path) -> None:
     for stage in STAGES:
-        one, two = (run / "stages" / stage for run in (single, pair[0]))
+        one, two = (run / "stages" / stage for run in (single, several))
         expected, found = (load_file(directory / "model/model.safetensors") for directory in (one, two))
         assert expected.keys() == found.keys()
         for name, tensor in expected.items():
@@ -88,26 +100,59 @@ def test_two_processes_give_the_result_of_one(world: Path, pair: tuple[Path, flo
         assert files_of(one) == files_of(two)
 
 
-def test_only_the_first_process_speaks(world: Path, pair: tuple[Path, float]) -> None:
+def test_two_processes_give_the_result_of_one(single: Path, pair: Path) -> None:
+    assert_equal_results(single, pair)
+
+
+def test_processes_that_share_all_weights_give_the_result_of_one(split: Path, single: Path) -> None:
+    assert_equal_results(single, split)
+
+
+@pytest.mark.parametrize("run", ["pair", "split"])
+def test_last_checkpoint_of_all_processes_is_the_published_model(request: pytest.FixtureRequest, run: str) -> None:
+    directory = request.getfixturevalue(run)
+    exported = load_file(export(directory, "zero") / "model.safetensors")
+    published = load_file(directory / "stages/zero/model/model.safetensors")
+    assert exported.keys() == published.keys()
+    assert all(torch.equal(exported[name], tensor) for name, tensor in published.items())
+
+
+def test_only_the_first_process_speaks(world: Path, pair: Path) -> None:
     lines = (world / "pair.txt").read_text().splitlines()
     assert [line.split(":")[0] for line in lines if ": done in" in line] == list(STAGES)
 
 
-@pytest.mark.parametrize("trial", [0, *(pytest.param(i, marks=pytest.mark.distributed) for i in range(1, 6))])
-def test_a_killed_rank_is_replaced(world: Path, pair: tuple[Path, float], trial: int) -> None:
-    """Killed at a random instant, the run restarts by itself and ends with the bytes of an undisturbed one."""
-    drawn = random.Random(trial)
-    child = start(world, f"killed{trial}", 2)
-    time.sleep(drawn.uniform(0.3, 0.95) * pair[1])
-    ranks = ranks_of(child)
-    if ranks:  # else it has finished
-        os.kill(drawn.choice(ranks), signal.SIGKILL)
-    assert child.wait(SECONDS) == 0, (world / f"killed{trial}.txt").read_text()
-    assert outputs(world / f"killed{trial}") == outputs(pair[0])
+def kill_one_rank(world: Path, run: str, rows: int, seed: int) -> None:
+    """Kill a random rank shortly after a random row of the logs. The launcher must replace it."""
+    drawn = random.Random(seed)
+    row, delay = drawn.randrange(rows - 1), drawn.uniform(0, 0.3)
+    child = start(world, run, 2)
+    while child.poll() is None and (rows_of(world / run) < row or not ranks_of(child)):
+        time.sleep(0.02)
+    time.sleep(delay)
+    os.kill(drawn.choice(ranks_of(child)), signal.SIGKILL)
+    code, text = child.wait(SECONDS), (world / f"{run}.txt").read_text()
+    assert code == 0 and "was killed; all start again" in text, text
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.distributed)])
-def test_a_signal_stops_all_ranks_and_the_run_continues(world: Path, pair: tuple[Path, float], number: int) -> None:
+def rows_of(run: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in run.glob("stages/*/metrics.jsonl"))
+
+
+@pytest.mark.parametrize("trial", range(5))
+def test_a_killed_rank_is_replaced(world: Path, pair: Path, trial: int) -> None:
+    """The run ends with the bytes of an undisturbed one, so no step is lost."""
+    kill_one_rank(world, f"killed{trial}", rows_of(pair), trial)
+    assert outputs(world / f"killed{trial}") == outputs(pair)
+
+
+def test_a_killed_rank_is_replaced_where_all_weights_are_shared(world: Path, split: Path) -> None:
+    kill_one_rank(world, "killed-split", rows_of(split), 7)
+    assert outputs(world / "killed-split") == outputs(split)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_all_ranks_and_the_run_continues(world: Path, pair: Path, number: int) -> None:
     run = f"stopped{number}"
     child = start(world, run, 2)
     log = world / run / "stages/taught/metrics.jsonl"
@@ -116,18 +161,17 @@ def test_a_signal_stops_all_ranks_and_the_run_continues(world: Path, pair: tuple
     child.send_signal(number)
     assert child.wait(SECONDS) == 130, (world / f"{run}.txt").read_text()
     assert not (world / run / "stages/zero/artifact.json").exists()
-    assert outputs(finish(world, run, 2)) == outputs(pair[0])
+    assert outputs(finish(world, run, 2)) == outputs(pair)
 
 
-@pytest.mark.distributed
-def test_torchrun_restarts_all_ranks_in_place(world: Path, pair: tuple[Path, float]) -> None:
+def test_torchrun_restarts_all_ranks_in_place(world: Path, pair: Path) -> None:
     child = start(world, "torchrun", 2, "--standalone", "--max-restarts=2")
     log = world / "torchrun" / "stages/taught/metrics.jsonl"
     while child.poll() is None and not (log.is_file() and log.read_bytes()):
         time.sleep(0.05)
     os.kill(ranks_of(child)[1], signal.SIGKILL)
     assert child.wait(SECONDS) == 0, (world / "torchrun.txt").read_text()
-    assert outputs(world / "torchrun") == outputs(pair[0])
+    assert outputs(world / "torchrun") == outputs(pair)
 
 
 def test_a_mistake_of_the_user_ends_all_ranks(world: Path) -> None:

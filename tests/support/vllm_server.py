@@ -90,6 +90,11 @@ class VllmServer(ThreadingHTTPServer):
             return {"data": [{"id": "policy", "max_model_len": self.max_model_len}]}
         if route == "/weight_info":
             return {"weight_version": self.version}
+        if route == "/weight_checker":
+            assert body == {"action": "reset"}
+            with torch.no_grad():
+                for weight in self.model.parameters():
+                    weight.zero_()
         if route == "/update_weights":
             self.update(**body["update_info"])
         if route == "/finish_weight_update":

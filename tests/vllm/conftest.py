@@ -19,10 +19,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmProcess]:
-    """A server that runs as long as the tests."""
-    running = VllmProcess(18124, tmp_path_factory.mktemp("vllm") / "server.log")
-    running.start()
-    running.wait()
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[VllmProcess]]:
+    """Two servers, started at the same time; they run as long as the tests."""
+    folder = tmp_path_factory.mktemp("vllm")
+    running = [VllmProcess(port, folder / f"{port}.log") for port in (18124, 18125)]
+    for each in running:
+        each.start()
     yield running
-    running.kill()
+    for each in running:
+        each.kill()
+
+
+@pytest.fixture
+def server(servers: list[VllmProcess]) -> VllmProcess:
+    """A server that no test kills."""
+    servers[0].wait()
+    return servers[0]
+
+
+@pytest.fixture
+def second(servers: list[VllmProcess]) -> VllmProcess:
+    """A server that a test may kill, if it starts it again."""
+    servers[1].wait()
+    return servers[1]

@@ -91,12 +91,15 @@ def test_an_update_that_lacks_a_weight_is_an_error(engine, model, monkeypatch: p
         engine.load_weights(model, 1)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("size", [1e-5, 1e-3])
-def test_an_update_that_is_not_applied_is_an_error(engine, model, monkeypatch: pytest.MonkeyPatch, size: float):
+def test_an_update_that_is_not_applied_is_an_error(monkeypatch: pytest.MonkeyPatch, size: float, dtype: torch.dtype):
     """Even one as small as those of training: the names and the version are right, the weights are not."""
+    model = load_model(MODEL, dtype, "cpu")
+    engine = make_engine(model, TOKENIZER, 64, 64 * 256, EngineChoice("vllm"))
     monkeypatch.setattr(loading, "load_into_worker", lambda worker, weights: [*weights][:0])
     nudge(model, size)
-    with pytest.raises(StaleWeights, match="still has the previous weights"):
+    with pytest.raises(StaleWeights, match="weights are still zero"):
         engine.load_weights(model, 1)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from r1kit.config.base import Optimizer, Strict
 
@@ -24,6 +24,18 @@ class Training(Optimizer):
     """Whether a GPU keeps master weights, gradients and optimizer state in main memory, where the optimizer then runs,
     and reference and reward models while they are not used. Saves 16 bytes a parameter, and 2 more with a reference;
     best with large micro-batches."""
+    shard_weights: bool = False
+    """Whether several processes share out compute weights and gradients too, not only master weights and optimizer
+    state: 16 bytes a parameter over all of them instead of 6 on each and 16 over all. Every pass gathers the weights
+    block by block and computes prompts again with each completion, so it is slower (docs/several-processes.md)."""
+
+    @model_validator(mode="after")
+    def _shards_alone(self) -> Self:
+        for key in ("offload", "lora_rank", "adam_8bit"):
+            if self.shard_weights and getattr(self, key, None):
+                value = str(getattr(self, key)).lower()
+                raise ValueError(f"shard_weights = true and {key} = {value}: use one of them")
+        return self
 
 
 class Adapters(Strict):

@@ -22,7 +22,7 @@ from r1kit.types import Problem, Score
 
 HARNESS = "harness"  # a benchmark's own program grades later
 GRADED_LATER = "graded by the benchmark's own program"
-_ANSWER_LINE = re.compile(r"answer[ \t]*\*{0,3}[ \t]*[:：][ \t]*([^\n]+)", re.IGNORECASE)
+_ANSWER_LINE = re.compile(r"answer[ \t]*\*{0,3}[ \t]*[:：]\*{0,3}\s*(?!answer\b)([^\n]+)", re.IGNORECASE)
 
 # How a grader finds the answer in the text after the last `</think>`, for the protocol.
 RULES = {

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -29,16 +30,21 @@ from r1kit.learn.memory import offloads
 from r1kit.learn.optim import learning_rate, make_optimizer, update
 from r1kit.learn.precision import copy_weights, master_copy
 from r1kit.learn.reference import make_reference, reference_model, refresh_reference
-from r1kit.learn.sharded import flush
+from r1kit.learn.sharded import filled, flush, gather_by_block, idle_pass, release, split
 from r1kit.learn.world import ALONE, World
 from r1kit.machine import free_memory
 from r1kit.model.policy import Policy, Prompts
+from r1kit.model.prefix import PromptTokens
 from r1kit.types import TrainBatch
 
 CLIP_METRICS = ("clip_ratio", "dual_clip_ratio", "importance_capped")  # shares of tokens
 OUT_OF_MEMORY = (
     "out of memory with one completion at a time ({tokens} tokens): lower max_completion_length, use a smaller model, "
     "or free memory and run the same command again to continue"
+)
+OUT_OF_MEMORY_SPLIT = (
+    "out of memory with micro_batch_tokens = {tokens}, which shard_weights = true cannot lower during a step: lower it "
+    "and run the same command again to continue"
 )
 
 
@@ -64,14 +70,22 @@ class Learner:
 
     `model` holds the compute weights in the run's dtype and `master` the fp32 weights that the optimizer updates.
     Several ranks are given the same batches: each does a part of the work, and all have the same weights and metrics.
+    With `shard_weights`, `model` and `master` are one module whose weights are shares of fp32 weights, and the model
+    that was given has none (`complete_policy`).
     """
 
     def __init__(self, model: Policy, config: RL, world: World = ALONE) -> None:
         self.model, self.config, self.world = model, config, world
+        self.splits, self._given = config.shard_weights and world.size > 1, model
         offload = offloads(config, model.device)
-        self.master = master_copy(model, offload, world)
-        self.optimizer = make_optimizer(self.master, config)
         self.reference = make_reference(model, offload) if config.beta > 0 else None
+        if self.splits:
+            self.model = self.master = split(model, world, next(model.parameters()).dtype)
+            if self.reference is not None:
+                gather_by_block(self.reference, world)
+        else:
+            self.master = master_copy(model, offload, world)
+        self.optimizer = make_optimizer(self.master, config)
         self.micro_batch_tokens = config.micro_batch_tokens  # halved when it does not fit in memory
         self.clip = Clip.from_config(config)
         self.kl = KLPenalty.from_config(config)
@@ -107,6 +121,15 @@ class Learner:
         """Copy the master weights to the compute weights, rounded to their dtype."""
         copy_weights(self.master, self.model)
 
+    @contextmanager
+    def complete_policy(self) -> Iterator[Policy]:
+        """Yield the policy with all its weights, to sample with or to save. All ranks enter the block."""
+        if self.splits:
+            with filled(self._given, self.model) as policy:
+                yield policy
+        else:
+            yield self.model
+
     def refresh_reference(self) -> None:
         """Make the current policy the reference model (paper: every 400 steps)."""
         if self.reference is not None:
@@ -126,6 +149,8 @@ class Learner:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
+                if self.splits:
+                    raise UserError(OUT_OF_MEMORY_SPLIT.format(tokens=self.micro_batch_tokens)) from error
             # Outside the except clause, nothing references the tensors of a failed attempt.
             if not self.world.any(sums is None):
                 return _total(self.world.gather(sums or {}))
@@ -142,23 +167,39 @@ class Learner:
         norm = Norm(max(1, int(batch.graded_B.sum())), max(1, int(batch.completion_mask_BT.sum())), max_tokens)
         # First of all, while no activations of the policy are held.
         start = time.monotonic()
-        ref_logp_BT = None if self.reference is None else self._reference_logprobs(batch, self.reference)
+        ref_logp_BT, idle_passes = None, self._missing_passes(batch)
+        if self.reference is not None:
+            ref_logp_BT = self._reference_logprobs(batch, self.reference, idle_passes)
         self.seconds_in_reference = time.monotonic() - start
         for prompts, micro_batches_ in self._split(batch):
-            shared = self.model.prompts(batch.prompt_PL[prompts], batch.prompt_mask_PL[prompts])
+            shared = self._prompts(self.model, batch, prompts)
             leaves = shared.as_leaves()
             for distinct_U, prompt_U in micro_batches_:
                 self._backward_rows(batch, distinct_U, prompt_U, leaves, ref_logp_BT, norm, sums)
             pairs = zip(shared.tensors, leaves.tensors, strict=True)
             outputs = [(x, leaf.grad) for x, leaf in pairs if leaf.grad is not None]
             torch.autograd.backward([x for x, _ in outputs], [grad for _, grad in outputs])
+        for _ in range(idle_passes):
+            idle_pass(self.model)
         return sums
+
+    def _prompts(self, model: Policy, batch: TrainBatch, prompts: Tensor) -> Prompts:
+        """Return some prompts. With `splits`, they are computed with their completions, in one pass."""
+        prompt_PL, mask_PL = batch.prompt_PL[prompts], batch.prompt_mask_PL[prompts]
+        return PromptTokens(prompt_PL, mask_PL) if self.splits else model.prompts(prompt_PL, mask_PL)
+
+    def _missing_passes(self, batch: TrainBatch) -> int:
+        """Return how many passes less than some other rank this one has, if they must have equally many."""
+        if not self.splits:
+            return 0
+        passes = sum(len(micro_batches_) for _, micro_batches_ in self._split(batch))
+        return max(self.world.gather(passes)) - passes
 
     def _split(self, batch: TrainBatch) -> Iterator[tuple[Tensor, list[tuple[Tensor, Tensor]]]]:
         """Yield blocks of prompts, each with its micro-batches: distinct rows [U], and their prompts in the block."""
         group = len(batch.advantages_B) // len(batch.prompt_PL)
         lengths_B = batch.completion_mask_BT.sum(1)
-        if not self.model.config.is_native:  # rows hold their prompts
+        if self.splits or not self.model.config.is_native:  # rows hold their prompts
             lengths_B = lengths_B + batch.prompt_mask_PL.sum(1).repeat_interleave(group)
         skip = self.config.skip_zero_variance
         mine_B = rows_of_rank(batch, skip, self.world)
@@ -169,12 +210,12 @@ class Learner:
             yield prompts, [(rows_U, torch.searchsorted(prompts, rows_U // group)) for rows_U in picked]
 
     @torch.no_grad()
-    def _reference_logprobs(self, batch: TrainBatch, reference: nn.Module) -> Tensor:
+    def _reference_logprobs(self, batch: TrainBatch, reference: nn.Module, idle_passes: int) -> Tensor:
         """Return the reference model's log-probabilities [B, T] of the distinct rows, zero elsewhere."""
         logp_BT = torch.zeros_like(batch.old_logp_BT)
         with reference_model(reference, self.model) as model:
             for prompts, micro_batches_ in self._split(batch):
-                shared = model.prompts(batch.prompt_PL[prompts], batch.prompt_mask_PL[prompts])
+                shared = self._prompts(model, batch, prompts)
                 for distinct_U, prompt_U in micro_batches_:
                     tokens_UT, mask_UT = _rows(batch, distinct_U)
                     states_ND = shared.completion_states(model, prompt_U, tokens_UT, mask_UT)
@@ -182,6 +223,9 @@ class Learner:
                         states_ND, model.head_weight, tokens_UT[mask_UT], batch.temperature, fp32=model.fp32_head
                     )
                     logp_BT[distinct_U, : mask_UT.shape[1]] = _padded(logp_N, mask_UT)
+            for _ in range(idle_passes):
+                idle_pass(model)
+        release(reference)
         return logp_BT
 
     def _backward_rows(

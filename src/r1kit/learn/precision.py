@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from r1kit.learn.lora import has_adapters
-from r1kit.learn.sharded import shard, whole
+from r1kit.learn.sharded import is_shared, shard, whole
 from r1kit.learn.world import ALONE, World
 
 M = TypeVar("M", bound=nn.Module)
@@ -62,7 +62,10 @@ def copy_weights(source: nn.Module, target: nn.Module) -> None:
     """Copy all parameters, rounded to the target's dtype."""
     if source is not target:
         for old, new in zip(target.parameters(), source.parameters(), strict=True):
-            old.copy_(whole(new, old.dtype))
+            if is_shared(old) and is_shared(new):
+                old.to_local().copy_(new.to_local())
+            else:
+                old.copy_(whole(new, old.dtype))
 
 
 def _redirect_gradients(model: nn.Module, master: nn.Module) -> None:

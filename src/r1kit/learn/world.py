@@ -134,9 +134,17 @@ def launched_rank() -> int | None:
     return int(os.environ["RANK"]) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
 
 
+def launched_processes() -> tuple[int, int]:
+    """Return how many processes torchrun started, in all and on this machine."""
+    if launched_rank() is None:
+        return 1, 1
+    total = os.environ["WORLD_SIZE"]
+    return int(total), int(os.environ.get("LOCAL_WORLD_SIZE", total))
+
+
 def require_gpus(device: str) -> None:
     """Raise UserError if processes of this machine would share a GPU."""
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    _, processes = launched_processes()
     if device != "cuda" or processes == 1:
         return
     import torch

@@ -122,6 +122,11 @@ class Decoder(Policy):
         return ("qkv", "out", "gate_up", "down")
 
     @property
+    def layers(self) -> Sequence[nn.Module]:
+        """See `Policy.layers`."""
+        return list(self.blocks)
+
+    @property
     def head_weight(self) -> Tensor:
         """See `Policy.head_weight`."""
         return self.embed.weight if self.config.tie_word_embeddings else cast(Tensor, self.head.weight)

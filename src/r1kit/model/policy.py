@@ -43,6 +43,8 @@ class Policy(nn.Module):
     """Whether the backward pass computes activations inside blocks again: a third more time for far less memory."""
     fp32_head: bool
     """Whether logits are computed in fp32 where weights are bfloat16; sampling and learning must agree."""
+    one_pass = False
+    """Whether `packed` must compute all documents in one pass, even if that pads them more."""
 
     @property
     def head_weight(self) -> Tensor:
@@ -57,6 +59,11 @@ class Policy(nn.Module):
     @property
     def adapted_layers(self) -> tuple[str, ...]:
         """Ends of the names of the linear layers that LoRA adapts: those of all blocks."""
+        raise NotImplementedError
+
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        """The blocks, in the order of computation."""
         raise NotImplementedError
 
     def packed(self, tokens_T: Tensor, positions_T: Tensor, lengths: Sequence[int]) -> Tensor:

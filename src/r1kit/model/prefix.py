@@ -75,6 +75,36 @@ class PromptCache:
         return hidden_BTD[mask_BT]
 
 
+@dataclass(frozen=True, slots=True)
+class PromptTokens:
+    """Prompts that are computed again with every completion."""
+
+    tokens_PL: Tensor
+    mask_PL: Tensor
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Nothing is computed in advance."""
+        return []
+
+    def as_leaves(self) -> PromptTokens:
+        """Return the prompts themselves: they carry no gradient."""
+        return self
+
+    def completion_states(self, model: Model, prompt_B: Tensor, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        """See `model.policy.Prompts.completion_states`."""
+        lengths_B1 = self.mask_PL[prompt_B].sum(1, keepdim=True)
+        places_BT = lengths_B1 + torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
+        rows_BS = tokens_BT.new_zeros(len(tokens_BT), self.tokens_PL.shape[1] + tokens_BT.shape[1])
+        rows_BS[:, : self.tokens_PL.shape[1]] = self.tokens_PL[prompt_B]
+        rows_BS.scatter_(1, places_BT, tokens_BT)
+        longest = int((lengths_B1[:, 0] + mask_BT.sum(1)).max()) - 1  # the last token of a row predicts nothing
+        hidden_BSD = model(rows_BS[:, : max(1, longest)])
+        row_N, _ = mask_BT.nonzero(as_tuple=True)
+        states_ND: Tensor = hidden_BSD[row_N, places_BT[mask_BT] - 1]
+        return states_ND
+
+
 def prefill(model: Model, tokens_T: Tensor) -> RecordingAttention:
     """Compute the keys and values of one token sequence, per layer [1, K, T, E]."""
     recording = RecordingAttention()

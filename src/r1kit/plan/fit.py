@@ -20,6 +20,7 @@ TYPICAL_SIZES = {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_lay
 SMALL_PASS = 2048  # tokens of a micro-batch that is proposed
 RANK = 16  # of adapters that are proposed
 WAYS = 2  # sets of keys that are named
+ALONE = {"offload", "adam_8bit", "lora_rank"}  # not together with shard_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,14 @@ class Limits:
     device: machine.Device
     on_device: int
     main: int
+    processes: int = 1
+    """That share the main memory."""
 
     @classmethod
-    def of(cls, device: machine.Device) -> Limits:
-        """Return the limits of a device. What the system does not report is taken for very large."""
-        main = machine.memory_bytes() or LARGEST_MEMORY
-        return cls(device, main if device == "cpu" else machine.gpu_memory() or LARGEST_MEMORY, main)
+    def of(cls, device: machine.Device, processes: int = 1) -> Limits:
+        """Return the limits of one process. What the system does not report is taken for very large."""
+        main = machine.memory_bytes() // processes or LARGEST_MEMORY
+        return cls(device, main if device == "cpu" else machine.gpu_memory() or LARGEST_MEMORY, main, processes)
 
     def __str__(self) -> str:
         return self.text(self.on_device)
@@ -43,7 +46,8 @@ class Limits:
         """Return one of the limits as a sentence."""
         if limit == LARGEST_MEMORY:
             return f"no machine has more than {show_bytes(limit)}"
-        return f"this {'machine' if limit == self.main else 'GPU'} has {show_bytes(limit)}"
+        each = f" for each of {self.processes} processes" if limit == self.main and self.processes > 1 else ""
+        return f"this {'machine' if limit == self.main else 'GPU'} has {show_bytes(limit)}{each}"
 
 
 def warning_of_peak(parts: Mapping[str, int], limits: Limits) -> str | None:
@@ -133,7 +137,7 @@ def sufficient_changes(
             if len(found) == WAYS:
                 return
             keys = {key: value for i in chosen for key, value in changes[i].items()}
-            if any(smaller <= set(chosen) for smaller in found):
+            if any(smaller <= set(chosen) for smaller in found) or ("shard_weights" in keys and keys.keys() & ALONE):
                 continue
             if fits(stage.model_copy(update=keys)):
                 found.append(set(chosen))
@@ -150,6 +154,8 @@ def _changes(stage: StageConfig, device: machine.Device) -> list[dict[str, Any]]
     if isinstance(stage, RL) and stage.micro_batch_tokens > SMALL_PASS:
         shorter = {"max_completion_length": {0: SMALL_PASS}} if stage.longest_completion > SMALL_PASS else {}
         changes.append({"micro_batch_tokens": SMALL_PASS, **shorter})
+    if not stage.shard_weights and not any(getattr(stage, key, False) for key in ALONE):
+        changes.append({"shard_weights": True})
     if device == "cuda" and not stage.offload:
         changes.append({"offload": True})
     if not stage.adam_8bit:

@@ -32,6 +32,11 @@ width of those that compute a token):
                   At most `kv_cache_tokens`, by default what fits beside the rest
     sampling      3 V fp32 numbers a row, 10 if top-p or top-k sorts them
 
+Of P processes that train all weights together, each holds 4 T / P of master weights in any dtype, optimizer / P,
+4 T / P for the sum of gradients, and completions / P in the KV cache. With `shard_weights` it holds reference / P and
+gradients / P. Instead of the weights it holds two blocks and what is outside blocks (`gathered_bytes`), and all N b
+while it generates ("gathered").
+
 Training and generation alternate, except with `rollouts_ahead`; the passes of a step always do. Offloaded models are on
 the device while nothing else is computed. Lengths are the largest that the recipe allows.
 """
@@ -54,7 +59,7 @@ QUERY_BLOCK = 128  # as in model/attention.py
 MEMORY_SHARE = 0.9  # of the device's memory that the KV cache may fill, together with the rest
 KEPT = ("base", "weights", "master", "optimizer", "reference", "reward_models", "sampling_weights", "completions")
 TRAINING = ("gradients", "activations", "attention", "logits", "allocator")
-GENERATION = ("packed", "kv_cache", "sampling")
+GENERATION = ("packed", "kv_cache", "sampling", "gathered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,8 @@ class Setting:
     """Of all its reward models."""
     kv_cache_tokens: int | None = None
     """Tokens in the KV cache at the same time; None for all that completions may have."""
+    processes: int = 1
+    """That train together (learn/sharded.py)."""
 
     @property
     def bytes_each(self) -> int:
@@ -122,6 +129,7 @@ def fitting_tokens(stage: StageConfig, shape: ModelConfig, setting: Setting, lim
 
 def checkpoint_bytes(stage: StageConfig, shape: ModelConfig, setting: Setting) -> int:
     """Return the size of a checkpoint; 0 for a stage that does not train."""
+    setting = replace(setting, processes=1)  # all write their shares
     return _training(stage, stage.memory_use(), shape, setting)["checkpoint"] if isinstance(stage, Training) else 0
 
 
@@ -164,15 +172,18 @@ def _training(stage: Training, use: MemoryUse, shape: ModelConfig, setting: Sett
     b, n = setting.bytes_each, shape.parameter_count()
     rank = stage.lora_rank if isinstance(stage, Adapters) else 0
     trained = _adapter_parameters(shape, rank) if rank else n
-    copied = 4 * trained if rank or b == 2 else 0
-    optimizer = trained * (2 if stage.adam_8bit else 8)
-    copied_weights = 4 * trained if rank else n * b
+    count = 1 if rank else setting.processes  # every process updates all adapters
+    shares = count if stage.shard_weights else 1
+    copied = 4 * trained // count if rank or b == 2 or count > 1 else 0
+    gradients = 4 * trained // shares + (4 * trained // count if shares < count else 0)
+    optimizer = trained * (2 if stage.adam_8bit else 8) // count
+    copied_weights = 4 * trained if rank else n * b // shares
     reference, ahead = (copied_weights if has else 0 for has in (use.has_reference, use.samples_ahead))
     passes = _passes(stage, use, shape, setting)
     if use.step_tokens <= use.trained_tokens:  # a single pass: gradients arrive while activations go
-        passes["gradients"] = max(0, 4 * trained - sum(passes.values()))
+        passes["gradients"] = max(0, gradients - sum(passes.values()))
     else:
-        passes["gradients"] = 4 * trained
+        passes["gradients"] = gradients
     if setting.device == "cpu":
         passes["allocator"] = sum(passes.values()) // 4
     return {
@@ -180,9 +191,21 @@ def _training(stage: Training, use: MemoryUse, shape: ModelConfig, setting: Sett
         "optimizer": optimizer,
         "reference": reference,
         **({"sampling_weights": ahead} if ahead else {}),
-        "checkpoint": 4 * trained + optimizer + reference + ahead,
+        "checkpoint": 4 * trained // count + optimizer + reference + ahead,
         **passes,
+        **({"weights": gathered_bytes(shape, b)} if shares > 1 else {}),
+        **({"gathered": n * b} if shares > 1 and use.completions else {}),
     }
+
+
+def gathered_bytes(shape: ModelConfig, bytes_each: int) -> int:
+    """Return the bytes of the weights, and of the gradients in fp32, that a pass with `shard_weights` has gathered.
+
+    These are two blocks, one of them with gradients, and embeddings and head.
+    """
+    embeddings = shape.vocab_size * shape.hidden_size * (1 if shape.tie_word_embeddings else 2)
+    block = (shape.parameter_count() - embeddings) // shape.num_hidden_layers
+    return bytes_each * (2 * block + embeddings) + 4 * (block + embeddings)
 
 
 def _passes(stage: Training, use: MemoryUse, shape: ModelConfig, setting: Setting) -> dict[str, int]:
@@ -219,8 +242,9 @@ def recomputes(stage: Training, use: MemoryUse, shape: ModelConfig, bytes_each: 
 
 
 def _generation(use: MemoryUse, shape: ModelConfig, setting: Setting) -> dict[str, int]:
-    b = setting.bytes_each
-    rows = setting.max_concurrent if use.completions is None else min(setting.max_concurrent, use.completions)
+    b, rows = setting.bytes_each, setting.max_concurrent
+    if use.completions is not None:
+        rows = min(rows, -(-use.completions // setting.processes))
     tokens = rows * use.completion_tokens + -(-rows // use.samples) * PROMPT_TOKENS
     if setting.kv_cache_tokens is not None:
         tokens = min(tokens, setting.kv_cache_tokens)

@@ -10,6 +10,7 @@ from typing import Any
 from r1kit import machine
 from r1kit.config import Evaluate, Pretrain, Recipe, StageConfig, Supervised, Training
 from r1kit.errors import UserError
+from r1kit.learn.world import launched_processes, launched_rank
 from r1kit.model.config import ModelConfig
 from r1kit.model.hf_config import read_config
 from r1kit.model.reference import cached_model, local_model
@@ -97,11 +98,14 @@ def sized_stages(recipe: Recipe) -> Iterator[SizedStage]:
 def make_plan(recipe: Recipe) -> Plan:
     """Plan a checked recipe for this machine. Reads no file except config.json of local models."""
     device = machine.planned_device(recipe.device)
-    dtype, limits = machine.choose_dtype(device, recipe.dtype), Limits.of(device)
+    processes, here = launched_processes() if launched_rank() is not None else (recipe.processes,) * 2
+    dtype, limits = machine.choose_dtype(device, recipe.dtype), Limits.of(device, here)
     stages, warnings, errors = [], [], {}
     for sized in sized_stages(recipe):
         name, given, stage, shape = sized.name, sized.given, sized.stage, sized.shape
         setting = Setting(device, dtype, recipe.max_concurrent, sized.reward_parameters, recipe.kv_cache_tokens)
+        if isinstance(stage, Training):
+            setting = replace(setting, processes=processes)
         if shape is not None and recipe.kv_cache_tokens is None:
             setting = replace(setting, kv_cache_tokens=fitting_tokens(stage, shape, setting, limits.on_device))
         planned = _plan_stage(name, stage, shape, setting)

@@ -6,9 +6,9 @@ hold comes on top):
     one GPU    W + R + 16 T
     several    W + R + 4 T + 16 T / N: weights and gradients of all on every GPU, as `learn.sharded` does. In bfloat16
                6 + 16/N bytes a parameter, and 2 for a reference. Adapters are updated by every GPU: 16 T
-    resharded  (W + R + 16 T) / N + blocks: 18/N bytes a parameter, and 2/N for a reference. Two blocks are gathered at
-               a time, one of them has gradients in fp32; embeddings and head stay gathered. r1kit does not do this: it
-               is mentioned where the above does not fit
+    resharded  (R + 16 T) / N + blocks, with `shard_weights`: 16/N bytes a parameter, and 2/N for a reference. Two
+               blocks are gathered at a time, one of them has gradients in fp32; embeddings and head stay gathered. To
+               generate, all weights are
 
     native     generates with the learner's weights; the KV cache is in what is free while nothing is trained
     vllm       has its own weights and KV cache on the same GPU, all the time
@@ -25,7 +25,7 @@ from r1kit.config import Adapters, StageConfig, Training
 from r1kit.config.stage import PROMPT_TOKENS
 from r1kit.model.config import ModelConfig
 from r1kit.plan.gpus import Cluster
-from r1kit.plan.memory import BASE_BYTES, MEMORY_SHARE, Setting, memory
+from r1kit.plan.memory import BASE_BYTES, MEMORY_SHARE, Setting, gathered_bytes, memory
 from r1kit.plan.units import show_bytes
 
 EngineKind = Literal["native", "vllm", "servers"]
@@ -71,11 +71,13 @@ def share(stage: StageConfig, shape: ModelConfig, setting: Setting, cluster: Clu
         problem = f"training needs {show_bytes(needed)} on each GPU"
         if learners.count > 1:
             spread = show_bytes(resharded(stage, shape, setting, learners.count))
-            problem += f" ({spread} fully resharded, which r1kit does not do)"
+            problem += "" if stage.shard_weights else f" ({spread} with shard_weights = true)"
     weights, token_bytes = b * shape.parameter_count(), b * shape.num_hidden_layers * shape.served_cache_width
     gpus, base = 1, BASE_BYTES["cuda"]
     if engine == "native":
-        beside = base + max(weights, sum(learning.get(name, 0) for name in BETWEEN))
+        held = sum(learning.get(name, 0) for name in BETWEEN)
+        is_split = isinstance(stage, Training) and stage.shard_weights and learners.count > 1
+        beside = base + (weights + held if is_split else max(weights, held))
         token_bytes = b * shape.num_hidden_layers * shape.cache_width
     elif engine == "vllm":
         beside = max(base, needed) + weights + VLLM_RESERVE
@@ -102,6 +104,15 @@ def _learning(stage: Training, shape: ModelConfig, setting: Setting, count: int)
     parts = memory(stage, shape, setting)
     trained = _trained(stage, parts)
     among = 1 if isinstance(stage, Adapters) and stage.lora_rank else count
+    if stage.shard_weights and among > 1:
+        shares = {"reference": parts["reference"], "master": 4 * trained, "optimizer": parts["optimizer"]}
+        held = {name: size // count for name, size in {**shares, "gradients": 4 * trained}.items()}
+        return {
+            "base": BASE_BYTES["cuda"],
+            **held,
+            "gathered": gathered_bytes(shape, setting.bytes_each),
+            **_own(parts),
+        }
     held = {"weights": parts["weights"], "reference": parts["reference"], "gradients": 4 * trained}
     state = {"master": parts["master"], "optimizer": parts["optimizer"]}
     if among > 1:
@@ -114,15 +125,8 @@ def _learning(stage: Training, shape: ModelConfig, setting: Setting, count: int)
 
 
 def resharded(stage: Training, shape: ModelConfig, setting: Setting, count: int) -> int:
-    """Return the bytes of one of `count` GPUs while training, if no GPU held all weights."""
-    assert isinstance(stage, StageConfig)
-    parts, parameters = memory(stage, shape, setting), shape.parameter_count()
-    embeddings = shape.vocab_size * shape.hidden_size * (1 if shape.tie_word_embeddings else 2)
-    block = (parameters - embeddings) // shape.num_hidden_layers
-    trained = _trained(stage, parts)
-    kept = (parts["weights"] + parts["reference"] + 8 * trained + parts["optimizer"]) // count
-    gathered = setting.bytes_each * (2 * block + embeddings) + 4 * (block + embeddings) * trained // parameters
-    return BASE_BYTES["cuda"] + kept + gathered + sum(_own(parts).values())
+    """Return the bytes of one of `count` GPUs while training with `shard_weights`."""
+    return sum(_learning(stage.model_copy(update={"shard_weights": True}), shape, setting, count).values())
 
 
 def _trained(stage: Training, parts: Mapping[str, int]) -> int:

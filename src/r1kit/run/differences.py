@@ -8,10 +8,10 @@ from typing import Any
 
 from r1kit.config import PromptSource
 from r1kit.run.records import StageInputs
-from r1kit.run.resolve import HELD_OUT, ResolvedStage, additions_at_default
+from r1kit.run.resolve import HELD_OUT, UNRELATED_KEYS, ResolvedStage, additions_at_default
 
 SHOWN = 80  # characters of a value
-UNRELATED = ("watchdogs", "seed")  # watchdogs do not change a result; seeds are described on their own
+UNRELATED = (*UNRELATED_KEYS, "seed")  # seeds are described on their own
 ABSENT = object()
 
 

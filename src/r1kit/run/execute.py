@@ -16,7 +16,7 @@ from r1kit import console, files, hashing, machine
 from r1kit.config import Recipe, StageConfig
 from r1kit.engine.base import EngineChoice
 from r1kit.errors import Interrupted, UserError
-from r1kit.learn.world import ALONE, World, lost_ranks_named
+from r1kit.learn.world import ALONE, World, launched_processes, lost_ranks_named
 from r1kit.machine import Compute
 from r1kit.model.reference import resolve_model
 from r1kit.plan import StagePlan
@@ -88,7 +88,8 @@ def run_stage(
 def run_module(config: StageConfig, context: StageContext) -> dict[str, Any]:
     """Run a stage in this process, and return its summary."""
     services.configure(Settings.from_dict(context.grading))
-    limited = machine.limited_memory() if context.device == "cpu" else nullcontext()
+    _, here = launched_processes() if context.world.size > 1 else (1, 1)
+    limited = machine.limited_memory(here) if context.device == "cpu" else nullcontext()
     with limited, lost_ranks_named():
         with console.heartbeat("importing PyTorch"):
             module = importlib.import_module(config.module)

@@ -13,6 +13,7 @@ import r1kit
 from r1kit import files, hashing, machine
 from r1kit.config import Recipe
 from r1kit.console import say
+from r1kit.learn.world import launched_processes
 from r1kit.machine import Compute
 from r1kit.recipe import dump_toml
 from r1kit.run.changes import flatten
@@ -33,7 +34,8 @@ def open_lineage(recipe: Recipe, run: RunDir, compute: Compute) -> Lineage:
     folder = recipe.folder and str(recipe.folder)  # `load_recipe` imports the recipe's own rewards from there
     about = {"recipe": recipe.name, "seed": recipe.seed, "folder": folder}
     lineage = cast(Lineage, {"stages": {}, "changes": [], **previous, **about, **current})
-    if previous and (changed := _differences(flatten(previous), flatten(current))):
+    recorded = {"processes": 1, **previous}  # older runs do not have this key
+    if previous and (changed := _differences(flatten(recorded), flatten(current))):
         lineage["changes"] = [*lineage["changes"], {"at": timestamp(), "changed": changed}]
         text = "; ".join(f"{key}: was {old}, now {new}" for key, (old, new) in changed.items())
         say(
@@ -54,6 +56,7 @@ def environment(compute: Compute) -> Environment:
         "platform": platform.platform(),
         "cpu": machine.cpu_name(),
         "threads": machine.threads(),
+        "processes": launched_processes()[0],
         "device": compute.device,
         "dtype": compute.dtype,
     }

@@ -38,7 +38,8 @@ class Environment(TypedDict):
     versions: dict[str, str]
     platform: str
     cpu: str
-    threads: int
+    threads: int  # of each process
+    processes: int  # that train together
     device: str
     dtype: str
 

@@ -20,6 +20,8 @@ from r1kit.model.reference import local_model
 from r1kit.run.records import StageInputs
 
 HELD_OUT = "benchmarks of evaluate stages"  # among parents
+# Watchdogs decide whether a stage continues, but not its result. What several processes share out does not either.
+UNRELATED_KEYS = ("watchdogs", "shard_weights")
 # Keys that came later and change nothing at their default. At it, they are not part of the identity, so that stages of
 # older runs stay finished.
 ADDED_KEYS = ("rollouts_ahead",)
@@ -57,8 +59,7 @@ def resolve_stages(recipe: Recipe, dtype: str) -> list[ResolvedStage]:
         seed = config.seed if config.seed is not None else derive_seed(recipe.seed, name)
         held_out = recipe.held_out(config)
         parents = _parents(recipe, config, held_out, stages)
-        # Watchdogs decide whether a stage continues, but not its result.
-        left_out = {"watchdogs", *additions_at_default(config)}
+        left_out = {*UNRELATED_KEYS, *additions_at_default(config)}
         settings = {**config.model_dump(mode="json", exclude=left_out), "seed": seed, "dtype": dtype}
         identity = hashing.identity(config.kind, settings, parents, r1kit.__version__)
         stages[name] = ResolvedStage(name, config, seed, dtype, parents, identity, held_out)

@@ -68,8 +68,9 @@ def run(config: RL, context: StageContext) -> dict[str, Any]:
                     trainer.save(stopping=False)
                     trainer.tell_time()
             trainer.save(world.should_stop(should_stop()))
-    if world.is_first:
-        publish_model(merge_adapters(trainer.learner.model), trainer.tokenizer, context.files.model)
+    with trainer.learner.complete_policy() as policy:
+        if world.is_first:
+            publish_model(merge_adapters(policy), trainer.tokenizer, context.files.model)
     return {"steps": trainer.step, "prompts": trainer.cursor, "tokens": trainer.tokens}
 
 
@@ -96,9 +97,10 @@ class Trainer:
             raise UserError(f"rollouts_ahead = 1: works with one process, but there are {self.world.size}: set it to 0")
         model, self.tokenizer = initial_model(config, context)
         self.learner = Learner(model, config, self.world)
-        self.engine: Engine = make_engine(
-            model, self.tokenizer, context.max_concurrent, context.kv_cache_tokens, context.engine
-        )
+        with self.learner.complete_policy() as policy:
+            self.engine: Engine = make_engine(
+                policy, self.tokenizer, context.max_concurrent, context.kv_cache_tokens, context.engine
+            )
         self.benchmarks = load_benchmarks(config.benchmarks)
         self.prompts = RLPrompts(config, context.seed, merged(self.benchmarks, load_benchmarks(context.held_out)))
         self.rewards = RLRewards(config, context, self.prompts)
@@ -205,8 +207,9 @@ class Trainer:
         if self.ahead.is_pending:
             with abandonable():
                 return self.ahead.take()
-        self.engine.load_weights(self.learner.model, self.step)
-        return self._collect(Start(self.step, self.cursor, self.step))
+        with self.learner.complete_policy() as policy:
+            self.engine.load_weights(policy, self.step)
+            return self._collect(Start(self.step, self.cursor, self.step))
 
     def _start_next(self, rollout: Rollout) -> None:
         """Start the rollout after this one, which has not been trained on yet, unless the stage ends before."""
@@ -272,15 +275,15 @@ class Trainer:
         """Return held-out accuracy every `eval_every` steps, measured by the first rank."""
         if not self.benchmarks or not self.config.eval_every or self.step % self.config.eval_every:
             return {}
-        with self.world.abandonable():
-            evaluation = self._evaluate_here() if self.world.is_first else {}
+        with self.learner.complete_policy() as policy, self.world.abandonable():
+            evaluation = self._evaluate_here(policy) if self.world.is_first else {}
         return self.world.from_first(lambda: evaluation)
 
-    def _evaluate_here(self) -> dict[str, float]:
+    def _evaluate_here(self, policy: Policy) -> dict[str, float]:
         config, protocol = self.config, self.config.eval_protocol
         self.ahead.wait()
         start = time.monotonic()
-        self.engine.load_weights(self.learner.model, self.step)
+        self.engine.load_weights(policy, self.step)
         seed = derive_seed(self.context.seed, "evaluate", self.step)
         samples, cap = config.eval_samples, config.completion_cap(self.step)
         if protocol is not None:

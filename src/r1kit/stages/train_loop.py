@@ -27,8 +27,8 @@ from r1kit.learn.lora import has_adapters
 from r1kit.learn.memory import offloads
 from r1kit.learn.optim import learning_rate, make_optimizer, update
 from r1kit.learn.precision import compute_copy, copy_weights, master_copy
-from r1kit.learn.sharded import flush
-from r1kit.learn.world import ALONE, World
+from r1kit.learn.sharded import fill, flush, idle_pass, is_split, release, split
+from r1kit.learn.world import ALONE, World, shares
 from r1kit.metrics.watchdog_log import WatchdogLog
 from r1kit.model.dtypes import torch_dtype
 from r1kit.stages.context import StageContext
@@ -66,6 +66,14 @@ class TrainState(Generic[M]):
     def sync_compute_weights(self) -> None:
         """Copy the master weights to the compute weights, rounded to their dtype."""
         copy_weights(self.master, self.model)
+
+    def evaluate(self, evaluate: Callable[[M], dict[str, float]]) -> dict[str, float]:
+        """Return what the first rank measures. All take part if none has all weights."""
+        if not is_split(self.model):
+            return self.world.from_first(partial(evaluate, self.model))
+        measured = evaluate(self.model)
+        release(self.model)
+        return self.world.from_first(lambda: measured)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +130,7 @@ def train(
                     row = {"step": done, **row, "tokens_per_second": tokens / (time.monotonic() - start)}
                     evaluation = {}
                     if _is_evaluated(done, schedule.steps):
-                        evaluation = world.from_first(partial(evaluate, state.model))
+                        evaluation = state.evaluate(evaluate)
                     bar.advance(loss=row["loss"], **evaluation)
                     if evaluation or row["skipped"] or done % schedule.log_every == 0 or done == schedule.steps:
                         log.append(row | evaluation | steps.take_times())
@@ -131,13 +139,18 @@ def train(
                         saved = done
             if world.should_stop(should_stop()) and saved != done:
                 checkpoints.save(state, {"step": done})
-    return evaluation or world.from_first(partial(evaluate, state.model))
+    evaluation = evaluation or state.evaluate(evaluate)
+    if is_split(state.model):
+        fill(model, state.model, torch_dtype(context.dtype))
+    return evaluation
 
 
 def _initial_state(model: M, config: Training, context: StageContext) -> TrainState[M]:
     dtype, offload, world = torch_dtype(context.dtype), offloads(config, context.device), context.world
     if world.size == 1:
         master, compute = model, compute_copy(model, dtype, offload)
+    elif config.shard_weights:
+        master = compute = split(model, world, dtype)
     else:
         master = master_copy(model, offload, world)
         compute = model if has_adapters(model) else model.to(dtype)
@@ -162,10 +175,14 @@ def _backward(model: M, batches: Sequence[B], loss: Callable[[M, B], Tensor], wo
     """
     count = sum(batch.count for batch in batches)
     total = 0.0
-    for index in world.share([batch.tokens for batch in batches]):
+    dealt = shares([batch.tokens for batch in batches], world.size)
+    for index in dealt[world.rank]:
         share = loss(model, batches[index]) / count
         torch.autograd.backward(share)
         total += share.item()
+    if is_split(model):
+        for _ in range(max(map(len, dealt)) - len(dealt[world.rank])):
+            idle_pass(model)
     return sum(world.gather(total))
 
 

@@ -16,6 +16,8 @@ from r1kit.learn import learner as learner_module
 from r1kit.learn.memory import configure, moved, offloads
 from r1kit.learn.optim import make_optimizer
 
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
 
 def saved_bytes(made, batch) -> int:
     """Bytes that the forward passes keep for backward passes, by storage."""
@@ -80,13 +82,14 @@ def test_offloading_changes_neither_gradient_nor_update(learner, dtype, monkeypa
     assert results[0][0] == results[1][0] and all_equal(results[0][1], results[1][1])
 
 
-def test_moved_weights_are_back_afterwards_also_after_an_error(make_decoder):
-    """The device `meta` stands for a GPU."""
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_GPU)])
+def test_moved_weights_are_back_afterwards_also_after_an_error(make_decoder, device):
     model = make_decoder(0)
     tensors = [x.detach() for x in (*model.parameters(), *model.buffers())]
-    with suppress(ValueError), moved(model, "meta"):
-        assert {x.device.type for x in (*model.parameters(), *model.buffers())} == {"meta"}
+    with suppress(ValueError), moved(model, device):
+        assert {x.device.type for x in (*model.parameters(), *model.buffers())} == {device}
         raise ValueError
+    assert {x.device.type for x in (*model.parameters(), *model.buffers())} == {"cpu"}
     assert all_equal([x.detach() for x in (*model.parameters(), *model.buffers())], tensors)
 
 

@@ -66,7 +66,8 @@ def test_other_errors_stay_as_they_are() -> None:
 
 
 def test_processes_do_not_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    for name, value in {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     require_gpus("cpu")
     with pytest.raises(UserError, match=r"4 processes on a machine with 2 GPUs: .*set processes = 2"):

@@ -99,6 +99,17 @@ def test_memory_of_several_gpus_is_6_and_16_over_n_bytes_a_parameter(tmp_path: P
     assert stage.share is not None and stage.share.learning["reference"] == 2 * n
 
 
+def test_memory_of_shared_weights_is_16_over_n_bytes_a_parameter(tmp_path: Path) -> None:
+    n = KNOWN_SHAPES["Qwen/Qwen2.5-1.5B"].parameter_count()
+    for count in (2, 8):
+        (stage,) = plan_of(tmp_path, f"{count}xH100", "stage.zero.shard_weights=true").stages
+        assert stage.share is not None
+        held = stage.share.learning
+        state = sum(held[name] for name in ("gradients", "master", "optimizer"))
+        assert state == pytest.approx(16 / count * n, rel=1e-6) and held["reference"] == 2 * n // count
+        assert 2 * n / 28 < held["gathered"] < 4 * n
+
+
 def test_one_gpu_has_the_memory_of_the_plan_for_this_machine(tmp_path: Path) -> None:
     (stage,) = plan_of(tmp_path, "1xH100").stages
     (here,) = plan.make_plan(load_recipe(str(tmp_path / "p.toml"), ["device=cuda", "dtype=bfloat16"])).stages
@@ -141,7 +152,7 @@ def test_experts_count_in_memory_and_active_ones_in_time(tmp_path: Path) -> None
     assert shape.served_cache_width == 512 + 64
     (stage,) = plan_of(tmp_path, "512xH800", model="deepseek-ai/DeepSeek-V3-Base").stages
     assert stage.share is not None and stage.share.learning["weights"] == 2 * shape.parameter_count()
-    assert "fully resharded, which r1kit does not do" in stage.refusal
+    assert "with shard_weights = true)" in stage.refusal
 
 
 @pytest.mark.parametrize(

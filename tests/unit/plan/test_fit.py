@@ -122,6 +122,29 @@ def test_means_to_save_memory_are_counted(tmp_path: Path, monkeypatch: pytest.Mo
     assert adapted["weights"] == plain["weights"] and adapted["optimizer"] < plain["optimizer"] / 50
 
 
+def test_processes_share_this_machine_and_the_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    give(monkeypatch, main=100e9)
+
+    def planned(*keys: str, kind: str = "rl") -> dict[str, int]:
+        return dict(plan_of(tmp_path, kind, "kv_cache_tokens=1000", *keys).stages[0].memory)
+
+    alone, default, split = planned(), planned("processes=4"), planned("processes=4", "stage.s.shard_weights=true")
+    for name in ("master", "optimizer"):
+        assert 4 * default[name] == 4 * split[name] == alone[name]
+    assert default["gradients"] == 5 * alone["gradients"] // 4 and 4 * split["gradients"] == alone["gradients"]
+    assert default["reference"] == alone["reference"] == 4 * split["reference"]
+    assert split["gathered"] == default["weights"] == alone["weights"] > split["weights"]
+    assert planned("stage.s.shard_weights=true") == alone, "one process has nothing to share"
+    assert "25.0 GB for each of 4 processes" in plan_of(tmp_path, "sft", "processes=4").errors["s"]
+
+
+def test_refusal_names_shared_weights_where_they_suffice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    give(monkeypatch, main=800e9, gpu=40e9)
+    keys = ("processes=8", "stage.s.recompute=on", "stage.s.context_length=1024")
+    assert "set shard_weights = true" in plan_of(tmp_path, "sft", *keys, model="Qwen/Qwen2.5-7B").errors["s"]
+    assert not plan_of(tmp_path, "sft", *keys, "stage.s.shard_weights=true", model="Qwen/Qwen2.5-7B").errors
+
+
 def test_reward_models_are_counted(tmp_path: Path) -> None:
     (tmp_path / "p.toml").write_text(
         f'name = "p"\ndevice = "cuda"\n[stage.good]\nkind = "preference"\nmodel = "{MODEL}"\ndata = ["pairs.jsonl"]\n'

@@ -23,8 +23,12 @@ def test_changed_environment_is_reported_and_recorded(
     capsys.readouterr()  # warnings about the recipe
     pipeline.run(recipe, "run", until="zero")
     assert "warning" not in capsys.readouterr().err
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
     before = files.read_json(Path("run/lineage.json"))
+    assert before["processes"] == 1
+    files.write_json(Path("run/lineage.json"), {key: before[key] for key in before if key != "processes"})
+    pipeline.run(recipe, "run", until="zero")
+    assert "warning" not in capsys.readouterr().err, "runs from before this key have one process"
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
     torch = before["versions"]["torch"]
     files.write_json(Path("run/lineage.json"), before | {"versions": before["versions"] | {"torch": "1.0"}})
     pipeline.run(recipe, "run", until="more")

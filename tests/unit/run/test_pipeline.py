@@ -135,6 +135,7 @@ def test_identity_depends_only_on_what_determines_the_result(recipe: Recipe) -> 
     assert identities("stage.more.steps=9")[0] == base[0]
     for different in (identities("stage.zero.steps=9"), identities("seed=1"), identities(dtype="bfloat16")):
         assert not set(different) & set(base), "dependent stages change with it"
+    assert identities("processes=2", "stage.zero.shard_weights=true") == base
     assert identities(f"stage.zero.seed={hashing.derive_seed(0, 'zero')}") == base
 
 
@@ -143,7 +144,7 @@ def test_added_keys_at_their_default_change_no_identity(recipe: Recipe) -> None:
         resolve_stages(load_recipe("tiny.toml", overrides), "float32")
         for overrides in ([], ["stage.zero.rollouts_ahead=1"])
     )
-    old = base.config.model_dump(mode="json", exclude={"watchdogs", "rollouts_ahead"})
+    old = base.config.model_dump(mode="json", exclude={"watchdogs", "shard_weights", "rollouts_ahead"})
     settings = {**old, "seed": base.seed, "dtype": "float32"}
     assert base.identity == hashing.identity("rl", settings, base.parents, r1kit.__version__)
     assert changed.identity != base.identity

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -34,6 +37,7 @@ BATCHED_TOKENS = 8192  # of prompts in one step, where prompts are not split
 GPU_RESERVE = 2 << 30  # bytes for activations and CUDA graphs
 
 _running: dict[bytes, Any] = {}  # at most one LLM, by its settings: starting one takes seconds
+_group_count = 1_000_000  # of vLLM's process groups
 
 
 class LocalVllm(VllmEngine):
@@ -58,6 +62,7 @@ class LocalVllm(VllmEngine):
         probes = self.prober.probe(model)
         if version == self.version and probes.is_repeated:
             return
+        self.llm.collective_rpc("reset_weights")  # to zeros: what the update does not replace shows in the probes
         sent: list[str] = []
         (missing,) = self.llm.collective_rpc(partial(loading.load_into_worker, weights=_noted(model, sent)))
         check_names(sent, self.names, WHERE)
@@ -143,23 +148,54 @@ def _llm(model: Policy, max_concurrent: int, kv_cache_tokens: int | None) -> Any
     described = served_config(model)
     key = canonical_json([described, settings])
     if key not in _running:
-        for old in _running.values():
-            old.llm_engine.engine_core.shutdown()
+        with _apart():
+            for old in _running.values():
+                old.llm_engine.engine_core.shutdown()
         _running.clear()
         with heartbeat("starting vLLM"):
-            _running[key] = _start(described, settings)
+            _running[key] = _start(described, {**settings, "distributed_executor_backend": _executor(model.device)})
     return _running[key]
 
 
 def _start(config: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
-    """Start an LLM in this process. What vLLM changes in PyTorch is changed back."""
+    """Start an LLM in this process."""
     os.environ.update({"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"})
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    with _apart(), tempfile.TemporaryDirectory(prefix="r1kit-vllm-") as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about vLLM's own code
+        write_json(Path(folder) / "config.json", dict(config))
+        return import_module("vllm").LLM(model=folder, **settings)
+
+
+def _executor(device: torch.device) -> Any:
+    """Return the class that runs vLLM's worker in this process, on this device. vLLM itself takes the first GPU."""
+    base: Any = import_module("vllm.v1.executor.uniproc_executor").UniProcExecutor
+
+    class Executor(base):  # type: ignore[misc]
+        def _distributed_args(self) -> tuple[str, int, int]:
+            method, rank, local_rank = super()._distributed_args()
+            return method, rank, device.index or local_rank
+
+    return Executor
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Let vLLM start or stop without a change of PyTorch's global state that the learner would notice.
+
+    vLLM sees no process group in the block, so it makes its own. In that of the learner it would start only when all
+    processes start it, and when it stops it would end the group. Groups are named by a counter, which must be the same
+    in all processes of the learner, so those of vLLM are counted apart.
+    """
+    global _group_count
     set_threads, threads = torch.set_num_threads, torch.get_num_threads()
+    groups = dist.distributed_c10d._world
+    ours, count = dist.group.WORLD, groups.group_count
+    dist.group.WORLD, groups.group_count = None, _group_count
     try:
-        with tempfile.TemporaryDirectory(prefix="r1kit-vllm-") as folder:
-            write_json(Path(folder) / "config.json", dict(config))
-            return import_module("vllm").LLM(model=folder, **settings)
+        yield
     finally:
+        _group_count = groups.group_count
+        dist.group.WORLD, groups.group_count = ours, count
         torch.set_num_threads = set_threads
         torch.set_num_threads(threads)

@@ -2,7 +2,8 @@
 
 A version that vLLM reports says that an update was finished, not what it contained: vLLM finishes an empty update too.
 So each push is checked three times: the names that were sent, the version, and log-probabilities of a few tokens that
-vLLM and the learner compute for the same prompts.
+vLLM and the learner compute for the same prompts. Before each update vLLM's weights are set to zero. Else an update as
+small as those of training could be missing, and its effect on the log-probabilities be less than bfloat16's rounding.
 
 Shapes: K probes, V vocabulary.
 """
@@ -28,6 +29,7 @@ TEMPERATURE = 0.5  # not 1: a server that reports log-probabilities before tempe
 # and about 0.02 in bfloat16; the weights of another model make more than 1.
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.2}
 CLOSER = 4.0  # times closer to the previous weights than to these: they were not replaced
+UNIFORM = 1e-5  # largest spread of log-probabilities that are all the same: weights are zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,17 @@ class Probes:
                     f"{where}: vLLM still has the previous weights: its log-probabilities differ by {before:.1g} from "
                     f"theirs and by {difference:.1g} from those of the weights that were pushed"
                 )
-        if not difference <= TOLERANCE[self.dtype]:
-            raise WrongWeights(
-                f"{where}: vLLM's log-probabilities differ by {difference:.2g} from the learner's on average; at most "
-                f"{TOLERANCE[self.dtype]:g} is allowed. It must run the same model in the same dtype, with "
-                "processed_logprobs and untied embeddings (docs/vllm.md)"
+        if difference <= TOLERANCE[self.dtype]:
+            return
+        if float(theirs.max() - theirs.min()) < UNIFORM:
+            raise StaleWeights(
+                f"{where}: the update was not applied: vLLM's weights are still zero, as before each update"
             )
+        raise WrongWeights(
+            f"{where}: vLLM's log-probabilities differ by {difference:.2g} from the learner's on average; at most "
+            f"{TOLERANCE[self.dtype]:g} is allowed. It must run the same model in the same dtype, with "
+            "processed_logprobs and untied embeddings (docs/vllm.md)"
+        )
 
 
 class Prober:

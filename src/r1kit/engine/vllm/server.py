@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +21,14 @@ from r1kit.errors import UserError
 
 GENERATE = "/inference/v1/generate"
 KEY_ENV = "VLLM_API_KEY"  # the environment variable that vLLM itself reads
+HELLO_SECONDS = 10.0  # for the first answer of a server that is pushed to
 PUSH_SECONDS = 600.0  # for one step of a push; the first waits for completions in flight
+# A machine that is gone without a word is noticed after a minute, while a request waits for its answer.
+KEEP_ALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
+    (socket.IPPROTO_TCP, getattr(socket, name), value)
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+    if hasattr(socket, name)
+]
 FIRST_PAUSE, MAX_PAUSE = 0.5, 15.0  # seconds before a lost server is tried again, doubled each time
 
 
@@ -57,7 +65,8 @@ class Server:
         key = os.environ.get(KEY_ENV, "").strip()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-        self._http = httpx.Client(base_url=url, headers=headers, limits=limits, timeout=PUSH_SECONDS)
+        transport = httpx.HTTPTransport(limits=limits, socket_options=KEEP_ALIVE)
+        self._http = httpx.Client(base_url=url, headers=headers, transport=transport)
         self._lock = Lock()  # held while the server is brought up
         self.epoch = 0  # number of the push that was proved; 0 while the server is lost
         self.failure = ""  # why it was lost
@@ -121,7 +130,9 @@ class Server:
                 self._push(push)
             except ServerLost as error:
                 self.failure = f"{type(error).__name__}: {error}"
-                self._next_try, self._pause = time.monotonic() + self._pause, min(2 * self._pause, MAX_PAUSE)
+                self._next_try = time.monotonic() + self._pause
+                if push.is_ours:  # else it is only a matter of waiting for the process that pushes
+                    self._pause = min(2 * self._pause, MAX_PAUSE)
                 return 0
             self._epochs += 1
             self.pushes += 1
@@ -142,7 +153,7 @@ class Server:
 
     def _push(self, push: Push) -> None:
         """Replace the weights and prove it."""
-        models = self._send("GET", "/v1/models", None, PUSH_SECONDS)
+        models = self._send("GET", "/v1/models", None, HELLO_SECONDS)
         self.max_model_len = int(models["data"][0]["max_model_len"])
         if push.is_ours:
             self._replace(push)
@@ -167,6 +178,8 @@ class Server:
     def _replace(self, push: Push) -> None:
         """Have the server load the weights. No request is served meanwhile, so no completion mixes two versions."""
         self._send("POST", "/pause?mode=wait", {}, PUSH_SECONDS)  # also clears the prefix cache
+        # To zeros: what the update does not replace shows in the probes.
+        self._send("POST", "/weight_checker", {"action": "reset"}, PUSH_SECONDS)
         try:
             self._send("POST", "/start_weight_update", {}, PUSH_SECONDS)
         except ServerLost:  # an earlier push was cut off in between

@@ -188,7 +188,8 @@ class _Call:
         try:
             answer = server.generate(self._asked(request, place.sample), self.seconds)
         except ServerLost as error:
-            if server.lose(error, epoch) and not self.stop.is_set():
+            # A request that was aborted because the call ends says nothing of the server.
+            if not self.stop.is_set() and server.lose(error, epoch):
                 say(f"warning: {error}; its samples are sampled again")
             self.waiting.put(place)
             return

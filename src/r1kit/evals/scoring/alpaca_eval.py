@@ -161,12 +161,12 @@ def _gamed(row: Mapping[str, Any], difficulty: Sequence[float]) -> Gamed:
     return Gamed(
         np.array(length, float),
         np.tile(np.array(difficulty, float), len(length) // len(difficulty)),
-        _sum(row, "sum_tanh_times_y"),
-        _sum(row, "sum_difficulty_times_y"),
-        row.get("weight_each", GAMED_WEIGHT),
+        _number(row, "sum_tanh_times_y"),
+        _number(row, "sum_difficulty_times_y"),
+        _number(row, "weight_each") if "weight_each" in row else GAMED_WEIGHT,
     )
 
 
-def _sum(row: Row, name: str) -> float:
+def _number(row: Row, name: str) -> float:
     """Return a field that is a number, whole or not."""
     return numbers({name: [field(row, name)]}, name)[0]

@@ -169,10 +169,16 @@ def group_of(row: Row, name: str) -> str | None:
 def answer_text(row: Row, *others: str) -> str:
     """Return what a recorded output says after its thinking; "" if the thinking never ends.
 
-    The output is the field `output`, `response` or, in our own samples, `completion`. `others` are fields that may
-    stand in for it; they are named if all are missing.
+    The output is the field `output`, `response` or, in our own samples, `completion`, or the only text of a list there.
+    `others` are fields that may stand in for it; they are named if all are missing.
     """
-    text = typed(row, str, "output", "response", "completion", *others)
+    names = ("output", "response", "completion", *others)
+    text = field(row, *names)
+    if isinstance(text, list) and len(text) == 1:
+        text = text[0]
+    if not isinstance(text, str):
+        name = next(name for name in names if name in row)
+        raise DataError(f"{name} = {shown(text)}: must be a text, or a list of one text")
     if "think>" not in text:
         return str(text)
     parts = split_response(text, think_open=False)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from r1kit.data.store import DataError
 from r1kit.evals.metrics import Z95
-from r1kit.evals.scoring.base import Options, Row, Scorer, typed
+from r1kit.evals.scoring.base import Options, Row, Scorer, strings, typed
 from r1kit.evals.scoring.base import field as field_of
 from r1kit.hashing import derive_seed
 
@@ -101,8 +101,8 @@ class Codeforces(Scorer):
         for name in ("verdicts", "attempts"):
             if name in row:
                 self._in_order |= name == "attempts"
-                for key, verdicts in typed(row, dict, name).items():
-                    self._verdicts[_key(contest, key)] = verdicts
+                verdicts = typed(row, dict, name)
+                self._verdicts |= {_key(contest, key): strings(verdicts, key) for key in verdicts}
         if contest is None:
             field_of(row, "verdicts", "attempts", "contest_id")
             return

@@ -1,8 +1,8 @@
 """The checks of IFEval as its authors' program makes them (Zhou et al. 2023, instructions.py).
 
 Training judges some constraints more strictly, such as by escaping keywords (`rewards/checks/ifeval_constraints.py`);
-benchmarks must count as published. Only the checks that differ stand here. Two cannot be the same without nltk and
-langdetect: sentences are split by a rule, and languages are identified by r1kit.
+benchmarks must count as published. Only the checks that differ stand here. Two are not the same without nltk and
+langdetect: sentences end by punkt's rules without its learned lists, and languages are identified by r1kit.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from r1kit.data.language.english_tokens import count_capital_words, count_sentences
 from r1kit.data.language.identify import dominant, language_code
 from r1kit.rewards.checks.ifeval import Constraint, check
-from r1kit.rewards.checks.ifeval_constraints import ABBREVIATION, CHECKERS, SENTENCE_END, Checker, compare
+from r1kit.rewards.checks.ifeval_constraints import CHECKERS, Checker, compare
 
 _BULLETS = re.compile(r"^[^\S\n]*\*[^*].*$", re.MULTILINE), re.compile(r"^[^\S\n]*-.*$", re.MULTILINE)
 _HIGHLIGHTS = re.compile(r"\*[^\n*]*\*"), re.compile(r"\*\*[^\n*]*\*\*")
-_WORD = re.compile(r"[\w-]+")
 _CHOICES = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 
 
@@ -69,16 +69,6 @@ def _sentences(reply: str, num_sentences: int, relation: str) -> bool:
     return compare(count_sentences(reply), relation, num_sentences)
 
 
-def count_sentences(text: str) -> int:
-    """Count sentences about as nltk's punkt does: numbers of lists are sentences, abbreviations end none."""
-    ends = [end.end() for end in SENTENCE_END.finditer(text) if not _is_abbreviation(text, end.end())]
-    return len(ends) + bool(text[ends[-1] if ends else 0 :].strip())
-
-
-def _is_abbreviation(text: str, end: int) -> bool:
-    return ABBREVIATION.search(text[max(0, end - 20) : end]) is not None
-
-
 def _placeholders(reply: str, num_placeholders: int) -> bool:
     """Count spans from a bracket to the next closing one of the line, in linear time."""
     count = 0
@@ -127,7 +117,7 @@ def _highlights(reply: str, num_highlights: int) -> bool:
 
 
 def _capital_words(reply: str, capital_frequency: int, capital_relation: str) -> bool:
-    return compare(sum(word.isupper() for word in _WORD.findall(reply)), capital_relation, capital_frequency)
+    return compare(count_capital_words(reply), capital_relation, capital_frequency)
 
 
 OFFICIAL: Mapping[str, Checker] = {

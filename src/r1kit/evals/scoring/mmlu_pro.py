@@ -12,7 +12,7 @@ from typing import Any
 from r1kit.evals.scoring.base import Groups, Options, Row, Scorer, answer_text, field, group_of, same, typed
 
 _SENTENCE = re.compile(r"answer is \(?([A-J])\)?")  # stage 1
-_LABEL = re.compile(r"[aA]nswer:\s*([A-J])")  # stage 2
+_LABEL = re.compile(r"(?=[aA]nswer:\s*([A-J]))")  # stage 2; the A of "Answer: Answer: B" is no letter
 _ALONE = re.compile(r"\b[A-J]\b")  # stage 3
 
 
@@ -36,7 +36,7 @@ def _labelled(text: str) -> str | None:
         return None
     end = text.find("\n", first.start())
     last = first
-    for match in _LABEL.finditer(text, first.end()):
+    for match in _LABEL.finditer(text, first.start()):
         if 0 <= end < match.start():
             break
         last = match

@@ -28,13 +28,13 @@ _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
 def extract_answer(text: str) -> str | None:
     r"""Return the value of "answer" in the first complete `{...}`, or else by patterns; None without one.
 
-    LaTeX such as `\frac` makes JSON invalid, therefore the patterns.
+    LaTeX such as `\frac` makes JSON invalid, therefore the patterns. An answer that is null or empty is none.
     """
     found = _first_object(text)
-    if isinstance(found, dict) and found.get("answer") is not None:
-        return str(found["answer"])
+    if isinstance(found, dict) and "answer" in found:
+        return None if found["answer"] is None else str(found["answer"]) or None
     matches = (form.search(text) for form in _FORMS)
-    return next((match[1] for match in matches if match), None)
+    return next((match[1] or None for match in matches if match), None)
 
 
 def _first_object(text: str) -> Any:

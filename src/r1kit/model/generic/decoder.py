@@ -10,7 +10,6 @@ inside a mask, R rows in generation.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -24,36 +23,7 @@ from r1kit.model.generic.shape import GenericConfig
 from r1kit.model.layers import project
 from r1kit.model.packed import similar_lengths
 from r1kit.model.policy import Policy, Prompts
-
-
-@dataclass(frozen=True, slots=True)
-class PromptTokens:
-    """Prompts that are computed again with every completion."""
-
-    tokens_PL: Tensor
-    mask_PL: Tensor
-
-    @property
-    def tensors(self) -> list[Tensor]:
-        """Nothing is computed in advance."""
-        return []
-
-    def as_leaves(self) -> Prompts:
-        """Return the prompts themselves: they carry no gradient."""
-        return self
-
-    def completion_states(self, model: Policy, prompt_B: Tensor, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
-        """See `Prompts.completion_states`."""
-        lengths_B1 = self.mask_PL[prompt_B].sum(1, keepdim=True)
-        places_BT = lengths_B1 + torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
-        rows_BS = tokens_BT.new_zeros(len(tokens_BT), self.tokens_PL.shape[1] + tokens_BT.shape[1])
-        rows_BS[:, : self.tokens_PL.shape[1]] = self.tokens_PL[prompt_B]
-        rows_BS.scatter_(1, places_BT, tokens_BT)
-        longest = int((lengths_B1[:, 0] + mask_BT.sum(1)).max()) - 1  # the last token of a row predicts nothing
-        hidden_BSD = model(rows_BS[:, : max(1, longest)])
-        row_N, _ = mask_BT.nonzero(as_tuple=True)
-        states_ND: Tensor = hidden_BSD[row_N, places_BT[mask_BT] - 1]
-        return states_ND
+from r1kit.model.prefix import PromptTokens
 
 
 class GenericDecoder(Policy):
@@ -148,6 +118,12 @@ class GenericDecoder(Policy):
             raise UserError(f"lora_rank: {type(self.lm).__name__} has no linear layers of torch: set lora_rank = 0")
         return tuple(sorted(names))
 
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        """See `Policy.layers`: the list of modules with the most weights."""
+        lists = [module for module in self.body.modules() if isinstance(module, nn.ModuleList)]
+        return list(max(lists, key=lambda blocks: sum(p.numel() for p in blocks.parameters()), default=()))
+
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., D] -> [..., V], in fp32 with `fp32_head`."""
         return project(hidden, self.head_weight, self.fp32_head)
@@ -157,7 +133,7 @@ class GenericDecoder(Policy):
         places_T = torch.arange(len(tokens_T))
         documents, places = (torch.split_with_sizes(x, list(lengths)) for x in (tokens_T, places_T))
         states, order = [], []
-        for group in similar_lengths(lengths):
+        for group in [[*range(len(lengths))]] if self.one_pass else similar_lengths(lengths):
             rows_BT = pad_sequence([documents[i] for i in group], batch_first=True)
             hidden_BTD = self(rows_BT)
             states += [row_TD[: lengths[i]] for row_TD, i in zip(hidden_BTD, group, strict=True)]

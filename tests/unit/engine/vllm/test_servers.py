@@ -205,6 +205,40 @@ def test_a_slow_server_is_named(make_decoder, connect, monkeypatch: pytest.Monke
         assert "ServerSlow" in engine.servers[1].failure or engine.servers[1].epoch
 
 
+def test_a_server_that_hangs_does_not_delay_a_push_for_long(make_decoder, connect, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(client, "HELLO_SECONDS", 0.2)
+    release = threading.Event()
+
+    def hangs(server: VllmServer, route: str, body: dict[str, Any]) -> Any:
+        release.wait(60)
+
+    with vllm_server(make_decoder(0)) as sound, vllm_server(make_decoder(0), hangs) as hung:
+        engine = connect(sound, hung)
+        assert not release.is_set() and "ServerSlow" in engine.servers[1].failure
+        assert places(engine.generate(REQUESTS, PARAMS)) == EXPECTED_PLACES
+        release.set()
+
+
+def test_an_abandoned_call_aborts_its_requests_and_keeps_the_server(make_decoder, connect):
+    aborted = threading.Event()
+
+    def slowly(server: VllmServer, route: str, body: dict[str, Any]) -> Any:
+        if route == "/abort_requests":
+            aborted.set()
+        if route == "/inference/v1/generate" and body["sampling_params"]["max_tokens"] > 1 and server.served > 10:
+            aborted.wait(20)
+            return {"choices": [{"token_ids": [1], "finish_reason": "abort"}]}
+        return None
+
+    with vllm_server(make_decoder(0), slowly) as server:
+        engine = connect(server)
+        next(iter(engine.finished(REQUESTS, PARAMS)))
+        assert aborted.is_set()
+        server.fault = None
+        assert places(engine.generate(REQUESTS, PARAMS)) == EXPECTED_PLACES
+        assert server.pushes == 1  # nothing had to be pushed again
+
+
 def test_server_without_the_routes_says_how_to_start_it(make_decoder, connect):
     def no_routes(server: VllmServer, route: str, body: dict[str, Any]) -> Any:
         return (404, "Not Found") if route == "/pause" else None
@@ -251,16 +285,22 @@ def test_a_file_that_the_server_cannot_see_is_an_error(make_decoder, connect):
         connect(server)
 
 
-@pytest.mark.parametrize("keeps_version", [False, True])
-def test_an_update_that_is_not_applied_is_an_error(make_decoder, connect, keeps_version: bool):
-    """The server says yes to everything, and has the old weights; also where it reports the old version."""
+NOT_APPLIED = {
+    "version": "version",  # it reports the version that it had
+    "zeros": "weights are still zero",
+    "previous": "still has the previous weights",  # it does not even set them to zero
+}
+
+
+@pytest.mark.parametrize("fault", NOT_APPLIED)
+def test_an_update_that_is_not_applied_is_an_error(make_decoder, connect, fault: str):
+    """The server says yes to everything, and does not load what was pushed."""
 
     def ignores(server: VllmServer, route: str, body: dict[str, Any]) -> Any:
         if not server.version:
             return None
-        if route == "/finish_weight_update" and keeps_version:
-            return {}
-        return {} if route == "/update_weights" else None
+        ignored = {"version": "/finish_weight_update", "previous": "/weight_checker", "zeros": "/update_weights"}
+        return {} if route in ("/update_weights", ignored[fault]) else None
 
     with vllm_server(make_decoder(0), ignores) as server:
         engine = connect(server)
@@ -268,7 +308,7 @@ def test_an_update_that_is_not_applied_is_an_error(make_decoder, connect, keeps_
         with torch.no_grad():
             for weight in updated.parameters():
                 weight.mul_(1.0005)  # a small update: what counts is which weights are closer
-        with pytest.raises(StaleWeights, match="version" if keeps_version else "still has the previous weights"):
+        with pytest.raises(StaleWeights, match=NOT_APPLIED[fault]):
             engine.load_weights(updated, 1)
 
 

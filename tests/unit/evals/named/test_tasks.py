@@ -136,6 +136,8 @@ def test_drop_has_examples_before_the_question() -> None:
 
 def test_drop_takes_the_best_of_several_answers() -> None:
     assert scored(problems("drop")[0], "Answer: eleven").parts["accuracy"] == 1
+    assert scored(problems("drop")[0], "**Answer:**\neleven").parts["accuracy"] == 1
+    assert scored(problems("drop")[0], "Answer: 7\nAnswer:\nAnswer: eleven").parts["accuracy"] == 1
     assert scored(problems("drop")[1], "Answer: Falk").parts["accuracy"] == pytest.approx(2 / 3)
 
 

@@ -34,6 +34,7 @@ def write(path: Path, *rows: dict[str, Any]) -> Path:
         ("the answer is B, no, the answer is D", "B", "B"),  # the first
         ("Answer: E or Answer: F\nAnswer: G", "F", "F"),  # the last of the first line
         ("Answer:\n\nH", "H", "H"),
+        ("Answer: Answer: B", "B", "B"),
         ("The Answer is (D)", "D", None),  # a capital letter in the sentence
         ("I would take C because J", "J", None),
         ("none of these", None, None),
@@ -55,6 +56,9 @@ def test_mmlu_pro_reads_the_letter_in_three_stages(text: str, letter: str, lette
         ("answer: 12", "12"),
         ("no number", None),
         ("{" * 1000, None),
+        ('{"reasoning": "no solution", "answer": null}', None),
+        ('{"reasoning": "\\sqrt", "answer": ""}', None),
+        ('{"reasoning": "zero", "answer": 0}', "0"),
     ],
 )
 def test_zero_eval_reads_the_answer_of_the_first_object(text: str, answer: str | None) -> None:
@@ -166,7 +170,7 @@ def test_own_samples_are_graded_again_by_the_benchmarks_grader(tmp_path: Path) -
 
 def test_outputs_are_scored_without_their_thinking(tmp_path: Path) -> None:
     rows = [{"answer": "B", "output": "<think>the answer is (A)</think>the answer is (B)", "pred": "B"}]
-    rows += [{"answer": "B", "output": "<think>the answer is (B)", "pred": None}]
+    rows += [{"answer": "B", "output": ["<think>the answer is (B)"], "pred": None}]
     found = score_files("mmlu_pro", [write(tmp_path / "m.jsonl", *rows)], "pred")
     assert found["metrics"]["accuracy"] == 50 and found["metrics"]["unparsed"] == 50 and found["agreement"] == 1
 
@@ -176,7 +180,7 @@ def test_outputs_are_scored_without_their_thinking(tmp_path: Path) -> None:
     [
         ("mmlu_pro", {"answer": "B"}, r"bad\.jsonl, line 3: the field output or response .* is missing: .* answer"),
         ("mmlu_pro", {"answer": "B", "output": "B"}, r"line 3: the field pred is missing"),
-        ("mmlu_pro", {"answer": "B", "output": None, "pred": "B"}, r"line 3: output = null: must be a text"),
+        ("mmlu_pro", {"answer": "B", "output": None, "pred": "B"}, r"line 3: output = null: must be a text, or a list"),
         (
             "livecodebench",
             {"graded": [True, "yes"], "pred": 1},

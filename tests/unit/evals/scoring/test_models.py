@@ -155,6 +155,9 @@ def test_codeforces_reads_a_folder_with_standings_and_verdicts(tmp_path: Path) -
     )
     assert metrics["rating"] == pytest.approx(sum(metrics["contests"].values()) / 2)
     assert metrics["percentile"] == percentile_of(metrics["rating"]) and score_files("codeforces", [tmp_path]) == found
+    (tmp_path / "verdicts.json").write_text('{"verdicts": {"1A": "AC"}}')
+    with pytest.raises(DataError, match='1A = "AC": must be a list'):
+        score_files("codeforces", [tmp_path])
     (tmp_path / "verdicts.json").unlink()
     with pytest.raises(DataError, match="no verdicts: codeforces needs standings"):
         score_files("codeforces", [tmp_path])

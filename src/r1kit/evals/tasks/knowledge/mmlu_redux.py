@@ -16,7 +16,7 @@ def read(row: Row) -> Problem | None:
     options = [str(option) for option in value(row, "choices")]
     if kind == "ok":
         letter = ascii_uppercase[int(text(row, "answer"))]
-    elif kind == "wrong_groundtruth" and correction and correction in ascii_uppercase[: len(options)]:
+    elif kind == "wrong_groundtruth" and correction in [*ascii_uppercase[: len(options)]]:
         letter = correction
     else:
         return None
