@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 VLLM_PIP = $(@D)/bin/python -m pip install -q --disable-pip-version-check -c $(@D)/constraints.txt
 
-.PHONY: help venv install demo lint test test-fast test-long test-distributed crashtest attacks fuzz-grade sprout-base smollm2 bench
+.PHONY: help venv install demo lint test test-fast test-long test-distributed test-vllm crashtest attacks fuzz-grade gpu-check sprout-base smollm2 bench
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ attacks: $(VENV)/.installed-test  ## attack every sandbox tier with every progra
 
 fuzz-grade: $(VENV)/.installed-test  ## send 100,000 mutated answers through `r1kit grade`
 	$(BIN)/python tests/fuzz/grade_sweep.py
+
+gpu-check: install  ## check a GPU in at most six minutes: agreement, speed and memory as one JSON object
+	$(BIN)/python scripts/gpu_check.py --out gpu-check.json
 
 bench: $(BENCH)/.installed  ## compare with peers: NAME=grpo_step, rollout, sft, startup, memory, overheads or growth
 	$(BENCH)/bin/python benchmarks/$(NAME).py

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from machine import today
 
-from r1kit.config import RL, Recipe, Supervised
+from r1kit.config import Recipe, Supervised
 from r1kit.plan import Cluster, cluster_plan, show_bytes, size
 from r1kit.plan.hours import PEAK_SHARE, seconds
 from r1kit.plan.known_shapes import KNOWN_SHAPES
 from r1kit.plan.memory import Setting
-from r1kit.plan.share import resharded, share
+from r1kit.plan.share import share
 from r1kit.plan.work import MEAN_SHARE, Work, work
 from r1kit.recipe import load_recipe
 
@@ -26,18 +26,24 @@ PAGE = Path(__file__).parent.parent / "docs/results/cluster-costs.md"
 ZERO = "stage.zero.model={model}"
 RECOMPUTE = "stage.zero.recompute=on"
 ROWS = 1024  # completions that an engine may generate at the same time, where its KV cache allows
+SHARDED, LORA = "stage.zero.shard_weights=true", "stage.zero.lora_rank=16"
+SHORTER, MICRO_BATCH = "stage.zero.max_completion_length=32768", "stage.zero.micro_batch_tokens=32768"
+SERVERS = 'engine=["http://server:8000"]'
 PLANS = (  # model, GPUs, other keys
     ("Qwen/Qwen2.5-1.5B", "8xH100", ()),
     ("Qwen/Qwen2.5-7B", "8xH100", ()),
-    ("Qwen/Qwen2.5-7B", "8xH100", ("stage.zero.lora_rank=16",)),
+    ("Qwen/Qwen2.5-7B", "8xH100", (SHARDED,)),
+    ("Qwen/Qwen2.5-7B", "8xH100", (LORA,)),
     ("Qwen/Qwen2.5-7B", "8xH200", ()),
     ("Qwen/Qwen2.5-14B", "4x8xH200", ()),
-    ("Qwen/Qwen2.5-14B", "4x8xH200", ("stage.zero.lora_rank=16",)),
-    ("Qwen/Qwen2.5-32B", "4x8xB200", ("stage.zero.lora_rank=16",)),
-    ("Qwen/Qwen2.5-72B", "4x8xB200", ("stage.zero.lora_rank=16",)),
-    ("Qwen/Qwen2.5-32B", "64x8xH100", ()),
-    ("Qwen/Qwen2.5-72B", "64x8xH100", ()),
-    ("deepseek-ai/DeepSeek-V3-Base", "64x8xH800", ()),
+    ("Qwen/Qwen2.5-14B", "4x8xH200", (SHARDED,)),
+    ("Qwen/Qwen2.5-14B", "4x8xH200", (LORA,)),
+    ("Qwen/Qwen2.5-32B", "8x8xB200", (SHARDED,)),
+    ("Qwen/Qwen2.5-32B", "4x8xB200", (LORA,)),
+    ("Qwen/Qwen2.5-72B", "64x8xB200", (SHARDED,)),
+    ("Qwen/Qwen2.5-72B", "64x8xB200", (SHARDED, SHORTER, MICRO_BATCH)),
+    ("Qwen/Qwen2.5-72B", "64x8xB200", (SHARDED, SERVERS)),
+    ("deepseek-ai/DeepSeek-V3-Base", "64x8xH800", (SHARDED,)),
 )
 V3 = "deepseek-ai/DeepSeek-V3-Base"
 PUBLISHED = {"R1-Zero": 101_000, "SFT data": 5_000, "R1": 41_000}  # H800 hours (paper: Table 7)
@@ -96,23 +102,22 @@ def _models() -> Iterator[str]:
     yield ""
     yield "10,400 steps of 512 completions of up to 32,768 tokens, 65,536 from step 8,200, with a reference model:"
     yield f"stage `zero` of `r1-qwen-7b` with `max_concurrent = {ROWS}`, recomputation, and micro-batches of one"
-    yield "longest completion. The column Resharded is what a GPU would need if none held all weights, which r1kit does"
-    yield "not do."
+    yield "longest completion, or shorter ones where the keys say so. `engine` stands for vLLM servers on half of the"
+    yield "GPUs."
     yield ""
-    yield "| model | GPUs | keys | memory of a GPU | resharded | fits | hours | GPU hours | USD |"
-    yield "| --- | --- | --- | ---: | ---: | --- | ---: | ---: | ---: |"
+    yield "| model | GPUs | keys | memory of a GPU | fits | hours | GPU hours | USD |"
+    yield "| --- | --- | --- | ---: | --- | ---: | ---: | ---: |"
     changes = []
     for model, gpus, keys in PLANS:
         recipe, cluster = _zero_only(model, keys), Cluster.parse(gpus)
-        planned, zero = cluster_plan(recipe, cluster), recipe.stage["zero"]
+        planned = cluster_plan(recipe, cluster)
         (stage,) = planned.stages
-        assert stage.share is not None and stage.hours is not None and isinstance(zero, RL)
-        shown = ", ".join(f"`{key.removeprefix('stage.zero.').replace('=', ' = ')}`" for key in keys)
-        spread = resharded(zero, KNOWN_SHAPES[model], Setting("cuda", "bfloat16", ROWS), cluster.count)
+        assert stage.share is not None and stage.hours is not None
+        shown = ", ".join(f"`{_key(key)}`" for key in keys)
         spent = [stage.hours, stage.hours * cluster.count, planned.cost(stage.hours)]
         numbers = " | | " if stage.refusal else " | ".join(f"{each:,.0f}" for each in spent)
         name = f"{model.partition('/')[2]} ({size(stage.parameters or 0)})"
-        memory, fits = f"{show_bytes(stage.share.peak)} | {show_bytes(spread)}", "no" if stage.refusal else "yes"
+        memory, fits = show_bytes(stage.share.peak), "no" if stage.refusal else "yes"
         yield f"| {name} | {gpus} | {shown} | {memory} | {fits} | {numbers} |"
         if stage.refusal:
             changes.append(f"- {name} on {gpus}{', ' if shown else ''}{shown}: {stage.refusal.rpartition(': ')[2]}")
@@ -121,6 +126,10 @@ def _models() -> Iterator[str]:
     yield ""
     yield from changes
     yield ""
+
+
+def _key(override: str) -> str:
+    return "engine" if override == SERVERS else override.removeprefix("stage.zero.").replace("=", " = ")
 
 
 def _zero_only(model: str, keys: Sequence[str]) -> Recipe:

@@ -88,15 +88,31 @@ def test_servers_are_started_with_the_options_of_the_tests_with_vllm() -> None:
     assert "VLLM_SERVER_DEV_MODE=1 srun" in text
 
 
+# Programs with the names of SLURM's that note how they are called. As in SLURM, a signal of scancel reaches every
+# process of the step. A step with servers does nothing.
+PROGRAMS = {
+    "srun": """
+        echo srun $* >> calls
+        while [ "$1" ] && [ "$1" != bash ]; do shift; done
+        case "$*" in *torchrun*) echo $$ > step; exec "$@";; esac""",
+    "torchrun": """
+        trap 'echo TERM >> signals; exit 1' TERM
+        touch started
+        for ((i = 0; i < 10 * ${TRAINING_SECONDS:-0}; i++)); do sleep 0.1; done""",
+    "scontrol": """
+        echo "scontrol $@" >> calls
+        [ "$1" = requeue ] || tr , "\\n" <<< "$3" """,
+    "scancel": """
+        echo "scancel $@" >> calls
+        processes() { echo $1; for each in $(cat /proc/$1/task/*/children); do processes $each; done; }
+        kill -s "${1#--signal=}" $(processes $(cat step))""",
+}
+
+
 @pytest.fixture
 def slurm(tmp_path: Path) -> Path:
-    """A directory of programs with the names of SLURM's, which write down how they are called."""
-    programs = {
-        "srun": 'echo "srun $@" >> calls; case "$*" in *torchrun*) exec sleep "${TRAINING_SECONDS:-0}";; esac',
-        "scontrol": 'echo "scontrol $@" >> calls; [ "$1" = requeue ] || tr , "\\n" <<< "$3"',
-        "scancel": 'echo "scancel $@" >> calls; pkill -TERM -P "$PPID" sleep',
-    }
-    for name, text in programs.items():
+    """A directory with PROGRAMS."""
+    for name, text in PROGRAMS.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
         (tmp_path / name).chmod(0o755)
     return tmp_path
@@ -141,13 +157,15 @@ def test_slurm_starts_servers_on_the_last_nodes(slurm: Path) -> None:
 
 
 def test_slurm_stops_training_before_the_time_limit_and_requeues(slurm: Path) -> None:
+    """Send torchrun SIGTERM once: it passes it on, and a second one would end processes before they save."""
     job = start(slurm, 1, "sprout-zero", "runs/a", TRAINING_SECONDS="60")
-    while not (slurm / "calls").exists() or "torchrun" not in (slurm / "calls").read_text():
+    while not (slurm / "started").exists():
+        assert job.poll() is None
         time.sleep(0.05)
     job.send_signal(signal.SIGUSR1)
-    assert job.wait(30) != 0
-    assert [words for words in calls(slurm) if words[0] == "scancel"] == [["scancel", "--signal=TERM", "7"]]
-    assert calls(slurm)[-1] == ["scontrol", "requeue", "7"]
+    assert job.wait(60) != 0
+    assert ["scancel", "--signal=USR2", "7"] in calls(slurm) and calls(slurm)[-1] == ["scontrol", "requeue", "7"]
+    assert (slurm / "signals").read_text() == "TERM\n"
 
 
 def test_slurm_does_not_repeat_a_run_that_failed(slurm: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from r1kit.config import RL, Recipe, StageConfig, Supervised, Training
+from r1kit.config import RL, Adapters, Recipe, StageConfig, Supervised, Training
 from r1kit.machine import choose_dtype
 from r1kit.model.config import ModelConfig
 from r1kit.plan.fit import largest_key, sufficient_changes
@@ -21,6 +21,7 @@ from r1kit.plan.work import Work, work
 
 Shared = Callable[[StageConfig, Cluster], Share]
 MOST_GPUS = 4096  # that are proposed
+SERVERS = "set engine to the URLs of vLLM servers on half of the GPUs"
 FEWEST_TOKENS = 512  # of a length limit that is proposed
 
 
@@ -104,8 +105,10 @@ def _cost(sized: SizedStage, recipe: Recipe, cluster: Cluster, mean: int | None)
     def shared(changed: StageConfig, on: Cluster) -> Share:
         return share(changed, shape, setting, on, engine)
 
-    held = shared(stage, cluster)
-    refusal = _refusal(sized, shape, cluster, held, shared) if held.problem else ""
+    held, refusal = shared(stage, cluster), ""
+    if held.problem:
+        served = share(stage, shape, setting, cluster, "servers") if engine != "servers" else held
+        refusal = _refusal(sized, shape, cluster, held, shared, not served.problem)
     if engine == "servers":  # each process that samples spreads max_concurrent over all servers
         senders = held.learners.count if isinstance(stage, Training) else 1
         most = senders * -(-most * held.engine_gpus // held.engines.count)
@@ -116,19 +119,30 @@ def _cost(sized: SizedStage, recipe: Recipe, cluster: Cluster, mean: int | None)
     return StageCost(name, stage.kind, shape.parameter_count(), held, max(rows, default=0), parts, refusal)
 
 
-def _refusal(sized: SizedStage, shape: ModelConfig, cluster: Cluster, held: Share, shared: Shared) -> str:
+def _refusal(
+    sized: SizedStage, shape: ModelConfig, cluster: Cluster, held: Share, shared: Shared, fits_with_servers: bool
+) -> str:
     """Say what is needed, and what would make the stage fit."""
 
     def fits(changed: StageConfig) -> bool:
-        return not shared(changed, cluster).problem
+        return not (cluster.count > 1 and _is_refused(changed)) and not shared(changed, cluster).problem
 
     ways = [*sufficient_changes(sized.stage, "cuda", fits), *_shorter(sized.stage, fits)]
     ways += [f"use {larger}" for larger in _larger(cluster, lambda on: not shared(sized.stage, on).problem)]
+    ways += [SERVERS] if fits_with_servers else []
     change = "; or ".join(ways) or "use a smaller model"
     return (
         f"stage.{sized.name}.{largest_key(sized.stage)}: {size(shape.parameter_count())} parameters on {cluster} with "
         f"{show_bytes(int(cluster.gpu.memory))} each: {held.problem}: {change}"
     )
+
+
+def _is_refused(stage: StageConfig) -> bool:
+    """Return whether several processes refuse the keys of a stage (docs/several-processes.md)."""
+    if not isinstance(stage, Training):
+        return False
+    lora = isinstance(stage, Adapters) and stage.lora_rank > 0
+    return stage.adam_8bit or (stage.shard_weights and (stage.offload or lora))
 
 
 def _shorter(stage: StageConfig, fits: Callable[[StageConfig], bool]) -> Iterator[str]:

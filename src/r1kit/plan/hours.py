@@ -7,7 +7,8 @@
     learning   6 A operations a token, 2 A more with recomputation and 2 A more with a reference model, and attention
                over all earlier tokens; on the GPU with the most tokens, which is one completion of full length if
                others have less
-    links      once a step, gradients in 4 bytes and new weights in 2
+    links      once a step, gradients in 4 bytes and new weights in 2. With `shard_weights`, for every micro-batch:
+               weights in 2 bytes for the forward pass, the backward pass and the reference, and gradients in 4
     push       weights in 2 bytes to vLLM servers, once a rollout
 
 A are the parameters that compute a token. Each process samples the groups of its own prompts; with vLLM servers, every
@@ -100,6 +101,7 @@ def _rollout(work: Work, shape: ModelConfig, share: Share, rows: int) -> float:
 
 def _update(stage: Training, work: Work, shape: ModelConfig, share: Share) -> tuple[float, float]:
     """Return seconds of computing, and of waiting for links."""
+    assert isinstance(stage, StageConfig)
     cluster, count = share.learners, share.learners.count
     tokens = work.step_tokens / count
     computing = max(
@@ -108,8 +110,10 @@ def _update(stage: Training, work: Work, shape: ModelConfig, share: Share) -> tu
     )
     if count == 1:
         return computing, 0.0
-    others, n = (count - 1) / count / cluster.link, shape.parameter_count()
-    return computing, 6 * n * others
+    use, per_update = stage.memory_use(), 6
+    if stage.shard_weights:
+        per_update = math.ceil(max(tokens, work.longest) / use.trained_tokens) * (8 + 2 * use.has_reference)
+    return computing, per_update * shape.parameter_count() * (count - 1) / count / cluster.link
 
 
 def training_seconds(stage: Training, shape: ModelConfig, gpu: GPU, tokens: float, context: float) -> float:

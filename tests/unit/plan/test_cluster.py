@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from r1kit import errors, plan
+from r1kit.plan.cluster import SERVERS
 from r1kit.plan.gpus import GPUS, NETWORK
 from r1kit.plan.hours import PEAK_SHARE
 from r1kit.plan.known_shapes import KNOWN_SHAPES
@@ -36,6 +37,7 @@ data = ["{data}"]
 recompute = "on"
 """
 
+SHARDED = f"{RECIPE.replace('4096', '32768')}shard_weights = true\nrecompute = 'on'\n"
 EVALUATE = """
 name = "p"
 [stage.measured]
@@ -146,6 +148,18 @@ def test_update_takes_as_long_as_its_products_and_on_many_gpus_as_one_completion
     assert times["64x8xH100"] == times["512x8xH100"] > 8 * n * 4096 / rate
 
 
+def test_shared_weights_are_gathered_for_every_micro_batch(tmp_path: Path) -> None:
+    n, times = KNOWN_SHAPES["Qwen/Qwen2.5-1.5B"].parameter_count(), {}
+    for key in ("beta=0", "shard_weights=true"):
+        (stage,) = plan_of(tmp_path, "8xH100", f"stage.zero.{key}").stages
+        assert stage.parts is not None
+        times[key] = stage.parts[0][1].links
+    one = n * 7 / 8 / GPUS["H100"].link
+    micro_batches = -(-(512 * MEAN_SHARE * 4096 + 32 * 128) // 8 // 4096)
+    assert micro_batches == 11
+    assert [*times.values()] == pytest.approx([6 * one, micro_batches * 10 * one])
+
+
 def test_experts_count_in_memory_and_active_ones_in_time(tmp_path: Path) -> None:
     shape = KNOWN_SHAPES["deepseek-ai/DeepSeek-V3-Base"]
     assert shape.active_parameters() == pytest.approx(37e9, rel=0.02)  # as its model card says
@@ -162,6 +176,7 @@ def test_experts_count_in_memory_and_active_ones_in_time(tmp_path: Path) -> None
         ("8xH100", "Qwen/Qwen2.5-14B", RECIPE),
         ("8xH200", "Qwen/Qwen2.5-14B", SFT),
         ("8xL40S", "Qwen/Qwen2.5-7B", SFT),
+        ("8x8xB200", "Qwen/Qwen2.5-72B", SHARDED),
     ],
 )
 def test_stage_fits_after_the_changes_that_its_refusal_names(tmp_path: Path, gpus: str, model: str, text: str) -> None:
@@ -172,6 +187,9 @@ def test_stage_fits_after_the_changes_that_its_refusal_names(tmp_path: Path, gpu
     for way in ways:
         if cluster := re.fullmatch(r"use ((\d+x)+[A-Z]\w+)", way):
             assert plan_of(tmp_path, cluster[1], model=model, text=text).errors == {}, way
+            continue
+        if way == SERVERS:
+            assert plan_of(tmp_path, gpus, 'engine=["http://node:8000"]', model=model, text=text).errors == {}
             continue
         texts = re.split(", | and ", way.removeprefix("set "))
         keys = [f"stage.{refused.name}.{text.replace(' = ', '=')}" for text in texts]
