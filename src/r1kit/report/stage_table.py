@@ -23,7 +23,7 @@ from r1kit.report.win_rate import win_rates
 
 GENERAL = "general"
 TITLES = {"base": "base", "zero": "R1-Zero", "dev1": "R1-Dev1", "dev2": "R1-Dev2", "dev3": "R1-Dev3", "r1": "R1"}
-SHOWN = ("pass@1", "cons@*", "format_rate", "readable", "language", "mean_tokens")
+SHOWN = ("pass@1", "cons@*", "format_rate", "readable", "language", "rewards/*", "mean_tokens")
 SHOWN_OF_GENERAL = ("pass@1", "mean_tokens")
 FAMILIES = {"writing": "instruction following"}  # row labels of the general benchmark's families
 STAGES = "Stages of R1"  # title of the paper's table of all stages
