@@ -56,7 +56,7 @@ Answer to grade:
 Reply with one letter and nothing else: A for CORRECT, B for INCORRECT, C for NOT_ATTEMPTED."""
 _FIRST = re.compile(r"[\W_]*([ABC])(?:[\W_]*[.:)\]*]|\s*[-\u2013\u2014]|\s*$)", re.MULTILINE)
 _LAST = re.compile(r"\b([ABC])[\W_]*$")
-_WORD = re.compile(r"\b(not[ _-]attempted|incorrect|not correct|correct)\b", re.IGNORECASE)
+_WORD = re.compile(r"\b(not[ _-]attempted|incorrect|(?:not|isn['’]t) (?:\w+ )?correct|correct)\b", re.IGNORECASE)
 
 
 def games(problem: Problem, answer: str) -> list[Messages]:
@@ -78,7 +78,7 @@ def read(answer: Answer) -> str | None:
 
 def _grade_of_word(word: str) -> str:
     word = re.sub("[ -]", "_", word.upper())
-    return "INCORRECT" if word == "NOT_CORRECT" else word
+    return "INCORRECT" if word.endswith("_CORRECT") else word  # "not correct", "not fully correct"
 
 
 def rule(problem: Problem, answer: str, grades: Grades) -> Verdict:

@@ -63,6 +63,8 @@ def said(text: str, **first_token: float) -> Answer:
         ("CORRECT", "CORRECT"),
         ("incorrect", "INCORRECT"),
         ("not correct", "INCORRECT"),
+        ("It is not fully correct.", "INCORRECT"),
+        ("This isn't correct.", "INCORRECT"),
         ("NOT_ATTEMPTED", "NOT_ATTEMPTED"),
         ("Not attempted.", "NOT_ATTEMPTED"),
         ("B: INCORRECT", "INCORRECT"),
