@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -41,7 +42,14 @@ def test_interrupted_evaluation_continues_and_ends_in_the_same_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from r1kit.evals import benchmark
+    from r1kit.rewards.judge import client
 
+    def store_slowly(path: Path, raw: bytes) -> None:
+        time.sleep(0.2)  # so that the next request has failed before this answer is kept
+        store(path, raw)
+
+    store = client._store
+    monkeypatch.setattr(client, "_store", store_slowly)
     monkeypatch.setattr(benchmark, "BLOCK_COMPLETIONS", 4)
     monkeypatch.setenv("SOME_KEY", "secret")
     options = ["--model", "org/m", "--api-key-env", "SOME_KEY", "--price", "1,2", "--json", "--max-concurrent", "1"]

@@ -13,7 +13,7 @@ from r1kit.plan.cluster import SERVERS
 from r1kit.plan.gpus import GPUS, NETWORK
 from r1kit.plan.hours import PEAK_SHARE
 from r1kit.plan.known_shapes import KNOWN_SHAPES
-from r1kit.plan.share import VLLM_RESERVE
+from r1kit.plan.memory import VLLM_RESERVE
 from r1kit.plan.work import MEAN_SHARE
 from r1kit.recipe import load_recipe
 
@@ -203,7 +203,7 @@ def test_vllm_in_the_same_process_has_its_own_weights(tmp_path: Path) -> None:
         assert stage.share is not None and not stage.refusal
         tokens[engine] = stage.share.cache_tokens * stage.share.token_bytes
     n = KNOWN_SHAPES["Qwen/Qwen2.5-1.5B"].parameter_count()
-    assert tokens["vllm"] < tokens["native"] - 2 * n - VLLM_RESERVE
+    assert tokens["vllm"] < tokens["native"] - 2 * n - VLLM_RESERVE["cuda"]
 
 
 def test_servers_take_half_of_the_gpus_and_several_for_a_large_model(tmp_path: Path) -> None:

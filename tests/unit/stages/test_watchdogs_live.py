@@ -80,7 +80,7 @@ def train(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     settings = {"folder": str(tmp_path)}
 
     def run(steps: int, engine: Callable[..., Any] = make_engine, on: str = "", **changes: Any) -> dict[str, Any]:
-        monkeypatch.setattr(rl, "make_engine", engine)
+        monkeypatch.setattr(rl, "make_engine", lambda *given: engine(*given[:4]))  # without the choice of an engine
         keys = dict(prompts=[{"source": "world:arithmetic", "limit": 8}], prompts_per_step=2, num_generations=2)
         keys |= dict(steps_per_rollout=1, max_completion_length=16, learning_rate=1e-4, rewards={"accuracy": 1.0})
         keys |= dict(watchdogs={name: "off" for name in COMMON if name not in on.split()}, beta=0.0, save_every=1)

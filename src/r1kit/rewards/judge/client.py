@@ -99,7 +99,7 @@ class Client:
         cost += answer.completion_tokens * self.endpoint.completion_price
         self._count(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens, cost=cost / 1e6)
         if path is not None:
-            await asyncio.to_thread(_store, path, raw)
+            await _finish(asyncio.to_thread(_store, path, raw))
         return answer
 
     def take_usage(self) -> dict[str, float]:
@@ -196,6 +196,16 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
         return future.result()
     except BaseException:  # ^C must not leave the request running
         future.cancel()
+        raise
+
+
+async def _finish(work: Coroutine[Any, Any, None]) -> None:
+    """Await work to its end even if this task is cancelled meanwhile: an answer that was paid for is kept."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
         raise
 
 
