@@ -66,3 +66,15 @@ def nudge(model: Decoder, size: float, seed: int = 0) -> None:
     generator = torch.Generator().manual_seed(seed)
     for weight in model.parameters():
         weight.add_(torch.randn(weight.shape, generator=generator) * size)
+
+
+def check_updates(
+    engine: Engine, model: Decoder, tokenizer: PreTrainedTokenizerBase, requests: Sequence[Request]
+) -> None:
+    """Fail unless greedy answers agree with the native engine's before an update and after two."""
+    for version in range(3):
+        found = agreement(engine, model, tokenizer, requests)
+        print(f"version {version}: {found}")
+        assert found.equal >= 0.99 and found.mean <= 1e-4
+        nudge(model, 0.003, version)
+        engine.load_weights(model, version + 1)

@@ -33,7 +33,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def shard(master: nn.Module, world: World) -> None:
-    """Keep this rank's share of every weight. All ranks have the same weights before."""
+    """Shard the master weights over ranks. All ranks must hold the same weights before."""
     device = next(master.parameters()).device.type
     fully_shard(master, mesh=_mesh(device, world.size))
 
@@ -86,7 +86,7 @@ def split(model: M, world: World, dtype: torch.dtype) -> M:
 
 
 def gather_by_block(model: nn.Module, world: World, precision: MixedPrecisionPolicy | None = None) -> None:
-    """Keep shares of all weights, which a pass gathers block by block. With `precision`, the shares are fp32."""
+    """Shard all weights; each pass gathers them block by block. With `precision`, shards are fp32."""
     assert isinstance(model, Policy)
     mesh = _mesh(model.device.type, world.size)
     # The weights outside blocks stay gathered to the end of a backward pass: losses read the output matrix.
@@ -143,7 +143,7 @@ def idle_pass(model: nn.Module) -> None:
 
 
 def release(model: nn.Module) -> None:
-    """Drop the gathered weights that a pass without a backward pass has left."""
+    """Free the weights that a forward pass without a backward pass has gathered."""
     if isinstance(model, FSDPModule):
         model.reshard()
 
@@ -157,7 +157,7 @@ def is_shared(value: object) -> TypeGuard[DTensor]:
 
 
 def full_tensor(tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Return a tensor with the shares of all ranks, sent in `dtype`; the tensor itself if it is not shared."""
+    """Gather a sharded tensor from all ranks, sent in `dtype`; return other tensors as they are."""
     if not is_shared(tensor):
         return tensor
     sent: Any = tensor.to(dtype or tensor.dtype)

@@ -181,7 +181,7 @@ def _executor(device: torch.device) -> Any:
 
 @contextmanager
 def _apart() -> Iterator[None]:
-    """Let vLLM start or stop without a change of PyTorch's global state that the learner would notice.
+    """Start or stop vLLM in the block, and restore PyTorch's global state for the learner.
 
     vLLM sees no process group in the block, so it makes its own. In that of the learner it would start only when all
     processes start it, and when it stops it would end the group. Groups are named by a counter, which must be the same
