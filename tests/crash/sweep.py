@@ -70,7 +70,7 @@ def prepare(world: Path) -> None:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast  # noqa: F401
 
     from r1kit import cli  # noqa: F401 - imported before the fork
-    from r1kit.commands import report
+    from r1kit.commands.runs import report
     from r1kit.config import STAGE_KINDS
     from r1kit.run import pipeline  # noqa: F401 - imported before the fork
     from r1kit.stages import curate, pretrain

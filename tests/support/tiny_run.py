@@ -68,7 +68,7 @@ benchmarks = { sums = ["world:arithmetic"] }
 COMMAND = """
 import sys
 from r1kit import cli
-from r1kit.commands import report
+from r1kit.commands.runs import report
 from r1kit.config import RL, Evaluate
 RL.module = Evaluate.module = "tiny_stage"
 if "--no-report" in sys.argv:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from r1kit.commands import report
 from r1kit.commands.options import Json, Overrides, RecipeName, RecipeSeed, load, print_json
+from r1kit.commands.runs import report
 from r1kit.errors import UserError
 
 if TYPE_CHECKING:

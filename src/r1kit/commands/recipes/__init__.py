@@ -1,0 +1,1 @@
+"""Commands that run recipes, show them and check the machine for them."""
