@@ -23,7 +23,7 @@ LEVELS = {
     "rollout": 4,
     "evals": 5,
     "stages": 6,
-    **dict.fromkeys(("plan", "recipe", "report"), 7),  # a report reads files and needs no module above it
+    **dict.fromkeys(("plan", "recipe", "report", "web"), 7),  # a report reads files and needs no module above it
     "run": 8,
     "commands": 9,
     "cli": 10,
@@ -31,7 +31,19 @@ LEVELS = {
 }
 # Modules, and packages with all their modules, that must be importable without HEAVY libraries.
 LIGHT = [name for name, level in LEVELS.items() if level <= 1]
-LIGHT += ["cli", "commands", "plan", "recipe", "run", "report", "evals.measure", "model.reference", "model.families"]
+LIGHT += [
+    "cli",
+    "commands",
+    "plan",
+    "recipe",
+    "run",
+    "report",
+    "web",
+    "watch",
+    "evals.measure",
+    "model.reference",
+    "model.families",
+]
 LIGHT += ["rewards.grade_file", "rewards.workers"]
 HEAVY = ("torch", "transformers", "datasets")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from r1kit.config import Recipe
+    from r1kit.web.hosting import Hosting
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="a bundled recipe or a .toml file")]
 RecipeSeed = Annotated[int | None, typer.Option("--seed", help="the recipe's seed")]
@@ -29,6 +31,17 @@ Stop = Annotated[
     list[str] | None, typer.Option(metavar="TEXT", help="text that ends a completion and is kept; repeatable")
 ]
 Seed = Annotated[int, typer.Option(help="sampling seed")]
+Host = Annotated[str, typer.Option(metavar="ADDRESS", help="address to listen at; others than 127.0.0.1 need API keys")]
+Port = Annotated[int, typer.Option(help="port to listen at; 0 takes a free one")]
+ApiKeyFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="API keys, one per line, besides those in R1KIT_API_KEYS")
+]
+AllowHost = Annotated[
+    list[str] | None, typer.Option(metavar="NAME", help="a name by which a proxy reaches this server; repeatable")
+]
+AllowOrigin = Annotated[
+    list[str] | None, typer.Option(metavar="URL", help="another page that may call this server; repeatable")
+]
 Length = Annotated[int, typer.Option(help="maximum length of a completion in tokens")]
 
 
@@ -37,6 +50,16 @@ def load(recipe: str, overrides: list[str] | None, seed: int | None) -> Recipe:
     from r1kit.recipe import load_recipe
 
     return load_recipe(recipe, [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])])
+
+
+def hosting(
+    host: str, port: int, api_key_file: Path | None, allow_host: list[str] | None, allow_origin: list[str] | None
+) -> Hosting:
+    """Return where a command listens and whom it answers. UserError if that would be open to everybody."""
+    from r1kit.web.hosting import Hosting
+    from r1kit.web.keys import load_keys
+
+    return Hosting(host, port, load_keys(api_key_file), tuple(allow_host or ()), tuple(allow_origin or ()))
 
 
 def print_json(value: Any) -> None:
