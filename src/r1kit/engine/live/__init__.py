@@ -1,0 +1,1 @@
+"""Live engines: completions of requests that come and go."""
