@@ -42,6 +42,10 @@ test-fast: $(VENV)/.installed-test  ## the tests that are not marked slow, in un
 test-vllm: $(VLLM)/.installed  ## the tests with vLLM itself, in an environment of their own
 	OMP_NUM_THREADS=1 $(VLLM)/bin/python -m pytest -q -m vllm tests/vllm
 
+.PHONY: docs
+docs: $(VENV)/.installed-test  ## build the documentation site in build/site; any warning or broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 crashtest: $(VENV)/.installed-test  ## kill a run at N random instants, run it again, compare every file it leaves
 	$(BIN)/python tests/crash/sweep.py -n $(N)
 
@@ -76,7 +80,7 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(PIP) -e '.[all,test]'
+	$(PIP) -e '.[all,docs,test]'
 	@touch $@
 
 # Environments with vLLM. What it depends on caps numpy below the tested version.

@@ -8,6 +8,7 @@ if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$(id 
     apt-get update -qq && apt-get install -y -qq chromium fonts-wqy-zenhei >/dev/null || echo "no chromium, no browser tests"
 fi
 make lint
+make docs
 make test
 make test-distributed
 make test-long

@@ -27,7 +27,7 @@ LEVELS = {
     "run": 8,
     "commands": 9,
     "cli": 10,
-    "__main__": 11,
+    **dict.fromkeys(("__main__", "cli_reference"), 11),
 }
 # Modules, and packages with all their modules, that must be importable without HEAVY libraries.
 LIGHT = [name for name, level in LEVELS.items() if level <= 1]

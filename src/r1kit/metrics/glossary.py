@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
-EXPLANATIONS: dict[str, str] = {
-    # Evaluation results.
+EVALUATION = {
     "pass@1": (
         "Probability that a single answer is correct: the mean over several samples of every problem. The range is the "
         "95 % confidence interval; if it overlaps widely with another model's, the difference may be chance."
@@ -24,7 +23,7 @@ EXPLANATIONS: dict[str, str] = {
         "reach. Reinforcement learning mostly moves pass@1 towards it. If it is 0, no answer ever earns a reward, and "
         "the model cannot learn."
     ),
-    "format_rate": "Share of answers in the required format, <think>...</think><answer>...</answer>.",
+    "format_rate": "Share of answers in the required format, `<think>...</think><answer>...</answer>`.",
     "readable": (
         "Share of readable answers: not truncated, not repetitive, in one language, without overlong paragraphs or "
         "code in the reasoning. The same filters select the training data of the second SFT stage."
@@ -52,7 +51,8 @@ EXPLANATIONS: dict[str, str] = {
         "can score high, because it answers plainly, while R1-Zero writes every reply in the format of reasoning."
     ),
     "gain": "Accuracy of majority voting minus pass@1: what voting adds to a single answer.",
-    # Held-out problems during an RL stage.
+}
+HELD_OUT = {
     "eval/*/pass@1": (
         "Share of correct answers to held-out problems, which are never trained on. This is the curve that matters: if "
         "the reward rises and this does not, the model memorises the training problems."
@@ -67,7 +67,8 @@ EXPLANATIONS: dict[str, str] = {
     ),
     "eval/*/mean_tokens": "Mean length of the answers to held-out problems, in tokens.",
     "eval/*/truncated": "Share of held-out answers cut off by the length limit.",
-    # Rewards.
+}
+REWARDS = {
     "reward": (
         "Mean total reward of the step's completions: what training maximises. It should rise, then flatten. Flat from "
         "the start: check that some reward part is above 0 and that groups have variance. A sudden fall: lower "
@@ -91,7 +92,8 @@ EXPLANATIONS: dict[str, str] = {
         "fewer than prompts_per_step x steps_per_rollout means that not enough could be found. Then groups without "
         "variance fill the last update."
     ),
-    # Completions.
+}
+COMPLETIONS = {
     "completions/mean_length": (
         "Mean length of a completion in tokens. No reward asks for length: in R1-Zero completions grow because longer "
         "reasoning earns more reward. A tiny model on short sums may not grow."
@@ -125,7 +127,8 @@ EXPLANATIONS: dict[str, str] = {
         "their group's statistics and the loss."
     ),
     "ungraded_reason": "Why the first ungraded completion of the rollout could not be graded.",
-    # The update.
+}
+UPDATE = {
     "kl": (
         "Divergence of the policy from the reference model in nats per token; 0 means equal. It rises slowly during "
         "learning and drops when the reference is refreshed. A fast rise while the reward falls is a collapse: lower "
@@ -179,7 +182,8 @@ EXPLANATIONS: dict[str, str] = {
     ),
     "alerts": "Alerts of the watchdogs in this step. The warnings at the top of the page list them with remedies.",
     "tokens": "Completion tokens sampled so far: the cost of the run, independent of the machine.",
-    # Time.
+}
+TIME = {
     "time/rollout": (
         "Seconds of sampling completions, usually the largest part of a step. With rollouts_ahead, only those that the "
         "update waits for."
@@ -201,7 +205,8 @@ EXPLANATIONS: dict[str, str] = {
     "time/save": "Seconds of saving checkpoints.",
     "time/step": "Seconds of the complete step. The part beyond the phases is bookkeeping.",
     "tokens_per_second": "Training speed. A drop means that another program uses the machine.",
-    # Supervised stages.
+}
+SUPERVISED = {
     "pretrain:loss": (
         "Mean negative log-probability of the next token, in nats; lower is better. It falls fast, then ever more "
         "slowly. A lasting rise means that learning_rate is too high."
@@ -226,6 +231,16 @@ EXPLANATIONS: dict[str, str] = {
     "eval/accuracy_*": "A bound of the 95 % confidence interval of eval/accuracy.",
     "eval/score_*": "Mean and standard deviation of the scores of held-out answers: the scale of this reward in RL.",
 }
+GROUPS = {
+    "Evaluation results": EVALUATION,
+    "Held-out problems during an RL stage": HELD_OUT,
+    "Rewards": REWARDS,
+    "Completions": COMPLETIONS,
+    "The update": UPDATE,
+    "Time": TIME,
+    "Supervised stages": SUPERVISED,
+}
+EXPLANATIONS = {metric: text for group in GROUPS.values() for metric, text in group.items()}
 
 
 def explain(metric: str, kind: str = "") -> str:

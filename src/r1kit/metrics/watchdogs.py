@@ -1,8 +1,9 @@
 """Watchdogs: checks after every update for training failures that raise no error.
 
 To add a watchdog, write a function with the `@watchdog(severity, remedy)` decorator below. It gets the history of
-metrics and returns a sentence that describes the failure, or None. It must be a pure function of the rows, so that a
-resumed run raises the same alerts as an uninterrupted one, and return None if the rows lack the metrics it reads.
+metrics and returns a sentence that describes the failure, or None; its docstring is the condition in docs/metrics.md.
+It must be a pure function of the rows, so that a resumed run raises the same alerts as an uninterrupted one, and return
+None if the rows lack the metrics it reads.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def _percent(share: float) -> str:
     "the model earn the reward, and are the problems neither all too hard nor all solved",
 )
 def constant_reward(history: History) -> str | None:
-    """Every recent rollout earned the same reward, from the start or below an earlier reward."""
+    """Ten rollouts in a row earned exactly the same reward, from the start or below an earlier level."""
     last, ever = history.last_values("reward", CONSTANT_ROLLOUTS), history.values("reward")
     if not last or min(last) != max(last) or min(ever) < last[0] == max(ever):
         return None
@@ -112,7 +113,7 @@ def constant_reward(history: History) -> str | None:
 
 @watchdog("warn", "The model has learnt these problems: add harder ones, or end the stage here")
 def saturated_reward(history: History) -> str | None:
-    """Every recent rollout earned the best reward so far."""
+    """Ten rollouts in a row earned the best reward so far."""
     last, ever = history.last_values("reward", CONSTANT_ROLLOUTS), history.values("reward")
     if not last or min(last) != max(last) or not min(ever) < last[0] == max(ever):
         return None
@@ -125,7 +126,7 @@ def saturated_reward(history: History) -> str | None:
     "num_generations, or dynamic_sampling",
 )
 def no_variance(history: History) -> str | None:
-    """No group of the recent rollouts has two different rewards."""
+    """Three rollouts in a row have no group with two different rewards."""
     last = history.last_values("frac_reward_zero_std", NO_VARIANCE_ROLLOUTS)
     if not last or min(last) < 1:
         return None
@@ -137,7 +138,7 @@ def no_variance(history: History) -> str | None:
     "Ungraded completions do not score 0: they leave their group's statistics and the loss. Fix the cause given above",
 )
 def ungraded(history: History) -> str | None:
-    """Some completions could not be graded."""
+    """A completion could not be graded."""
     share = history.last.get("completions/ungraded", 0)
     if not share:
         return None
@@ -147,7 +148,7 @@ def ungraded(history: History) -> str | None:
 
 @watchdog("stop", f"More than {_percent(UNGRADED_STOP)} of a rollout is lost: fix the cause given above, then continue")
 def grading_fails(history: History) -> str | None:
-    """Too many completions could not be graded."""
+    """More than a tenth of a rollout could not be graded."""
     return ungraded(history) if history.last.get("completions/ungraded", 0) > UNGRADED_STOP else None
 
 
@@ -156,7 +157,7 @@ def grading_fails(history: History) -> str | None:
     "The model is unlearning the format: lower learning_rate, or increase the weight of the format reward",
 )
 def format_falls(history: History) -> str | None:
-    """The format rate fell below its best."""
+    """The format rate is 20 points below its best."""
     shares = history.values("rewards/format/mean")
     means = [fmean(shares[i : i + FORMAT_ROLLOUTS]) for i in range(len(shares) - FORMAT_ROLLOUTS + 1)]
     if not means or means[-1] > max(means) - FORMAT_FALL:
@@ -170,7 +171,7 @@ def format_falls(history: History) -> str | None:
     "highest rewards, close the loophole, use more problems",
 )
 def reward_hacking(history: History) -> str | None:
-    """Held-out pass@1 fell in two consecutive evaluations while the reward rose."""
+    """Held-out pass@1 is 5 points below its best in two consecutive evaluations while the reward rose."""
     for key in (key for key in history.last if key.startswith("eval/") and key.endswith("/pass@1")):
         measured = [row for row in history.rows if is_number(row.get(key)) and is_number(row.get("reward"))]
         best = max(measured[:-2], key=itemgetter(key), default=None)
@@ -192,7 +193,7 @@ def reward_hacking(history: History) -> str | None:
     "mask_truncated_completions",
 )
 def cut_off(history: History) -> str | None:
-    """Many completions reach the length limit."""
+    """More than 20 % of the completions reach the length limit."""
     share = history.last.get("completions/clipped_ratio", 0)
     return f"{_percent(share)} of the answers are cut off by max_completion_length" if share > CUT_OFF_WARN else None
 
@@ -203,7 +204,7 @@ def cut_off(history: History) -> str | None:
     "that the model knows",
 )
 def always_cut_off(history: History) -> str | None:
-    """Nearly all completions have reached the length limit since the start."""
+    """More than 90 % of the completions reach the length limit in every rollout, three or more from the start."""
     shares = history.values("completions/clipped_ratio")
     if len(shares) < CUT_OFF_ROLLOUTS or not CUT_OFF_STOP < min(shares) < 1:
         return None
@@ -216,7 +217,7 @@ def always_cut_off(history: History) -> str | None:
     "max_completion_length",
 )
 def never_ends(history: History) -> str | None:
-    """No completion has ended with an EOS token since the start."""
+    """Every completion of the first three rollouts reaches the length limit: no EOS token was ever sampled."""
     shares = history.values("completions/clipped_ratio")
     if len(shares) < CUT_OFF_ROLLOUTS or min(shares) < 1:
         return None
@@ -225,7 +226,7 @@ def never_ends(history: History) -> str | None:
 
 @watchdog("warn", "The completions are loops: lower learning_rate, or move temperature towards 1")
 def repetition(history: History) -> str | None:
-    """Completions repeat themselves."""
+    """More than half of the 4-grams of the completions are repeated."""
     share = history.last.get("completions/repetition", 0)
     return f"{_percent(share)} of the 4-grams of an answer repeat earlier ones" if share > REPETITION else None
 
@@ -237,7 +238,7 @@ def repetition(history: History) -> str | None:
     "warn", "Sampling and training must compute the same model: check that dtype, template and temperature are equal"
 )
 def sampling_gap(history: History) -> str | None:
-    """Engine and learner disagree about the log-probabilities of the sampled tokens."""
+    """Sampled and trained log-probabilities differ by 0.001 (float32) or 0.1 (bfloat16) nats on average."""
     gap = history.last.get("sampling/logp_difference_mean", 0)
     limit = GAP_WARN[history.dtype]
     text = f"sampled and trained log-probabilities differ by {number(gap, 2)} nats, over {number(limit)}"
@@ -250,7 +251,7 @@ def sampling_gap(history: History) -> str | None:
     "from another distribution",
 )
 def sampling_wrong(history: History) -> str | None:
-    """Engine and learner disagree far beyond rounding."""
+    """Sampled and trained log-probabilities differ by 0.01 (float32) or 0.5 (bfloat16) nats on average."""
     gap = history.last.get("sampling/logp_difference_mean", 0)
     return sampling_gap(history) if gap > GAP_STOP[history.dtype] else None
 
@@ -265,7 +266,7 @@ def stale_weights(history: History) -> str | None:
 
 @watchdog("warn", "Weights and optimizer state did not change. If it recurs, lower learning_rate")
 def skipped(history: History) -> str | None:
-    """An update was skipped because its loss or gradient was not finite."""
+    """The loss or its gradient was NaN or infinite; the update was skipped."""
     if not history.last.get("skipped"):
         return None
     total = sum(row.get("skipped", 0) for row in history.rows)
@@ -274,7 +275,7 @@ def skipped(history: History) -> str | None:
 
 @watchdog("stop", "Lower learning_rate, or set dtype float32. The weights are still intact")
 def not_finite(history: History) -> str | None:
-    """Several consecutive updates were skipped."""
+    """Three updates in a row were skipped."""
     last = history.rows[-NOT_FINITE_UPDATES:]
     in_a_row = len(last) == NOT_FINITE_UPDATES and last[-1]["step"] - last[0]["step"] == NOT_FINITE_UPDATES - 1
     if not in_a_row or not all(row.get("skipped") for row in last):
@@ -284,14 +285,14 @@ def not_finite(history: History) -> str | None:
 
 @watchdog("warn", "A model far from its reference collapses easily: lower learning_rate, or raise beta")
 def high_kl(history: History) -> str | None:
-    """The policy is far from its reference model."""
+    """The policy is 1 nat per token away from its reference model."""
     kl = history.last.get("kl", 0)
     return f"the policy is {number(kl, 2)} nats a token from its reference" if kl > KL_HIGH else None
 
 
 @watchdog("warn", "Raise temperature or epsilon_high, or lower learning_rate")
 def entropy_collapse(history: History) -> str | None:
-    """The policy has become almost deterministic."""
+    """Entropy is below 0.005 nats."""
     entropy = history.last.get("entropy", math.inf)
     low = 0 < entropy < ENTROPY_LOW  # exactly 0 means that no token was trained on
     return f"entropy is down to {number(entropy, 2)} nats: all answers of a group are alike" if low else None
@@ -299,7 +300,7 @@ def entropy_collapse(history: History) -> str | None:
 
 @watchdog("warn", "Lower learning_rate, or temperature if it is above 1")
 def entropy_rises(history: History) -> str | None:
-    """The policy is degrading to noise."""
+    """Entropy is 0.5 nats and half again above that of the first ten updates."""
     values = [row["entropy"] for row in history.rows if is_number(row.get("entropy"))]
     if len(values) <= BASELINE:
         return None
@@ -311,7 +312,7 @@ def entropy_rises(history: History) -> str | None:
 
 @watchdog("warn", "A single peak is clipped and harmless; if peaks recur, lower learning_rate")
 def gradient_spike(history: History) -> str | None:
-    """The gradient norm is far above its median."""
+    """The gradient norm is ten times its median."""
     *before, last = (row.get("grad_norm") for row in history.rows[-SPIKE_UPDATES - 1 :])
     usual = [norm for norm in before if is_number(norm) and norm > 0]
     if not is_number(last) or len(usual) < BASELINE or last <= SPIKE * median(usual):
@@ -321,7 +322,7 @@ def gradient_spike(history: History) -> str | None:
 
 @watchdog("warn", "The machine is idle meanwhile: speed up the reward function, or simplify the data", timed=True)
 def starved(history: History) -> str | None:
-    """Most of the time is spent waiting for grades or data."""
+    """More than half of the time is spent waiting for grades or data."""
     steps = history.last_values("time/step", STARVED_ROLLOUTS)
     for phase, what in (("time/grade", "grades"), ("time/data", "data")):
         waited = history.last_values(phase, STARVED_ROLLOUTS)

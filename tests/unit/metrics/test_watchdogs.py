@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-from paths import ROOT
 
 import r1kit
 from r1kit.config import RL, Recipe
@@ -16,7 +15,7 @@ from r1kit.metrics.glossary import EXPLANATIONS, legend
 from r1kit.metrics.history import History
 from r1kit.metrics.log import read_metrics
 from r1kit.metrics.watchdog_log import WatchdogLog
-from r1kit.metrics.watchdogs import WATCHDOGS, check
+from r1kit.metrics.watchdogs import check
 from r1kit.recipe import cross_checks
 from r1kit.report.collect import collect
 from r1kit.report.sections import warnings
@@ -124,12 +123,6 @@ def test_legend_is_the_first_sentence_of_each_explanation() -> None:
     assert legend({"loss": "loss"}, "sft") != lines[1:] and legend({}, "evaluate") == []
     everything = legend({key: key for key in EXPLANATIONS}, "")
     assert all(len(line) < 220 and line.endswith(".") and not line.endswith("..") for line in everything)
-
-
-def test_documentation_lists_every_watchdog() -> None:
-    text = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
-    section = text[text.index("## Watchdogs") :]
-    assert set(WATCHDOGS) <= set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
 
 
 # -- timeouts -----------------------------------------------------------------------------------------------------

@@ -8,15 +8,12 @@ import typer
 
 from r1kit.commands.options import Json, print_json
 
-Results = Annotated[
-    str,
-    typer.Argument(help="a run, an evaluate stage RUN/STAGE, or a directory or samples.jsonl of r1kit eval"),
-]
+HELP = "a run, an evaluate stage RUN/STAGE, or a directory or samples.jsonl of r1kit eval"
 
 
 def command(
-    a: Results,
-    b: Results,
+    a: Annotated[str, typer.Argument(metavar="A", help=HELP)],
+    b: Annotated[str, typer.Argument(metavar="B", help=HELP)],
     anyway: Annotated[bool, typer.Option("--anyway", help="compare also what was graded in different ways")] = False,
     json_output: Json = False,
 ) -> None:
