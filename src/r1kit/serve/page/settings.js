@@ -1,0 +1,42 @@
+// The settings form, and what is remembered of it in this browser.
+
+const STORED = "r1kit-chat";
+const DEFAULTS = { temperature: 0.6, top_p: 0.95, max_tokens: null, seed: null, system: "", unfolded: false };
+
+const form = document.querySelector("#settings form");
+
+/** Fill the form with remembered settings, and remember changes, except of the seed. */
+export function startSettings() {
+  fillSettings({ ...DEFAULTS, ...JSON.parse(localStorage.getItem(STORED) ?? "{}"), seed: null });
+  form.addEventListener("change", () => {
+    if (form.checkValidity()) localStorage.setItem(STORED, JSON.stringify({ ...readSettings(), unfolded: keepsUnfolded() }));
+  });
+  form.addEventListener("submit", (event) => event.preventDefault());
+}
+
+/** Show settings in the form. */
+export function fillSettings(settings) {
+  for (const [name, value] of Object.entries(settings)) {
+    const field = form.elements[name];
+    if (field?.type === "checkbox") field.checked = value;
+    else if (field) field.value = value ?? "";
+  }
+}
+
+/** Return the settings for a question, or null if one is invalid; the form then says which. */
+export function readSettings() {
+  if (!form.checkValidity()) return null;
+  const value = (name) => (form.elements[name].value === "" ? null : form.elements[name].valueAsNumber);
+  const names = ["temperature", "top_p", "max_tokens", "seed"];
+  const settings = Object.fromEntries(names.map((name) => [name, value(name)]).filter(([, number]) => number !== null));
+  const system = form.elements.system.value.trim();
+  return system ? { ...settings, system } : settings;
+}
+
+export function reportInvalid() {
+  form.reportValidity();
+}
+
+export function keepsUnfolded() {
+  return form.elements.unfolded.checked;
+}
