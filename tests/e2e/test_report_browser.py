@@ -6,62 +6,27 @@ import random
 import re
 import shutil
 import subprocess
-from html import escape, unescape
+from html import unescape
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
+from browser import CHROMIUM, DESKTOP, FLAGS, PHONE, THEMES, axe_findings, chromium, in_browser, open_page
 from PIL import Image
+from playwright.sync_api import Page
 from run_factory import HOSTILE, make_run, write_evaluation, write_lines
 
 from r1kit.report.render import write_report
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-]
-PHONE = 400  # pixels
-THEMES = {"dark": "--blink-settings=preferredColorScheme=0", "light": "--blink-settings=preferredColorScheme=1"}
-RECORD = """
-  const record = (name, value) =>
-    parent.document.body.append(Object.assign(document.createElement("samp"), {textContent: name + "=" + value}));
-"""
-
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
+__all__ = ["chromium", "open_page"]  # fixtures
+pytestmark = in_browser
 
 
-def dom(page: Path, profile: Path, *flags: str) -> str:
-    """Return the page's HTML after its script has run."""
-    return chromium(page, profile, "--dump-dom", *flags)
-
-
-def chromium(page: Path, profile: Path, *flags: str) -> str:
-    """Open the page in a browser with an empty profile and return what it prints."""
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", *flags, page.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-
-
-def with_script(report: Path, script: str) -> str:
-    """Return the page without its content security policy and with a script that runs after its own."""
-    source = re.sub(r"<meta http-equiv[^>]*>", "", report.read_text(encoding="utf-8"))
-    return source.replace("</body>", f"<script>{{{RECORD}{script}}}</script></body>")
-
-
-def recorded(report: Path, folder: Path, script: str, *flags: str, width: int = 1400) -> dict[str, str]:
-    """Run a script in the page and return what it passed to `record(name, value)`.
-
-    The page is in a frame, because a browser window cannot be narrower than 500 pixels.
-    """
-    page = escape(with_script(report, script))
-    frame = folder / "frame.html"
-    frame.write_text(
-        f'<body><iframe style="width: {width}px; height: 900px" srcdoc="{page}"></iframe>', encoding="utf-8"
-    )
-    html = dom(frame, folder / "profile", "--window-size=1500,1000", *flags)
-    return {name: unescape(value) for name, value in re.findall(r"<samp>(\w+)=([^<]*)</samp>", html)}
+def recorded(page: Page, script: str) -> dict[str, Any]:
+    """Run a script in the page and return what it passed to `record(name, value)`."""
+    start = "const values = {}, record = (name, value) => { values[name] = value; };"
+    return page.evaluate(f"() => {{ {start} {script} return values; }}")
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +34,8 @@ def report(tmp_path_factory) -> Path:
     return write_report(make_run(tmp_path_factory.mktemp("run"), steps=40, text=HOSTILE))
 
 
-def test_opens_from_disk_and_runs_only_its_own_script(report, tmp_path):
-    html = dom(report, tmp_path)
+def test_opens_from_disk_and_runs_only_its_own_script(report, open_page):
+    html = open_page(report.as_uri()).content()
     assert "<title>sprout-zero - r1kit report</title>" in html  # hostile completions try to change it
     body = html.split('<script type="application/json"')[0]
     assert "<img" not in body and "<script" not in body
@@ -79,13 +44,12 @@ def test_opens_from_disk_and_runs_only_its_own_script(report, tmp_path):
     assert body.count("<select>") >= 6
 
 
-def test_opens_for_a_planned_run(tmp_path):
+def test_opens_for_a_planned_run(tmp_path, open_page):
     (tmp_path / "recipe.toml").write_text('name = "plan"\n[stage.zero]\nkind = "rl"\n', encoding="utf-8")
-    assert "Stage zero has not started" in dom(write_report(tmp_path), tmp_path / "profile")
+    assert "Stage zero has not started" in open_page(write_report(tmp_path).as_uri()).content()
 
 
-def test_controls_and_cursor(report, tmp_path):
-    """Use the page like a reader, by a script in a copy without the content security policy."""
+def test_controls_and_cursor(report, open_page):
     script = """
       const [rollouts, answers] = document.querySelectorAll(".browser");
       const control = (root, name) =>
@@ -103,9 +67,9 @@ def test_controls_and_cursor(report, tmp_path):
       record("countdown", rollouts.querySelectorAll(".list button").length);
       rollouts.querySelectorAll(".chips button")[2].click();
       record("third", [...rollouts.querySelectorAll(".chips button")].findIndex((b) => b.ariaCurrent === "true"));
-      const before = answers.querySelector("h4").textContent;
+      const before = answers.querySelector("h3").textContent;
       answers.querySelectorAll(".list button")[1].click();
-      record("moved", before !== answers.querySelector("h4").textContent);
+      record("moved", before !== answers.querySelector("h3").textContent);
       record("columns", answers.querySelectorAll(".columns .card").length);
       const listed = () => answers.querySelectorAll(".list button").length;
       const some = () => listed() > 0 && listed() < 40;
@@ -114,7 +78,7 @@ def test_controls_and_cursor(report, tmp_path):
       record("right", some() && answers.querySelectorAll(".columns .wrong, .list .wrong").length === 0);
       pick(answers, "Outcome", "");
       pick(answers, "Answers", "wrong");
-      record("wrong", some() && answers.querySelectorAll(".columns h4 .wrong").length === 1);
+      record("wrong", some() && answers.querySelectorAll(".columns h3 .wrong").length === 1);
       pick(answers, "Model", "before");
       const meta = () => answers.querySelector(".columns .meta").textContent;
       pick(answers, "Answers", "cut");
@@ -127,22 +91,11 @@ def test_controls_and_cursor(report, tmp_path):
         record(section, plot.closest("figure").querySelector("output").textContent);
       }
     """
-    values = recorded(report, tmp_path, script)
+    values = recorded(open_page(report.as_uri()), script)
     assert values.pop("curves").startswith("step 300: ")  # the pretraining loss at its last step
     assert re.fullmatch(r"voters 4: before 0\.\d+ · after 0\.\d+", values.pop("compare"))
-    assert values == {
-        "steps": "4",
-        "questions": "8",
-        "step": "10",
-        "countdown": "4",
-        "third": "2",
-        "moved": "true",
-        "columns": "2",
-        "right": "true",
-        "wrong": "true",
-        "cut": "true",
-        "unparsed": "true",
-    }
+    counts = {"steps": 4, "questions": 8, "step": "10", "countdown": 4, "third": 2, "columns": 2}
+    assert values == counts | dict.fromkeys(("moved", "right", "wrong", "cut", "unparsed"), True)
 
 
 @pytest.fixture(scope="module")
@@ -191,64 +144,52 @@ CUT_OFF = """
 """
 
 
-@pytest.mark.parametrize(("width", "scrolls"), [(PHONE, "1"), (1400, "0")])
-def test_two_models_fit_the_page(report, tmp_path, width, scrolls):
+@pytest.mark.parametrize(("width", "scrolls"), [(PHONE, 1), (DESKTOP, 0)])
+def test_two_models_fit_the_page(report, open_page, width, scrolls):
     """On a phone, only the table with the paper's models scrolls."""
-    values = recorded(report, tmp_path, CUT_OFF, "--hide-scrollbars", width=width)
-    assert values == {"width": f"{width}", "scrolls": scrolls, "page": "0", "bad": ""}
+    values = recorded(open_page(report.as_uri(), width), CUT_OFF)
+    assert values == {"width": width, "scrolls": scrolls, "page": 0, "bad": ""}
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_curves_of_both_models_are_visible(report, tmp_path, theme):
+def test_curves_of_both_models_are_visible(report, open_page, theme):
     """Look for the colours of the two curves in a picture of the plot of majority voting."""
-    script = """
-      document.body.replaceChildren(document.querySelector("#compare figure .plot")); // without its legend
-      document.body.style.padding = 0;
-    """
-    page, picture = tmp_path / "page.html", tmp_path / "picture.png"
-    page.write_text(with_script(report, script), encoding="utf-8")
-    chromium(page, tmp_path / "profile", f"--screenshot={picture}", "--window-size=600,400", THEMES[theme])
-    drawn = {pixel for _, pixel in Image.open(picture).convert("RGB").getcolors(1 << 20)}
+    picture = open_page(report.as_uri(), theme=theme).locator("#compare figure .plot").first.screenshot()
+    drawn = {pixel for _, pixel in Image.open(BytesIO(picture)).convert("RGB").getcolors(1 << 20)}
     style = re.findall(r"--c[12]: (#[0-9a-f]{6})", report.read_text(encoding="utf-8"))
     colours = style[2:4] if theme == "dark" else style[:2]
     assert {tuple(bytes.fromhex(colour[1:])) for colour in colours} <= drawn
 
 
-def test_nothing_but_scrolling_tables_is_cut_off_on_a_phone(wide_report, tmp_path):
-    values = recorded(wide_report, tmp_path, CUT_OFF, "--hide-scrollbars", width=PHONE)
-    assert values == {"width": "400", "scrolls": "2", "page": "0", "bad": ""}
+def test_nothing_but_scrolling_tables_is_cut_off_on_a_phone(wide_report, open_page):
+    values = recorded(open_page(wide_report.as_uri(), PHONE), CUT_OFF)
+    assert values == {"width": 400, "scrolls": 2, "page": 0, "bad": ""}
 
 
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize(("scroll", "sides"), [(0, {"right"}), (60, {"left", "right"}), (10_000, {"left"})])
-def test_wide_table_has_a_shadow_where_it_goes_on(wide_report, tmp_path, theme, scroll, sides):
-    script = f"""
-      const table = document.querySelector("#compare .scroll");
-      document.body.replaceChildren(table);
-      document.body.style.padding = table.style.margin = table.style.borderWidth = 0;
-      const scroll = () => {{ table.scrollLeft = {scroll}; }};
-      addEventListener("resize", scroll);
-      scroll();
-    """
-    page, picture = tmp_path / "page.html", tmp_path / "picture.png"
-    page.write_text(with_script(wide_report, script), encoding="utf-8")
-    flags = (f"--screenshot={picture}", f"--window-size={PHONE},1000", "--hide-scrollbars", THEMES[theme])
-    chromium(page, tmp_path / "profile", *flags)
-    pixels = Image.open(picture).convert("L")
+def test_wide_table_has_a_shadow_where_it_goes_on(wide_report, open_page, theme, scroll, sides):
+    page = open_page(wide_report.as_uri(), PHONE, theme)
+    table = page.locator("#compare .scroll").first
+    table.evaluate("(table, scroll) => { table.style.borderWidth = 0; table.scrollLeft = scroll; }", scroll)
+    pixels = Image.open(BytesIO(table.screenshot())).convert("L")
     y = 14  # above the text of the caption, below the round corner
-    middle, ends = pixels.getpixel((200, y)), {"left": pixels.getpixel((1, y)), "right": pixels.getpixel((398, y))}
+    middle = pixels.getpixel((200, y))
+    ends = {"left": pixels.getpixel((1, y)), "right": pixels.getpixel((pixels.width - 2, y))}
     assert {side for side, value in ends.items() if abs(value - middle) > 20} == sides
 
 
-def test_scrolling_table_has_a_scrollbar(wide_report, tmp_path):
-    script = """
-      const table = document.querySelector("#compare .scroll");
-      record("height", table.offsetHeight - table.clientHeight - 2);
-    """
-    assert recorded(wide_report, tmp_path, script, width=PHONE) == {"height": "9"}
+def test_scrolling_table_has_a_scrollbar(wide_report, chromium):
+    with chromium.browser_type.launch(
+        executable_path=CHROMIUM, args=FLAGS, ignore_default_args=["--hide-scrollbars"]
+    ) as browser:
+        page = browser.new_page(viewport={"width": PHONE, "height": 900})
+        page.goto(wide_report.as_uri())
+        table = page.locator("#compare .scroll").first
+        assert table.evaluate("(table) => table.offsetHeight - table.clientHeight - 2") == 9
 
 
-def test_constant_curves_are_flat_and_show_their_value(wide_report, tmp_path):
+def test_constant_curves_are_flat_and_show_their_value(wide_report, open_page):
     script = """
       for (const title of ["Reward", "Loss"]) {
         const all = [...document.querySelectorAll("figure")];
@@ -259,13 +200,13 @@ def test_constant_curves_are_flat_and_show_their_value(wide_report, tmp_path):
         record(title + "Note", figure.querySelector(".note").textContent.trim());
       }
     """
-    values = recorded(wide_report, tmp_path, script)
-    assert values["Reward"] == values["Loss"] == "true"
+    values = recorded(open_page(wide_report.as_uri()), script)
+    assert values["Reward"] and values["Loss"]
     assert values["RewardLabels"].split()[-2:] == ["0", "0.05"] and values["RewardNote"] == "Constant: 0.05."
     assert values["LossLabels"].split()[-1] == "0" and values["LossNote"] == "Constant: -1e-9 to 1e-9."
 
 
-def test_numbers_have_no_positive_exponents(wide_report, tmp_path):
+def test_numbers_have_no_positive_exponents(wide_report, open_page):
     script = """
       const figure = [...document.querySelectorAll("figure")].findLast((node) => /mean_length/.test(node.textContent));
       const plot = figure.querySelector(".plot"), box = plot.getBoundingClientRect();
@@ -274,35 +215,17 @@ def test_numbers_have_no_positive_exponents(wide_report, tmp_path):
       record("labels", [...figure.querySelectorAll("text")].map((text) => text.textContent.trim()).join(" "));
       record("exponents", (document.body.innerText.match(/\\d[eE]\\+?\\d+/g) ?? []).join(" "));
     """
-    values = recorded(wide_report, tmp_path, script)
+    values = recorded(open_page(wide_report.as_uri()), script)
     assert values["cursor"] == "step 1,000: 3,201" and values["exponents"] == ""
     assert "3,2" in values["labels"] and "e" not in values["labels"]
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_text_has_contrast_in_both_themes(report, tmp_path, theme):
-    script = """
-      const light = (colour) => {
-        const parts = colour.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255)
-          .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
-        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
-      };
-      const behind = (node) => {
-        const colour = getComputedStyle(node).backgroundColor;
-        return colour === "rgba(0, 0, 0, 0)" ? behind(node.parentElement) : colour;
-      };
-      let least = 21;
-      for (const node of document.querySelectorAll("body *:not(script, svg *)")) {
-        if (![...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim())) continue;
-        const [low, high] = [light(getComputedStyle(node).color), light(behind(node))].sort((a, b) => a - b);
-        least = Math.min(least, (high + 0.05) / (low + 0.05));
-      }
-      record("dark", light(getComputedStyle(document.body).backgroundColor) < 0.1);
-      record("least", least);
-    """
-    values = recorded(report, tmp_path, script, THEMES[theme])
-    assert values["dark"] == ("true" if theme == "dark" else "false")
-    assert float(values["least"]) >= 4.5  # WCAG 2.2, success criterion 1.4.3
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_axe_has_no_finding(wide_report, open_page, theme, width):
+    page = open_page(wide_report.as_uri(), width, theme)
+    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    assert axe_findings(page) == []
 
 
 def has_chinese_font() -> bool:
@@ -311,7 +234,7 @@ def has_chinese_font() -> bool:
 
 
 @pytest.mark.skipif(not has_chinese_font(), reason="needs a Chinese font: apt-get install fonts-noto-cjk")
-def test_chinese_is_readable_in_text_and_code(report, tmp_path):
+def test_chinese_is_readable_in_text_and_code(report, open_page):
     """Draw four characters: without a font for them, all are the same empty box."""
     script = """
       const draw = (character, font) => {
@@ -326,4 +249,4 @@ def test_chinese_is_readable_in_text_and_code(report, tmp_path):
         record(place, new Set([..."加减思考"].map((character) => draw(character, font))).size);
       }
     """
-    assert recorded(report, tmp_path, script) == {"body": "4", "pre": "4"}
+    assert recorded(open_page(report.as_uri()), script) == {"body": 4, "pre": 4}

@@ -206,7 +206,7 @@ function drawRollouts(groups, state, show) {
     ? make("details", {}, make("summary", {}, "Prompt, as the model saw it"), make("pre", {}, group.prompt))
     : null;
   return make("div", { class: "split" }, questionList(groups, state, show),
-    make("div", { class: "card" }, make("h4", {}, group.question ?? group.prompt_id), about(group),
+    make("div", { class: "card" }, make("h3", {}, group.question ?? group.prompt_id), about(group),
       make("small", {}, `${count}: reward (advantage)`), make("div", { class: "chips" }, ...chips),
       completion(row), prompt));
 }
@@ -217,14 +217,14 @@ function drawAnswers(questions, state, show) {
   const columns = Object.entries(question.answers).map(([stage, rows]) => {
     const row = shown(rows, state);
     const which = rows.length > 1 ? `, answer ${rows.indexOf(row) + 1} of ${rows.length}` : "";
-    return make("div", { class: "card" }, make("h4", {}, mark(row), ` ${stage}${which}`), completion(row));
+    return make("div", { class: "card" }, make("h3", {}, mark(row), ` ${stage}${which}`), completion(row));
   });
   const chips = most > 1
     ? make("div", { class: "chips" }, ...Array.from({ length: most }, (_, i) =>
       pick(state.sample === i, () => show({ sample: i }), `Answer ${i + 1}`)))
     : null;
   return make("div", { class: "split" }, questionList(questions, state, show),
-    make("div", {}, make("div", { class: "card" }, make("h4", {}, question.question), about(question), chips),
+    make("div", {}, make("div", { class: "card" }, make("h3", {}, question.question), about(question), chips),
       make("div", { class: "columns" }, ...columns)));
 }
 
