@@ -1,0 +1,1 @@
+"""An OpenAI-compatible API for r1kit's models. Needs the extra `serve`."""
