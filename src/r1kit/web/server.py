@@ -29,6 +29,7 @@ def run(
     open_paths: Collection[str] = (),
     grace: float = 0.0,
     cut_off: Callable[[], None] = lambda: None,
+    failure: Callable[[], Exception | None] = lambda: None,
 ) -> None:
     """Serve an application until ^C or SIGTERM, then return.
 
@@ -43,9 +44,11 @@ def run(
         open_paths: Paths that need no key.
         grace: Seconds for requests that are being answered when the server is stopped.
         cut_off: Called when that time is over: must end the requests that are left.
+        failure: Asked ten times a second. The server ends with the exception that it returns.
 
     Raises:
         UserError: The address is taken.
+        Exception: What `failure` has returned.
     """
     guard = Guard(app, hosting, max_body, open_paths)
     listener = hosting.open_socket()
@@ -60,7 +63,9 @@ def run(
         h11_max_incomplete_event_size=HEADER_BYTES,
         timeout_graceful_shutdown=CLOSING_SECONDS,
     )
-    _Server(config, guard, grace, cut_off, lambda: ready(hosting.url(listener))).run([listener])
+    _Server(config, guard, grace, cut_off, failure, lambda: ready(hosting.url(listener))).run([listener])
+    if (error := failure()) is not None:
+        raise error
 
 
 def _with_origins(app: App, hosting: Hosting) -> App:
@@ -86,10 +91,11 @@ class _Server(uvicorn.Server):
         guard: Guard,
         grace: float,
         cut_off: Callable[[], None],
+        failure: Callable[[], Exception | None],
         ready: Callable[[], None],
     ) -> None:
         super().__init__(config)
-        self._guard, self._grace, self._cut_off, self._ready = guard, grace, cut_off, ready
+        self._guard, self._grace, self._cut_off, self._failure, self._ready = guard, grace, cut_off, failure, ready
         self._end: float | None = None  # when requests are cut off; None before the first signal
         self._signals = 0
 
@@ -103,6 +109,8 @@ class _Server(uvicorn.Server):
         if counter == 0:
             self._ready()
         await super().on_tick(counter)
+        if self._failure() is not None:
+            return True
         if not self._guard.stopping:
             return False
         if self._end is None:

@@ -1,0 +1,219 @@
+"""The completions of one request, from the engine's tokens to text, and what is counted on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+from r1kit.engine.base import SamplingParams
+from r1kit.engine.live.base import Constraint, LiveDelta, LiveRequest
+from r1kit.engine.stops import stop_length
+from r1kit.serve.limits import Admission, Limits
+from r1kit.serve.metrics import Metrics, Usage
+from r1kit.serve.model import ServedModel, ServedPrompt
+from r1kit.serve.text import END_THINK, Detokenizer, ReasoningParser, StopCutter
+from r1kit.serve.worker import Ticket, Worker
+from r1kit.web.refusal import Refused
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+KEEP_ALIVE_SECONDS = 15.0  # without tokens, after which a stream sends a comment
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a request asks for: `n` completions of each prompt."""
+
+    model: ServedModel
+    prompts: Sequence[ServedPrompt]
+    params: SamplingParams
+    n: int = 1
+    top: int = 0
+    """Likeliest tokens that are reported with each token."""
+    parts_reasoning: bool = False
+    constraint: Constraint | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of completions."""
+        return self.n * len(self.prompts)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One sampled token: its id, its log-probability, and the likeliest tokens in its place."""
+
+    id: int
+    logprob: float
+    top: Sequence[tuple[int, float]]
+    is_reasoning: bool
+
+
+@dataclass(slots=True)
+class Piece:
+    """What was just added to one completion."""
+
+    index: int
+    reasoning: str = ""
+    content: str = ""
+    tokens: list[Token] = field(default_factory=list)
+    finish_reason: Literal["stop", "length"] | None = None
+
+
+class _Sample:
+    """One completion while it grows."""
+
+    def __init__(
+        self, index: int, tokenizer: PreTrainedTokenizerBase, stop: Sequence[str], parser: ReasoningParser | None
+    ) -> None:
+        self._index, self._tokenizer, self._parser = index, tokenizer, parser
+        self._decoder, self._cutter = Detokenizer(tokenizer), StopCutter(stop)
+        self._ids: list[int] = []
+        self._ends_reasoning = False
+        self.reasoning_tokens = 0
+
+    @property
+    def length(self) -> int:
+        """Number of tokens."""
+        return len(self._ids)
+
+    def add(self, delta: LiveDelta) -> Piece:
+        """Return what these tokens add."""
+        start = len(self._ids)
+        self._ids += delta.token_ids
+        piece = Piece(self._index)
+        text = self._cutter.feed(self._decoder.feed(delta.token_ids))
+        if delta.finish_reason == "stop" or delta.finish_reason == "length":
+            text += self._cutter.finish()
+            piece.finish_reason = delta.finish_reason
+        if self._parser is None:
+            piece.content = text
+        else:
+            piece.reasoning, piece.content = self._parser.feed(text)
+            if piece.finish_reason is not None:
+                reasoning, content = self._parser.finish()
+                piece.reasoning, piece.content = piece.reasoning + reasoning, piece.content + content
+            self._count_reasoning(self._parser, start)
+        piece.tokens = self._tokens(delta, start)
+        return piece
+
+    def _count_reasoning(self, parser: ReasoningParser, start: int) -> None:
+        """Count tokens up to and including the first closing think tag."""
+        if not parser.has_reasoned or self._ends_reasoning:
+            return
+        end = None if parser.reasons else stop_length(self._ids, start, [END_THINK], self._tokenizer)
+        self._ends_reasoning = end is not None
+        self.reasoning_tokens = len(self._ids) if end is None else end
+
+    def _tokens(self, delta: LiveDelta, start: int) -> list[Token]:
+        top = delta.top_logprobs or [[]] * len(delta.token_ids)
+        rows = zip(delta.token_ids, delta.logprobs, top, strict=True)
+        return [Token(*row, start + i < self.reasoning_tokens) for i, row in enumerate(rows)]
+
+
+class Generation:
+    """The completions of a job while they are decoded."""
+
+    def __init__(self, job: Job, ticket: Ticket, end: float) -> None:
+        self.job, self._ticket, self._end = job, ticket, end
+        self._numbers = {request.id: number for number, request in enumerate(ticket.requests)}
+        tokenizer, stop = job.model.tokenizer, job.params.stop
+        parsers = [p.parser() if job.parts_reasoning else None for p in job.prompts for _ in range(job.n)]
+        self._samples = [_Sample(index, tokenizer, stop, parser) for index, parser in enumerate(parsers)]
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens so far."""
+        return Usage(
+            prompt=sum(len(prompt.token_ids) for prompt in self.job.prompts),
+            completion=sum(sample.length for sample in self._samples),
+            reasoning=sum(sample.reasoning_tokens for sample in self._samples),
+        )
+
+    async def pieces(self) -> AsyncIterator[list[Piece]]:
+        """Yield what was added, as soon as it is decoded; an empty list if nothing was for a while.
+
+        Raises:
+            Refused: Time is over, or the engine has failed.
+        """
+        left = len(self._samples)
+        while left:
+            pieces = [self._samples[self._place(delta)].add(delta) for delta in await self._take()]
+            left -= sum(piece.finish_reason is not None for piece in pieces)
+            yield pieces
+
+    async def _take(self) -> list[LiveDelta]:
+        seconds = self._end - time.monotonic()
+        try:
+            async with asyncio.timeout(min(KEEP_ALIVE_SECONDS, seconds)):
+                return await self._ticket.take()
+        except TimeoutError:
+            if time.monotonic() >= self._end:
+                reason = "no complete answer within the server's time limit; ask for fewer tokens"
+                raise Refused(504, reason, code="timeout") from None
+            return []
+
+    def _place(self, delta: LiveDelta) -> int:
+        return self._numbers[delta.id] * self.job.n + delta.sample
+
+
+class Service:
+    """Everything that answers requests: models, the worker, limits and metrics."""
+
+    def __init__(self, models: Sequence[ServedModel], worker: Worker, limits: Limits, metrics: Metrics) -> None:
+        self.models = {model.name: model for model in models}
+        self.worker, self.limits, self.metrics = worker, limits, metrics
+        self._admission = Admission(limits)
+        metrics.watch(lambda: self._admission.in_flight)
+
+    def model(self, name: str) -> ServedModel:
+        """Return a model.
+
+        Raises:
+            Refused: There is none of this name.
+        """
+        if (model := self.models.get(name)) is None:
+            known = ", ".join(self.models)
+            raise Refused(404, f"model {name[:100]!r}: this server has {known}", "model", "model_not_found")
+        return model
+
+    @asynccontextmanager
+    async def generate(self, job: Job) -> AsyncIterator[Generation]:
+        """Start a job; its completions are dropped when the block ends.
+
+        Raises:
+            Refused: There is no room for it, or the engine refuses it.
+        """
+        self._admission.enter(job.count)
+        start, generation = time.monotonic(), None
+        try:
+            ticket = await self.worker.submit(job.model.name, _requests(job))
+            try:
+                yield (generation := Generation(job, ticket, start + self.limits.seconds))
+            finally:
+                self.worker.cancel(job.model.name, ticket)
+        finally:
+            seconds = time.monotonic() - start
+            self._admission.leave(job.count, seconds)
+            if generation is not None:
+                self.metrics.count_tokens(job.model.name, generation.usage, seconds)
+
+
+def _requests(job: Job) -> list[LiveRequest]:
+    """Return the engine's requests. A constraint begins where the content of the prompt's completions does."""
+    requests = []
+    for prompt in job.prompts:
+        constraint = job.constraint
+        if constraint is not None and job.parts_reasoning:
+            constraint = replace(constraint, after=prompt.content_begins_after)
+        request = LiveRequest(
+            uuid.uuid4().hex, prompt.token_ids, job.params, job.n, top_logprobs=job.top, constraint=constraint
+        )
+        requests.append(request)
+    return requests
