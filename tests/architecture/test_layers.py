@@ -18,7 +18,7 @@ LEVELS = {
         ("types", "errors", "synonyms", "hashing", "hub", "integers", "interrupt", "console", "run_dir"), 0
     ),
     **dict.fromkeys(("config", "files", "machine", "metrics"), 1),
-    **dict.fromkeys(("model", "data"), 2),
+    **dict.fromkeys(("model", "data", "status"), 2),
     **dict.fromkeys(("rewards", "engine", "learn"), 3),
     "rollout": 4,
     "evals": 5,
@@ -40,6 +40,7 @@ LIGHT += [
     "report",
     "web",
     "watch",
+    "status",
     "evals.measure",
     "model.reference",
     "model.families",
