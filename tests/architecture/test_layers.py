@@ -24,7 +24,7 @@ LEVELS = {
     "evals": 5,
     "stages": 6,
     **dict.fromkeys(("plan", "recipe", "report", "web"), 7),  # a report reads files and needs no module above it
-    **dict.fromkeys(("run", "serve"), 8),
+    **dict.fromkeys(("run", "serve", "watch"), 8),
     "commands": 9,
     "cli": 10,
     **dict.fromkeys(("__main__", "cli_reference"), 11),

@@ -14,7 +14,7 @@ import tomllib
 from bisect import insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -79,6 +79,14 @@ def is_number(value: object) -> TypeGuard[float]:
 
 def collect(run_dir: Path) -> Run:
     """Read `run_dir`. UserError if it is not a run directory."""
+    run = outline(run_dir)
+    notes = list(run.notes)
+    stages = tuple(_with_logs(stage, run_dir, notes) for stage in run.stages)
+    return replace(run, stages=stages, notes=tuple(notes))
+
+
+def outline(run_dir: Path) -> Run:
+    """Read everything but the logs: metrics, rollouts and samples. UserError if `run_dir` is not a run directory."""
     paths = RunDir(run_dir)
     if not paths.recipe.is_file() and not paths.stages.is_dir():
         raise UserError(
@@ -115,8 +123,6 @@ def _read_stage(run_dir: Path, name: str, planned: object, notes: list[str]) -> 
     paths = RunDir(run_dir).stage(name)
     artifact = _as_dict(_read_json(paths.artifact, run_dir, notes))
     config = {**_as_dict(planned), **_as_dict(artifact.get("config"))}
-    rollouts, steps_left_out = _read_rollouts(paths.rollouts, run_dir, notes)
-    samples, samples_left_out = _read_samples(paths.samples, run_dir, notes)
     failed = paths.error.is_file() and not artifact
     error = paths.error.read_text(encoding="utf-8", errors="replace") if failed else ""
     return Stage(
@@ -125,13 +131,22 @@ def _read_stage(run_dir: Path, name: str, planned: object, notes: list[str]) -> 
         state="done" if artifact else "failed" if error else "under way" if paths.path.is_dir() else "not started",
         config=config,
         artifact=artifact,
+        results=_read_results(paths.results, run_dir, notes),
+        error=error,
+    )
+
+
+def _with_logs(stage: Stage, run_dir: Path, notes: list[str]) -> Stage:
+    paths = RunDir(run_dir).stage(stage.name)
+    rollouts, steps_left_out = _read_rollouts(paths.rollouts, run_dir, notes)
+    samples, samples_left_out = read_samples(paths.samples, run_dir, notes)
+    return replace(
+        stage,
         metrics=_read_metrics(paths, run_dir, notes),
         rollouts=rollouts,
         rollouts_left_out=steps_left_out,
-        results=_read_results(paths.results, run_dir, notes),
         samples=samples,
         samples_left_out=samples_left_out,
-        error=error,
     )
 
 
@@ -211,7 +226,7 @@ def _read_rollouts(folder: Path, run_dir: Path, notes: list[str]) -> tuple[dict[
     return shown, len(files) - len(steps)
 
 
-def _read_samples(path: Path, run_dir: Path, notes: list[str]) -> tuple[tuple[Row, ...], int]:
+def read_samples(path: Path, run_dir: Path, notes: list[str]) -> tuple[tuple[Row, ...], int]:
     """Return the first SAMPLES_KEPT answers to benchmark problems, and the number of answers left out.
 
     Of each benchmark, the problems that come first by `problem_rank` are kept, as many as have SAMPLE_CHARACTERS.

@@ -9,13 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from r1kit.report.collect import Row, Stage, problem_rank
+from r1kit.evals.style import other_language_share
+from r1kit.report.collect import Row, Stage, is_number, problem_rank
 
 QUESTION_KEYS = ("prompt_id", "prompt", "question", "answer", "level", "family", "language")
 COMPLETION_KEYS = (
     *("sample", "completion", "extracted", "reward", "parts", "advantage", "tokens", "finish_reason"),
     *("correct", "format", "reason"),
 )
+ONE_LANGUAGE = 0.9  # share of words in the question's language from which a completion is in one language
 
 Group = dict[str, Any]  # QUESTION_KEYS, "of" (the group's size) and "completions" (those on the page)
 
@@ -36,19 +38,19 @@ class QuestionAnswers:
 
 def to_json(value: object) -> str:
     """Return JSON for a <script> element: without `<`, `>` and `&`, so it cannot contain a tag, comment or entity."""
-    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Replace NaN and infinities, which JSON lacks, by null."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+        return {str(key): finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _size(value: object) -> int:
@@ -66,7 +68,7 @@ def shared_questions(stages: Iterable[Stage]) -> list[QuestionAnswers]:
         for row in stage.samples:
             question = _question(row)
             known = by_id.setdefault((question.benchmark, question.prompt_id), question)
-            known.answers.setdefault(stage.name, []).append(_completion(row))
+            known.answers.setdefault(stage.name, []).append(completion_of(row))
     most: Counter[str] = Counter()
     for question in by_id.values():
         most[question.benchmark] = max(most[question.benchmark], len(question.answers))
@@ -88,14 +90,24 @@ def _question(row: Row) -> QuestionAnswers:
     return QuestionAnswers(text("benchmark"), text("prompt_id"), *about)
 
 
-def _completion(row: Row) -> Row:
+def completion_of(row: Row) -> Row:
+    """Return what the page shows of a completion, with its verdict and whether it mixes languages."""
     kept = {key: row[key] for key in COMPLETION_KEYS if row.get(key) is not None}
     if row.get("truncated"):  # evaluate stages write this, RL stages `finish_reason`
         kept["finish_reason"] = "length"
     parts = kept.get("parts")
     if "correct" not in kept and isinstance(parts, dict) and "accuracy" in parts:
         kept["correct"] = parts["accuracy"] == 1
-    return kept
+    return kept | ({"mixed": True} if _mixes_languages(row) else {})
+
+
+def _mixes_languages(row: Row) -> bool:
+    """Return whether too many words are in another language, by the reward for it, or else by their script."""
+    parts, language = row.get("parts"), row.get("language")
+    rewarded = parts.get("language") if isinstance(parts, dict) else None
+    if is_number(rewarded):
+        return rewarded < ONE_LANGUAGE
+    return bool(language) and other_language_share([str(row.get("completion"))], [str(language)]) > 1 - ONE_LANGUAGE
 
 
 def fit_questions(questions: Sequence[QuestionAnswers], budget: int) -> list[dict[str, Any]]:
@@ -127,6 +139,11 @@ def fit_rollouts(stages: Iterable[Stage], budget: int) -> tuple[dict[str, dict[s
     return chosen, missing
 
 
+def question_of(row: Row) -> Group:
+    """Return what the page shows of a completion's question."""
+    return {key: row.get(key) for key in QUESTION_KEYS}
+
+
 def _fit_step(rows: Sequence[Row], budget: int) -> tuple[list[Group], int, int]:
     """Return (groups, bytes spent, completions left out) of one step. Only the first group may be incomplete."""
     by_prompt: dict[str, list[Row]] = {}
@@ -135,9 +152,9 @@ def _fit_step(rows: Sequence[Row], budget: int) -> tuple[list[Group], int, int]:
     groups: list[Group] = []
     spent = shown = 0
     for members in by_prompt.values():
-        about = {key: members[0].get(key) for key in QUESTION_KEYS}
+        about = question_of(members[0])
         completions, cost = [], _size(about)
-        for completion in map(_completion, members):
+        for completion in map(completion_of, members):
             if spent + cost + _size(completion) > budget:
                 break
             cost += _size(completion)

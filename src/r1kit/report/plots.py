@@ -99,17 +99,22 @@ def charts(rows: Sequence[Row], salt: str) -> tuple[list[Chart], list[str]]:
     Returns (charts, metrics not drawn). `salt` must differ between the stages of a page: it makes SVG ids unique.
     """
     curves = _curves(rows)
-    drawn: list[Chart] = []
-    rest = dict.fromkeys(curves)
+    panels, left_out = arrange(curves)
+    return [draw(panel, {n: curves[n] for n in names}, salt) for panel, names in panels], left_out
+
+
+def arrange(metrics: Iterable[str]) -> tuple[list[tuple[Panel, list[str]]], list[str]]:
+    """Return the panels with their metrics, one panel for each metric that PANELS does not name, and those left out."""
+    rest = dict.fromkeys(metrics)
+    panels: list[tuple[Panel, list[str]]] = []
     for panel in PANELS:
-        names = [n for p in panel.patterns for n in curves if n in rest and fnmatchcase(n, p)]
+        names = list(dict.fromkeys(n for p in panel.patterns for n in rest if fnmatchcase(n, p)))
         for name in names:
-            rest.pop(name, None)
+            del rest[name]
         if names:
-            drawn.append(draw(panel, {n: curves[n] for n in dict.fromkeys(names)}, salt))
+            panels.append((panel, names))
     extra = list(rest)
-    drawn += [draw(Panel(name, (name,)), {name: curves[name]}, salt) for name in extra[:MAX_EXTRA]]
-    return drawn, extra[MAX_EXTRA:]
+    return panels + [(Panel(name, (name,)), [name]) for name in extra[:MAX_EXTRA]], extra[MAX_EXTRA:]
 
 
 def _curves(rows: Sequence[Row]) -> dict[str, Curve]:
@@ -119,12 +124,13 @@ def _curves(rows: Sequence[Row]) -> dict[str, Curve]:
     for name in names:
         points = [(row["step"], row[name]) for row in rows if is_number(row.get(name))]
         if points:
-            curves[name] = _thin(points, max if "max" in name else fmean)
+            curves[name] = thin(name, points)
     return curves
 
 
-def _thin(points: list[tuple[float, float]], merge: Callable[[Iterable[float]], float]) -> Curve:
+def thin(name: str, points: list[tuple[float, float]]) -> Curve:
     """Return at most MAX_POINTS points by merging groups of neighbours; a group is drawn at its last step."""
+    merge: Callable[[Iterable[float]], float] = max if "max" in name else fmean
     width = -(-len(points) // MAX_POINTS)
     groups = [points[i : i + width] for i in range(0, len(points), width)]
     return [g[-1][0] for g in groups], [_digits(merge(v for _, v in g)) for g in groups]

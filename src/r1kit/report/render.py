@@ -1,14 +1,15 @@
 """RUN/report.html: one self-contained page about a run, which opens from disk without network.
 
 Sections are plain values (header.py, results.py, sections.py, graph.py), which templates/*.html turn into HTML; Jinja
-escapes all of them. Completions are embedded as JSON, and static/page.js inserts them as text. The page's content
-security policy blocks all loading, and all scripts but page.js.
+escapes all of them. Completions are embedded as JSON, and static/*.js insert them as text. The page's content security
+policy blocks all loading, and all scripts but these.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,6 +31,7 @@ from r1kit.report.results import results
 from r1kit.report.sections import curves, notes, sources, warnings
 from r1kit.run_dir import RunDir
 
+SCRIPTS = ("parts.js", "browser.js", "page.js")  # modules of static/, each after those that it imports
 PAGE_BYTES = 2_800_000  # completions fill the page up to this size
 QUESTION_SHARE = 0.4  # largest share of the completions' space for the answers of the evaluations beside rollouts
 
@@ -60,11 +62,11 @@ def write_report(run_dir: Path) -> Path:
 
 def render(run: Run, run_dir: Path) -> str:
     """Return the page's HTML."""
-    style, script = (_static_file(f"page.{kind}") for kind in ("css", "js"))
+    style, script = static_file("page.css"), _script()
     blocks, measured = curves(run.stages), results(run)
     figures = [figure for block in blocks for figure in block.figures]
     figures += [figure for table in measured.tables for figure in table.figures]
-    template = _environment().get_template("page.html")
+    template = environment().get_template("page.html")
     view = {
         "title": f"{run.name} - r1kit report",
         "policy": f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{_digest(script)}'",
@@ -92,7 +94,8 @@ def render(run: Run, run_dir: Path) -> str:
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the templates of the report."""
     return Environment(
         loader=PackageLoader("r1kit.report"),
         autoescape=True,
@@ -102,8 +105,15 @@ def _environment() -> Environment:
     )
 
 
-def _static_file(name: str) -> str:
+def static_file(name: str) -> str:
+    """Return a style sheet or a script of the report."""
     return files("r1kit.report").joinpath("static", name).read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    """Return the modules of the page as one script, because a page opened from disk cannot import files."""
+    text = "\n".join(map(static_file, SCRIPTS))
+    return '"use strict";\n' + re.sub(r"^(import .*\n|export )", "", text, flags=re.MULTILINE)
 
 
 def _digest(script: str) -> str:

@@ -111,11 +111,15 @@ def _figure(chart: Chart, anchor: str, kind: str) -> Figure:
 
 def figure_of(chart: Chart, anchor: str, texts: Mapping[str, str]) -> Figure:
     """Return a figure; `texts` explains its curves."""
+    return Figure(anchor, chart.title, Markup(chart.svg), legends(texts, chart.metrics), chart.note, chart.hover)
+
+
+def legends(texts: Mapping[str, str], metrics: Sequence[str]) -> tuple[Legend, ...]:
+    """Return the explanations of a plot's curves, each once."""
     by_text: dict[str, list[tuple[int, str]]] = {}
-    for i, metric in enumerate(chart.metrics):
+    for i, metric in enumerate(metrics):
         by_text.setdefault(texts[metric], []).append((1 + i % 8, metric))
-    legends = tuple(Legend(tuple(keys), text) for text, keys in by_text.items())
-    return Figure(anchor, chart.title, Markup(chart.svg), legends, chart.note, chart.hover)
+    return tuple(Legend(tuple(keys), text) for text, keys in by_text.items())
 
 
 # --- sources and notes -----------------------------------------------------------------------------------------------

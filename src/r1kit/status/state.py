@@ -51,7 +51,7 @@ def present_stage(states: Mapping[str, StageState]) -> str | None:
     """Return the stage under way, else the next one, else the last; None for a run without stages."""
     begun = [name for name, state in states.items() if state in ("under way", "failed")]
     waiting = [name for name, state in states.items() if state == "not started"]
-    return next(iter([*begun[-1:], *waiting, *reversed(states)]), None)
+    return next(iter([*begun[-1:], *waiting, *reversed(list(states))]), None)
 
 
 def stage_seconds_left(config: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], step: float) -> float | None:

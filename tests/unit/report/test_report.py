@@ -258,10 +258,10 @@ def test_answers_in_memory_are_bounded_and_those_that_come_first_on_the_page(tmp
     ]
     path = tmp_path / "samples.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    every, left_out = reading._read_samples(path, tmp_path, [])
+    every, left_out = reading.read_samples(path, tmp_path, [])
     assert (len(every), left_out) == (84, 42)
     monkeypatch.setattr(reading, "SAMPLE_CHARACTERS", 2 * 10 * 104)
-    some, left_out = reading._read_samples(path, tmp_path, [])
+    some, left_out = reading.read_samples(path, tmp_path, [])
     assert 4 + 2 * 8 <= len(some) <= 4 + 2 * 11 and len(some) + left_out == len(rows)
     pages = [shared_questions([Stage("e", "evaluate", "done", samples=kept)]) for kept in (every, some)]
     assert pages[0][: len(pages[1])] == pages[1], "the same questions with the same answers"
