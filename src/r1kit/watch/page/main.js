@@ -4,12 +4,13 @@ import { createRollouts } from "./rollouts.js";
 import { createRuns } from "./runs.js";
 import { createSections } from "./sections.js";
 
-const PAUSE = 2000; // milliseconds between two questions, and at least REST times as long as the answers took
-const REST = 10;
+const PAUSE = 2000; // milliseconds between two questions, or REST times as long as the answers took, up to LONGEST
+const REST = 4;
+const LONGEST = 10_000;
 
 const connection = document.getElementById("connection");
 const parts = [createSections(), createCurves(), createRollouts()];
-const runs = createRuns(document.getElementById("runs"), () => update());
+const runs = createRuns(document.getElementById("runs"), () => poll());
 
 // Ask how far the runs are, and let every part of the page fetch what has changed for it.
 async function update() {
@@ -20,8 +21,13 @@ async function update() {
 }
 
 let timer = null;
+let isAsking = false;
+let again = false; // somebody has chosen something while the server was asked
 
 async function poll() {
+  again = isAsking;
+  if (isAsking) return;
+  isAsking = true;
   clearTimeout(timer);
   const start = performance.now();
   try {
@@ -30,8 +36,10 @@ async function poll() {
   } catch (error) {
     connection.textContent = `${error.message} Trying again.`;
   }
+  isAsking = false;
   const took = performance.now() - start;
-  if (!document.hidden) timer = setTimeout(poll, Math.max(PAUSE, REST * took));
+  const pause = again ? 0 : Math.max(PAUSE, Math.min(REST * took, LONGEST));
+  if (!document.hidden) timer = setTimeout(poll, pause);
 }
 
 document.addEventListener("visibilitychange", () => document.hidden || poll());

@@ -17,6 +17,7 @@ export function createRollouts() {
   let stage = null; // whose completions are shown
   let data = null; // of the step
   let shown = ""; // what `data` is of
+  let asked = 0; // requests for it
   let isRead = false; // somebody has chosen a question, so a new step does not replace it by itself
   const history = createHistory(document.getElementById("problem"), (step, problem) => {
     state.search = problem;
@@ -73,7 +74,9 @@ export function createRollouts() {
     const key = JSON.stringify([view.number, stage.name, stage.newest, query]);
     if (key === shown) return;
     const path = ofStage(view.number, stage.name, "rollouts");
+    const mine = ++asked;
     const received = await getJson(path, query);
+    if (mine !== asked) return; // something else has been chosen meanwhile
     shown = key;
     data = received;
     waiting.textContent = "";
