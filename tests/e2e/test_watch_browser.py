@@ -23,7 +23,8 @@ def run(tmp_path: Path) -> GrowingRun:
 
 
 def figure(page: Page, title: str):
-    return page.locator("#plots figure").filter(has=page.locator("figcaption", has_text=re.compile(f"^{title}(step .*)?$")))
+    caption = page.locator("figcaption", has_text=re.compile(f"^{title}(step .*)?$"))  # with the values at the cursor
+    return page.locator("#plots figure").filter(has=caption)
 
 
 def last_step(page: Page, title: str) -> int:

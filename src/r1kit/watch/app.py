@@ -13,6 +13,7 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
+from r1kit.errors import UserError
 from r1kit.report.excerpts import finite
 from r1kit.watch import sections
 from r1kit.watch.live import LiveRun
@@ -38,6 +39,12 @@ def make_app(runs: Sequence[LiveRun]) -> FastAPI:
     @app.exception_handler(Refused)
     async def refuse(request: Request, refused: Refused) -> Response:
         return Response(refused.body(), refused.status, media_type="application/json")
+
+    @app.exception_handler(UserError)
+    @app.exception_handler(OSError)
+    async def later(request: Request, error: Exception) -> Response:
+        """Answer that a run cannot be read: it may be about to be deleted, or to be written. The page asks again."""
+        return await refuse(request, Refused(503, f"a run cannot be read at the moment: {error}"))
 
     @app.get("/")
     def index() -> FileResponse:

@@ -84,11 +84,14 @@ class LiveRun:
         with self.lock:
             if time.monotonic() - self._read < FRESH:
                 return
-            self.deleted = not self.dir.is_dir()
-            if not self.deleted:  # else the page goes on to show what was read
+            try:
                 self._refresh_outline()
                 for stage in self.run.stages:
                     self._refresh_stage(stage.name)
+            except (OSError, UserError):
+                if self.dir.is_dir():
+                    raise
+            self.deleted = not self.dir.is_dir()
             self._read = time.monotonic()
 
     def _refresh_outline(self) -> None:
@@ -96,12 +99,7 @@ class LiveRun:
         signature = _signature(self._outline_files())
         if signature == self._outlined:
             return
-        try:
-            self.run = outline(self.dir)
-        except (OSError, UserError):  # deleted at this moment
-            self.deleted = True
-            return
-        self._outlined = signature
+        self.run, self._outlined = outline(self.dir), signature
         self._outlines += 1
         for kept in (self.logs, self.rollouts):
             for name in kept.keys() - {stage.name for stage in self.run.stages}:
@@ -199,12 +197,6 @@ class LiveRun:
 
 
 def _signature(paths: Iterable[Path]) -> Signature:
-    """Return what changes when one of these files is written."""
-    known = []
-    for path in paths:
-        try:
-            stat = path.stat()
-        except FileNotFoundError:
-            continue
-        known.append((str(path), stat.st_size, stat.st_mtime_ns))
-    return tuple(known)
+    """Return what changes when one of these files is written, appears or disappears."""
+    known = ((str(path), path.stat()) for path in paths if path.exists())
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in known)

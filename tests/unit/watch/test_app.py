@@ -117,3 +117,17 @@ def test_command_refuses_a_directory_without_a_run_and_foreign_addresses(run: Pa
     assert "no such directory" in str(nowhere.exception)
     open_to_all = CliRunner().invoke(cli.app, ["watch", str(run), "--host", "0.0.0.0"])
     assert "other machines could connect without a key" in str(open_to_all.exception)
+
+
+def test_run_that_cannot_be_read_at_the_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("r1kit.watch.live.FRESH", 0.0)
+    path = make_run(tmp_path / "run", steps=10)
+    client = TestClient(make_app([LiveRun(path)]))
+    assert client.get("/api/runs").status_code == 200
+    for moved in ("stages", "recipe.toml"):
+        (path / moved).rename(tmp_path / moved)
+    answer = client.get("/api/runs")
+    assert answer.status_code == 503 and "is not a run directory" in answer.json()["error"]["message"]
+    for moved in ("stages", "recipe.toml"):
+        (tmp_path / moved).rename(path / moved)
+    assert client.get("/api/runs").json()[0]["state"] == "done"
