@@ -1,7 +1,8 @@
-"""Hooks of mkdocs for the documentation site: pages from outside docs/, links into the repository, formulas.
+"""Hooks of mkdocs for the documentation site: pages from outside docs/, links, formulas.
 
-Pages are written for readers of the repository. On the site, README.md is the home page, links to files that are not on
-the site lead to the repository (if `repo_url` is known), and formulas become MathML, which browsers draw by themselves.
+Pages are written for readers of the repository. On the site, README.md is the home page, links that show the name of a
+page show its title, links to files that are not on the site lead to the repository (if `repo_url` is known), and
+formulas become MathML, which browsers draw by themselves.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         if ":" in target or not path.is_relative_to(ROOT) or not path.exists():
             return link[0]  # leads elsewhere, or nowhere, which mkdocs reports
         if uri := _uri(path):
-            return f"[{text}]({os.path.relpath(uri, os.path.dirname(page.file.src_uri))}{anchor})"
+            name = _title(path) if text.endswith(path.name) else text
+            return f"[{name}]({os.path.relpath(uri, os.path.dirname(page.file.src_uri))}{anchor})"
         address = path.relative_to(ROOT).as_posix()
         return f"[{text}]({config.repo_url.rstrip('/')}/blob/main/{address}{anchor})" if config.repo_url else text
 
@@ -54,6 +56,11 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
         return convert(unescape(formula[2]).strip(), display="block" if formula[1] == "div" else "inline")
 
     return FORMULA.sub(mathml, html)
+
+
+def _title(path: Path) -> str:
+    """Return the first heading of a page."""
+    return path.read_text(encoding="utf-8").partition("# ")[2].partition("\n")[0]
 
 
 def _uri(path: Path) -> str | None:

@@ -1,0 +1,83 @@
+"""Runs a tutorial as a reader would: its code blocks in order, in an empty directory.
+
+- A block with `title="FILE"` is written to FILE.
+- A `bash` block is run. `<!-- test: COMMAND -->` on the line before it names another command for the test, such as the
+  same one with fewer steps; with nothing after the colon, the block is left out.
+- A `text` block is what the last command printed: each of its lines must be among those printed, apart from numbers. A
+  line `...` stands for lines left out.
+- Other blocks, such as a model's answers, are not compared.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+BLOCK = re.compile(
+    r'^(?:<!-- test:(?P<instead>.*?)-->\n)?```(?P<language>\w*)(?: title="(?P<title>[^"]+)")?\n(?P<code>.*?)^```$',
+    re.MULTILINE | re.DOTALL,
+)
+NUMBER = re.compile(r"[-+]?\d[\d.,:]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A code block of a page."""
+
+    language: str
+    title: str | None  # the file that it is
+    code: str
+    instead: str | None  # the command of the test
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """Yield the code blocks of a page."""
+    for found in BLOCK.finditer(page.read_text(encoding="utf-8")):
+        instead = found["instead"]
+        yield Block(found["language"], found["title"], found["code"], None if instead is None else instead.strip())
+
+
+def run_tutorial(page: Path, directory: Path, environment: Mapping[str, str], timeout: float) -> int:
+    """Run a page in a directory, and return how many commands ran. AssertionError where one fails or prints others."""
+    printed, commands = "", 0
+    for block in blocks(page):
+        if block.title is not None:
+            (directory / block.title).write_text(block.code, encoding="utf-8")
+        elif block.language == "bash":
+            script = block.code if block.instead is None else block.instead
+            printed = run(script, directory, environment, timeout)
+            commands += bool(script)
+        elif block.language == "text":
+            assert missing(block.code, printed) == [], f"{page.name} shows other lines than were printed:\n{printed}"
+    return commands
+
+
+def run(script: str, directory: Path, environment: Mapping[str, str], timeout: float) -> str:
+    """Run a script of bash, and return all that it prints. AssertionError if one of its commands fails."""
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", script],
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, f"{script}\n{done.stdout}"
+    return done.stdout
+
+
+def missing(shown: str, printed: str) -> list[str]:
+    """Return the lines of a page that were not printed."""
+    known = set(map(without_numbers, printed.splitlines()))
+    return [line for line in shown.splitlines() if line != "..." and without_numbers(line) not in known]
+
+
+def without_numbers(line: str) -> str:
+    """Return a line with # for each number, and single spaces."""
+    return " ".join(NUMBER.sub("#", line).split())
