@@ -29,7 +29,7 @@ lint: $(VENV)/.installed-test  ## check style (ruff) and types (mypy, strict)
 test: $(VENV)/.installed-test  ## install what the tests need and run them
 	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not long and not browser and not distributed"
 
-test-long: $(VENV)/.installed-test  ## the tests that `make test` leaves out: whole recipes, and a browser's view of the report
+test-long: $(VENV)/.installed-test  ## the tests that `make test` leaves out: recipes, tutorials, the documentation site, browsers
 	$(PYTEST) -n 2 -m "long or browser"
 
 test-distributed: $(VENV)/.installed-test  ## the tests that train with several processes, in about ten minutes

@@ -13,7 +13,7 @@ import pytest
 from paths import ROOT
 
 pytest.importorskip("material", reason="needs pip install 'r1kit[docs]'")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 LOADED = re.compile(r"<(?:script|img|iframe)\b[^>]*\bsrc=\"([^\"]+)|<link\b[^>]*\bhref=\"([^\"]+)|url\(['\"]?([^)'\"]+)")
 

@@ -26,7 +26,6 @@ def environment() -> dict[str, str]:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_tutorial_runs_as_written(page: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     assert run_tutorial(page, tmp_path, environment, SECONDS) >= 3
