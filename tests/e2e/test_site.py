@@ -15,13 +15,17 @@ from paths import ROOT
 pytest.importorskip("material", reason="needs pip install 'r1kit[docs]'")
 pytestmark = pytest.mark.long
 
-LOADED = re.compile(r"<(?:script|img|iframe)\b[^>]*\bsrc=\"([^\"]+)|<link\b[^>]*\bhref=\"([^\"]+)|url\(['\"]?([^)'\"]+)")
+LOADED = re.compile(
+    r"<(?:script|img|iframe)\b[^>]*\bsrc=\"([^\"]+)|<link\b[^>]*\bhref=\"([^\"]+)|url\(['\"]?([^)'\"]+)"
+)
 
 
 def build(directory: Path, site: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site)]
     variables = {**os.environ, "NO_MKDOCS_2_WARNING": "1", **environment}
-    return subprocess.run(command, cwd=directory, env=variables, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        command, cwd=directory, env=variables, capture_output=True, text=True, timeout=300, check=False
+    )
 
 
 @pytest.fixture(scope="module")
