@@ -5,12 +5,20 @@ Shapes: R completions, N cache rows (distinct token sequences among them), D mod
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from r1kit.engine.cache import KVCache
+from r1kit.engine.stops import stop_length
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from r1kit.model.decoder import Decoder
 
 # Compact the cache when this share of its rows is unused or new. Compacting copies the cache.
 COMPACT_SHARE = 0.2
@@ -27,6 +35,22 @@ class PartialCompletion:
     logprobs: list[float] = field(default_factory=list)
     at_stop_string: bool = False  # the last token completes a stop string
 
+    def extend(
+        self,
+        token_ids: Sequence[int],
+        logprobs: Sequence[float],
+        stop: Sequence[str],
+        tokenizer: PreTrainedTokenizerBase,
+    ) -> int:
+        """Add sampled tokens up to the first stop string. Return how many were added."""
+        before = len(self.token_ids)
+        self.token_ids += token_ids
+        self.logprobs += logprobs
+        if (length := stop_length(self.token_ids, before, stop, tokenizer)) is not None:
+            del self.token_ids[length:], self.logprobs[length:]
+            self.at_stop_string = True
+        return len(self.token_ids) - before
+
 
 class Batch:
     """Completions decoded together. Those of one prompt share a cache row until their tokens differ."""
@@ -40,6 +64,22 @@ class Batch:
         self.hidden_ND, self.cache = hidden_ND, cache
         self.done_R = torch.zeros_like(row_R, dtype=torch.bool)
         self.all_differ = False  # every unfinished completion has a row of its own
+
+    @property
+    def lengths_R(self) -> Tensor:
+        """Tokens of every completion, as the cache counts them."""
+        return self.cache.lengths_N[self.row_R]
+
+    def size(self, steps: int) -> tuple[int, int]:
+        """Return the rows of the cache, and the tokens of each after `steps` more."""
+        return max(self.cache.allocated_rows, len(self.completions)), self.cache.row_tokens(steps)
+
+    def advance(self, model: Decoder, token_R: Tensor) -> None:
+        """Append a token to every unfinished completion and compute the hidden states behind them."""
+        token_N = self.split_rows(token_R)
+        positions_N1 = self.cache.begin_step()
+        self.hidden_ND = model(token_N[:, None], positions_N1, self.cache)[:, 0]
+        self.cache.end_step()
 
     def split_rows(self, token_R: Tensor) -> Tensor:
         """Return the next token [N] of every row. Rows whose completions sampled different tokens are split."""
@@ -72,9 +112,14 @@ class Batch:
 
     def interrupt_shortest(self, kept: int) -> list[PartialCompletion]:
         """Remove all but the `kept` longest completions, and compact the cache. Return them, the longest first."""
-        order = self.cache.lengths_N[self.row_R].argsort(descending=True, stable=True).tolist()
-        removed = [self.completions[i] for i in order[kept:]]
-        self.done_R[order[kept:]] = True
+        order = self.lengths_R.argsort(descending=True, stable=True).tolist()
+        return self.remove(order[kept:])
+
+    def remove(self, indices: Sequence[int]) -> list[PartialCompletion]:
+        """Remove these completions, and compact the cache. Return them in this order."""
+        removed = [self.completions[i] for i in indices]
+        for index in indices:
+            self.done_R[index] = True
         self.drop_finished(compact=True)
         return removed
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, groupby
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,8 +17,10 @@ from transformers import PreTrainedTokenizerBase
 from r1kit.console import say
 from r1kit.engine.base import CollectingEngine, Delta, Request, SamplingParams
 from r1kit.engine.batch import PartialCompletion
+from r1kit.engine.decoding import Decodable, Drawn, decode_block
+from r1kit.engine.sampler import sample
 from r1kit.engine.schedule import Capacity
-from r1kit.engine.stops import stop_length, stop_tokens
+from r1kit.engine.stops import stop_tokens
 from r1kit.errors import UserError, is_out_of_memory
 from r1kit.machine import free_memory
 from r1kit.model.policy import Policy
@@ -46,6 +49,18 @@ def _unfinished(
         for _, run in groupby(enumerate(missing), key=lambda place: place[1] - place[0]):
             (_, first), *others = run
             yield index, replace(request, samples=1 + len(others), first_sample=first)
+
+
+class SampledRows(Decodable, Protocol):
+    """Completions that are decoded together, with their random keys and the distribution of each."""
+
+    completions: list[PartialCompletion]
+    keys_R: Tensor
+
+    @property
+    def row_R(self) -> Tensor | None:
+        """The distribution of each completion; None if every completion has its own."""
+        ...
 
 
 class BlockEngine(CollectingEngine):
@@ -121,32 +136,21 @@ class BlockEngine(CollectingEngine):
             "beyond which it may write nonsense"
         )
 
-    def _extend(
-        self,
-        completions: Sequence[PartialCompletion],
-        tokens: list[Tensor],
-        logprobs: list[Tensor],
-        live: list[Tensor],
-        done_R: Tensor,
-        params: SamplingParams,
+    def _decode(
+        self, model: Policy, batch: SampledRows, params: SamplingParams, steps: int
     ) -> list[tuple[PartialCompletion, int]]:
-        """Move the tokens of a block to the CPU together. Return the completions that grew, and by how many tokens.
+        """Sample up to `steps` tokens of every completion. Return those that grew, and by how many tokens."""
 
-        `tokens`, `logprobs` and `live` have one entry [R] for each step. Completions at a stop string become done.
-        """
-        counts = torch.stack(live, dim=1).sum(1).tolist()
-        sampled = (torch.stack(tokens, 1).tolist(), torch.stack(logprobs, 1).tolist())
+        def draw(logits_NV: Tensor, lengths_R: Tensor) -> Drawn:
+            token_R, logp_R = sample(logits_NV, batch.keys_R, lengths_R, params, batch.row_R)
+            return Drawn(token_R, logp_R, torch.isin(token_R, self.stop_ids) | (lengths_R + 1 >= params.max_tokens))
+
         grown = []
-        for i, (partial, new_tokens, new_logprobs, count) in enumerate(zip(completions, *sampled, counts, strict=True)):
-            if count:
-                before = len(partial.token_ids)
-                partial.token_ids += new_tokens[:count]
-                partial.logprobs += new_logprobs[:count]
-                if (length := stop_length(partial.token_ids, before, params.stop, self.tokenizer)) is not None:
-                    del partial.token_ids[length:], partial.logprobs[length:]
-                    partial.at_stop_string = True
-                    done_R[i] = True
-                grown.append((partial, len(partial.token_ids) - before))
+        block = decode_block(model, batch, steps, draw)
+        for i, (partial, sampled) in enumerate(zip(batch.completions, block.rows(), strict=True)):
+            if count := partial.extend(*sampled, params.stop, self.tokenizer):
+                grown.append((partial, count))
+                batch.done_R[i] |= partial.at_stop_string
         return grown
 
     def _stopped(self, partial: PartialCompletion) -> bool:

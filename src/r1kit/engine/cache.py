@@ -30,6 +30,7 @@ class KVCache:
         starts_N: Tensor,
         sampled_from: int,
         lengths_N: Tensor,
+        least: int = 0,
     ) -> None:
         self.prefixes = prefixes  # in the order of their tokens
         # Per layer [N, K, C, E]: the part of the prompt that is in no prefix, padded, then the sampled tokens.
@@ -38,6 +39,7 @@ class KVCache:
         self.starts_N = starts_N  # the position of a row's first sampled token
         self.own_prompt_N = starts_N - sum(x.lengths_P[x.prefix_N] for x in prefixes)  # prompt tokens in no prefix
         self.lengths_N = lengths_N  # tokens sampled so far
+        self.least = least  # tokens that every product covers, used or not
 
     def __len__(self) -> int:
         return len(self.lengths_N)
@@ -69,7 +71,7 @@ class KVCache:
         """Reserve room for the next token and compute the step's mask. Return the token's positions [N, 1]."""
         self._reserve(len(self), 1)
         shortest, longest = (int(length) for length in self.lengths_N.aminmax())
-        self.used = self.sampled_from + round_up(longest + 1, ALIGN)
+        self.used = max(self.least, self.sampled_from + round_up(longest + 1, ALIGN))
         # One index where all rows write to the same place: a slice is written much faster.
         self.same_place = self.sampled_from + longest if shortest == longest else None
         self.rows = torch.arange(len(self), device=self.lengths_N.device)
@@ -152,7 +154,7 @@ class KVCache:
         copies cost an ALIGN-th of those reads, and done a layer at a time they hold little extra memory.
         """
         have_rows, _, have_tokens, _ = self.own_k[0].shape
-        need_tokens = self.sampled_from + round_up(int(self.lengths_N.max()) + tokens, ALIGN)
+        need_tokens = max(self.least, self.sampled_from + round_up(int(self.lengths_N.max()) + tokens, ALIGN))
         if rows > have_rows or need_tokens > have_tokens:
             for own in (self.own_k, self.own_v):
                 for layer, x in enumerate(own):

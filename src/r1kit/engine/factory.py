@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from r1kit.engine.base import Engine, EngineChoice
+from r1kit.engine.live.base import LiveEngine
 from r1kit.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,6 +56,31 @@ def make_engine(
     from r1kit.engine.native import NativeEngine
 
     return NativeEngine(model, tokenizer, max_concurrent, kv_cache_tokens)
+
+
+def make_live_engine(
+    model: Policy,
+    tokenizer: PreTrainedTokenizerBase,
+    max_concurrent: int = 64,
+    kv_cache_tokens: int | None = None,
+    choice: EngineChoice = NATIVE,
+) -> LiveEngine:
+    """Return an engine that samples from `model` for requests that come and go. The arguments are `make_engine`'s.
+
+    Raises:
+        UserError: As `make_engine` does.
+    """
+    from r1kit.model.decoder import Decoder
+
+    if choice.name != "native":
+        raise UserError(f'engine = "{choice.name}" cannot serve requests that come and go: use "native"')
+    if not isinstance(model, Decoder):
+        from r1kit.engine.live.generic import GenericLiveEngine
+
+        return GenericLiveEngine(model, tokenizer, max_concurrent, kv_cache_tokens)
+    from r1kit.engine.live.native import NativeLiveEngine
+
+    return NativeLiveEngine(model, tokenizer, max_concurrent, kv_cache_tokens)
 
 
 def missing_engine(name: object) -> str | None:

@@ -19,30 +19,45 @@ from transformers import DynamicCache
 from r1kit.engine.base import Request, SamplingParams
 from r1kit.engine.batch import PartialCompletion
 from r1kit.engine.blocks import BlockEngine
-from r1kit.engine.sampler import row_key, sample
+from r1kit.engine.sampler import row_key
 from r1kit.model.generic.decoder import GenericDecoder
 
 
-@dataclass(slots=True)
-class _Wave:
+@dataclass
+class Wave:
     """Completions that are decoded together, each with its row of the cache."""
 
     completions: list[PartialCompletion]
     keys_R: Tensor  # random keys, see engine.sampler
-    hidden_RD: Tensor
+    hidden_ND: Tensor  # of every completion: N = R
     mask_RS: Tensor  # False for padding in front of a prompt
     cache: DynamicCache
     done_R: Tensor
-    tokens: int = 0  # sampled so far, for each completion
+    lengths_R: Tensor  # tokens sampled so far; in live engines, with the prompt
+    row_R: None = None  # every completion has a row of its own
+
+    def advance(self, model: GenericDecoder, token_R: Tensor) -> None:
+        """Append a token to every completion and compute the hidden states behind them."""
+        self.lengths_R = self.lengths_R + 1
+        self.mask_RS = F.pad(self.mask_RS, (0, 1), value=True)
+        self.hidden_ND = model.decode(token_R[:, None], self.mask_RS, self.cache)
 
     def drop_finished(self) -> None:
         """Remove finished completions."""
         live = (~self.done_R).nonzero().squeeze(1)
         if len(live) < len(self.completions):
             self.completions = [self.completions[i] for i in live.tolist()]
-            self.keys_R, self.hidden_RD, self.mask_RS = self.keys_R[live], self.hidden_RD[live], self.mask_RS[live]
-            self.done_R = self.done_R[live]
+            self.set_rows(*(x[live] for x in self.rows()))
             self.cache.batch_select_indices(live)
+
+    def rows(self) -> tuple[Tensor, ...]:
+        """Return what is held for each completion outside the cache."""
+        return self.keys_R, self.hidden_ND, self.mask_RS, self.done_R, self.lengths_R
+
+    def set_rows(self, keys_R: Tensor, hidden_ND: Tensor, mask_RS: Tensor, done_R: Tensor, lengths_R: Tensor) -> None:
+        """Replace what `rows` returns."""
+        self.keys_R, self.hidden_ND, self.mask_RS = keys_R, hidden_ND, mask_RS
+        self.done_R, self.lengths_R = done_R, lengths_R
 
 
 class GenericEngine(BlockEngine):
@@ -59,49 +74,47 @@ class GenericEngine(BlockEngine):
         row_tokens = params.max_tokens + max((len(request.token_ids) for request in requests), default=0)
         self.model.check_length(row_tokens - 1)  # the last token is not read
         for admitted in _waves(parts, self.capacity.room(row_tokens, 0)):
-            wave = self._prefill(admitted, params)
+            completions = [
+                PartialCompletion(index, request.prompt_id, request.first_sample + s)
+                for index, request in admitted
+                for s in range(request.samples)
+            ]
+            keys = [row_key(params.seed, c.prompt_id, c.sample) for c in completions]
+            prompts, samples = zip(*((request.token_ids, request.samples) for _, request in admitted), strict=True)
+            wave = prompt_wave(self.model, prompts, samples, completions, keys)
             while wave.completions:
-                yield self._decode(wave, params, steps)
+                yield self._decode(self.model, wave, params, steps)
                 wave.drop_finished()
 
-    def _prefill(self, admitted: Sequence[tuple[int, Request]], params: SamplingParams) -> _Wave:
-        """Compute every prompt once and give each of its completions a copy of it."""
-        device, model = self.stop_ids.device, self.model
-        prompts = [torch.tensor(request.token_ids) for _, request in admitted]
-        lengths_P = torch.tensor([len(prompt) for prompt in prompts], device=device)
-        longest = int(lengths_P.max())
-        tokens_PL = torch.stack([F.pad(prompt, (longest - len(prompt), 0)) for prompt in prompts]).to(device)
-        mask_PL = torch.arange(longest, device=device) >= longest - lengths_P[:, None]
-        cache = DynamicCache(config=model.lm.config)
-        hidden_PD = model.decode(tokens_PL, mask_PL, cache)
-        completions = [
-            PartialCompletion(index, request.prompt_id, request.first_sample + s)
-            for index, request in admitted
-            for s in range(request.samples)
-        ]
-        keys_R = torch.tensor([row_key(params.seed, c.prompt_id, c.sample) for c in completions], device=device)
-        samples_P = torch.tensor([request.samples for _, request in admitted], device=device)
-        row_R = torch.arange(len(admitted), device=device).repeat_interleave(samples_P)
-        cache.batch_select_indices(row_R)
-        done_R = torch.zeros_like(row_R, dtype=torch.bool)
-        return _Wave(completions, keys_R, hidden_PD[row_R], mask_PL[row_R], cache, done_R)
 
-    def _decode(self, wave: _Wave, params: SamplingParams, steps: int) -> list[tuple[PartialCompletion, int]]:
-        """Sample up to `steps` tokens of every completion."""
-        tokens, logprobs, live = [], [], []
-        for _ in range(steps):
-            positions_R = torch.full_like(wave.keys_R, wave.tokens)
-            token_R, logp_R = sample(self.model.logits(wave.hidden_RD), wave.keys_R, positions_R, params)
-            tokens.append(token_R)
-            logprobs.append(logp_R)
-            live.append(~wave.done_R)
-            wave.tokens += 1
-            wave.done_R = wave.done_R | torch.isin(token_R, self.stop_ids) | (wave.tokens >= params.max_tokens)
-            if bool(wave.done_R.all()):
-                break
-            wave.mask_RS = F.pad(wave.mask_RS, (0, 1), value=True)
-            wave.hidden_RD = self.model.decode(token_R[:, None], wave.mask_RS, wave.cache)
-        return self._extend(wave.completions, tokens, logprobs, live, wave.done_R, params)
+def prompt_wave(
+    model: GenericDecoder,
+    prompts: Sequence[tuple[int, ...]],
+    samples: Sequence[int],
+    completions: list[PartialCompletion],
+    keys: Sequence[int],
+) -> Wave:
+    """Compute every prompt once and give each of its completions a copy of it.
+
+    Args:
+        model: The model.
+        prompts: Token ids.
+        samples: Completions of each prompt.
+        completions: All completions, in the order of the prompts.
+        keys: Their random keys.
+    """
+    device = model.device
+    tokens = [torch.tensor(prompt) for prompt in prompts]
+    lengths_P = torch.tensor([len(prompt) for prompt in prompts], device=device)
+    longest = int(lengths_P.max())
+    tokens_PL = torch.stack([F.pad(prompt, (longest - len(prompt), 0)) for prompt in tokens]).to(device)
+    mask_PL = torch.arange(longest, device=device) >= longest - lengths_P[:, None]
+    cache = DynamicCache(config=model.lm.config)
+    hidden_PD = model.decode(tokens_PL, mask_PL, cache)
+    row_R = torch.arange(len(prompts), device=device).repeat_interleave(torch.tensor(samples, device=device))
+    cache.batch_select_indices(row_R)
+    keys_R, done_R = torch.tensor(keys, device=device), torch.zeros_like(row_R, dtype=torch.bool)
+    return Wave(completions, keys_R, hidden_PD[row_R], mask_PL[row_R], cache, done_R, torch.zeros_like(row_R))
 
 
 def _waves(parts: Sequence[tuple[int, Request]], room: int) -> Iterator[list[tuple[int, Request]]]:

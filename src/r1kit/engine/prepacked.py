@@ -7,6 +7,7 @@ long as the arithmetic. The products are the same; in bfloat16 the results are b
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -25,19 +26,26 @@ def prepacked(model: Decoder) -> Decoder:
     Returns the model itself where memory is short, or where torch lacks these products (they are called by its
     compiler and not part of the public API).
     """
-    if not _can_prepack(model):
+    if not can_prepack(model):
         return model
+    head = model.head_weight.float() if model.fp32_head else model.head_weight
+    return with_linear(model, lambda linear: PrepackedLinear(linear.weight, linear.bias), PrepackedLinear(head, None))
+
+
+def with_linear(model: Decoder, replace: Callable[[nn.Linear], nn.Module], head: nn.Module) -> Decoder:
+    """Return a copy of the model with other linear layers and another head; everything else is shared."""
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    packed = copy.deepcopy(model, shared)
-    for module in [*packed.modules()]:  # the head is packed below
+    changed = copy.deepcopy(model, shared)
+    for module in [*changed.modules()]:
         for name, child in [*module.named_children()]:
-            if isinstance(child, nn.Linear):
-                setattr(module, name, _PrepackedLinear(child.weight, child.bias))
-    packed.head = _PrepackedLinear(model.head_weight.float() if model.fp32_head else model.head_weight, None)
-    return packed
+            if isinstance(child, nn.Linear) and module is not changed:
+                setattr(module, name, replace(child))
+    changed.head = head
+    return changed
 
 
-def _can_prepack(model: Decoder) -> bool:
+def can_prepack(model: Decoder) -> bool:
+    """Return whether there are packed products for the model, and memory for a copy."""
     weight = model.head_weight
     exists = hasattr(torch.ops.mkldnn, "_linear_pointwise") and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
     fast = weight.dtype == torch.float32 or (
@@ -48,19 +56,21 @@ def _can_prepack(model: Decoder) -> bool:
     return weight.device.type == "cpu" and exists and fast and size < MEMORY_SHARE * memory_bytes()
 
 
-class _PrepackedLinear(nn.Module):
+class PrepackedLinear(nn.Module):
     """`nn.Linear` without gradients, computed in the dtype of its weight."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, few_rows: int = FEW_ROWS) -> None:
         super().__init__()
-        self.plain = weight.detach().clone() if weight.dtype == torch.float32 else None
+        self.few_rows = few_rows
+        self.plain = weight.detach().clone() if few_rows and weight.dtype == torch.float32 else None
+        self.dtype = weight.dtype
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
         self.bias = None if bias is None else bias.detach()
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.plain is not None:
-            x = x.float()
-            if len(x) <= FEW_ROWS:
-                return F.linear(x, self.plain, self.bias)
+        """Multiply the last dimension."""
+        x = x.to(self.dtype)
+        if self.plain is not None and len(x) <= self.few_rows:
+            return F.linear(x, self.plain, self.bias)
         packed: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
         return packed

@@ -9,6 +9,7 @@ from r1kit.engine.base import SamplingParams
 from r1kit.errors import UserError
 
 ConstraintKind = Literal["json_object", "json_schema", "regex"]
+FinishReason = Literal["stop", "length", "error"]
 MAX_TOP_LOGPROBS = 20
 
 
@@ -50,7 +51,7 @@ class LiveDelta:
     """One per token, under the tempered distribution before top-p, top-k and constraint; NaN if unknown."""
     top_logprobs: list[list[tuple[int, float]]] = field(default_factory=list)
     """One list per token if asked for: (token, log-probability) under the same distribution, the likeliest first."""
-    finish_reason: Literal["stop", "length", "error"] | None = None
+    finish_reason: FinishReason | None = None
     """None while the sample goes on. It is in no later delta."""
     error: str = ""
     """What went wrong, if the finish reason is "error": for example memory that is too small for this sample."""

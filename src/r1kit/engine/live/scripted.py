@@ -49,10 +49,9 @@ class ScriptedLiveEngine:
         for place, (all_of_it, start) in [*self.running.items()]:
             end = start + STEP_TOKENS
             is_last = end >= len(all_of_it.token_ids)
-            fields = (all_of_it.token_ids, all_of_it.logprobs, all_of_it.top_logprobs)
-            deltas.append(
-                LiveDelta(*place, *(x[start:end] for x in fields), all_of_it.finish_reason if is_last else None)
-            )
+            ids, logprobs = all_of_it.token_ids[start:end], all_of_it.logprobs[start:end]
+            reason = all_of_it.finish_reason if is_last else None
+            deltas.append(LiveDelta(*place, ids, logprobs, all_of_it.top_logprobs[start:end], reason))
             if is_last:
                 del self.running[place]
             else:

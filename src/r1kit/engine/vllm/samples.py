@@ -12,7 +12,7 @@ from r1kit.engine.base import CollectingEngine, Delta, Request, SamplingParams
 from r1kit.engine.batch import PartialCompletion
 from r1kit.engine.blocks import finished_completion
 from r1kit.engine.sampler import row_key
-from r1kit.engine.stops import stop_length, stop_tokens
+from r1kit.engine.stops import stop_tokens
 from r1kit.engine.vllm.proof import ANSWERS, TEMPERATURE
 from r1kit.errors import UserError
 from r1kit.model.policy import Policy
@@ -74,14 +74,9 @@ class VllmEngine(CollectingEngine):
         With top_p or top_k, vLLM's log-probabilities are those of the truncated distribution, which are not what a
         learner divides by: they become NaN. A recipe refuses to train with them.
         """
-        before = len(partial.token_ids)
-        partial.token_ids += token_ids
-        partial.logprobs += [nan] * len(token_ids) if params.top_p < 1 or params.top_k else logprobs
-        if (length := stop_length(partial.token_ids, before, params.stop, self.tokenizer)) is None:
-            return False
-        del partial.token_ids[length:], partial.logprobs[length:]
-        partial.at_stop_string = True
-        return True
+        known = [nan] * len(token_ids) if params.top_p < 1 or params.top_k else logprobs
+        partial.extend(token_ids, known, params.stop, self.tokenizer)
+        return partial.at_stop_string
 
     def completion(self, partial: PartialCompletion) -> Completion:
         """Return the completion that has been sampled."""
