@@ -9,6 +9,7 @@ Shapes: R samples, S tokens in the cache.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +35,7 @@ class LiveWave(Wave):
         width = max(self.mask_RS.shape[1], other.mask_RS.shape[1])
         self._set_width(width)
         other._set_width(width)
-        for layer, joining in zip(self.cache.layers, other.cache.layers, strict=True):
+        for layer, joining in zip(self._layers(), other._layers(), strict=True):
             layer.keys = torch.cat((layer.keys, joining.keys))
             layer.values = torch.cat((layer.values, joining.values))
         self.completions += other.completions
@@ -53,10 +54,14 @@ class LiveWave(Wave):
         super().drop_finished()
         self._set_width(int(self.lengths_R.max()))
 
+    def _layers(self) -> Sequence[Any]:
+        """Return the layers of the cache: all hold keys and values, as `model.generic.checkpoint` has checked."""
+        return self.cache.layers
+
     def _set_width(self, tokens: int) -> None:
         """Cut padding on the left, or add some, so that rows have this many tokens."""
         self.mask_RS = _fit(self.mask_RS, 1, tokens)
-        for layer in self.cache.layers:
+        for layer in self._layers():
             width = tokens
             if layer.is_sliding:  # it holds the last tokens only, and counts all
                 layer.cumulative_length, width = tokens, min(tokens, layer.sliding_window - 1)
@@ -74,7 +79,8 @@ class GenericLiveEngine(BlockLiveEngine):
         keys = [row_key(s.asked.params.seed, s.prompt_id, s.sample) for s in samples]
         prompts = [group[0].asked.token_ids for group in groups]
         wave = prompt_wave(self.model, prompts, [len(group) for group in groups], [*samples], keys)
-        return LiveWave(wave.completions, *wave.rows()[:3], wave.cache, wave.done_R, wave.mask_RS.sum(1))
+        lengths_R = wave.mask_RS.sum(1)
+        return LiveWave(wave.completions, wave.keys_R, wave.hidden_ND, wave.mask_RS, wave.cache, wave.done_R, lengths_R)
 
 
 def _fit(x: Tensor, dim: int, width: int) -> Tensor:
