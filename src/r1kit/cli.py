@@ -5,10 +5,14 @@ Results go to stdout, everything else to stderr.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import io
 import os
 import pkgutil
+import shlex
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -17,7 +21,7 @@ from typer.core import TyperGroup
 
 import r1kit
 from r1kit import commands, errors, machine
-from r1kit.console import say
+from r1kit.console import complain, detail, is_verbose, set_verbosity
 from r1kit.interrupt import exit_interrupted, exit_now, signal_handlers
 from r1kit.learn.world import launched_rank
 
@@ -38,7 +42,6 @@ app = typer.Typer(
     cls=_Commands,
     help="The DeepSeek-R1 recipe as one resumable command. Start with: r1kit run sprout-zero",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -63,7 +66,35 @@ def _add_commands() -> None:
     modules = {path.rpartition(".")[2]: path for path in paths}
     for name in sorted(modules, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)):
         if command := getattr(import_module(modules[name]), "command", None):
-            app.command(name)(command)
+            app.command(name)(_with_verbosity(command))
+
+
+def _with_verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command that has the options --quiet and --verbose too."""
+    added = {
+        "quiet": Annotated[bool, typer.Option("--quiet", "-q", help="print only results, warnings and errors")],
+        "verbose": Annotated[bool, typer.Option("--verbose", "-v", help="print details to find a fault with")],
+    }
+
+    @functools.wraps(command)
+    def run(*args: Any, quiet: bool, verbose: bool, **given: Any) -> Any:
+        if quiet and verbose:
+            raise typer.BadParameter("--quiet and --verbose exclude each other: give one of them")
+        set_verbosity("quiet" if quiet else "verbose" if verbose else "normal")
+        if verbose:
+            installed = machine.versions("torch", "transformers", "tokenizers", "huggingface-hub")
+            names = ", ".join(
+                f"{name} {version}" for name, version in {"r1kit": r1kit.__version__, **installed}.items()
+            )
+            detail(f"{names}; Python {sys.version.split()[0]} on {sys.platform}; r1kit {shlex.join(sys.argv[1:])}")
+        return command(*args, **given)
+
+    signature = inspect.signature(command, eval_str=True)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    options = [inspect.Parameter(name, keyword, default=False, annotation=kind) for name, kind in added.items()]
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *options])  # type: ignore[attr-defined]
+    run.__annotations__ = {**command.__annotations__, **added}
+    return run
 
 
 _add_commands()
@@ -79,12 +110,12 @@ def main() -> None:
     except KeyboardInterrupt:  # before a command began, or after it ended
         exit_interrupted()
     except errors.Interrupted as error:
-        say(errors.message(error))
+        complain(errors.message(error))
         exit_interrupted()
     except Exception as error:
-        if os.environ.get("R1KIT_DEBUG") == "1":
+        if os.environ.get("R1KIT_DEBUG") == "1" or (is_verbose() and errors.exit_code(error) == 1):
             raise
-        say(errors.message(error))
+        complain(errors.message(error))
         code = errors.exit_code(error)
         if launched_rank() is not None:  # torch's connections to other processes may abort a normal exit
             exit_now(code)

@@ -1,4 +1,8 @@
-"""Messages and progress bars for the person at the terminal, on stderr."""
+"""Messages and progress bars for the person at the terminal, on stderr.
+
+With --quiet only warnings and errors are printed. With --verbose also details (`detail`), each message with the time
+of day, and what libraries log.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -18,6 +22,9 @@ LINE_SECONDS = 5.0  # between progress lines when stderr is not a terminal
 HEARTBEAT_SECONDS = 10.0  # a wait is silent this long; the next pauses are twice and four times as long,
 HEARTBEAT_LIMIT = 60.0  # and all further ones this long
 
+Verbosity = Literal["quiet", "normal", "verbose"]
+
+_verbosity: Verbosity = "normal"
 _silent = False
 _bars: RichProgress | None = None  # the live display, if any: rich allows one at a time
 _waits: dict[threading.Event, float] = {}  # the current heartbeats with their starts, outermost first
@@ -36,10 +43,48 @@ def silence() -> None:
     _silent = True
 
 
+def set_verbosity(verbosity: Verbosity) -> None:
+    """Print less or more from now on."""
+    global _verbosity
+    _verbosity = verbosity
+    if verbosity == "verbose":
+        import logging
+
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+
+
+def is_verbose() -> bool:
+    """Return whether details are printed."""
+    return _verbosity == "verbose"
+
+
 def say(text: str) -> None:
-    """Print a message on stderr, above the progress bars."""
+    """Print a message on stderr, above the progress bars; not with --quiet."""
+    if _verbosity != "quiet":
+        _print(text)
+
+
+def warn(text: str) -> None:
+    """Print a warning on stderr, also with --quiet."""
+    _print(f"warning: {text}")
+
+
+def complain(error: str) -> None:
+    """Print the message of an error on stderr, also with --quiet."""
+    _print(error)
+
+
+def detail(text: str) -> None:
+    """Print what helps to find a fault, with --verbose only."""
+    if is_verbose():
+        _print(text)
+
+
+def _print(text: str) -> None:
     if _silent:
         return
+    if is_verbose():
+        text = f"{time.strftime('%H:%M:%S')} {text}"
     if _bars is not None:
         _bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
     else:
@@ -69,8 +114,17 @@ def heartbeat(doing: str | Callable[[], str]) -> Iterator[None]:
         doing: A phrase such as "loading the model", or a function that returns it; called in another thread.
     """
     pauses = chain((HEARTBEAT_SECONDS, 2 * HEARTBEAT_SECONDS, 4 * HEARTBEAT_SECONDS), repeat(HEARTBEAT_LIMIT))
-    with _beats(pauses, lambda elapsed: say(f"still {doing if isinstance(doing, str) else doing()} ({elapsed})")):
+
+    def text() -> str:
+        return doing if isinstance(doing, str) else doing()
+
+    start = time.monotonic()
+    if is_verbose():
+        detail(text())
+    with _beats(pauses, lambda elapsed: say(f"still {text()} ({elapsed})")):
         yield
+    if is_verbose():
+        detail(f"{text()}: {time.monotonic() - start:.2f} s")
 
 
 @contextmanager
@@ -146,7 +200,7 @@ class _Bar:
 def progress(description: str, total: int) -> Iterator[ProgressBar]:
     """Show progress towards `total` units: call `.advance(n, name=value, ...)` on the yielded bar. May be nested."""
     global _bars
-    if _silent or not sys.stderr.isatty():
+    if _silent or _verbosity == "quiet" or not sys.stderr.isatty():
         lines = _Lines(description, total)
         try:
             with _beats(repeat(HEARTBEAT_SECONDS), lines.beat):

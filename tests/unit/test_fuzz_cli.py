@@ -14,7 +14,7 @@ import pytest
 from good_recipe import GOOD
 
 from r1kit import cli, errors
-from r1kit.recipe.load import bundled_recipes
+from r1kit.recipe import bundled_recipes
 
 CASES = 200
 SECONDS = 60  # for one command

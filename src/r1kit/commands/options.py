@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from r1kit.commands import completion
+
 if TYPE_CHECKING:
     from r1kit.config import Recipe
     from r1kit.web.hosting import Hosting
 
-RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="a bundled recipe or a .toml file")]
+RecipeName = Annotated[
+    str,
+    typer.Argument(metavar="RECIPE", help="a bundled recipe or a .toml file", autocompletion=completion.recipes),
+]
 RecipeSeed = Annotated[int | None, typer.Option("--seed", help="the recipe's seed")]
 ModelName = Annotated[
     str, typer.Argument(metavar="MODEL", help="a bundled model, a directory, a stage of a run or a hub id")

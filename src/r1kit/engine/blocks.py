@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.console import say
+from r1kit.console import say, warn
 from r1kit.engine.base import CollectingEngine, Delta, Request, SamplingParams
 from r1kit.engine.batch import PartialCompletion
 from r1kit.engine.decoding import Decodable, Drawn, decode_block
@@ -130,8 +130,8 @@ class BlockEngine(CollectingEngine):
         if self.warned or longest is None or len(longest.token_ids) + params.max_tokens <= positions:
             return
         self.warned = True
-        say(
-            f"warning: the longest prompt has {len(longest.token_ids):,} tokens (problem {longest.prompt_id}) and "
+        warn(
+            f"the longest prompt has {len(longest.token_ids):,} tokens (problem {longest.prompt_id}) and "
             f"max_completion_length = {params.max_tokens:,}: together more than the model's {positions:,} positions, "
             "beyond which it may write nonsense"
         )

@@ -29,7 +29,7 @@ from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, se
 from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 
-from r1kit.console import heartbeat, say
+from r1kit.console import heartbeat, say, warn
 from r1kit.files import find_damage, fsync, publish, write_bytes, write_manifest
 from r1kit.learn.lora import trained_weights
 from r1kit.learn.sharded import is_shared, on_cpu, writers
@@ -153,8 +153,8 @@ class Checkpoints:
             for unusable in (temporary, final):
                 shutil.rmtree(unusable, ignore_errors=True)
             last = self.newest()
-            say(
-                f"warning: {final.name} could not be written ({error.strerror or error}). Training goes on; the last "
+            warn(
+                f"{final.name} could not be written ({error.strerror or error}). Training goes on; the last "
                 f"good checkpoint is {last.name if last else 'none'}. Free space on the disk of {self.directory}"
             )
         else:
@@ -176,8 +176,8 @@ class Checkpoints:
             shutil.rmtree(renamed, ignore_errors=True)
             path.rename(renamed)
             earlier = self.newest()
-            say(
-                f"warning: checkpoint {path} is damaged: {', '.join(faults)}. Renamed to {renamed.name}; resuming from "
+            warn(
+                f"checkpoint {path} is damaged: {', '.join(faults)}. Renamed to {renamed.name}; resuming from "
                 + (earlier.name if earlier else "the stage's start")
             )
         return None
@@ -193,7 +193,7 @@ class Checkpoints:
             if size > length:
                 os.truncate(log, length)
             elif size < length:
-                say(f"warning: {log} is {length - size} bytes shorter than at the checkpoint: rows are missing from it")
+                warn(f"{log} is {length - size} bytes shorter than at the checkpoint: rows are missing from it")
 
 
 def checkpoints(directory: Path) -> list[Path]:

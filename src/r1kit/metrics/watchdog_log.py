@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from r1kit.console import say
+from r1kit.console import warn
 from r1kit.errors import UserError
 from r1kit.metrics.history import History
 from r1kit.metrics.log import MetricsLog, read_metrics
@@ -49,7 +49,7 @@ class WatchdogLog(MetricsLog):
         self.rows.append(row)
         for alert in alerts:
             if alert.watchdog.severity == "warn" and alert.watchdog.name not in known:
-                say(f"warning, step {row['step']}: {alert} (Shown once; the report lists every step.)")
+                warn(f"step {row['step']}: {alert} (Shown once; the report lists every step.)")
         if stops := [alert for alert in alerts if alert.watchdog.severity == "stop"]:
             raise UserError(self._stop_message(row["step"], stops))
 

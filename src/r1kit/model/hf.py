@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
-from r1kit.console import heartbeat, say
+from r1kit.console import heartbeat, warn
 from r1kit.errors import UserError
 from r1kit.files import publish, read_json, write_json
 from r1kit.model.adapter_files import base_directory, is_adapter, merge_files
@@ -121,8 +121,8 @@ def _warn_if_auto_tokenizer_differs(tokenizer: PreTrainedTokenizerBase, director
 
     peer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     if peer.encode(PROBE) != tokenizer.encode(PROBE):
-        say(
-            f"warning: {directory}: AutoTokenizer of this transformers version splits text differently from this "
+        warn(
+            f"{directory}: AutoTokenizer of this transformers version splits text differently from this "
             "tokenizer. Load it with PreTrainedTokenizerFast, and give vLLM token ids instead of text"
         )
 

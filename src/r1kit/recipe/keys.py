@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from r1kit.bundled import bundled_recipes
 from r1kit.config import STAGE_KINDS, Recipe
 from r1kit.recipe import reference
-from r1kit.recipe.load import bundled_recipes, dump_toml
+from r1kit.recipe.load import dump_toml
 
 INDENT = 6
 

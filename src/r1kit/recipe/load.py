@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from r1kit import files
+from r1kit.bundled import bundled_recipes
 from r1kit.config import STAGE_KINDS, Location, Recipe
 from r1kit.recipe.checks import cross_checks
 from r1kit.recipe.errors import Mistake, RecipeError, explain, unknown
@@ -18,15 +19,6 @@ from r1kit.recipe.extends import extended
 from r1kit.recipe.overrides import override
 from r1kit.run_dir import RunDir
 from r1kit.synonyms import nearest
-
-INSTALLED = Path(__file__).parents[1] / "recipes"
-CHECKOUT = Path(__file__).parents[3] / "recipes"  # in an editable install
-
-
-def bundled_recipes() -> dict[str, Path]:
-    """Return the files of the recipes that come with the package, by name."""
-    folder = INSTALLED if INSTALLED.is_dir() else CHECKOUT
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:

@@ -146,7 +146,7 @@ def _warn_on_failure(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        console.say(f"warning: {path} could not be written ({error.strerror})")
+        console.warn(f"{path} could not be written ({error.strerror})")
 
 
 def publish_artifact(

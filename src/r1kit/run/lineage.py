@@ -12,7 +12,7 @@ from typing import Any, cast
 import r1kit
 from r1kit import files, hashing, machine
 from r1kit.config import Recipe
-from r1kit.console import say
+from r1kit.console import warn
 from r1kit.learn.world import launched_processes
 from r1kit.machine import Compute
 from r1kit.recipe import dump_toml
@@ -38,8 +38,8 @@ def open_lineage(recipe: Recipe, run: RunDir, compute: Compute) -> Lineage:
     if previous and (changed := _differences(flatten(recorded), flatten(current))):
         lineage["changes"] = [*lineage["changes"], {"at": timestamp(), "changed": changed}]
         text = "; ".join(f"{key}: was {old}, now {new}" for key, (old, new) in changed.items())
-        say(
-            f"warning: the software or the machine of this run has changed ({text}). The run continues, but its "
+        warn(
+            f"the software or the machine of this run has changed ({text}). The run continues, but its "
             f"results may differ in rounding. The change is recorded in {run.lineage.name}"
         )
     return lineage

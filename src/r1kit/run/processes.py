@@ -57,9 +57,7 @@ def launch(processes: int) -> int:
                 return next(iter(codes.values()))
             if not restarts_left:
                 return 1
-            console.say(
-                f"warning: process {killed[0]} of {processes} was killed; all start again from the last checkpoint"
-            )
+            console.warn(f"process {killed[0]} of {processes} was killed; all start again from the last checkpoint")
         else:
             return 0
     raise AssertionError("unreachable")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from r1kit.config import Curate, Service
-from r1kit.console import say
+from r1kit.console import warn
 from r1kit.data.examples import scored_parts
 from r1kit.data.pairs import Judge, ask_judge, clear_pair
 from r1kit.data.prompt import Prompt
@@ -105,7 +105,7 @@ def _rewrite(row: Review, problem: Problem, answer: str, rewrite: Rewriter, scor
     try:
         text = rewrite(problem, original, answer)
     except EndpointError as error:
-        say(f"warning: {error}")
+        warn(f"{error}")
         row.update({"reason": "rewriter", "why": str(error)})
         return
     (score,) = score_many([ScoreRequest(problem, text, ACCURACY_AND_FORMAT)])

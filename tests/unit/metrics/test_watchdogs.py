@@ -79,7 +79,7 @@ def test_resumed_log_equals_uninterrupted_log(tmp_path: Path, capfd: pytest.Capt
     for one in rows:
         uninterrupted.append(one)
     shown = capfd.readouterr().err
-    assert shown.count("warning, step 3: high_kl: ") == shown.count("high_kl: ") == 1
+    assert shown.count("warning: step 3: high_kl: ") == shown.count("high_kl: ") == 1
     for one in rows:  # a new log for every row, as after a resume
         log_to(tmp_path / "resumed", constant_reward="warn", saturated_reward="warn").append(one)
     assert capfd.readouterr().err == shown

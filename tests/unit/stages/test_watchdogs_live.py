@@ -132,7 +132,7 @@ def test_constant_reward_later_on_stops_the_run(train) -> None:
 def test_saturated_reward_is_a_warning(train, capfd) -> None:
     done = train(14, rewards=custom("settles"), on="constant_reward")
     assert done["first"] == {"saturated_reward": 11} and not done["stopped"] and len(done["rows"]) == 14
-    assert capfd.readouterr().err.count("warning, step 11: saturated_reward: ") == 1, "shown once, not at every step"
+    assert capfd.readouterr().err.count("warning: step 11: saturated_reward: ") == 1, "shown once, not at every step"
 
 
 @pytest.mark.parametrize(

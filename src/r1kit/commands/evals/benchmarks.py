@@ -6,11 +6,15 @@ from typing import Annotated
 
 import typer
 
+from r1kit.commands import completion
 from r1kit.commands.options import Json, print_json
 
 
 def command(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="show these in full")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="show these in full", autocompletion=completion.benchmarks),
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """List the benchmarks that --bench and `bench:NAME` take: size, k, metric, grader, licence and source."""

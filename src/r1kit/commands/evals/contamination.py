@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from r1kit.commands import completion
 from r1kit.commands.options import Json, print_json
 
 SHOWN_CHARACTERS = 200  # of a match
@@ -16,7 +17,12 @@ SHOWN_CHARACTERS = 200  # of a match
 def command(
     files: Annotated[list[Path], typer.Argument(metavar="DATA", help="training data: JSON Lines, JSON, CSV, Parquet")],
     bench: Annotated[
-        list[str], typer.Option(metavar="NAMES", help="benchmarks by name: aime24,math500, or paper; repeatable")
+        list[str],
+        typer.Option(
+            metavar="NAMES",
+            help="benchmarks by name: aime24,math500, or paper; repeatable",
+            autocompletion=completion.benchmarks,
+        ),
     ],
     data: Annotated[
         list[str] | None, typer.Option(metavar="NAME=FILE", help="a file with the data of a benchmark; repeatable")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from r1kit.commands import completion
 from r1kit.commands.options import (
     Json,
     PromptSuffix,
@@ -33,7 +34,12 @@ Prompts = Annotated[
     typer.Option(metavar="SOURCE", help="world:NAME, a file or a hub dataset; repeatable; default: every world"),
 ]
 Bench = Annotated[
-    str | None, typer.Option(metavar="NAMES", help="benchmarks by name: aime24,math500, or paper; see r1kit benchmarks")
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="benchmarks by name: aime24,math500, or paper; see r1kit benchmarks",
+        autocompletion=completion.benchmarks,
+    ),
 ]
 Data = Annotated[
     list[str] | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from r1kit.commands.options import Json, Overrides, RecipeName, RecipeSeed, load, print_json
-from r1kit.console import say
+from r1kit.console import warn
 
 GPUs = Annotated[
     str | None,
@@ -47,7 +47,7 @@ def command(
         planned, reasons = preflight(read)
         if json_output:
             for warning in planned.warnings:
-                say(f"warning: {warning}")
+                warn(f"{warning}")
             print_json({**planned.to_json(), "errors": reasons})
         else:
             print(plan.render(planned), flush=True)

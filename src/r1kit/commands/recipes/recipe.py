@@ -6,11 +6,17 @@ from typing import Annotated
 
 import typer
 
+from r1kit.commands import completion
 from r1kit.commands.options import Json, Overrides, load, print_json
 
 
 def command(
-    recipe: Annotated[str | None, typer.Argument(metavar="RECIPE", help="a recipe to print; default: list all")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE", help="a recipe to print; default: list all", autocompletion=completion.recipes
+        ),
+    ] = None,
     overrides: Overrides = None,
     keys: Annotated[bool, typer.Option("--keys", help="list every key with its type, default and range")] = False,
     json_output: Json = False,

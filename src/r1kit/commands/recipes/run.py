@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from r1kit.commands import completion
 from r1kit.commands.options import Json, Overrides, RecipeName, RecipeSeed, load, print_json
 from r1kit.commands.runs import report
 from r1kit.errors import UserError
@@ -21,10 +22,17 @@ def command(
     run_dir: Annotated[Path | None, typer.Option(help="directory of the run; default: runs/NAME")] = None,
     overrides: Overrides = None,
     seed: RecipeSeed = None,
-    until: Annotated[str | None, typer.Option(metavar="STAGE", help="stop after this stage")] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="stop after this stage", autocompletion=completion.stages)
+    ] = None,
     redo_from: Annotated[
         str | None,
-        typer.Option("--from", metavar="STAGE", help="run this stage and all that depend on it again"),
+        typer.Option(
+            "--from",
+            metavar="STAGE",
+            help="run this stage and all that depend on it again",
+            autocompletion=completion.stages,
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="only show which stages would be reused, resumed or run")

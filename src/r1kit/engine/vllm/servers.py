@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.console import heartbeat, say
+from r1kit.console import heartbeat, warn
 from r1kit.engine.base import EngineChoice, Request, SamplingParams
 from r1kit.engine.batch import PartialCompletion
 from r1kit.engine.vllm.errors import check_names
@@ -190,7 +190,7 @@ class _Call:
         except ServerLost as error:
             # A request that was aborted because the call ends says nothing of the server.
             if not self.stop.is_set() and server.lose(error, epoch):
-                say(f"warning: {error}; its samples are sampled again")
+                warn(f"{error}; its samples are sampled again")
             self.waiting.put(place)
             return
         finally:

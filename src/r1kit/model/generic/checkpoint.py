@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, LinearAttentionCacheLayerMixin
 from transformers.utils import logging
 
-from r1kit.console import heartbeat, say
+from r1kit.console import heartbeat, warn
 from r1kit.errors import UserError
 from r1kit.files import read_json, write_json
 from r1kit.model.generic.decoder import GenericDecoder
@@ -58,7 +58,7 @@ def read_weights(kind: Any, directory: Path, dtype: torch.dtype, device: torch.d
         details = "; ".join(f"{key.replace('_', ' ')}: {', '.join(names[:4])}" for key, names in problems.items())
         raise UserError(f"{directory}: the weights do not match config.json. {details}")
     if unused := sorted(found["unexpected_keys"]):
-        say(f"warning: {directory}: {len(unused)} tensors are not part of the model, such as {unused[0]}: left out")
+        warn(f"{directory}: {len(unused)} tensors are not part of the model, such as {unused[0]}: left out")
     _refuse_non_finite(lm, directory)
     loaded: PreTrainedModel = lm.to(device)
     return loaded

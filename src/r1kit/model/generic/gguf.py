@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from r1kit.console import heartbeat, say
+from r1kit.console import heartbeat, say, warn
 from r1kit.errors import UserError, require
 from r1kit.files import publish
 
@@ -55,8 +55,8 @@ def converted(file: Path) -> Path:
     except Exception as error:  # the reader of gguf raises whatever a damaged file leads to
         raise UserError(f"{file}: transformers cannot read it: {error}") from error
     if not has_tokenizer:
-        say(
-            f"warning: {file}: GGUF does not describe a tokenizer completely: put the original tokenizer.json beside "
+        warn(
+            f"{file}: GGUF does not describe a tokenizer completely: put the original tokenizer.json beside "
             f"the file and delete {target} if numbers or spaces are split differently"
         )
     temporary = target.with_name(f".{target.name}.tmp")

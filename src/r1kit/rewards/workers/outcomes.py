@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import Future
 from typing import Any, NotRequired, TypedDict
 
-from r1kit.console import say
+from r1kit.console import warn
 from r1kit.rewards.custom import RewardError
 from r1kit.rewards.workers.processes import TimedOut
 
@@ -54,7 +54,7 @@ class Outcomes:
             becomes_hopeless = enough and not self.scored and not self.hopeless
             self.hopeless |= becomes_hopeless
         if is_first and not error:  # the pool has reported a process that died or was killed
-            say(f"warning: {failure.splitlines()[-1]}; its completion is masked. Further cases are only counted")
+            warn(f"{failure.splitlines()[-1]}; its completion is masked. Further cases are only counted")
         return becomes_hopeless
 
     def error(self, failed: int, graded: int) -> RewardError:

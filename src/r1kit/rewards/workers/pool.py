@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import r1kit
-from r1kit.console import heartbeat, say
+from r1kit.console import heartbeat, say, warn
 from r1kit.errors import UserError
 from r1kit.rewards import services
 from r1kit.rewards.checks.base import ScoreRequest
@@ -68,7 +68,7 @@ def open_sandbox_for(problems: Iterable[Problem]) -> None:
     except UserError as error:
         if programs:
             raise
-        say(f"warning: {error}. Answers that only sympy can compare will be masked")
+        warn(f"{error}. Answers that only sympy can compare will be masked")
         return
     state = "programs are NOT contained" if tier == "none" else f"tier {tier}, which just contained every test attack"
     say(f"sandbox: {state}")

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from r1kit.console import duration, number, say
+from r1kit.console import duration, number, warn
 from r1kit.rewards import services
 from r1kit.rewards.services import Settings
 from r1kit.rewards.workers.process import STARTUP_TIMEOUT, Died, Process
@@ -210,7 +210,7 @@ class Pool(Generic[Answer]):
         key = f"{event} {task.activity} {fate}"
         if key not in self._reported and not self._aborted:
             self._reported.add(key)
-            say(f"warning: {event}: {task}; {fate}. Further cases are only counted")
+            warn(f"{event}: {task}; {fate}. Further cases are only counted")
         return fault
 
     def _start(self) -> Process | None:
