@@ -5,15 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import TextIOBase
 from pathlib import Path
 from typing import Any, TypedDict
 
 from r1kit.errors import UserError
 from r1kit.hashing import canonical_json, file_sha256
 
+ATTEMPTS, PAUSE = 5, 0.05  # of a lock: `r1kit runs` shares it for microseconds, to see whether a run is running
 MANIFEST = "manifest.json"  # written by `write_manifest` into the directory that it describes
+
+
+class Locked(Exception):
+    """Another process, which the message names, holds a lock file."""
 
 
 class FileRecord(TypedDict):
@@ -67,6 +76,45 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: not valid JSON ({error})") from None
 
 
+# Not filelock: where flock is missing it falls back to a marker file that survives SIGKILL, and older versions
+# truncate the file that names the owner.
+
+
+@contextmanager
+def locked(path: Path, wait: bool = False) -> Iterator[None]:
+    """Hold a lock file, which names this process. The system releases the lock however the process ends.
+
+    Raises:
+        Locked: Another process holds it, and `wait` is False.
+    """
+    import fcntl
+
+    with open(path, "a+", encoding="utf-8") as handle:
+        if wait:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        elif not _is_acquired(handle):
+            handle.seek(0)
+            raise Locked(handle.read().strip() or "another process")
+        handle.truncate(0)
+        handle.write(f"process {os.getpid()} on {platform.node()}")
+        handle.flush()
+        yield
+
+
+def _is_acquired(handle: TextIOBase) -> bool:
+    """Lock the file exclusively; False if another process keeps it."""
+    import fcntl
+
+    for attempt in range(ATTEMPTS):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(PAUSE * (attempt < ATTEMPTS - 1))
+        else:
+            return True
+    return False
+
+
 def sync_tree(root: Path) -> None:
     """Make every file and directory under an existing directory durable."""
     for path in (*root.rglob("*"), root):
@@ -88,6 +136,14 @@ def publish(tmp: Path, final: Path) -> None:
     fsync(final.parent)
     if old.exists():
         shutil.rmtree(old)
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """Make a hard link, or a copy on another file system or one without hard links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def write_manifest(root: Path) -> None:

@@ -26,10 +26,16 @@ def is_hub_id(reference: str) -> bool:
 
 def cached_model(repository: str) -> Path | None:
     """Return the newest cached snapshot of a model that has a config.json; None if there is none."""
+    config = cached_file(repository, "model", FIRST_FILE["model"])
+    return None if config is None else config.parent
+
+
+def cached_file(repository: str, kind: Kind, name: str = "README.md") -> Path | None:
+    """Return a file of the newest cached snapshot of a repository; None if it is not in the cache."""
     from huggingface_hub import try_to_load_from_cache
 
-    config = try_to_load_from_cache(repository, FIRST_FILE["model"])
-    return Path(config).parent if isinstance(config, str) else None
+    path = try_to_load_from_cache(repository, name, repo_type=kind) if is_hub_id(repository) else None
+    return Path(path) if isinstance(path, str) else None
 
 
 def is_cached_dataset(repository: str) -> bool:

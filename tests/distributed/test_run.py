@@ -16,7 +16,7 @@ import torch
 from ranks import environment
 from safetensors.torch import load_file
 
-from r1kit.run.export import export
+from r1kit.run.outputs.export import export
 
 RECIPE = (Path(__file__).parents[1] / "crash/crash.toml").read_text().partition("# The models above never")[0]
 REWARDS = "def vowels(problem, text):\n    return float(sum(c in 'aeiou0123456789' for c in text))\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 
@@ -40,15 +39,8 @@ def fork(stages: Sequence[ResolvedStage], old: RunDir, new: RunDir) -> None:
         temporary = target.with_name(f".{stage.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         ignore = shutil.ignore_patterns(source.checkpoints.name, ".*")
-        shutil.copytree(source.path, temporary, copy_function=_link, ignore=ignore)
+        shutil.copytree(source.path, temporary, copy_function=files.link_or_copy, ignore=ignore)
         files.publish(temporary, target)
         lineage["stages"][stage.name] = origin["stages"][stage.name]
         say(f"{stage.name}: reused from {old.path}")
     files.write_json(new.lineage, lineage)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copy2(source, target)

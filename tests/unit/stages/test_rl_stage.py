@@ -15,7 +15,7 @@ from r1kit.errors import UserError
 from r1kit.learn.lora import trained_weights
 from r1kit.metrics.log import read_metrics
 from r1kit.model.hf import load_model, publish_model
-from r1kit.run.export import export
+from r1kit.run.outputs.export import export
 from r1kit.stages import rl
 from r1kit.stages.context import StageContext
 
@@ -75,7 +75,7 @@ def test_checkpoint_of_an_unfinished_stage_is_exported(run_dir: Path, monkeypatc
     keys = trainer.config.model_dump(mode="json", exclude_none=True, exclude_unset=True)
     recipe = {"name": "r", "stage": {"zero": keys, "eval": {"kind": "evaluate", "model": "zero", "benchmarks": {}}}}
     recipe["stage"]["eval"]["benchmarks"] = KEYS["benchmarks"]
-    monkeypatch.setattr("r1kit.run.export.load_recipe", lambda path: Recipe.model_validate(recipe))
+    monkeypatch.setattr("r1kit.run.outputs.export.load_recipe", lambda path: Recipe.model_validate(recipe))
     (run_dir / "recipe.toml").write_text("")
     (run_dir / "lineage.json").write_text(json.dumps({"stages": {"zero": {"seed": 7, "dtype": "float32"}}}))
     newest = export(run_dir, "zero")
