@@ -3,6 +3,7 @@ VENV := .venv
 N ?= 100
 BENCH := .venv-bench
 VLLM := .venv-vllm
+TRACKERS := .venv-trackers
 NAME ?= grpo_step
 BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
@@ -46,6 +47,10 @@ test-vllm: $(VLLM)/.installed  ## the tests with vLLM itself, in an environment 
 docs: $(VENV)/.installed-test  ## build the documentation site in build/site; any warning or broken link fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+.PHONY: test-trackers
+test-trackers: $(TRACKERS)/.installed  ## the tests with TensorBoard, wandb, MLflow and Trackio, in an environment of their own
+	OMP_NUM_THREADS=1 $(TRACKERS)/bin/python -m pytest -q tests/unit/trackers tests/unit/run/test_tracking.py
+
 crashtest: $(VENV)/.installed-test  ## kill a run at N random instants, run it again, compare every file it leaves
 	$(BIN)/python tests/crash/sweep.py -n $(N)
 
@@ -81,6 +86,11 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) -e '.[all,docs,test]'
+	@touch $@
+
+$(TRACKERS)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[tensorboard,wandb,mlflow,trackio,test]'
 	@touch $@
 
 # Environments with vLLM. What it depends on caps numpy below the tested version.

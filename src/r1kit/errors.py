@@ -38,7 +38,12 @@ def require(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != module.partition(".")[0]:  # the module is there, but one that it imports is missing
             raise
-        raise UserError(f"{error.name} is not installed: run pip install 'r1kit[{extra}]'") from None
+        raise UserError(not_installed(error.name, extra)) from None
+
+
+def not_installed(package: str, extra: str) -> str:
+    """Return what to do about a package that is missing."""
+    return f"{package} is not installed: run pip install 'r1kit[{extra}]'"
 
 
 def exit_code(error: Exception) -> int:

@@ -120,6 +120,11 @@ class RunDir:
         return self.path / ".lock"
 
     @property
+    def trackers(self) -> Path:
+        """A directory of what trackers have, and of their files."""
+        return self.path / "trackers"
+
+    @property
     def stages(self) -> Path:
         """The parent of all stage directories."""
         return self.path / "stages"

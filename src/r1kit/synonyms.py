@@ -98,6 +98,10 @@ _NAMES: Mapping[str, str] = {
     "kv_cache_tokens": "max_total_tokens token_budget kv_cache_memory_bytes gpu_memory_utilization",
     "engine": "rollout_engine rollout_backend inference_engine use_vllm vllm backend",
     "max_concurrent": "max_num_seqs vllm_max_num_seqs concurrency concurrent",
+    "track": (
+        "report_to trackers tracker tracking logger loggers log_with integrations use_wandb use_tensorboard wandb "
+        "wandb_project tensorboard tensorboard_dir mlflow trackio"
+    ),
     "reward_workers": "num_workers workers",
     "reward_timeout": "timeout",
     "stage": "stages",
@@ -122,6 +126,9 @@ _NAMES: Mapping[str, str] = {
     "json": "json_schema schema",
     "held_out": "test validation val dev val_size test_size eval_split validation_split",
     "train": "training",
+    # trackers
+    "tensorboard": "tb tensor_board tensorboardx",
+    "wandb": "weights_and_biases weights_&_biases w&b",
     # templates and objectives
     "r1-zero": "r1_zero zero base r1",
     "chat": "chatml instruct",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 FinishReason = Literal["stop", "length"]
 # Strongest first; rewards/sandbox/tiers/NAME.py implements each. "none" runs programs without any protection.
 SandboxTier = Literal["wasm", "namespaces", "landlock", "none"]
+TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]  # trackers/NAME.py implements each
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from source_tree import PACKAGE, imports, modules, name_of, tree_of, where
 # A module or package imports only from lower levels, so those of one level do not import each other.
 LEVELS = {
     **dict.fromkeys(
-        ("types", "errors", "synonyms", "hashing", "hub", "integers", "interrupt", "console", "run_dir"), 0
+        ("types", "errors", "synonyms", "hashing", "hub", "integers", "interrupt", "console", "run_dir", "bundled"), 0
     ),
     **dict.fromkeys(("config", "files", "machine", "metrics"), 1),
     **dict.fromkeys(("model", "data", "status"), 2),
@@ -23,7 +23,7 @@ LEVELS = {
     "rollout": 4,
     "evals": 5,
     "stages": 6,
-    **dict.fromkeys(("plan", "recipe", "report", "web"), 7),  # a report reads files and needs no module above it
+    **dict.fromkeys(("plan", "recipe", "report", "trackers", "web"), 7),  # reports and trackers read only files
     **dict.fromkeys(("run", "serve", "watch"), 8),
     "commands": 9,
     "cli": 10,
@@ -41,6 +41,7 @@ LIGHT += [
     "web",
     "watch",
     "status",
+    "trackers",
     "evals.measure",
     "model.reference",
     "model.families",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -15,6 +16,7 @@ from r1kit.recipe import RecipeError, load_recipe
 from r1kit.rewards.grade_file import KINDS, grade_line
 from r1kit.rewards.score import ACCURACY, BUILT_IN
 from r1kit.synonyms import SYNONYMS, nearest
+from r1kit.types import TrackerName
 
 RECIPE = 'name = "r"\n[stage.s]\nkind = "{kind}"\nmodel = "sprout-base"\n{keys}\n'
 REQUIRED = {
@@ -75,7 +77,17 @@ def test_kind_of_graded_lines_leads_to_ours(given: str, ours: str) -> None:
 
 def test_every_synonym_belongs_to_a_name_that_exists() -> None:
     names = {key for table in TABLES for key in table.model_fields} | set(STAGE_KINDS) | set(WORLDS) | set(KINDS)
-    names |= {"defaults", "r1-zero", "chat", "none", "dr_grpo", ACCURACY, *BUILT_IN, *DEFAULT_LIMIT}
+    names |= {
+        "defaults",
+        "r1-zero",
+        "chat",
+        "none",
+        "dr_grpo",
+        ACCURACY,
+        *BUILT_IN,
+        *DEFAULT_LIMIT,
+        *get_args(TrackerName),
+    }
     assert set(SYNONYMS) <= names
 
 

@@ -16,7 +16,7 @@ from r1kit.config.base import PromptSource, Service, Strict
 from r1kit.config.evaluate import Evaluate
 from r1kit.config.rl import RL
 from r1kit.config.stage import StageConfig
-from r1kit.types import SandboxTier
+from r1kit.types import SandboxTier, TrackerName
 
 
 def _stage_kinds() -> dict[str, type[StageConfig]]:
@@ -73,6 +73,9 @@ class Recipe(Strict):
     """Worker processes for grading that rules cannot do in the main process."""
     reward_timeout: float = Field(300.0, gt=0)
     """Seconds to grade one completion in a worker process; a completion that takes longer is masked."""
+    track: list[TrackerName] = Field([])
+    """Trackers that the metrics are sent to during the run; none by default. Each needs `pip install 'r1kit[NAME]'`
+    (docs/watching.md). They change no result."""
     stage: dict[str, Stage] = Field(min_length=1)
     """Stages by name."""
 

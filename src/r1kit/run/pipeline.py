@@ -29,6 +29,7 @@ from r1kit.run.lock import locked
 from r1kit.run.preflight import require_ready
 from r1kit.run.redo import delete_replaced, move_aside, stages_to_redo
 from r1kit.run.resolve import names_until, require_stage, resolve_stages
+from r1kit.run.tracking import tracked
 from r1kit.run_dir import RunDir
 
 DISK_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))  # libraries written in Rust report only the text
@@ -115,17 +116,18 @@ def _run_stages(
         move_aside(redo, run)
     lineage = open_lineage(recipe, run, compute)
     for warning in planned.warnings_of(to_do):
-        console.say(f"warning: {warning}")
-    for i, stage in enumerate(stages, start=1):
-        title = f"stage {i}/{len(stages)} {stage.name} ({stage.config.kind})"
-        if run.stage(stage.name).is_finished:
-            console.say(f"{title}: already finished, skipped")
-        else:
-            lines = legend(stage.config.legend, stage.config.kind)
-            console.say("\n".join([title + _times(planned, run, until), *lines]))
-            run_stage(stage, recipe, run, compute, lineage, planned.stages[i - 1], world)
-        if stage.name == until:
-            break
+        console.warn(f"{warning}")
+    with tracked(run, recipe.track if to_do else []):
+        for i, stage in enumerate(stages, start=1):
+            title = f"stage {i}/{len(stages)} {stage.name} ({stage.config.kind})"
+            if run.stage(stage.name).is_finished:
+                console.say(f"{title}: already finished, skipped")
+            else:
+                lines = legend(stage.config.legend, stage.config.kind)
+                console.say("\n".join([title + _times(planned, run, until), *lines]))
+                run_stage(stage, recipe, run, compute, lineage, planned.stages[i - 1], world)
+            if stage.name == until:
+                break
     delete_replaced(run)
 
 

@@ -10,6 +10,7 @@ from r1kit.config import Recipe
 from r1kit.plan import Plan, make_plan, show_bytes
 from r1kit.recipe import RecipeError, unusable_inputs
 from r1kit.recipe.services import missing_services
+from r1kit.trackers.base import missing_packages
 
 
 def preflight(recipe: Recipe, stages: Collection[str] | None = None, run_dir: Path = Path()) -> tuple[Plan, list[str]]:
@@ -18,7 +19,8 @@ def preflight(recipe: Recipe, stages: Collection[str] | None = None, run_dir: Pa
     names = recipe.stage if stages is None else stages
     too_large = [text for name, text in planned.errors.items() if name in names]
     mistakes = unusable_inputs(recipe, names) + missing_services(recipe, names)
-    return planned, [*too_large, *_disk(planned, names, run_dir), *map(str, mistakes)]
+    untracked = missing_packages(recipe.track) if names else []
+    return planned, [*too_large, *_disk(planned, names, run_dir), *map(str, mistakes), *untracked]
 
 
 def _disk(planned: Plan, names: Collection[str], run_dir: Path) -> list[str]:
