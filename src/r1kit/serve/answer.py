@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from r1kit.serve.formats import Format
 from r1kit.serve.generation import Generation, Job, Service
+from r1kit.serve.requests import StreamOptions
 from r1kit.web.guard import Receive, Scope, Send
 from r1kit.web.refusal import Refused
 
@@ -28,11 +29,11 @@ class Answer(Response):
         form: The format of the answer.
         logprobs: Whether it has log-probabilities.
         stream: Whether it is sent in pieces.
-        usage: Whether a stream ends with the usage.
+        usage: Where a stream has the usage.
     """
 
     def __init__(
-        self, service: Service, job: Job, form: type[Format], logprobs: bool, stream: bool, usage: bool
+        self, service: Service, job: Job, form: type[Format], logprobs: bool, stream: bool, usage: StreamOptions
     ) -> None:
         super().__init__()
         self._service, self._job, self._form = service, job, form
@@ -86,7 +87,7 @@ class Answer(Response):
                 chunks = [chunk for piece in added if (chunk := form.chunk(piece)) is not None]
                 if chunks or not added:
                     await _send_part(send, b"".join(map(_event, chunks)) or KEEP_ALIVE)
-            end = (_event(form.last_chunk()) if self._usage else b"") + DONE
+            end = (_event(form.last_chunk()) if self._usage.include_usage else b"") + DONE
         except Refused as refused:  # too late for a status: clients raise the error of an event
             end = _event(refused.content())
         await send({"type": "http.response.body", "body": end})

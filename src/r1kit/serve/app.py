@@ -142,7 +142,7 @@ def _answer(
     logprobs: bool,
     asked: ChatRequest | CompletionRequest,
 ) -> Response:
-    return Answer(service, job, form, logprobs, bool(asked.stream), asked.includes_usage)
+    return Answer(service, job, form, logprobs, bool(asked.stream), asked.usage)
 
 
 def _refuse(_: Request, error: Exception) -> Response:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import r1kit
-from r1kit.serve.generation import Generation, Piece, Token
+from r1kit.serve.generation import Generation
+from r1kit.serve.requests import StreamOptions
+from r1kit.serve.sample import Piece, Token
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -36,13 +38,13 @@ class Format:
     Args:
         generation: The completions.
         logprobs: Whether log-probabilities are returned.
-        show_usage: Whether every chunk has a field for the usage.
+        usage: Where a stream has the usage.
     """
 
     kind, chunk_kind, prefix = "", "", ""
 
-    def __init__(self, generation: Generation, logprobs: bool, show_usage: bool) -> None:
-        self._generation, self._logprobs, self._show_usage = generation, logprobs, show_usage
+    def __init__(self, generation: Generation, logprobs: bool, usage: StreamOptions) -> None:
+        self._generation, self._logprobs, self._where = generation, logprobs, usage
         self._tokenizer: PreTrainedTokenizerBase = generation.job.model.tokenizer
         self._special = set(self._tokenizer.all_special_ids)
         self._id, self._created = f"{self.prefix}-{uuid.uuid4().hex}", int(time.time())
@@ -76,7 +78,10 @@ class Format:
         return {**self._envelope(self.kind, choices), "usage": self._usage()}
 
     def _chunk(self, choice: Json) -> Json:
-        return {**self._envelope(self.chunk_kind, [choice]), **({"usage": None} if self._show_usage else {})}
+        chunk = self._envelope(self.chunk_kind, [choice])
+        if self._where.include_usage:
+            chunk["usage"] = self._usage() if self._where.continuous_usage_stats else None
+        return chunk
 
     def _envelope(self, kind: str, choices: list[Json]) -> Json:
         job = self._generation.job
@@ -158,8 +163,8 @@ class CompletionFormat(Format):
 
     kind, chunk_kind, prefix = "text_completion", "text_completion", "cmpl"
 
-    def __init__(self, generation: Generation, logprobs: bool, show_usage: bool) -> None:
-        super().__init__(generation, logprobs, show_usage)
+    def __init__(self, generation: Generation, logprobs: bool, usage: StreamOptions) -> None:
+        super().__init__(generation, logprobs, usage)
         self._offsets = [0] * generation.job.count  # characters of the tokens so far
 
     def chunk(self, piece: Piece) -> Json | None:

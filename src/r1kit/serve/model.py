@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from r1kit.config import Template
@@ -59,7 +60,20 @@ class ServedModel:
             "owned_by": "r1kit",
             "max_model_len": self.engine.context_length,
             "template": self.template,
+            "conversations": self.reads_conversations,
         }
+
+    @cached_property
+    def reads_conversations(self) -> bool:
+        """Whether the template shows earlier turns, and not only the last question."""
+        if self.template != "chat":
+            return False
+        turns = [("user", "A question."), ("assistant", "An answer."), ("user", "Another one.")]
+        try:
+            text = render_chat([{"role": role, "content": content} for role, content in turns], self.tokenizer)
+        except UserError:
+            return False
+        return turns[0][1] in text
 
     def chat_prompt(self, messages: Sequence[Message]) -> ServedPrompt:
         """Return the prompt of a conversation.

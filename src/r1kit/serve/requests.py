@@ -107,6 +107,8 @@ class StreamOptions(_Body):
     """How an answer is streamed."""
 
     include_usage: bool = False
+    continuous_usage_stats: bool = False
+    """With `include_usage`: the usage so far in every chunk, as vLLM sends it."""
     include_obfuscation: bool = False
     """Ignored."""
 
@@ -148,9 +150,9 @@ class _Sampling(_Body):
     response_format: ResponseFormat | None = None
 
     @property
-    def includes_usage(self) -> bool:
-        """Whether a stream ends with the usage."""
-        return self.stream_options is not None and self.stream_options.include_usage
+    def usage(self) -> StreamOptions:
+        """Where a stream has the usage."""
+        return self.stream_options or StreamOptions()
 
     @model_validator(mode="before")
     @classmethod

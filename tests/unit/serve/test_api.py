@@ -39,7 +39,8 @@ def ask(server: ApiServer, path: str = "/v1/chat/completions", **body: Any) -> h
 
 def test_models_are_listed(client: openai.OpenAI) -> None:
     assert [model.id for model in client.models.list()] == ["zero", "org/plain"]
-    assert client.models.retrieve("org/plain").model_extra["max_model_len"] == 4096
+    plain = client.models.retrieve("org/plain").model_extra
+    assert plain["max_model_len"] == 4096 and plain["conversations"] is False  # the template shows one question
 
 
 def test_reasoning_is_parted_from_content(client: openai.OpenAI, server: ApiServer) -> None:
@@ -86,6 +87,13 @@ def test_events_end_with_done_and_usage_only_where_asked_for(server: ApiServer) 
     events = ask(server, stream=True).text.split("\n\n")
     assert events[-2:] == ["data: [DONE]", ""] and all(event.startswith("data: {") for event in events[:-2])
     assert not any("usage" in event for event in events)
+
+
+def test_usage_grows_from_chunk_to_chunk_where_asked_for(server: ApiServer) -> None:
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    events = ask(server, stream=True, stream_options=options).text.split("\n\n")[:-2]
+    counts = [json.loads(event.removeprefix("data: "))["usage"]["completion_tokens"] for event in events]
+    assert counts == sorted(counts) and counts[-1] > 20
 
 
 def test_stop_strings_are_cut_off(client: openai.OpenAI) -> None:
