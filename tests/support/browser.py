@@ -51,7 +51,7 @@ def open_page(chromium: Browser) -> Iterator[OpenPage]:
     yield open_page
     for context in chromium.contexts:
         context.close()
-    assert errors == []
+    assert not errors, "\n".join(errors)
 
 
 def axe_findings(page: Page) -> list[str]:

@@ -19,15 +19,15 @@ export function hasKey() {
   return sessionStorage.getItem(KEY) !== null;
 }
 
-/** Return the names of the models that the server has. */
+/** Return the models that the server has, by name. */
 export async function listModels() {
   const { data } = await (await request("v1/models")).json();
-  return data.map((model) => model.id);
+  return new Map(data.map((model) => [model.id, model]));
 }
 
 /** Yield the chunks of a streamed chat completion; throw an ApiError if the stream ends too early. */
 export async function* streamChat(body, signal) {
-  const stream = { stream: true, stream_options: { include_usage: true } };
+  const stream = { stream: true, stream_options: { include_usage: true, continuous_usage_stats: true } };
   const response = await request("v1/chat/completions", {
     method: "POST",
     headers: { "Content-Type": "application/json" },

@@ -11,12 +11,15 @@ const EXAMPLES = ["What is 37 + 48?", "Which is larger, 9.11 or 9.9?", "Make 24 
 const SPOKEN = 1500; // characters of an answer that a screen reader reads by itself
 const $ = (id) => document.getElementById(id);
 
+let models = new Map(); // by name, as the server describes them
 let turns = [];
 let running = null; // the AbortController of the answers that are streamed
 
 /** Ask a turn as the last one, or in place of turn `index`. */
 async function run(turn, index = turns.length) {
+  const alone = (name) => !readsConversations(name) && (index > 0 || "system" in turn.settings);
   const { element, views } = showTurn(turn, {
+    note: (name) => (alone(name) ? "sees only this question" : ""),
     retry: () => run(again(turn), index),
     again: () => run(again(turn, turn.settings.seed), index),
     link: () => share(index),
@@ -26,12 +29,12 @@ async function run(turn, index = turns.length) {
   else $("turns").append(element);
   turns[index] = turn;
   $("welcome").hidden = true;
-  window.scrollTo(0, document.body.scrollHeight);
+  $("conversation").scrollTop = $("conversation").scrollHeight;
   setRunning(new AbortController());
   const { signal } = running;
   await Promise.all(turn.answers.map((answer, column) => {
     const tell = speaker(answer, views[column].element);
-    return ask(answer, requestOf(turns, index, column), signal, () => {
+    return ask(answer, requestOf(turns, index, column, readsConversations(answer.model)), signal, () => {
       views[column].changed();
       tell();
     });
@@ -72,11 +75,16 @@ function askFromForm() {
     reportInvalid();
     return;
   }
-  const models = [$("model").value, $("other").value].filter(Boolean);
-  if (!models.length) return void start();
+  const names = [$("model").value, $("other").value].filter(Boolean);
+  if (!names.length) return void start();
   $("question").value = "";
   notify("");
-  run(newTurn(question, models, settings));
+  run(newTurn(question, names, settings));
+}
+
+/** Whether a model gets the system prompt and earlier turns: its prompt template may have room for a question only. */
+function readsConversations(name) {
+  return models.get(name)?.conversations ?? true;
 }
 
 function startAgain() {
@@ -119,9 +127,8 @@ async function openLink() {
   $("model").value = model;
   $("other").value = other;
   fillSettings({ max_tokens: null, system: "", ...settings, seed: null });
-  for (const { question, models, settings } of asked) {
-    const turn = newTurn(question, models, settings);
-    await run(turn);
+  for (const turn of asked) {
+    await run(newTurn(turn.question, turn.models, turn.settings));
     if (turns.at(-1).answers.some((answer) => answer.state !== "done")) return;
   }
 }
@@ -185,9 +192,10 @@ function listen() {
 /** Fill the lists of models; return whether the server gave them. */
 async function start() {
   try {
-    const models = await listModels();
-    $("model").replaceChildren(...models.map((name) => new Option(name, name)));
-    $("other").replaceChildren(new Option("Compare with…", ""), ...models.map((name) => new Option(name, name)));
+    models = await listModels();
+    const options = () => [...models.keys()].map((name) => new Option(name, name));
+    $("model").replaceChildren(...options());
+    $("other").replaceChildren(new Option("Compare with…", ""), ...options());
     notify("");
     return true;
   } catch (error) {

@@ -6,7 +6,7 @@ export const MAX_SEED = 2 ** 32 - 1;
 const TRIES = 5; // of a request that a full server refuses
 const DEFAULT_WAIT = 2; // seconds, without a Retry-After
 
-/** Return a turn: a question, the settings that it is asked with, and an empty answer for each model. */
+/** Return a turn: a question, the settings that it is asked with, and an empty answer for each model name. */
 export function newTurn(question, models, settings) {
   return { question, models, settings: { ...settings, seed: settings.seed ?? randomSeed() }, answers: models.map(newAnswer) };
 }
@@ -40,17 +40,23 @@ export function isRunning(answer) {
   return ["waiting", "thinking", "answering"].includes(answer.state);
 }
 
-/** Return the request for an answer: the earlier turns as its model has seen them, and the question. */
-export function requestOf(turns, index, column) {
-  const { question, models, settings } = turns[index];
-  const { system, ...sampling } = settings;
-  const messages = system ? [{ role: "system", content: system }] : [];
-  for (const { question: earlier, answers } of turns.slice(0, index)) {
-    const { content } = answers[column] ?? answers[0];
-    messages.push({ role: "user", content: earlier }, { role: "assistant", content });
-  }
-  messages.push({ role: "user", content: question });
-  return { model: models[column], messages, ...sampling };
+/** Return the request for an answer. A model that reads single questions gets neither system prompt nor history. */
+export function requestOf(turns, index, column, readsConversations) {
+  const { question, models, settings: { system, ...sampling } } = turns[index];
+  const before = readsConversations ? [...systemMessages(system), ...history(turns.slice(0, index), column)] : [];
+  return { model: models[column], messages: [...before, { role: "user", content: question }], ...sampling };
+}
+
+function systemMessages(content) {
+  return content ? [{ role: "system", content }] : [];
+}
+
+/** Return earlier turns as messages, with the answers of a column. */
+function history(turns, column) {
+  return turns.flatMap(({ question, answers }) => [
+    { role: "user", content: question },
+    { role: "assistant", content: (answers[column] ?? answers[0]).content },
+  ]);
 }
 
 /** Stream an answer into `answer` and call `changed` whenever it grew. A full server is asked again later. */

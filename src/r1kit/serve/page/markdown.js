@@ -14,7 +14,7 @@ const ALLOWED = {
   ALLOW_DATA_ATTR: false,
   RETURN_DOM_FRAGMENT: true,
 };
-const FORMULA = { throwOnError: false, trust: false, strict: "ignore", maxSize: 20, maxExpand: 500, errorColor: "inherit" };
+const FORMULA = { trust: false, strict: "ignore", maxSize: 20, maxExpand: 500 };
 
 function imageAsLink(tokens, index) {
   const { escapeHtml } = parser.utils;
@@ -26,9 +26,7 @@ function imageAsLink(tokens, index) {
 /** Show a text in Markdown in an element; nodes that stay equal are kept, so that a selection in them lasts. */
 export function showMarkdown(element, text) {
   const fragment = DOMPurify.sanitize(parser.render(text), ALLOWED);
-  for (const node of fragment.querySelectorAll(".formula")) {
-    katex.render(node.textContent, node, { ...FORMULA, displayMode: node.classList.contains("block") });
-  }
+  fragment.querySelectorAll(".formula").forEach(showFormula);
   for (const link of fragment.querySelectorAll("a")) {
     Object.assign(link, { target: "_blank", rel: "noopener noreferrer nofollow", title: link.href });
   }
@@ -39,4 +37,16 @@ export function showMarkdown(element, text) {
   while (same < old.length && same < fresh.length && old[same].isEqualNode(fresh[same])) same += 1;
   while (old.length > same) element.lastChild.remove();
   element.append(...fresh.slice(same));
+}
+
+/** Replace the TeX in an element by its formula; what is no TeX stays, with the reason as its title. */
+function showFormula(element) {
+  const tex = element.textContent;
+  try {
+    katex.render(tex, element, { ...FORMULA, displayMode: element.classList.contains("block") });
+  } catch (error) {
+    element.textContent = tex;
+    element.classList.add("bad");
+    element.title = error.message;
+  }
 }

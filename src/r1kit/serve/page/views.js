@@ -13,7 +13,7 @@ function fill(id) {
   return content.firstElementChild.cloneNode(true);
 }
 
-/** Return the element of a turn and a view for each answer. `on` has the handlers retry, link and again. */
+/** Return the element of a turn and a view for each answer. `on` has the handlers of its buttons, and notes on models. */
 export function showTurn(turn, on) {
   const element = fill("turn");
   element.querySelector(".question").textContent = turn.question;
@@ -32,7 +32,7 @@ class AnswerView {
     this.find = (selector) => this.element.querySelector(selector);
     this.thinking = this.find(".thinking");
     this.thinking.open = true;
-    this.find(".model").textContent = answer.model;
+    this.find(".model").textContent = [answer.model, on.note(answer.model)].filter(Boolean).join(" · ");
     this.find("summary").addEventListener("click", () => { this.chosen = true; });
     this.thinking.addEventListener("toggle", () => this.update());
     this.find(".again").addEventListener("click", on.again);
@@ -58,10 +58,7 @@ class AnswerView {
   }
 
   update() {
-    const page = document.scrollingElement;
-    const atEnd = page.scrollHeight - page.scrollTop - page.clientHeight < NEAR_END;
-    this.render();
-    if (atEnd && isRunning(this.answer)) page.scrollTop = page.scrollHeight;
+    keepAtEnd(document.querySelector("main"), () => this.render());
   }
 
   render() {
@@ -92,9 +89,7 @@ class AnswerView {
     this.find(".amount").textContent = [`${isThinking ? "" : "for "}${time(seconds)}`, tokens && count(tokens)].filter(Boolean).join(" · ");
     if (!thinking.open) return;
     const box = this.find(".reasoning");
-    const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_END;
-    showMarkdown(box, answer.reasoning);
-    if (isThinking && atEnd) box.scrollTop = box.scrollHeight;
+    keepAtEnd(box, () => showMarkdown(box, answer.reasoning));
   }
 
   renderProblem() {
@@ -104,6 +99,13 @@ class AnswerView {
     this.find(".problem span").textContent = text;
     this.find(".again").hidden = !problem;
   }
+}
+
+/** Change what is in a box that scrolls; a reader who is at its end stays there. */
+function keepAtEnd(box, change) {
+  const left = box.scrollHeight - box.scrollTop - box.clientHeight;
+  change();
+  if (left < NEAR_END) box.scrollTop = box.scrollHeight;
 }
 
 /** Return what kept an answer from being complete, as text, and whether it is a failure. */
