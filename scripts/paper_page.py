@@ -1,4 +1,4 @@
-"""Write docs/paper.md, the paper's claims beside the results of r1kit, from docs/results/*.json.
+"""Write docs/paper.md, the paper's claims with the results of r1kit, from docs/results/*.json.
 
 python scripts/paper_page.py > docs/paper.md
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs/results"
 INTRODUCTION = """\
-# The paper's claims beside ours
+# The paper's claims and our results
 
 For readers of the DeepSeek-R1 paper (arXiv 2501.12948 and Nature 645) who want to know what of it
 shows in small models. After this page you know which claims were reproduced here, which were not,
@@ -114,8 +114,8 @@ def render() -> str:
         if claim == "R1-Zero reasons better than the base":
             other = zero_smollm2()
         elif smol_claim:
-            found = findings(smol["mean"])[smol_claim]
-            other = f"{measured(found)}: **{found['verdict']}**"
+            in_smol = findings(smol["mean"])[smol_claim]
+            other = f"{measured(in_smol)}: **{in_smol['verdict']}**"
         else:
             other = ""
         lines.append(f"| {text} | {'<br>'.join(in_paper(finding))} | {ours} | {other} |")

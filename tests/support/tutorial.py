@@ -35,9 +35,9 @@ class Block:
 
 def blocks(page: Path) -> Iterator[Block]:
     """Yield the code blocks of a page."""
-    for found in BLOCK.finditer(page.read_text(encoding="utf-8")):
-        instead = found["instead"]
-        yield Block(found["language"], found["title"], found["code"], None if instead is None else instead.strip())
+    for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
+        instead = block["instead"]
+        yield Block(block["language"], block["title"], block["code"], None if instead is None else instead.strip())
 
 
 def run_tutorial(page: Path, directory: Path, environment: Mapping[str, str], timeout: float) -> int:

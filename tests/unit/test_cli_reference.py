@@ -16,7 +16,9 @@ from r1kit import cli_reference, commands
 
 PAGE = (ROOT / "docs/cli-reference.md").read_text(encoding="utf-8")
 MODULES = [module.name for module in pkgutil.walk_packages(commands.__path__, f"{commands.__name__}.")]
-COMMANDS = {name.rpartition(".")[2]: found for name in MODULES if (found := vars(import_module(name)).get("command"))}
+COMMANDS = {
+    name.rpartition(".")[2]: module.command for name in MODULES if hasattr(module := import_module(name), "command")
+}
 
 
 def declared_names(command: Callable[..., None]) -> set[str]:
