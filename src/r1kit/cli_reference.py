@@ -36,24 +36,29 @@ VALUES = {"int": "N", "float": "X", "str": "TEXT", "Path": "PATH"}  # of options
 def render() -> str:
     """Return the reference as Markdown: one section for each group of commands."""
     root: Any = typer.main.get_command(app)
+    shared = set.intersection(*({parameter.name for parameter in each.params} for each in root.commands.values()))
+    everywhere = [parameter for parameter in root.commands["run"].params if parameter.name in shared]
+    lines = [INTRODUCTION, "## Options of `r1kit` itself", "", *_table("option", root.params), ""]
+    lines += ["## Options of every command", "", *_table("option", everywhere), ""]
     groups: dict[str, list[tuple[str, Any]]] = {}
     for name, command in root.commands.items():
         groups.setdefault(command.callback.__module__.rpartition(".")[0], []).append((name, command))
-    lines = [INTRODUCTION, "## Options of `r1kit` itself", "", *_table("option", root.params), ""]
     for module, commands in groups.items():
         lines += [f"## {str(inspect.getdoc(import_module(module))).rstrip('.')}", ""]
         for name, command in commands:
-            lines += _section(name, command)
+            own = [parameter for parameter in command.params if parameter.name not in shared]
+            lines += _section(name, command.help, own)
     return "\n".join(lines)
 
 
-def _section(name: str, command: Any) -> list[str]:
-    arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
-    options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
-    usage = " ".join(["r1kit", name, *map(_usage, arguments)])
-    lines = [f"### r1kit {name}", "", command.help, "", "```", f"{usage} [OPTIONS]", "```", ""]
-    for title, parameters in (("argument", arguments), ("option", options)):
-        lines += [*_table(title, parameters), ""] if parameters else []
+def _section(name: str, text: str, parameters: Iterable[Any]) -> list[str]:
+    kinds: dict[str, list[Any]] = {"argument": [], "option": []}
+    for parameter in parameters:
+        kinds[parameter.param_type_name].append(parameter)
+    usage = " ".join(["r1kit", name, *map(_usage, kinds["argument"])])
+    lines = [f"### r1kit {name}", "", text, "", "```", f"{usage} [OPTIONS]", "```", ""]
+    for title, members in kinds.items():
+        lines += [*_table(title, members), ""] if members else []
     return lines
 
 

@@ -39,6 +39,10 @@ def test_page_matches_the_commands() -> None:
     assert cli_reference.render() == PAGE
 
 
+def test_page_lists_what_all_commands_have_once() -> None:
+    assert PAGE.count("| `--quiet, -q` |") == PAGE.count("| `--verbose, -v` |") == PAGE.count("| `--version` |") == 1
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_page_lists_every_argument_and_option(name: str) -> None:
     section = PAGE.partition(f"\n### r1kit {name}\n")[2].partition("\n### ")[0]
