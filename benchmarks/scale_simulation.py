@@ -187,7 +187,7 @@ def _assumptions() -> Iterable[str]:
         "average before the limit cuts them.",
         "**One after another**: every GPU generates with its own engine, then every GPU trains. **Servers**: vLLM on "
         "half of the GPUs, the learners on the others; they wait for each other. **Servers, ahead**: they do not "
-        "(`rollouts_ahead = 1`, which r1kit has for one process only; simulated to see what it would bring).",
+        "(`rollouts_ahead = 1`).",
         f"**Engines** batch continuously, up to {ROWS:,} completions and what fits into the KV cache. *Tail*: fewer "
         "than half of these rows are in use.",
         f"**Grading** takes {model.GRADE_SECONDS:g} s a completion, beside the rollout, in {model.WORKERS} workers of "
@@ -263,7 +263,7 @@ def _reading(results: dict[str, Batches]) -> Iterable[str]:
         + (
             f"With a growing batch they need more than the 2 TB of a node from {too_large:,} GPUs." if too_large else ""
         ),
-        f"**Servers on half of the GPUs** bring little while phases alternate. Ahead, 128 GPUs would take "
+        f"**Servers on half of the GPUs** bring little while phases alternate. Ahead, 128 GPUs take "
         f"{_number(ahead[128].seconds)} s.",
     )
 

@@ -39,11 +39,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(world: Path, run: str, processes: int, *torchrun: str) -> subprocess.Popen[bytes]:
-    """Start a run by its recipe's `processes`, or by torchrun with these options. Names with `split` share weights."""
+    """Start a run by its recipe's `processes`, or by torchrun with these options.
+
+    Runs whose names have `split` in them share weights, those with `ahead` sample ahead.
+    """
     launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", *torchrun] if torchrun else []
     command = [sys.executable, *launcher, "-m", "r1kit", "run", "recipe.toml", "--run-dir", run]
     setting = ["--set", f"processes={1 if torchrun else processes}"]
     setting += [word for stage in STAGES * ("split" in run) for word in ("--set", f"stage.{stage}.shard_weights=true")]
+    setting += ["--set", f"stage.zero.rollouts_ahead={int('ahead' in run)}"]
     with open(world / f"{run}.txt", "ab") as log:
         return subprocess.Popen([*command, *setting], cwd=world, env=environment(), stdout=log, stderr=log)
 
@@ -88,6 +92,11 @@ def single(world: Path) -> Path:
     return finish(world, "single", 1)
 
 
+@pytest.fixture(scope="module")
+def pair_ahead(world: Path) -> Path:
+    return finish(world, "pair-ahead", 2)
+
+
 def assert_equal_results(single: Path, several: Path) -> None:
     for stage in STAGES:
         one, two = (run / "stages" / stage for run in (single, several))
@@ -106,6 +115,11 @@ def test_two_processes_give_the_result_of_one(single: Path, pair: Path) -> None:
 
 def test_processes_that_share_all_weights_give_the_result_of_one(split: Path, single: Path) -> None:
     assert_equal_results(single, split)
+
+
+def test_processes_that_sample_ahead_give_the_result_of_one(world: Path, pair_ahead: Path, pair: Path) -> None:
+    assert_equal_results(finish(world, "single-ahead", 1), pair_ahead)
+    assert outputs(pair_ahead) != outputs(pair)
 
 
 @pytest.mark.parametrize("run", ["pair", "split"])
@@ -149,6 +163,22 @@ def test_a_killed_rank_is_replaced(world: Path, pair: Path, trial: int) -> None:
 def test_a_killed_rank_is_replaced_where_all_weights_are_shared(world: Path, split: Path) -> None:
     kill_one_rank(world, "killed-split", rows_of(split), 7)
     assert outputs(world / "killed-split") == outputs(split)
+
+
+@pytest.mark.parametrize("trial", range(2))
+def test_a_killed_rank_is_replaced_where_rollouts_are_ahead(world: Path, pair_ahead: Path, trial: int) -> None:
+    kill_one_rank(world, f"killed-ahead{trial}", rows_of(pair_ahead), 10 + trial)
+    assert outputs(world / f"killed-ahead{trial}") == outputs(pair_ahead)
+
+
+def test_a_signal_stops_ranks_that_sample_ahead(world: Path, pair_ahead: Path) -> None:
+    child = start(world, "stopped-ahead", 2)
+    log = world / "stopped-ahead/stages/zero/metrics.jsonl"
+    while child.poll() is None and not (log.is_file() and log.read_bytes()):
+        time.sleep(0.05)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(SECONDS) == 130, (world / "stopped-ahead.txt").read_text()
+    assert outputs(finish(world, "stopped-ahead", 2)) == outputs(pair_ahead)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -22,8 +22,8 @@ from r1kit.recipe import load_recipe
 
 SLURM, KUBERNETES = ROOT / "examples/slurm/train.sbatch", ROOT / "examples/kubernetes"
 SERVER = "vllm.entrypoints.openai.api_server"
-CPU_ONLY = {"--enforce-eager", "--no-enable-chunked-prefill", "--max-num-batched-tokens", "--max-num-seqs"}
-OWN = {"--max-model-len", "--dtype"}  # in our tests, of their model
+CPU_ONLY = {"--enforce-eager", "--no-enable-chunked-prefill", "--max-num-batched-tokens"}
+OWN = {"--max-model-len", "--dtype", "--max-num-seqs"}  # in our tests, of their model
 
 
 def parsed(words: list[str]) -> dict[str, Any]:

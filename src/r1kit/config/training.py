@@ -31,7 +31,7 @@ class Training(Optimizer):
 
     @model_validator(mode="after")
     def _shards_alone(self) -> Self:
-        for key in ("offload", "lora_rank", "adam_8bit"):
+        for key in ("offload", "lora_rank", "adam_8bit", "rollouts_ahead"):
             if self.shard_weights and getattr(self, key, None):
                 value = str(getattr(self, key)).lower()
                 raise ValueError(f"shard_weights = true and {key} = {value}: use one of them")

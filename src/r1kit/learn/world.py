@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from r1kit.errors import UserError
 from r1kit.interrupt import StepAbandoned, abandonable, request_stop
 
 T = TypeVar("T")
+E = TypeVar("E", bound=BaseException)
 # How long a rank waits for another one that is alive, such as for its last rollout. A dead one is noticed immediately.
 TIMEOUT = timedelta(hours=12)
 LOST_CONNECTION = re.compile(r"connection (closed|reset|refused)|broken pipe|socket closed|NCCL", re.IGNORECASE)
@@ -38,6 +39,7 @@ class World:
 
     rank: int = 0
     size: int = 1
+    group: Any = None  # torch's process group; None for the default one
 
     @property
     def is_first(self) -> bool:
@@ -51,8 +53,16 @@ class World:
         import torch.distributed as dist
 
         values: list[Any] = [None] * self.size
-        dist.all_gather_object(values, value)
+        dist.all_gather_object(values, value, self.group)
         return values
+
+    def aside(self) -> World:
+        """Return the same ranks for a thread that meets its like on other ranks while the main threads meet."""
+        if self.size == 1:
+            return self
+        import torch.distributed as dist
+
+        return replace(self, group=dist.new_group(backend="gloo"))
 
     def from_first(self, compute: Callable[[], T]) -> T:
         """Return what rank 0 computes."""
@@ -73,7 +83,7 @@ class World:
         import torch.distributed as dist
 
         count = torch.tensor(int(flag))
-        dist.all_reduce(count)
+        dist.all_reduce(count, group=self.group)
         return bool(count)
 
     def should_stop(self, signalled: bool) -> bool:
@@ -84,20 +94,25 @@ class World:
         return stops
 
     @contextmanager
-    def abandonable(self) -> Iterator[None]:
-        """Do as `interrupt.abandonable`, on all ranks: a signal to one of them raises StepAbandoned on all, at the end.
-
-        The block may not meet other ranks.
-        """
-        abandoned: StepAbandoned | None = None
+    def raises_together(self, kind: type[E]) -> Iterator[None]:
+        """Raise `kind` on all ranks, at the end of the block, if one of them raises it. The block meets no others."""
+        raised: E | None = None
         try:
-            with abandonable():
+            yield
+        except kind as error:
+            raised = error
+        if self.any(raised is not None):
+            raise raised or kind()
+
+    @contextmanager
+    def abandonable(self) -> Iterator[None]:
+        """Do as `interrupt.abandonable`, on all ranks: a signal to one of them raises StepAbandoned on all."""
+        try:
+            with self.raises_together(StepAbandoned), abandonable():
                 yield
-        except StepAbandoned as error:
-            abandoned = error
-        if self.any(abandoned is not None):
+        except StepAbandoned:
             request_stop()
-            raise abandoned or StepAbandoned
+            raise
 
     @contextmanager
     def first_before_others(self) -> Iterator[None]:

@@ -20,7 +20,7 @@ TYPICAL_SIZES = {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_lay
 SMALL_PASS = 2048  # tokens of a micro-batch that is proposed
 RANK = 16  # of adapters that are proposed
 WAYS = 2  # sets of keys that are named
-ALONE = {"offload", "adam_8bit", "lora_rank"}  # not together with shard_weights
+ALONE = {"offload", "adam_8bit", "lora_rank", "rollouts_ahead"}  # not together with shard_weights
 
 
 @dataclass(frozen=True, slots=True)

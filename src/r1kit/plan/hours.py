@@ -11,6 +11,9 @@
                weights in 2 bytes for the forward pass, the backward pass and the reference, and gradients in 4
     push       weights in 2 bytes to vLLM servers, once a rollout
 
+Rollouts and updates take turns. With servers and `rollouts_ahead`, the longer of the two counts; on the same GPUs they
+share what there is.
+
 A are the parameters that compute a token. Each process samples the groups of its own prompts; with vLLM servers, every
 completion may go to any server. Stages that do not train use the first process alone, and all servers. Grading,
 checkpoints, start-up and failures are left out, so real runs take longer. Reward models are counted in memory only.
@@ -44,10 +47,13 @@ class Seconds:
     learning: float = 0.0
     links: float = 0.0
     """Part of an update in which GPUs wait for each other's weights and gradients."""
+    overlaps: bool = False
+    """Whether servers generate while others train (`rollouts_ahead`)."""
 
     def total(self, work: Work) -> float:
         """Return the seconds of all rollouts and updates."""
-        return work.rollouts * (self.rollout + self.push) + work.steps * (self.learning + self.links)
+        generating, training = work.rollouts * (self.rollout + self.push), work.steps * (self.learning + self.links)
+        return max(generating, training) if self.overlaps else generating + training
 
 
 def seconds(stage: StageConfig, work: Work, shape: ModelConfig, share: Share, rows: int) -> Seconds:
@@ -62,7 +68,7 @@ def seconds(stage: StageConfig, work: Work, shape: ModelConfig, share: Share, ro
             push = 2 * shape.parameter_count() / share.engines.link
     if isinstance(stage, Training):
         learning, links = _update(stage, work, shape, share)
-    return Seconds(rollout, push, learning, links)
+    return Seconds(rollout, push, learning, links, has_servers(share) and stage.memory_use().samples_ahead)
 
 
 def rows_at_once(work: Work, share: Share, rows: int) -> int:

@@ -24,10 +24,9 @@ from r1kit.data.store import write_jsonl
 from r1kit.data.template import set_template
 from r1kit.engine.base import Engine
 from r1kit.engine.factory import make_engine
-from r1kit.errors import UserError
 from r1kit.evals.benchmark import evaluate, load_benchmarks
 from r1kit.hashing import derive_seed
-from r1kit.interrupt import StepAbandoned, abandonable, defer_signals
+from r1kit.interrupt import StepAbandoned, defer_signals
 from r1kit.learn.advantage import group_advantages
 from r1kit.learn.batch import make_batch
 from r1kit.learn.checkpoint import Checkpoints
@@ -93,8 +92,7 @@ class Trainer:
     def __init__(self, config: RL, context: StageContext) -> None:
         self.config, self.context = config, context
         self.world = context.world
-        if config.rollouts_ahead and self.world.size > 1:
-            raise UserError(f"rollouts_ahead = 1: works with one process, but there are {self.world.size}: set it to 0")
+        self.world_ahead = self.world.aside() if config.rollouts_ahead else self.world  # of rollouts in the thread
         model, self.tokenizer = initial_model(config, context)
         self.learner = Learner(model, config, self.world)
         with self.learner.complete_policy() as policy:
@@ -205,8 +203,9 @@ class Trainer:
 
     def _next_rollout(self) -> Rollout:
         if self.ahead.is_pending:
-            with abandonable():
-                return self.ahead.take()
+            with self.world.abandonable():
+                self.ahead.wait()
+            return self.ahead.take()
         with self.learner.complete_policy() as policy:
             self.engine.load_weights(policy, self.step)
             return self._collect(Start(self.step, self.cursor, self.step))
@@ -228,7 +227,7 @@ class Trainer:
             cursor=start.cursor,
             step=start.step,
             check=check,
-            world=self.world,
+            world=self.world if check is None else self.world_ahead,
         )
 
     def _minibatches(self, rollout: Rollout) -> list[list[Group]]:

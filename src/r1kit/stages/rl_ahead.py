@@ -28,10 +28,7 @@ from r1kit.engine.base import Engine
 from r1kit.learn.lora import trained_weights
 from r1kit.model.policy import Policy
 from r1kit.rollout.group import Rollout
-
-
-class Cancelled(Exception):
-    """The stage ends and needs no further rollout."""
+from r1kit.stages.rl_rollout import Cancelled
 
 
 @dataclass(frozen=True, slots=True)

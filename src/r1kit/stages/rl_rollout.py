@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from math import nan
 from random import Random
@@ -30,6 +29,10 @@ from r1kit.stages.rl_rewards import RLRewards
 from r1kit.types import Completion, Problem, Score
 
 MAX_ROUNDS = 4  # rounds of sampling; then dynamic sampling makes do with the groups it has
+
+
+class Cancelled(Exception):
+    """The stage ends and needs no further rollout."""
 
 
 def collect(
@@ -58,7 +61,7 @@ def collect(
         seed: The stage's seed.
         cursor: Prompts drawn in earlier rollouts.
         step: Updates done before the first that trains on the rollout.
-        check: Called with every finished completion; what it raises ends the rollout.
+        check: Called with every finished completion; may raise Cancelled, which ends the rollout on all ranks.
         world: The processes that do this together.
     """
     wanted = config.prompts_per_step * config.steps_per_rollout
@@ -69,7 +72,7 @@ def collect(
         params = sampling_params(config, derive_seed(seed, "rollout", step, round_), cap)
         ranks = _ranks(problems, world)
         mine = [problem for problem, rank in zip(problems, ranks, strict=True) if rank == world.rank]
-        with world.abandonable() if check is None else nullcontext():
+        with world.abandonable() if check is None else world.raises_together(Cancelled):
             start = time.monotonic()
             batch = make_prompts(mine, config, tokenizer)
             on_finished = _checked(check, rewards.scorer_of_finished(batch))

@@ -25,6 +25,7 @@ KEYS = {"kind": "rl", "model": "m", "prompts": ["p.jsonl"]}
         ({"shard_weights": True, "offload": True}, "shard_weights = true and offload = true: use one"),
         ({"shard_weights": True, "lora_rank": 8}, "shard_weights = true and lora_rank = 8: use one"),
         ({"shard_weights": True, "adam_8bit": True}, "shard_weights = true and adam_8bit = true: use one"),
+        ({"shard_weights": True, "rollouts_ahead": 1}, "shard_weights = true and rollouts_ahead = 1: use one"),
         ({"stop": [""]}, "must not contain an empty text"),
         ({"system_prompt": "Be brief."}, 'system_prompt with template = "r1-zero"'),
     ],

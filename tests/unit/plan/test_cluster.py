@@ -148,6 +148,19 @@ def test_update_takes_as_long_as_its_products_and_on_many_gpus_as_one_completion
     assert times["64x8xH100"] == times["512x8xH100"] > 8 * n * 4096 / rate
 
 
+def test_with_rollouts_ahead_servers_generate_while_others_train(tmp_path: Path) -> None:
+    servers = 'engine=["http://n2:8000"]'
+    turns, ahead, shared = (
+        plan_of(tmp_path, "16xH100", *overrides).stages[0]
+        for overrides in ((servers,), (servers, "stage.zero.rollouts_ahead=1"), ("stage.zero.rollouts_ahead=1",))
+    )
+    assert turns.parts is not None and ahead.parts is not None and shared.parts is not None
+    (work, time), (_, same) = ahead.parts[0], turns.parts[0]
+    generating, training = work.rollouts * (time.rollout + time.push), work.steps * (time.learning + time.links)
+    assert time.total(work) == max(generating, training) and same.total(work) == generating + training
+    assert not shared.parts[0][1].overlaps
+
+
 def test_shared_weights_are_gathered_for_every_micro_batch(tmp_path: Path) -> None:
     n, times = KNOWN_SHAPES["Qwen/Qwen2.5-1.5B"].parameter_count(), {}
     for key in ("beta=0", "shard_weights=true"):
