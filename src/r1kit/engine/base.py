@@ -36,15 +36,6 @@ class SamplingParams:
 
 
 @dataclass(frozen=True, slots=True)
-class Delta:
-    """Tokens just added to one completion."""
-
-    prompt_id: str
-    sample: int
-    token_ids: list[int]
-
-
-@dataclass(frozen=True, slots=True)
 class EngineChoice:
     """A recipe's choice of an engine; see the key `engine`."""
 
@@ -77,10 +68,6 @@ class Engine(Protocol):
 
     def finished(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[tuple[int, Completion]]:
         """Yield (index of the request, completion) as soon as a completion is finished. None of them is kept."""
-        ...
-
-    def stream(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Delta]:
-        """Yield the tokens that `generate` returns while they are sampled."""
         ...
 
     def load_weights(self, model: Policy, version: int) -> None:

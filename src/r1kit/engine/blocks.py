@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.console import say, warn
-from r1kit.engine.base import CollectingEngine, Delta, Request, SamplingParams
+from r1kit.engine.base import CollectingEngine, Request, SamplingParams
 from r1kit.engine.batch import PartialCompletion
 from r1kit.engine.decoding import Decodable, Drawn, decode_block
 from r1kit.engine.sampler import sample
@@ -108,11 +108,6 @@ class BlockEngine(CollectingEngine):
             self.capacity.completions = max(1, at_once // 2)
             say(f"out of memory: continuing with max_concurrent = {self.capacity.completions} (same completions)")
             free_memory()
-
-    def stream(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Delta]:
-        """See `Engine.stream`."""
-        for partial, count in chain.from_iterable(self._blocks(requests, [*enumerate(requests)], params, steps=1)):
-            yield Delta(partial.prompt_id, partial.sample, partial.token_ids[len(partial.token_ids) - count :])
 
     def _blocks(
         self, requests: Sequence[Request], parts: Sequence[tuple[int, Request]], params: SamplingParams, steps: int

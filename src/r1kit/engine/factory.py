@@ -102,9 +102,25 @@ def load_engine(
     choice: EngineChoice = NATIVE,
 ) -> tuple[Engine, PreTrainedTokenizerBase]:
     """Return an engine over a checkpoint directory, and its tokenizer."""
+    model, tokenizer = _load(model_dir, device, dtype)
+    return make_engine(model, tokenizer, max_concurrent, kv_cache_tokens, choice), tokenizer
+
+
+def load_live_engine(
+    model_dir: Path,
+    device: str,
+    dtype: str,
+    max_concurrent: int = 64,
+    kv_cache_tokens: int | None = None,
+    choice: EngineChoice = NATIVE,
+) -> tuple[LiveEngine, PreTrainedTokenizerBase]:
+    """Return a live engine over a checkpoint directory, and its tokenizer."""
+    model, tokenizer = _load(model_dir, device, dtype)
+    return make_live_engine(model, tokenizer, max_concurrent, kv_cache_tokens, choice), tokenizer
+
+
+def _load(model_dir: Path, device: str, dtype: str) -> tuple[Policy, PreTrainedTokenizerBase]:
     from r1kit.model.dtypes import torch_dtype
     from r1kit.model.hf import load_model, load_tokenizer
 
-    tokenizer = load_tokenizer(model_dir)
-    model = load_model(model_dir, torch_dtype(dtype), device)
-    return make_engine(model, tokenizer, max_concurrent, kv_cache_tokens, choice), tokenizer
+    return load_model(model_dir, torch_dtype(dtype), device), load_tokenizer(model_dir)

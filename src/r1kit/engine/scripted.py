@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.data.template import end_of_answer
-from r1kit.engine.base import CollectingEngine, Delta, Request, SamplingParams
+from r1kit.engine.base import CollectingEngine, Request, SamplingParams
 from r1kit.engine.stops import stop_length
 from r1kit.types import Completion
 
@@ -42,8 +42,3 @@ class ScriptedEngine(CollectingEngine):
             finish_reason="stop" if len(all_ids) <= params.max_tokens else "length",
             weights_version=self.version,
         )
-
-    def stream(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Delta]:
-        """See `Engine.stream`. Each completion is one delta."""
-        for completion in self.generate(requests, params):
-            yield Delta(completion.prompt_id, completion.sample, list(completion.token_ids))

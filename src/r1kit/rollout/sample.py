@@ -11,7 +11,9 @@ from r1kit.config import Prompting, Sampling
 from r1kit.console import heartbeat
 from r1kit.data.prompt import Prompt, make_prompt
 from r1kit.engine.base import Engine, Finished, Request, SamplingParams
-from r1kit.engine.factory import load_engine
+from r1kit.engine.factory import load_live_engine
+from r1kit.engine.live.base import LiveRequest
+from r1kit.errors import UserError
 from r1kit.types import Completion, Problem
 
 
@@ -88,18 +90,21 @@ def stream_samples(
 ) -> Iterator[Piece]:
     """Yield `n` completions of each question in pieces, as they are generated, one completion after the other.
 
-    A completion does not depend on the other questions.
+    A completion does not depend on the other questions, and is that of `r1kit serve` with the same seed.
     """
-    engine, tokenizer = load_engine(model_dir, device, dtype, max_concurrent=1)
+    engine, tokenizer = load_live_engine(model_dir, device, dtype)
     params = sampling_params(sampling, seed, max_completion_length)
     for number, question in enumerate(questions):
         prompt = make_prompt(Problem(id="question", question=question, answer=""), style, tokenizer)
         for index in range(n):
             token_ids: list[int] = []
             shown = ""
-            request = Request(prompt.problem.id, prompt.token_ids, 1, index)
-            for delta in engine.stream([request], params):
-                token_ids += delta.token_ids
+            engine.add(LiveRequest("sample", prompt.token_ids, params, first_sample=index, prompt_id=prompt.problem.id))
+            while engine.has_work:
+                for delta in engine.step():
+                    if delta.error:
+                        raise UserError(delta.error)
+                    token_ids += delta.token_ids
                 text = str(tokenizer.decode(token_ids, skip_special_tokens=True))
                 if not text.endswith("\ufffd"):  # else the last character is incomplete
                     yield Piece(number, index, text[len(shown) :])

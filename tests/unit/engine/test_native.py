@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from r1kit.engine.base import Delta, Request, SamplingParams
+from r1kit.engine.base import Request, SamplingParams
 from r1kit.engine.blocks import DECODE_BLOCK
 from r1kit.engine.native import NativeEngine
 from r1kit.engine.sampler import row_key, sample
@@ -269,9 +269,8 @@ def test_generation_saves_no_graph_and_uses_no_global_rng(model, tokenizer, requ
         assert_same(NativeEngine(model, tokenizer).generate(requests[:3], PARAMS), expected[:17])
     assert not saved
     assert torch.equal(torch.get_rng_state(), state)
-    stream = NativeEngine(model, tokenizer).stream(requests[:1], PARAMS)
-    next(stream)
-    assert not torch.is_inference_mode_enabled(), "inference mode must not leak to the caller between deltas"
+    next(NativeEngine(model, tokenizer).finished(requests[:1], PARAMS))
+    assert not torch.is_inference_mode_enabled(), "inference mode must not leak to the caller between completions"
 
 
 @pytest.fixture(params=["native", "scripted"])
@@ -307,21 +306,6 @@ def test_contract_of_every_engine(engine, tokenizer, requests):
     assert engine.generate([], params) == []
     engine.load_weights(getattr(engine, "model", None), 3)
     assert {c.weights_version for c in engine.generate(requests[:1], params)} == {3}
-
-
-@pytest.mark.slow
-def test_stream_yields_the_tokens_of_generate(engine, requests):
-    params = replace(PARAMS, max_tokens=24)
-    streamed: dict[tuple[str, int], list[int]] = {}
-    deltas = 0
-    for delta in engine.stream(requests, params):
-        assert isinstance(delta, Delta) and delta.token_ids
-        streamed.setdefault((delta.prompt_id, delta.sample), []).extend(delta.token_ids)
-        deltas += 1
-    completions = engine.generate(requests, params)
-    assert streamed == {(c.prompt_id, c.sample): list(c.token_ids) for c in completions}
-    if isinstance(engine, NativeEngine):
-        assert deltas == sum(len(c.token_ids) for c in completions), "one delta per token"
 
 
 @pytest.mark.slow

@@ -77,15 +77,6 @@ def test_a_completion_larger_than_the_budget_runs_alone(model, tokenizer, reques
     assert not watched["rows"] and not watched["interrupted"]
 
 
-def test_interrupted_completions_are_streamed_once(model, tokenizer, requests, watched):
-    streamed: dict[tuple[str, int], list[int]] = {}
-    for delta in NativeEngine(model, tokenizer, 512, 300).stream(requests[:2], PARAMS):
-        streamed.setdefault((delta.prompt_id, delta.sample), []).extend(delta.token_ids)
-    completions = NativeEngine(model, tokenizer).generate(requests[:2], PARAMS)
-    assert streamed == {(c.prompt_id, c.sample): list(c.token_ids) for c in completions}
-    assert watched["interrupted"]
-
-
 def test_budget_that_fits_everything_interrupts_nothing(model, tokenizer, requests, watched):
     NativeEngine(model, tokenizer, 512, 12 * (60 + 16 + 48) + 4 * 48).generate(requests, PARAMS)
     assert not watched["interrupted"] and watched["rows"] == 12

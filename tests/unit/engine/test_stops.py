@@ -75,15 +75,6 @@ def test_completions_are_those_without_stop_strings_up_to_the_first(
     assert shorter >= 6
 
 
-def test_stream_ends_at_the_stop_string(model, tokenizer, requests, strings) -> None:
-    params = SamplingParams(SEED, CAP, stop=strings)
-    streamed: dict[tuple[str, int], list[int]] = {}
-    for delta in NativeEngine(model, tokenizer).stream(requests, params):
-        streamed.setdefault((delta.prompt_id, delta.sample), []).extend(delta.token_ids)
-    completions = NativeEngine(model, tokenizer).generate(requests, params)
-    assert streamed == {(c.prompt_id, c.sample): list(c.token_ids) for c in completions}
-
-
 def test_stopped_completions_are_trained_on_completely(model, tokenizer, requests, complete, strings) -> None:
     stopped = NativeEngine(model, tokenizer).generate(requests, SamplingParams(SEED, CAP, stop=strings))[:4]
     batch = make_batch([requests[0].token_ids], [stopped], torch.ones(1, 4), temperature=1.0, mask_truncated=True)

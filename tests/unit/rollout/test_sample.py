@@ -5,9 +5,13 @@ from __future__ import annotations
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.config import Evaluate, Prompting
-from r1kit.data.prompt import Prompt, make_prompts
+from r1kit.data.prompt import Prompt, make_prompt, make_prompts
 from r1kit.engine.base import SamplingParams
+from r1kit.engine.factory import load_live_engine
+from r1kit.engine.live import scripted
+from r1kit.engine.live.base import LiveRequest
 from r1kit.engine.scripted import ScriptedEngine
+from r1kit.model.reference import resolve_model
 from r1kit.rollout.sample import sample_completions, sampling_params, stream_samples
 from r1kit.types import Completion, Problem
 
@@ -54,20 +58,33 @@ def test_sampling_params_of_a_config() -> None:
 
 def test_stream_samples_yields_complete_characters(tokenizer: PreTrainedTokenizerBase, monkeypatch, tmp_path) -> None:
     texts = ["1. 数 = 5", "second"]
-
-    class BytewiseEngine(ScriptedEngine):
-        """Yields one token at a time, so that a character may arrive in several pieces."""
-
-        def stream(self, requests, params):
-            for delta in super().stream(requests, params):
-                for token in delta.token_ids:
-                    yield type(delta)(delta.prompt_id, delta.sample, [token])
-
-    engine = BytewiseEngine(tokenizer, lambda prompt_id, sample: texts[sample])
-    monkeypatch.setattr("r1kit.rollout.sample.load_engine", lambda *args, **options: (engine, tokenizer))
+    monkeypatch.setattr(scripted, "STEP_TOKENS", 1)  # so that a character arrives in several pieces
+    engine = scripted.ScriptedLiveEngine(tokenizer, lambda prompt_id, sample: texts[sample])
+    monkeypatch.setattr("r1kit.rollout.sample.load_live_engine", lambda *args, **options: (engine, tokenizer))
     config = Evaluate(kind="evaluate", model="m", benchmarks={"b": ["a.jsonl"]})
     pieces = list(stream_samples(tmp_path, ["q", "r"], Prompting(template="none"), config, 2, 50, 0, "cpu", "float32"))
     assert len(pieces) > 10 and not any("\ufffd" in piece.text for piece in pieces)
     for place in [(0, 0), (0, 1), (1, 0), (1, 1)]:
         assert "".join(piece.text for piece in pieces if piece[:2] == place) == texts[place[1]]
     assert [piece[:2] for piece in pieces] == sorted(piece[:2] for piece in pieces), "one after the other"
+
+
+def test_streamed_samples_are_those_of_a_live_engine_at_work(tmp_path) -> None:
+    """What is served with a seed is what `r1kit sample --seed` prints."""
+    directory = resolve_model("sprout-base")
+    config = Evaluate(kind="evaluate", model="m", benchmarks={"b": ["a.jsonl"]}, temperature=0.9, top_p=0.95)
+    style, question = Prompting(template="r1-zero"), "What is 12 * 7?"
+    pieces = list(stream_samples(directory, [question], style, config, 2, 40, 5, "cpu", "float32"))
+    engine, tokenizer = load_live_engine(directory, "cpu", "float32")
+    prompt = make_prompt(Problem("question", question, ""), style, tokenizer)
+    engine.add(LiveRequest("other", prompt.token_ids[:9], SamplingParams(0, 60, 1.2), samples=3))
+    engine.step()
+    engine.add(LiveRequest("served", prompt.token_ids, sampling_params(config, 5, 40), samples=2))
+    token_ids: dict[int, list[int]] = {0: [], 1: []}
+    while engine.has_work:
+        for delta in engine.step():
+            if delta.id == "served":
+                token_ids[delta.sample] += delta.token_ids
+    for sample, ids in token_ids.items():
+        text = "".join(piece.text for piece in pieces if piece.sample == sample)
+        assert tokenizer.decode(ids, skip_special_tokens=True) == text

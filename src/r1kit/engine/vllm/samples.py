@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.engine.base import CollectingEngine, Delta, Request, SamplingParams
+from r1kit.engine.base import CollectingEngine, Request, SamplingParams
 from r1kit.engine.batch import PartialCompletion
 from r1kit.engine.blocks import finished_completion
 from r1kit.engine.sampler import row_key
@@ -42,11 +42,6 @@ class VllmEngine(CollectingEngine):
     def __init__(self, model: Policy, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer, self.version = tokenizer, 0
         self.stops = stop_tokens(model.config, tokenizer)
-
-    def stream(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Delta]:
-        """See `Engine.stream`. Each completion is one delta."""
-        for _, completion in self.finished(requests, params):
-            yield Delta(completion.prompt_id, completion.sample, list(completion.token_ids))
 
     def asked(self, request: Request, sample: int, params: SamplingParams) -> dict[str, Any]:
         """Return vLLM's sampling parameters for one sample, without stop strings.
