@@ -5,6 +5,7 @@ BENCH := .venv-bench
 VLLM := .venv-vllm
 TRACKERS := .venv-trackers
 NAME ?= grpo_step
+CLIENTS := build/clients
 BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
@@ -51,6 +52,10 @@ docs: $(VENV)/.installed-test  ## build the documentation site in build/site; an
 test-trackers: $(TRACKERS)/.installed  ## the tests with TensorBoard, wandb, MLflow and Trackio, in an environment of their own
 	OMP_NUM_THREADS=1 $(TRACKERS)/bin/python -m pytest -q tests/unit/trackers tests/unit/run/test_tracking.py
 
+.PHONY: test-clients
+test-clients: $(VENV)/.installed-test $(CLIENTS)/.installed  ## the clients of `r1kit serve`: openai for Python and node, curl, llm
+	$(PYTEST) tests/clients
+
 crashtest: $(VENV)/.installed-test  ## kill a run at N random instants, run it again, compare every file it leaves
 	$(BIN)/python tests/crash/sweep.py -n $(N)
 
@@ -91,6 +96,13 @@ $(VENV)/.installed-test: $(VENV)/.installed
 $(TRACKERS)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[tensorboard,wandb,mlflow,trackio,test]'
+	@touch $@
+
+# Clients that are no Python package of the tests, unchanged: needs node and npm.
+$(CLIENTS)/.installed:
+	npm install --silent --no-audit --no-fund --prefix $(@D) openai@6.10.0
+	$(PYTHON) -m venv $(@D)/venv
+	$(@D)/venv/bin/python -m pip install -q --disable-pip-version-check llm==0.36
 	@touch $@
 
 # Environments with vLLM. What it depends on caps numpy below the tested version.

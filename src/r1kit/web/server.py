@@ -56,7 +56,7 @@ def run(
         _with_origins(guard, hosting),
         http=_Connection,
         ws="none",
-        log_level="warning",
+        log_level="error",  # a malformed request is not worth a line: anybody can send many
         access_log=False,
         proxy_headers=False,
         server_header=False,
