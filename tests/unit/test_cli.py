@@ -64,7 +64,7 @@ def test_check_prints_text_or_json(recipe: str) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["runn", "x"], "Did you mean 'run'?"),
+        (["chek", "x"], "Did you mean 'check'?"),
         (["run", "x", "--sed", "1"], "--seed"),
         (["check", "zero-qwen"], "did you mean zero-qwen-1.5b?"),
         (["check", "RECIPE", "--set", "stage.zero.lerning_rate=1"], "did you mean learning_rate?"),

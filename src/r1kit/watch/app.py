@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import FileResponse
@@ -16,7 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from r1kit.errors import UserError
 from r1kit.report.excerpts import finite
 from r1kit.watch import sections
-from r1kit.watch.live import LiveRun
+from r1kit.watch.live import LiveRun, LiveStage
 from r1kit.watch.rollouts import FILTERS, Rollouts, Step
 from r1kit.web.refusal import Refused
 
@@ -27,7 +27,6 @@ POLICY = (
 )
 LONGEST_SEARCH = 200  # characters
 
-T = TypeVar("T")
 Search = Annotated[str, Query(max_length=LONGEST_SEARCH)]
 
 
@@ -79,8 +78,9 @@ def _add_sections(app: FastAPI, runs: Sequence[LiveRun]) -> None:
     @app.get("/api/runs/{number}/stages/{stage}/curves")
     def curves(number: int, stage: str) -> Response:
         live = _run(runs, number)
+        kinds = {each.name: each.kind for each in live.run.stages}
         with live.lock:
-            return _json(sections.curves(_of_stage(live.logs, stage), live.kind(stage)))
+            return _json(sections.curves(_stage(live, stage).log, kinds[stage]))
 
 
 def _add_rollouts(app: FastAPI, runs: Sequence[LiveRun]) -> None:
@@ -89,7 +89,7 @@ def _add_rollouts(app: FastAPI, runs: Sequence[LiveRun]) -> None:
         """Return the groups of a step, or of the newest, that pass a filter and contain a text."""
         if answer not in FILTERS:
             raise Refused(400, f"answer = {answer!r}: must be one of {', '.join(FILTERS)}", param="answer")
-        files = _of_stage(_run(runs, number).rollouts, stage)
+        files = _stage(_run(runs, number), stage).rollouts
         chosen, opened = _step(files, step)
         groups, left_out = opened.groups(answer, search.strip())
         neighbours = {"previous": files.nearest(chosen - 1), "next": next((s for s in files.steps if s > chosen), None)}
@@ -98,7 +98,7 @@ def _add_rollouts(app: FastAPI, runs: Sequence[LiveRun]) -> None:
     @app.get("/api/runs/{number}/stages/{stage}/group")
     def group(number: int, stage: str, step: int, problem: str) -> Response:
         """Return all completions of a problem at a step, with their texts."""
-        _, opened = _step(_of_stage(_run(runs, number).rollouts, stage), step)
+        _, opened = _step(_stage(_run(runs, number), stage).rollouts, step)
         if (found := opened.group(problem)) is None:
             raise Refused(404, f"step {step} has no completions of problem {problem[:100]}")
         return _json(found)
@@ -106,7 +106,7 @@ def _add_rollouts(app: FastAPI, runs: Sequence[LiveRun]) -> None:
     @app.get("/api/runs/{number}/stages/{stage}/problem")
     def problem(number: int, stage: str, problem: str, before: int | None = None) -> Response:
         """Return a part of a problem's history, and the step to go on before."""
-        found, next_before = _of_stage(_run(runs, number).rollouts, stage).follow(problem, before)
+        found, next_before = _stage(_run(runs, number), stage).rollouts.follow(problem, before)
         return _json({"groups": found, "before": next_before})
 
 
@@ -123,10 +123,10 @@ def _run(runs: Sequence[LiveRun], number: int) -> LiveRun:
     return runs[number]
 
 
-def _of_stage(by_stage: dict[str, T], stage: str) -> T:
-    if stage not in by_stage:
-        raise Refused(404, f"{stage[:100]}: no such stage of the run")
-    return by_stage[stage]
+def _stage(live: LiveRun, name: str) -> LiveStage:
+    if name not in live.stages:
+        raise Refused(404, f"{name[:100]}: no such stage of the run")
+    return live.stages[name]
 
 
 def _step(files: Rollouts, step: int | None) -> tuple[int, Step]:

@@ -1,10 +1,10 @@
-"""A run that is followed: its report records, brought up to date from what its files gained."""
+"""Runs that are followed: their report records, brought up to date from what their files gained."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from r1kit.errors import UserError
 from r1kit.report.collect import Row, Run, Stage, outline, read_samples
 from r1kit.run_dir import RunDir, StageDir
 from r1kit.status.runs import is_run, last_change
-from r1kit.status.state import present_stage, run_state, stage_seconds_left, stage_state
-from r1kit.watch.columns import StageLog
+from r1kit.status.state import StageState, present_stage, run_state, stage_seconds_left, stage_state
 from r1kit.watch.rollouts import Rollouts
+from r1kit.watch.stage_log import StageLog
 
 FRESH = 0.5  # seconds for which what was read counts as up to date
 
@@ -27,7 +27,7 @@ class StageProgress:
 
     name: str
     kind: str
-    state: str
+    state: StageState
     step: int | None
     steps: int | None
     version: int  # of the curves; 0 without
@@ -50,6 +50,36 @@ class Progress:
     stages: list[StageProgress]
 
 
+class LiveStage:
+    """The logs of a stage: metrics, rollouts, and answers to benchmarks."""
+
+    def __init__(self, files: StageDir) -> None:
+        self.files = files
+        self.log, self.rollouts = StageLog(files), Rollouts(files.rollouts)
+        self.version = 0  # of the metrics
+        self._samples: tuple[Signature, tuple[Row, ...], int] | None = None
+        self._left: tuple[int, float | None] = (-1, None)  # version, and the seconds left at it
+
+    def refresh(self) -> None:
+        """Read what metrics and rollouts gained."""
+        self.version += self.log.refresh()
+        self.rollouts.refresh()
+
+    def samples(self, run_dir: Path) -> tuple[tuple[Row, ...], int]:
+        """Return the answers to benchmarks that a report shows, and the number of others."""
+        signature = _signature([self.files.samples])
+        if self._samples is None or self._samples[0] != signature:
+            self._samples = (signature, *read_samples(self.files.samples, run_dir, []))
+        return self._samples[1:]
+
+    def seconds_left(self, config: Mapping[str, object]) -> float | None:
+        """Estimate the seconds that the stage still needs."""
+        if self._left[0] != self.version:
+            left = stage_seconds_left(config, self.log.rows("time/"), self.log.last.get("step", 0))
+            self._left = (self.version, left)
+        return self._left[1]
+
+
 class LiveRun:
     """A run directory that is read again and again, without reading the same rows twice.
 
@@ -65,33 +95,30 @@ class LiveRun:
                 "names, such as runs/sprout-zero; r1kit runs lists them"
             )
         self.dir = directory
-        self.lock = threading.RLock()  # of `logs`: requests are answered in several threads
-        self.run: Run = outline(directory)
-        self.logs: dict[str, StageLog] = {}
-        self.rollouts: dict[str, Rollouts] = {}
-        self.deleted = False
+        self.run = outline(directory)
+        self.stages: dict[str, LiveStage] = {}
+        self.lock = threading.RLock()  # of the logs: requests are answered in several threads
         self._files = RunDir(directory)
         self._outlined: Signature = ()
-        self._versions: dict[str, int] = {}  # of each stage's curves
-        self._rows = self._outlines = 0  # times that logs, and that other files, have changed
-        self._left: tuple[int, float | None] = (-1, None)  # version of the logs, and the seconds left at it
-        self._samples: dict[str, tuple[Signature, tuple[Row, ...], int]] = {}
+        self._outlines = 0  # times that files other than logs have changed
         self._samples_lock = threading.Lock()
         self._read = 0.0
 
     def refresh(self) -> None:
-        """Read what the files gained, unless that was done a moment ago."""
+        """Read what the files gained, unless that was done a moment ago.
+
+        A deleted run stays as it was read. UserError or OSError for a directory that is no run any more.
+        """
         with self.lock:
             if time.monotonic() - self._read < FRESH:
                 return
             try:
                 self._refresh_outline()
-                for stage in self.run.stages:
-                    self._refresh_stage(stage.name)
+                for stage in self.stages.values():
+                    stage.refresh()
             except (OSError, UserError):
                 if self.dir.is_dir():
                     raise
-            self.deleted = not self.dir.is_dir()
             self._read = time.monotonic()
 
     def _refresh_outline(self) -> None:
@@ -101,52 +128,33 @@ class LiveRun:
             return
         self.run, self._outlined = outline(self.dir), signature
         self._outlines += 1
-        for kept in (self.logs, self.rollouts):
-            for name in kept.keys() - {stage.name for stage in self.run.stages}:
-                kept.pop(name)
+        names = [stage.name for stage in self.run.stages]
+        self.stages = {name: self.stages.get(name) or LiveStage(self._files.stage(name)) for name in names}
 
-    def _outline_files(self) -> list[Path]:
-        files = [self._files.recipe, self._files.lineage, self._files.stages]
-        for stage in map(self.files_of, (stage.name for stage in self.run.stages)):
-            files += [stage.artifact, stage.results, stage.error, stage.samples]
-        return files
-
-    def _refresh_stage(self, name: str) -> None:
-        log = self.logs.setdefault(name, StageLog(self.files_of(name)))
-        if log.refresh():
-            self._versions[name] = self._versions.get(name, 0) + 1
-            self._rows += 1
-        self.rollouts.setdefault(name, Rollouts(self.files_of(name).rollouts)).refresh()
-
-    def files_of(self, stage: str) -> StageDir:
-        """Return the directory of a stage."""
-        return self._files.stage(stage)
+    def _outline_files(self) -> Iterator[Path]:
+        yield from (self._files.recipe, self._files.lineage, self._files.stages)
+        for stage in (self._files.stage(each.name) for each in self.run.stages):
+            yield from (stage.artifact, stage.results, stage.error, stage.samples)
 
     def with_rows(self) -> Run:
         """Return the run with the rows of its logs that header and warnings read."""
-        stages = tuple(replace(stage, metrics=self.logs[stage.name].marked_rows()) for stage in self.run.stages)
+        stages = tuple(replace(each, metrics=self.stages[each.name].log.marked_rows()) for each in self.run.stages)
         return replace(self.run, stages=stages, notes=(*self.run.notes, *self._log_notes()))
 
     def with_samples(self) -> Run:
         """Return the run with the answers to benchmarks that a report shows. May take seconds after an evaluation."""
-        with self._samples_lock:
-            stages = tuple(self._with_samples(stage) for stage in self.run.stages)
-        return replace(self.run, stages=stages)
+        with self.lock:
+            run, stages = self.run, self.stages
+        with self._samples_lock:  # not `lock`: the page goes on meanwhile
+            answers = [stages[each.name].samples(self.dir) for each in run.stages]
+        with_samples = (
+            replace(stage, samples=rows, samples_left_out=left_out)
+            for stage, (rows, left_out) in zip(run.stages, answers, strict=True)
+        )
+        return replace(run, stages=tuple(with_samples))
 
-    def _with_samples(self, stage: Stage) -> Stage:
-        path = self.files_of(stage.name).samples
-        signature = _signature([path])
-        known = self._samples.get(stage.name)
-        if known is None or known[0] != signature:
-            known = self._samples[stage.name] = (signature, *read_samples(path, self.dir, []))
-        return replace(stage, samples=known[1], samples_left_out=known[2])
-
-    def kind(self, stage: str) -> str:
-        """Return the kind of a stage."""
-        return next(each.kind for each in self.run.stages if each.name == stage)
-
-    def _log_notes(self) -> Iterable[str]:
-        for name, log in self.logs.items():
+    def _log_notes(self) -> Iterator[str]:
+        for name, log in ((name, stage.log) for name, stage in self.stages.items()):
             if log.damaged:
                 yield f"{log.damaged:,} lines in the logs of stage {name} cannot be read and are left out."
             for metric, (first, count) in log.not_finite.items():
@@ -156,43 +164,37 @@ class LiveRun:
         """Bring the run up to date and return how far it has come."""
         with self.lock:
             self.refresh()
-            return self._progress()
+            states = {stage.name: stage_state(self._files.stage(stage.name)) for stage in self.run.stages}
+            present = present_stage(states)
+            return Progress(
+                name=self.run.name,
+                dir=str(self.dir),
+                state=run_state(self._files, states.values()) if self.dir.is_dir() else "deleted",
+                stage=present,
+                seconds_left=self._seconds_left(present, states),
+                changed=last_change(self._files, states),
+                rows=sum(stage.version for stage in self.stages.values()),
+                files=self._outlines,
+                stages=[self._stage_progress(stage, states[stage.name]) for stage in self.run.stages],
+            )
 
-    def _progress(self) -> Progress:
-        states = {stage.name: stage_state(self.files_of(stage.name)) for stage in self.run.stages}
-        present = present_stage(states)
-        return Progress(
-            name=self.run.name,
-            dir=str(self.dir),
-            state="deleted" if self.deleted else run_state(self._files, states.values()),
-            stage=present,
-            seconds_left=self._seconds_left(present) if present and states[present] != "done" else None,
-            changed=last_change(self._files, states),
-            rows=self._rows,
-            files=self._outlines,
-            stages=[self._stage_progress(stage.name, stage.kind, states[stage.name]) for stage in self.run.stages],
-        )
+    def _seconds_left(self, name: str | None, states: Mapping[str, StageState]) -> float | None:
+        if name is None or states[name] == "done":
+            return None
+        config = next(stage.config for stage in self.run.stages if stage.name == name)
+        return self.stages[name].seconds_left(config)
 
-    def _seconds_left(self, name: str) -> float | None:
-        if self._left[0] != self._rows:
-            config = next(stage.config for stage in self.run.stages if stage.name == name)
-            log = self.logs[name]
-            left = stage_seconds_left(config, log.rows("time/"), log.last.get("step", 0))
-            self._left = (self._rows, left)
-        return self._left[1]
-
-    def _stage_progress(self, name: str, kind: str, state: str) -> StageProgress:
-        log, rollouts = self.logs[name], self.rollouts[name]
-        steps = next(stage.config.get("steps") for stage in self.run.stages if stage.name == name)
+    def _stage_progress(self, stage: Stage, state: StageState) -> StageProgress:
+        live, steps = self.stages[stage.name], stage.config.get("steps")
         return StageProgress(
-            name=name,
-            kind=kind,
+            name=stage.name,
+            kind=stage.kind,
             state=state,
-            step=int(log.last["step"]) if log.last else None,
+            step=int(live.log.last["step"]) if live.log.last else None,
             steps=steps if isinstance(steps, int) else None,
-            version=self._versions.get(name, 0),
-            rollouts=len(rollouts.steps),
-            newest=rollouts.steps[-1] if rollouts.steps else None,
+            version=live.version,
+            rollouts=len(live.rollouts.steps),
+            newest=live.rollouts.steps[-1] if live.rollouts.steps else None,
         )
 
 

@@ -15,7 +15,7 @@ from r1kit.report.plots import LEFT, RIGHT, Panel, arrange, thin
 from r1kit.report.render import environment
 from r1kit.report.results import results
 from r1kit.report.sections import legends, notes, sources, warnings
-from r1kit.watch.columns import StageLog
+from r1kit.watch.stage_log import StageLog
 
 ANSWER_BYTES = 1_200_000  # of held-out answers that are sent
 

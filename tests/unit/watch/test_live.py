@@ -94,7 +94,7 @@ def test_stage_that_is_run_again(run: Path) -> None:
     assert stage(gone, "zero").version > stage(before, "zero").version
     MetricsLog(run / "stages/zero/metrics.jsonl").append({"step": 1, "reward": 0.25})
     assert stage(live.progress(), "zero").step == 1
-    assert live.logs["zero"].points("reward") == [(1, 0.25)]
+    assert live.stages["zero"].log.points("reward") == [(1, 0.25)]
 
 
 def test_deleted_run_keeps_what_was_read(run: Path) -> None:
@@ -103,7 +103,7 @@ def test_deleted_run_keeps_what_was_read(run: Path) -> None:
     shutil.rmtree(run)
     deleted = live.progress()
     assert deleted.state == "deleted" and deleted.name == "sprout-zero"
-    assert len(live.logs["zero"].points("reward")) == 20
+    assert len(live.stages["zero"].log.points("reward")) == 20
 
 
 def test_sections_read_the_same_as_in_the_report(run: Path) -> None:
@@ -119,6 +119,7 @@ def test_sections_read_the_same_as_in_the_report(run: Path) -> None:
 
 def test_answers_are_read_again_only_when_they_change(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     live = LiveRun(run)
+    live.refresh()
     live.with_samples()
     monkeypatch.setattr(module, "read_samples", lambda *_: pytest.fail("read again"))
     assert live.with_samples().stages[1].samples

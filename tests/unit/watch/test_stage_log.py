@@ -11,7 +11,7 @@ import pytest
 
 from r1kit.metrics.log import MetricsLog, read_metrics
 from r1kit.run_dir import StageDir
-from r1kit.watch.columns import StageLog
+from r1kit.watch.stage_log import StageLog
 
 
 @pytest.fixture
