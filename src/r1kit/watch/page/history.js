@@ -6,7 +6,7 @@ import { drawPlot, legendKey } from "./plot.js";
 
 const AXES = [0.13, 0.985];
 
-const HEADINGS = ["step", "right", "mean reward", "mean tokens", "cut off", "mixed language"];
+const HEADINGS = ["step", "right", "mean reward", "mean tokens", "cut off", "mixed"];
 
 export function createHistory(root, open) {
   let search = 0; // number of the search that is shown
@@ -18,7 +18,8 @@ export function createHistory(root, open) {
 
   function table(groups, problem) {
     const rows = groups.map((group) => make("tr", {},
-      make("th", { scope: "row" }, make("button", { type: "button", click: () => open(group.step, problem) }, `step ${short(group.step)}`)),
+      make("th", { scope: "row" }, make("button",
+        { type: "button", "aria-label": `show step ${group.step}`, click: () => open(group.step, problem) }, short(group.step))),
       make("td", {}, group.right === null ? "not graded" : `${group.right} of ${group.completions}`),
       make("td", {}, short(group.reward)), make("td", {}, short(group.tokens && Math.round(group.tokens))),
       make("td", {}, group.cut ? String(group.cut) : ""), make("td", {}, group.mixed ? String(group.mixed) : "")));
@@ -57,7 +58,7 @@ export function createHistory(root, open) {
         groups.push(...part.groups);
         before = part.before;
         status.textContent = before === null ? `In ${groups.length} of the logged steps.` : `Searched down to step ${short(before)} …`;
-        found.replaceChildren(make("div", { class: "columns" }, plot(groups), table(groups, group.prompt_id)));
+        found.replaceChildren(make("div", { class: "plot-and-table" }, plot(groups), table(groups, group.prompt_id)));
       } while (before !== null);
     } catch (error) {
       status.textContent = error.message;

@@ -77,6 +77,8 @@ function runningMean(values, width) {
   });
 }
 
+const lineStyle = (i, isDashed) => `curve c${1 + (i % 8)}${isDashed ? ` dash${i % DASHES}` : ""}`;
+
 function linePath(xs, ys) {
   return xs.map((x, i) => `${i ? "L" : "M"}${round(x)},${round(ys[i])}`).join("");
 }
@@ -108,10 +110,10 @@ export function drawPlot({ title, style, curves, isSmooth, isDashed, range: [fir
 }
 
 function drawCurve({ x, y }, i, { isSmooth, isDashed, toX, toY }) {
-  const style = `curve c${1 + (i % 8)}${isDashed ? ` dash${i % DASHES}` : ""}`;
+  const style = lineStyle(i, isDashed);
   const xs = x.map(toX);
   const width = isSmooth ? Math.floor(x.length / 30) : 0; // neighbours on either side that the running mean covers
-  const logged = svg("path", { class: width ? `${style} pale` : style, d: linePath(xs, y.map(toY)) });
+  const logged = svg("path", { class: width ? `${lineStyle(i, false)} pale` : style, d: linePath(xs, y.map(toY)) });
   if (width) return [logged, svg("path", { class: style, d: linePath(xs, runningMean(y, width).map(toY)) })];
   if (x.length > MARKED) return [logged];
   return [logged, ...x.map((_, j) => svg("circle", { class: style, cx: round(xs[j]), cy: round(toY(y[j])), r: 1.6 }))];
@@ -150,7 +152,7 @@ export function readable(curves, range) {
 
 // A key of a legend: a line in the colour and pattern of curve `i`.
 export function legendKey(i, name, isDashed) {
-  const style = `curve c${1 + (i % 8)}${isDashed ? ` dash${i % DASHES}` : ""}`;
-  const sample = svg("svg", { viewBox: "0 0 22 8", class: "sample", "aria-hidden": "true" }, svg("path", { class: style, d: "M1,4H21" }));
+  const line = svg("path", { class: lineStyle(i, isDashed), d: "M1,4H21" });
+  const sample = svg("svg", { viewBox: "0 0 22 8", class: "sample", "aria-hidden": "true" }, line);
   return make("span", { class: "key" }, sample, name);
 }
