@@ -87,6 +87,7 @@ def test_run_of_the_command_is_followed_to_its_end(tmp_path, open_page, monkeypa
             assert last_step(page, "value") > first
             expect(page.locator(".state")).to_have_text("done")
             expect(page.locator("#compare")).to_contain_text("sums")
+            process.communicate(timeout=60)  # it writes the report
             shutil.rmtree(tmp_path / "run")
             expect(page.locator(".state")).to_have_text("deleted")
             expect(figure(page, "value")).to_be_visible()
