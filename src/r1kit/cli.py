@@ -25,9 +25,8 @@ from r1kit.console import complain, detail, is_verbose, set_verbosity
 from r1kit.interrupt import exit_interrupted, exit_now, signal_handlers
 from r1kit.learn.world import launched_rank
 
-ORDER = (
-    "run check recipe eval sample watch report runs lineage grade doctor".split()
-)  # in the help; others follow by name
+# In the help; others follow by name.
+ORDER = "run check recipe eval sample watch report runs lineage grade doctor".split()
 
 
 class _Commands(TyperGroup):
