@@ -125,12 +125,28 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.close()
             return
+        if body.get("stream") and isinstance(answer, dict):
+            self._stream(**answer["choices"][0])
+            return
         status, content = answer if isinstance(answer, tuple) else (200, answer)
         data = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+    def _stream(self, token_ids: list[int], logprobs: dict[str, Any], finish_reason: str, **last: Any) -> None:
+        """Send one token at a time, as vLLM does."""
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        for place, (token, step) in enumerate(zip(token_ids, logprobs["content"], strict=True), start=1):
+            choice = {"index": 0, "token_ids": [token], "logprobs": {"content": [step]}, "finish_reason": None}
+            if place == len(token_ids):
+                choice |= {"finish_reason": finish_reason, **last}
+            self.wfile.write(f"data: {json.dumps({'choices': [choice]})}\n\n".encode())
+        self.wfile.write(b"data: [DONE]\n\n")
 
     def log_message(self, *_: object) -> None: ...
 

@@ -72,8 +72,16 @@ def make_live_engine(
     """
     from r1kit.model.decoder import Decoder
 
-    if choice.name != "native":
-        raise UserError(f'engine = "{choice.name}" cannot serve requests that come and go: use "native"')
+    if choice.name == "servers":
+        from r1kit.engine.live.servers import ServersLiveEngine
+
+        return ServersLiveEngine(model, tokenizer, max_concurrent, choice)
+    if choice.name == "vllm":
+        from r1kit.engine.live.vllm import VllmLiveEngine
+
+        if missing := missing_engine(choice.name):
+            raise UserError(missing)
+        return VllmLiveEngine(model, tokenizer, max_concurrent, kv_cache_tokens)
     if not isinstance(model, Decoder):
         from r1kit.engine.live.generic import GenericLiveEngine
 

@@ -9,7 +9,7 @@ import torch
 
 from r1kit.engine import sampler
 from r1kit.engine.base import SamplingParams
-from r1kit.engine.sampler import row_key, sample, truncate, uniform
+from r1kit.engine.sampler import Allowed, RowSampling, row_key, sample, top_logprobs, truncate, uniform
 
 INF = math.inf
 
@@ -177,3 +177,49 @@ def test_rounding_of_large_cumulative_sums_stays_in_range():
     logits[:, 140_000:] = -INF
     tokens, logp = sample(logits, keys_of(4), torch.arange(4), SamplingParams(0, 8))
     assert (tokens < 140_000).all() and torch.isfinite(logp).all()
+
+
+@pytest.mark.parametrize("vocabulary", [300, 40_000])
+def test_parameters_of_rows_give_what_shared_parameters_give(vocabulary):
+    """Bit by bit, whatever the parameters of the other rows are."""
+    logits = torch.randn(7, vocabulary, generator=torch.Generator().manual_seed(0)) * 4
+    choices = [
+        (0.0, 1.0, 0),
+        (1.0, 1.0, 0),
+        (0.6, 0.95, 0),
+        (1.3, 1.0, 20),
+        (0.7, 0.5, 9),
+        (0.0, 0.3, 2),
+        (2.0, 1.0, 0),
+    ]
+    params = [SamplingParams(1, 9, *choice) for choice in choices]
+    keys, positions = keys_of(7), torch.arange(7)
+    tokens, logprobs = sample(logits, keys, positions, RowSampling.of(params, logits.device))
+    for i, each in enumerate(params):
+        shared = sample(logits, keys, positions, each)
+        assert (int(shared[0][i]), float(shared[1][i])) == (int(tokens[i]), float(logprobs[i]))
+
+
+def test_only_allowed_tokens_are_sampled_with_the_log_probabilities_of_all():
+    logits = torch.randn(64, 50, generator=torch.Generator().manual_seed(0)) * 2
+    logits[:, 7] = -300  # of no weight beside the others
+    rows = torch.arange(0, 64, 2)
+    only = torch.zeros(len(rows), 50, dtype=torch.bool)
+    only[:, [3, 7]] = True
+    only[0, 3] = False
+    for params in (SamplingParams(1, 9, 0.8), SamplingParams(1, 9, 0.0), SamplingParams(1, 9, 1.0, 0.9, 5)):
+        keys, positions = keys_of(64), torch.zeros(64, dtype=torch.long)
+        free, _ = sample(logits, keys, positions, params)
+        tokens, logprobs = sample(logits, keys, positions, params, allowed=Allowed(rows, only))
+        assert set(tokens[rows].tolist()) == {3, 7} and int(tokens[0]) == 7
+        assert torch.equal(tokens[1::2], free[1::2])
+        expected = (logits / (params.temperature or 1)).log_softmax(-1).gather(1, tokens[:, None])[:, 0]
+        torch.testing.assert_close(logprobs, expected)
+
+
+def test_likeliest_tokens_are_those_of_the_tempered_distribution():
+    logits = torch.randn(3, 40, generator=torch.Generator().manual_seed(0))
+    logprobs, tokens = top_logprobs(logits, torch.full((3, 1), 0.5), 4)
+    expected = (logits / 0.5).log_softmax(-1).topk(4)
+    assert torch.equal(tokens, expected.indices)
+    torch.testing.assert_close(logprobs, expected.values)

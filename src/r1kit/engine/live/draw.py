@@ -41,14 +41,15 @@ class LiveSample(PartialCompletion):
 
     def delta(self, stops: set[int]) -> LiveDelta | None:
         """Return what is new since the last call, if anything."""
-        reason, new = self._finish_reason(stops), slice(self.reported, None)
+        reason, new = self.finish_reason(stops), slice(self.reported, None)
         if reason is None and len(self.token_ids) <= self.reported:
             return None
         self.reported = max(self.reported, len(self.token_ids))
         ids, logprobs = self.token_ids[new], self.logprobs[new]
         return LiveDelta(self.asked.id, self.sample, ids, logprobs, self.top_logprobs[new], reason, self.error)
 
-    def _finish_reason(self, stops: set[int]) -> FinishReason | None:
+    def finish_reason(self, stops: set[int]) -> FinishReason | None:
+        """Return why the sample has ended; None if it goes on."""
         if self.error:
             return "error"
         if self.at_stop_string or self.is_complete or stops & {*self.token_ids[-1:]}:

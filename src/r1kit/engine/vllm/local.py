@@ -44,11 +44,17 @@ class LocalVllm(VllmEngine):
     """Generates with an `LLM` that has a copy of the weights."""
 
     def __init__(
-        self, model: Policy, tokenizer: PreTrainedTokenizerBase, max_concurrent: int, kv_cache_tokens: int | None
+        self,
+        model: Policy,
+        tokenizer: PreTrainedTokenizerBase,
+        max_concurrent: int,
+        kv_cache_tokens: int | None,
+        with_tokenizer: bool = False,
     ) -> None:
+        """`with_tokenizer` gives vLLM the tokenizer, which only its structured outputs need."""
         super().__init__(model, tokenizer)
         self.vllm = import_module("vllm")
-        self.llm = _llm(model, max_concurrent, kv_cache_tokens)
+        self.llm = _llm(model, max_concurrent, kv_cache_tokens, tokenizer if with_tokenizer else None)
         self.max_model_len = int(self.llm.llm_engine.vllm_config.model_config.max_model_len)
         self.names, self.prober = served_names(model), Prober(model)
         self.load_weights(model, 0)
@@ -120,7 +126,9 @@ def _noted(model: Policy, sent: list[str]) -> Iterator[tuple[str, Tensor]]:
         yield name, weight
 
 
-def _llm(model: Policy, max_concurrent: int, kv_cache_tokens: int | None) -> Any:
+def _llm(
+    model: Policy, max_concurrent: int, kv_cache_tokens: int | None, tokenizer: PreTrainedTokenizerBase | None
+) -> Any:
     """Return an LLM without weights: the running one if it has the same settings, else a new one in its place."""
     on_cpu, config = model.device.type == "cpu", model.config
     length = config.max_position_embeddings
@@ -132,12 +140,14 @@ def _llm(model: Policy, max_concurrent: int, kv_cache_tokens: int | None) -> Any
         "max_model_len": length,
         "max_num_seqs": max_concurrent,
         "kv_cache_memory_bytes": (tokens + 2 * KV_BLOCK) * token_bytes,
-        "skip_tokenizer_init": True,
+        "skip_tokenizer_init": tokenizer is None,
         "load_format": "dummy",
         "logprobs_mode": "processed_logprobs",  # after temperature, as the learner computes them
         "generation_config": "vllm",  # none of the model's own sampling parameters
         "disable_log_stats": True,
     }
+    if tokenizer is not None:  # compact JSON: with a free hand, a model may write whitespace forever
+        settings["structured_outputs_config"] = {"backend": "guidance", "disable_any_whitespace": True}
     if on_cpu:  # seeded sampling there fails with prompts that are split
         settings |= {"enforce_eager": True, "enable_chunked_prefill": False}
         settings["max_num_batched_tokens"] = max(BATCHED_TOKENS, length)
@@ -153,17 +163,20 @@ def _llm(model: Policy, max_concurrent: int, kv_cache_tokens: int | None) -> Any
                 old.llm_engine.engine_core.shutdown()
         _running.clear()
         with heartbeat("starting vLLM"):
-            _running[key] = _start(described, {**settings, "distributed_executor_backend": _executor(model.device)})
+            settings["distributed_executor_backend"] = _executor(model.device)
+            _running[key] = _start(described, settings, tokenizer)
     return _running[key]
 
 
-def _start(config: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
+def _start(config: Mapping[str, Any], settings: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase | None) -> Any:
     """Start an LLM in this process."""
     os.environ.update({"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"})
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     with _apart(), tempfile.TemporaryDirectory(prefix="r1kit-vllm-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about vLLM's own code
         write_json(Path(folder) / "config.json", dict(config))
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder)
         return import_module("vllm").LLM(model=folder, **settings)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock
@@ -98,6 +99,43 @@ class Server:
             raise ServerLost(f"{self.url}: an unfinished answer (finish_reason = {finish_reason!r})")
         self.pushes = 0
         return {"token_ids": token_ids, "steps": steps, "finish_reason": finish_reason}
+
+    def stream(self, asked: Mapping[str, Any], seconds: float) -> Generator[dict[str, Any], None, None]:
+        """Yield what `generate` returns in pieces; only the last one has a `finish_reason`.
+
+        Closing the iterator ends the request. `seconds` is the time that a piece may take.
+
+        Raises:
+            ServerLost: There is no usable answer.
+            WrongVersion: Some token was sampled by other weights than those of the last push.
+        """
+        version, finished = self.version, False
+        try:
+            with self._http.stream(
+                "POST", GENERATE, json={**asked, "stream": True}, timeout=httpx.Timeout(seconds, connect=10.0)
+            ) as response:
+                if not response.is_success:
+                    response.read()
+                    raise self._refusal(response, GENERATE)
+                for line in response.iter_lines():
+                    data = line.removeprefix("data: ")
+                    if data in ("", "[DONE]") or not json.loads(data)["choices"]:
+                        continue
+                    (choice,) = json.loads(data)["choices"]
+                    for span in choice.get("weight_versions") or ():
+                        if span["version"] != version:
+                            raise WrongVersion(f"{self.url}: an answer by weights {span['version']!r}, not {version!r}")
+                    finished = choice.get("finish_reason") is not None
+                    ids, steps = choice.get("token_ids") or [], (choice.get("logprobs") or {}).get("content") or []
+                    if len(ids) != len(steps):
+                        raise ServerLost(f"{self.url}: {len(ids)} tokens with {len(steps)} log-probabilities")
+                    yield {"token_ids": ids, "steps": steps, "finish_reason": choice.get("finish_reason")}
+        except httpx.HTTPError as error:
+            raise ServerLost(f"{self.url}{GENERATE}: {type(error).__name__}: {error}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise ServerLost(f"{self.url}: a piece of an answer without {error}") from error
+        if not finished:
+            raise ServerLost(f"{self.url}: an answer that broke off")
 
     def lose(self, error: ServerLost, epoch: int) -> bool:
         """Use the server no more until weights have been pushed to it again. Return whether this is news.
@@ -208,19 +246,23 @@ class Server:
                 return response.json() if response.content else None
             except ValueError as error:
                 raise ServerLost(f"{self.url}{route}: an answer that is no JSON") from error
+        raise self._refusal(response, route)
+
+    def _refusal(self, response: httpx.Response, route: str) -> Exception:
+        """Return the error that a failed request means; see `_send`."""
         reason = f"{self.url}{route}: HTTP {response.status_code}: {response.text[:500]}"
         if (named := _push_error(response.text)) is not None:
-            raise named(reason)
+            return named(reason)
         if response.status_code in (401, 403):
-            raise UserError(f"{reason}: set {KEY_ENV} to the server's key")
+            return UserError(f"{reason}: set {KEY_ENV} to the server's key")
         if response.status_code in (404, 405):
-            raise UserError(
+            return UserError(
                 f"{reason}: start the server with VLLM_SERVER_DEV_MODE=1, --enable-scale-out and "
                 "--weight-transfer-config as docs/vllm.md shows"
             )
         if response.status_code in (400, 413, 422):
-            raise UserError(reason)
-        raise ServerLost(reason)
+            return UserError(reason)
+        return ServerLost(reason)
 
 
 def _push_error(text: str) -> type[PushError] | None:

@@ -1,0 +1,91 @@
+"""A live engine with vLLM in this process. Its scheduler decides what runs; constraints are its structured outputs."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from r1kit.engine.live.base import LiveDelta, LiveRequest, check_request
+from r1kit.engine.live.draw import LiveSample
+from r1kit.engine.live.vllm_samples import Step, asked_of, extend, structure
+from r1kit.engine.vllm.local import LocalVllm
+from r1kit.errors import UserError
+from r1kit.model.policy import Policy
+
+
+class VllmLiveEngine:
+    """Decodes with an `LLM` that has a copy of the weights."""
+
+    def __init__(
+        self, model: Policy, tokenizer: PreTrainedTokenizerBase, max_concurrent: int, kv_cache_tokens: int | None
+    ) -> None:
+        self.engine = LocalVllm(model, tokenizer, max_concurrent, kv_cache_tokens, with_tokenizer=True)
+        self.tokenizer, self.vocabulary = tokenizer, len(model.head_weight)
+        self.context_length = self.engine.max_model_len
+        self.running: dict[str, LiveSample] = {}  # by vLLM's name
+        self.requests = 0
+
+    @property
+    def has_work(self) -> bool:
+        """See `LiveEngine.has_work`."""
+        return bool(self.running)
+
+    def add(self, request: LiveRequest) -> None:
+        """See `LiveEngine.add`."""
+        check_request(request, self.context_length, self.vocabulary)
+        self.requests += 1
+        sampling, added = import_module("vllm.sampling_params"), dict[str, LiveSample]()
+        try:
+            for index in range(request.first_sample, request.first_sample + request.samples):
+                asked = asked_of(self.engine, request, index)
+                if request.constraint is not None:
+                    asked["structured_outputs"] = sampling.StructuredOutputsParams(**structure(request.constraint))
+                params = sampling.SamplingParams(**asked, output_kind=sampling.RequestOutputKind.DELTA)
+                name = f"{self.requests}/{index}"
+                prompt = {"prompt_token_ids": list(request.token_ids)}
+                self.engine.llm.llm_engine.add_request(name, prompt, params)
+                added[name] = LiveSample(self.requests, request.prompt_id, index, asked=request)
+        except UserError:
+            raise
+        except (ValueError, import_module("vllm.exceptions").VLLMValidationError) as error:  # of a constraint
+            self.engine.llm.llm_engine.abort_request([*added])
+            raise UserError(f"vLLM refuses the request: {error}") from error
+        self.running |= added
+
+    def cancel(self, request_id: str) -> None:
+        """See `LiveEngine.cancel`."""
+        names = [name for name, sample in self.running.items() if sample.asked.id == request_id]
+        self.engine.llm.llm_engine.abort_request(names)
+        for name in names:
+            del self.running[name]
+
+    def step(self) -> list[LiveDelta]:
+        """See `LiveEngine.step`."""
+        deltas = []
+        for output in self.engine.llm.llm_engine.step():
+            if (sample := self.running.get(output.request_id)) is None:  # cancelled
+                continue
+            self._extend(sample, output.outputs[0])
+            if output.finished and sample.finish_reason(self.engine.stops) is None:
+                sample.error = f"vLLM ended the request: {output.outputs[0].finish_reason}"
+            if sample.finish_reason(self.engine.stops) is not None:
+                del self.running[output.request_id]
+                if not output.finished:
+                    self.engine.llm.llm_engine.abort_request([output.request_id])
+            if (delta := sample.delta(self.engine.stops)) is not None:
+                deltas.append(delta)
+        return deltas
+
+    def close(self) -> None:
+        """See `LiveEngine.close`."""
+        self.engine.llm.llm_engine.abort_request([*self.running])
+        self.running.clear()
+
+    def _extend(self, sample: LiveSample, output: Any) -> None:
+        steps = []
+        for token, each in zip(output.token_ids, output.logprobs or (), strict=True):
+            ranked = sorted(each.items(), key=lambda item: item[1].rank)
+            steps.append(Step(token, each[token].logprob, [(other, x.logprob) for other, x in ranked]))
+        extend(sample, steps, self.tokenizer)
