@@ -16,7 +16,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from machine import describe, today
@@ -77,9 +76,8 @@ def main() -> None:
             work()
             best[name] = min(best[name], clock() - started)
     print(f"{describe()}, {torch.get_num_threads()} threads, {today()}")
-    print(
-        f"{Path(directory).name}, {options.dtype}, {options.streams} streams of {options.tokens} tokens, {'processor' if options.cpu else 'wall'} time"
-    )
+    measured = "processor" if options.cpu else "wall"
+    print(f"{directory.name}, {options.dtype}, {options.streams} streams of {options.tokens} tokens, {measured} time")
     for name, seconds in best.items():
         speed = options.tokens * options.streams / seconds
         print(f"{name:30} {speed:8,.0f} tokens/s {best['generate'] / seconds:7.0%} of generate")
