@@ -13,19 +13,22 @@ from r1kit.run_dir import RunDir
 from r1kit.types import TrackerName
 
 WAIT_SECONDS = 60.0  # at the end of the run, for the last rows
+INTERRUPTED_SECONDS = 5.0  # at the end of one that failed or was interrupted
 
 
 @contextmanager
 def tracked(run: RunDir, names: Sequence[TrackerName]) -> Iterator[None]:
     """Send to trackers what the block logs. Their errors are shown; the run goes on."""
     followers = [_Follower(run, name) for name in names]
+    patience = INTERRUPTED_SECONDS
     try:
         yield
+        patience = WAIT_SECONDS
     finally:
         for follower in followers:
             follower.end()
         for follower in followers:
-            follower.wait()
+            follower.wait(patience)
 
 
 class _Follower:
@@ -59,9 +62,9 @@ class _Follower:
         assert self.process.stdin is not None
         self.process.stdin.close()
 
-    def wait(self) -> None:
+    def wait(self, seconds: float) -> None:
         """Wait until the process has ended, but not for long: it also ends without the run."""
         with heartbeat(f"sending the last metrics to {self.name}"):
-            self.reader.join(WAIT_SECONDS)
+            self.reader.join(seconds)
         if self.reader.is_alive():
             warn(f"{self.name} is still being sent to. If rows are missing later: {self.command}")
