@@ -28,7 +28,7 @@ from r1kit.data.template import encode_prompt, render_prompt
 from r1kit.engine.base import SamplingParams
 from r1kit.engine.factory import make_live_engine
 from r1kit.engine.live.base import LiveRequest
-from r1kit.machine import choose_compute
+from r1kit.machine import choose_compute, tune_allocator
 from r1kit.model.dtypes import torch_dtype
 from r1kit.model.hf import load_model, load_tokenizer
 from r1kit.model.reference import resolve_model
@@ -61,7 +61,7 @@ def engine_throughput(numbers: Iterable[int], at_once: int, max_tokens: int) -> 
 
 
 def _request(number: int, tokenizer: Any, max_tokens: int) -> LiveRequest:
-    asked = serve_load.asked(number, max_tokens)
+    asked = serve_load.asked(number, max_tokens, 2.0)
     prompt = render_prompt(asked["messages"][0]["content"], "r1-zero", tokenizer)
     params = SamplingParams(asked["seed"], max_tokens, asked["temperature"], asked["top_p"])
     return LiveRequest(str(number), tuple(encode_prompt(prompt, tokenizer)), params)
@@ -113,6 +113,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=128, help="for each measurement of throughput")
     parser.add_argument("--rounds", type=int, default=3, help="of throughput")
     args = parser.parse_args()
+    tune_allocator()  # as the server does
     limits = ["--max-concurrent", str(CONCURRENT), "--max-queue", str(CONCURRENT)]
     for part in args.parts:
         with serve_process(MODEL, *limits) as server:

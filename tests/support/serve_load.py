@@ -16,11 +16,11 @@ from serve_process import ServeProcess
 ANSWER_SECONDS = 60.0  # no answer within this time is a hang
 
 
-def asked(number: int, max_tokens: int = 120) -> dict[str, Any]:
-    """Return the body of a request; equal for equal numbers."""
+def asked(number: int, max_tokens: int = 120, temperature: float = 1.2) -> dict[str, Any]:
+    """Return the body of a request; equal for equal numbers. At temperature 2 answers hardly ever end early."""
     rng = random.Random(number)
     question = f"What is {rng.randint(1, 99)}+{rng.randint(1, 99)}?"
-    sampling = {"seed": number, "temperature": 1.2, "top_p": 1.0, "max_tokens": max_tokens}
+    sampling = {"seed": number, "temperature": temperature, "top_p": 1.0, "max_tokens": max_tokens}
     return {"messages": [{"role": "user", "content": question}], **sampling}
 
 
@@ -120,7 +120,7 @@ async def throughput(server: ServeProcess, numbers: range, at_once: int, max_tok
     usage = {"stream": True, "stream_options": {"include_usage": True}}
 
     async def tokens(number: int) -> int:
-        reply = await exchange(server.url, chat(**usage, **asked(number, max_tokens)))
+        reply = await exchange(server.url, chat(**usage, **asked(number, max_tokens, 2.0)))
         return json.loads(reply.events()[-2])["usage"]["completion_tokens"]
 
     return sum(await in_parallel(tokens, numbers, at_once)) / (time.monotonic() - start)

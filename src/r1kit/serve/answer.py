@@ -15,7 +15,7 @@ from r1kit.serve.requests import StreamOptions
 from r1kit.web.guard import Receive, Scope, Send
 from r1kit.web.refusal import Refused
 
-KEEP_ALIVE = b": the model is not ready yet\n\n"  # a comment; clients ignore it
+KEEP_ALIVE = b": waiting\n\n"  # a comment, which clients ignore
 DONE = b"data: [DONE]\n\n"
 EVENTS = [(b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no")]
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parent / "page"  # static files of the chat page
 TEMPERATURE, TOP_P = 0.6, 0.95  # where a request names none: as `r1kit sample`
+LONG_PROMPT = 10_000  # characters; a shorter one is encoded faster than a thread takes over
 SEEDS = 2**31  # random seeds are below: every client can hold them
 DEFAULT_COMPLETION_TOKENS = 16  # OpenAI's default of /v1/completions
 
@@ -82,16 +83,23 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     @app.post("/v1/chat/completions")
     async def chat(asked: Annotated[ChatRequest, Body()]) -> Response:
         model = service.model(asked.model)
-        prompts = await anyio.to_thread.run_sync(lambda: [model.chat_prompt(asked.messages)])
+        size = sum(len(message.content) for message in asked.messages)
+        prompts = await _encode(lambda: [model.chat_prompt(asked.messages)], size)
         job = _job(service, model, prompts, asked, asked.token_limit)
         return _answer(service, job, ChatFormat, bool(asked.logprobs), asked)
 
     @app.post("/v1/completions")
     async def completions(asked: Annotated[CompletionRequest, Body()]) -> Response:
         model = service.model(asked.model)
-        prompts = await anyio.to_thread.run_sync(lambda: [model.text_prompt(each) for each in asked.prompts()])
+        size = sum(map(len, asked.prompts()))
+        prompts = await _encode(lambda: [model.text_prompt(each) for each in asked.prompts()], size)
         job = _job(service, model, prompts, asked, asked.token_limit or DEFAULT_COMPLETION_TOKENS)
         return _answer(service, job, CompletionFormat, asked.logprobs is not None, asked)
+
+
+async def _encode(encode: Callable[[], list[ServedPrompt]], size: int) -> list[ServedPrompt]:
+    """Make prompts; long ones in another thread, so that streams go on meanwhile."""
+    return encode() if size < LONG_PROMPT else await anyio.to_thread.run_sync(encode)
 
 
 def _job(

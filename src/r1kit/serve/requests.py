@@ -50,12 +50,13 @@ class _Body(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False, frozen=True)
 
-    def unsupported(self) -> str | None:
-        """Return the first field that would change the answer and is not supported."""
-        for name, value in (self.model_extra or {}).items():
-            if name not in IGNORED and value is not None and value not in NEUTRAL.get(name, ()):
-                return name
-        return None
+
+def _refuse_unsupported(prefix: str, body: _Body | None) -> None:
+    """Refuse fields that would change the answer and are not supported. `prefix` is the path to the body."""
+    for name, value in ((body and body.model_extra) or {}).items():
+        if name not in IGNORED and value is not None and value not in NEUTRAL.get(name, ()):
+            path = f"{prefix}{name}"
+            raise Refused(400, f"{path} is not supported by this server: leave it out", path, "unsupported_parameter")
 
 
 def _check_values(body: object) -> object:
@@ -162,14 +163,15 @@ class _Sampling(_Body):
     @model_validator(mode="after")
     def _check(self) -> _Sampling:
         """Refuse what is not supported, and fields that contradict each other."""
-        if (name := self.unsupported()) is not None:
-            raise Refused(400, f"{name} is not supported by this server: leave it out", name, "unsupported_parameter")
-        if self.response_format is not None and (name := self.response_format.unsupported()) is not None:
-            raise Refused(400, f"response_format.{name} is not supported: leave it out", f"response_format.{name}")
-        is_schema = self.response_format is not None and self.response_format.type == "json_schema"
-        if is_schema and self.response_format is not None and self.response_format.json_schema is None:
+        wanted, streamed = self.response_format, self.stream_options
+        schema = wanted.json_schema if wanted is not None else None
+        _refuse_unsupported("", self)
+        _refuse_unsupported("response_format.", wanted)
+        _refuse_unsupported("response_format.json_schema.", schema)
+        _refuse_unsupported("stream_options.", streamed)
+        if wanted is not None and wanted.type == "json_schema" and schema is None:
             raise Refused(400, "response_format.json_schema is missing", "response_format.json_schema")
-        if self.stream_options is not None and not self.stream:
+        if streamed is not None and not self.stream:
             raise Refused(400, "stream_options needs stream = true", "stream_options")
         return self
 
@@ -188,8 +190,7 @@ class ChatRequest(_Sampling):
             if (message.model_extra or {}).get("reasoning_content") is not None:
                 text = REASONING_SENT_BACK.format(index=index)
                 raise Refused(400, text, f"messages[{index}].reasoning_content")
-            if (name := message.unsupported()) is not None:
-                raise Refused(400, f"messages[{index}].{name} is not supported", f"messages[{index}].{name}")
+            _refuse_unsupported(f"messages[{index}].", message)
         if self.messages[-1].role != "user":
             raise Refused(400, f"the last message is from {self.messages[-1].role}: must be from user", "messages")
         if self.top_logprobs and not self.logprobs:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from r1kit.web.hosting import Hosting
 from r1kit.web.refusal import Refused
@@ -88,7 +87,7 @@ class Guard:
             return
         site, is_link = _header(scope, b"sec-fetch-site"), _header(scope, b"sec-fetch-mode") == "navigate"
         is_foreign = site not in ("", "none", "same-origin") and not (is_link and scope["method"] == "GET")
-        if is_foreign or (origin and urlsplit(origin).netloc.lower() != host.lower()):
+        if is_foreign or (origin and origin.partition("://")[2].lower() != host.lower()):
             advice = "start the server with --allow-origin ORIGIN to allow it"
             raise Refused(403, f"a page of another origin ({origin[:100]}) sent this; {advice}", code="foreign_origin")
 

@@ -9,6 +9,7 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from urllib.parse import urlsplit
 
 from r1kit.errors import UserError
@@ -48,10 +49,10 @@ class Hosting:
                 f"{ENVIRONMENT}, or use --host {LOOPBACK}"
             )
 
-    @property
+    @cached_property
     def is_local(self) -> bool:
         """Whether only this machine can connect."""
-        return all(is_loopback(address) for address in self._addresses())
+        return all(is_loopback(address) for address in self._addresses)
 
     def trusts_host(self, header: str) -> bool:
         """Return whether the Host header of a request names this server.
@@ -72,11 +73,11 @@ class Hosting:
         Raises:
             UserError: The address is taken or does not exist.
         """
-        family = socket.AF_INET6 if ":" in self._addresses()[0] else socket.AF_INET
+        family = socket.AF_INET6 if ":" in self._addresses[0] else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((self._addresses()[0], self.port))
+            listener.bind((self._addresses[0], self.port))
             listener.listen(BACKLOG)
         except OSError as error:
             listener.close()
@@ -88,8 +89,9 @@ class Hosting:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{listener.getsockname()[1]}"
 
+    @cached_property
     def _addresses(self) -> Sequence[str]:
-        """Return the IP addresses of the host, IPv4 first."""
+        """The IP addresses of the host, IPv4 first."""
         try:
             found = {str(info[4][0]) for info in socket.getaddrinfo(self.host or "0.0.0.0", None)}
         except (OSError, UnicodeError) as error:

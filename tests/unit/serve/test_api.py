@@ -164,6 +164,9 @@ def test_response_formats_begin_after_the_reasoning(server: ApiServer) -> None:
         ({"response_format": {"type": "xml"}}, "response_format.type", "'text', 'json_object' or 'json_schema'"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "missing"),
         ({"stream_options": {"include_usage": True}}, "stream_options", "needs stream = true"),
+        ({"stream": True, "stream_options": {"usage": True}}, "stream_options.usage", "not supported"),
+        ({"response_format": {"type": "text", "regex": "a"}}, "response_format.regex", "not supported"),
+        ({"messages": [{**QUESTION[0], "prefix": True}]}, "messages[0].prefix", "not supported"),
     ],
 )
 def test_mistakes_are_refused_and_named(server: ApiServer, body: dict, param: str, message: str) -> None:

@@ -84,6 +84,7 @@ def test_missing_and_repeated_host_are_refused() -> None:
         ({"Origin": "https://evil.example"}, "POST", 403),
         ({"Origin": "http://127.0.0.1:3000"}, "POST", 403),
         ({"Origin": "null"}, "POST", 403),
+        ({"Origin": "http://["}, "POST", 403),
         ({"Sec-Fetch-Site": "cross-site"}, "GET", 403),
         ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"}, "GET", 403),
         ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, "GET", 200),
