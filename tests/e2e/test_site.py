@@ -1,4 +1,4 @@
-"""The documentation site builds without warnings, loads nothing from elsewhere, and shows formulas."""
+"""The documentation site builds without warnings, loads nothing from elsewhere, shows formulas, and is accessible."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from browser import CHROMIUM, DESKTOP, PHONE, THEMES, OpenPage, axe_findings, chromium, open_page
 from paths import ROOT
 
 pytest.importorskip("material", reason="needs pip install 'r1kit[docs]'")
@@ -63,6 +64,16 @@ def test_links_to_sources_lead_to_the_repository_where_it_is_known(tmp_path: Pat
     assert done.returncode == 0, done.stderr
     links = hrefs(tmp_path / "built/scaling/index.html")
     assert "https://example.org/r1kit/blob/main/examples/slurm/train.sbatch" in links
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+@pytest.mark.parametrize("page", ["index.html", "grpo/index.html", "tutorials/your-task/index.html"])
+def test_axe_finds_nothing_serious(site: Path, open_page: OpenPage, page: str, width: int, theme: str) -> None:
+    findings = axe_findings(open_page((site / page).as_uri(), width, theme))
+    assert [finding for finding in findings if finding.startswith(("serious", "critical"))] == []
 
 
 def hrefs(page: Path) -> list[str]:
