@@ -13,6 +13,8 @@ import pytest
 from browser import CHROMIUM, DESKTOP, PHONE, THEMES, OpenPage, axe_findings, chromium, open_page
 from paths import ROOT
 
+__all__ = ["chromium", "open_page"]  # fixtures
+
 pytest.importorskip("material", reason="needs pip install 'r1kit[docs]'")
 pytestmark = pytest.mark.long
 
