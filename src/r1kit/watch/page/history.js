@@ -17,12 +17,14 @@ export function createHistory(root, open) {
   }
 
   function table(groups, problem) {
-    const rows = groups.map((group) => make("tr", {},
-      make("th", { scope: "row" }, make("button",
-        { type: "button", "aria-label": `show step ${group.step}`, click: () => open(group.step, problem) }, short(group.step))),
-      make("td", {}, group.right === null ? "not graded" : `${group.right} of ${group.completions}`),
-      make("td", {}, short(group.reward)), make("td", {}, short(group.tokens && Math.round(group.tokens))),
-      make("td", {}, group.cut ? String(group.cut) : ""), make("td", {}, group.mixed ? String(group.mixed) : "")));
+    const rows = groups.map((group) => {
+      const show = { type: "button", "aria-label": `show step ${group.step}`, click: () => open(group.step, problem) };
+      const right = group.right === null ? "not graded" : `${group.right} of ${group.completions}`;
+      const tokens = group.tokens === null ? null : Math.round(group.tokens);
+      const cells = [right, short(group.reward), short(tokens), group.cut || "", group.mixed || ""];
+      return make("tr", {}, make("th", { scope: "row" }, make("button", show, short(group.step))),
+        ...cells.map((cell) => make("td", {}, String(cell))));
+    });
     const head = HEADINGS.map((text) => make("th", { scope: "col" }, text));
     return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Steps with this problem" },
       make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows)));
@@ -57,7 +59,9 @@ export function createHistory(root, open) {
         if (mine !== search) return;
         groups.push(...part.groups);
         before = part.before;
-        status.textContent = before === null ? `In ${groups.length} of the logged steps.` : `Searched down to step ${short(before)} …`;
+        status.textContent = before === null
+          ? `In ${groups.length} of the logged steps.`
+          : `Searched down to step ${short(before)} …`;
         found.replaceChildren(make("div", { class: "plot-and-table" }, plot(groups), table(groups, group.prompt_id)));
       } while (before !== null);
     } catch (error) {

@@ -34,6 +34,7 @@ export function createRuns(root, onChange) {
 
   function build(runs, labels) {
     const isOne = runs.length === 1;
+    root.replaceChildren();
     runs.forEach((run, i) => {
       const name = make("span", { class: "run-name" }, labels[i]);
       const choose = make("input", { type: "radio", name: "run", value: String(i), change: () => set({ chosen: i }) });

@@ -1,10 +1,16 @@
 import { startAnswers } from "../report/browser.js";
-import { readOut } from "../report/parts.js";
+import { make, readOut } from "../report/parts.js";
 import { getJson } from "./api.js";
 
 // The sections that the server renders with the templates of the report. Each is replaced only when its HTML changes.
 
-const PLACES = { header: "header", warnings: "warnings-of-run", results: "results", sources: "sources", notes: "notes-of-run" };
+const PLACES = { // section -> id of its element
+  header: "header",
+  warnings: "warnings-of-run",
+  results: "results",
+  sources: "sources",
+  notes: "notes-of-run",
+};
 
 export function createSections() {
   const shown = {}; // section -> its HTML
@@ -41,17 +47,23 @@ export function createSections() {
   async function showLasting({ number, run }) {
     const version = `${number} ${run.files}`;
     if (versions.lasting === version) return;
-    versions.lasting = version;
     const { html, plots, axes } = await getJson(`api/runs/${number}/lasting`);
+    const isChanged = html.results !== shown.results;
     place(html);
-    for (const [id, plot] of Object.entries(plots)) readOut(document.getElementById(id), () => plot, axes);
-    const questions = await getJson(`api/runs/${number}/answers`);
+    if (isChanged) {
+      for (const [id, plot] of Object.entries(plots)) readOut(document.getElementById(id), () => plot, axes);
+    }
+    showAnswers(await getJson(`api/runs/${number}/answers`));
+    versions.lasting = version;
+  }
+
+  function showAnswers(questions) {
     const text = JSON.stringify(questions);
     if (text === answers) return;
     answers = text;
     const root = document.getElementById("answer-list");
     if (questions.length) startAnswers(root, questions);
-    else root.replaceChildren(Object.assign(document.createElement("p"), { className: "empty", textContent: "No answers have been kept yet." }));
+    else root.replaceChildren(make("p", { class: "empty" }, "No answers have been kept yet."));
   }
 
   return {
