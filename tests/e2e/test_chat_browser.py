@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
+import copy
 from collections.abc import Iterator
 
 import pytest
-from api_server import ApiServer, SlowEngine, api_server
+from api_server import ApiServer, Gate, api_server
 from browser import DESKTOP, PHONE, THEMES, OpenPage, axe_findings, chromium, in_browser, open_page
 from playwright.sync_api import Locator, Page, expect
+from serve_process import serve_process
 
 from r1kit.data.template import set_template
 from r1kit.serve.limits import Limits
@@ -49,8 +50,6 @@ def thinking(text: str, thoughts: str = THOUGHTS):
 
 @pytest.fixture(scope="module")
 def chat_tokenizer(tokenizer):
-    import copy
-
     conversing = copy.deepcopy(tokenizer)
     set_template(conversing, "chat")
     return conversing
@@ -83,28 +82,6 @@ def finished(answer: Locator) -> Locator:
 def choose(page: Page, model: str, other: str = "") -> None:
     page.get_by_label("Model", exact=True).select_option(model)
     page.get_by_label("Second model").select_option(other)
-
-
-class Gate:
-    """Lets an engine take only as many steps as it is told to."""
-
-    def __init__(self, engine: SlowEngine) -> None:
-        self.engine, self.steps = engine, threading.Semaphore(0)
-
-    def __enter__(self) -> Gate:
-        step = self.engine.step
-
-        def gated():
-            return step() if self.steps.acquire(timeout=0.05) else []
-
-        self.engine.step = gated
-        return self
-
-    def allow(self, steps: int) -> None:
-        self.steps.release(steps)
-
-    def __exit__(self, *_: object) -> None:
-        del self.engine.step
 
 
 def test_reasoning_is_streamed_and_folded_when_the_answer_begins(server: ApiServer, open_page: OpenPage):
@@ -191,6 +168,19 @@ def test_link_asks_the_same_conversation_again(server: ApiServer, open_page: Ope
         assert [(each.token_ids, each.params) for each in after] == [(each.token_ids, each.params) for each in before]
     expect(again.get_by_label("Temperature")).to_have_value("0.3")
     expect(again.get_by_label("Second model")).to_have_value("base")
+
+
+def test_link_gets_the_same_answer_of_a_real_model(open_page: OpenPage):
+    with serve_process("sprout-base") as served:
+        page = open_page(served.url)
+        page.get_by_role("button", name="Settings").click()
+        page.get_by_label("Temperature").fill("1.5")
+        page.get_by_label("Maximum tokens").fill("60")
+        text = finished(ask(page, "What is 37 + 48?")).locator(".content").inner_text()
+        page.get_by_role("button", name="Copy link").click()
+        expect(page.locator("#notice")).to_have_text("Link copied.")
+        again = open_page(page.url).get_by_role("article")
+        assert finished(again).locator(".content").inner_text() == text and text.strip()
 
 
 @pytest.mark.parametrize(

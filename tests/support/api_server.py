@@ -46,6 +46,28 @@ class SlowEngine(ScriptedLiveEngine):
         return super().step()
 
 
+class Gate:
+    """Lets an engine take only as many steps as it is told to."""
+
+    def __init__(self, engine: SlowEngine) -> None:
+        self.engine, self.steps = engine, threading.Semaphore(0)
+
+    def __enter__(self) -> Gate:
+        step = self.engine.step
+
+        def gated():
+            return step() if self.steps.acquire(timeout=0.05) else []
+
+        self.engine.step = gated
+        return self
+
+    def allow(self, steps: int) -> None:
+        self.steps.release(steps)
+
+    def __exit__(self, *_: object) -> None:
+        del self.engine.step
+
+
 @dataclass
 class ApiServer:
     """A running server."""

@@ -30,6 +30,7 @@ def declared_names(command: Callable[..., None]) -> set[str]:
         # With Annotated, typer takes the first flag for a default.
         written = [name for name in (declared.default, *(declared.param_decls or ())) if str(name).startswith("-")]
         option = type(declared).__name__ == "OptionInfo"
+        written = [each for name in written for each in name.split("/")]  # --this/--not-this
         names |= set(written or ["--" + parameter.replace("_", "-") if option else str(declared.metavar).strip("[].")])
     return names
 

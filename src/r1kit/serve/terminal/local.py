@@ -1,0 +1,59 @@
+"""Answers of a model that is loaded here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from r1kit.engine.base import EngineChoice, SamplingParams
+from r1kit.engine.live.base import LiveRequest
+from r1kit.errors import UserError
+from r1kit.serve import load
+from r1kit.serve.limits import Limits
+from r1kit.serve.requests import Message as RequestMessage
+from r1kit.serve.sample import Sample
+from r1kit.serve.terminal.conversation import Message, Piece, Settings
+from r1kit.web.refusal import Refused
+
+ID = "answer"  # of the only request
+
+
+class LocalModel:
+    """A model, loaded for one answer at a time.
+
+    Args:
+        model: A bundled model, a directory, a stage of a run or a hub id.
+        template: The prompt template; by default that of the tokenizer.
+
+    Raises:
+        UserError: The model cannot be loaded, or has no such template.
+    """
+
+    def __init__(self, model: str, template: str | None = None) -> None:
+        limits, chosen = Limits(max_concurrent=1), load.parse_template(template)
+        (self._model,) = load.load_models({model: model}, chosen, EngineChoice("native"), limits)
+
+    @property
+    def reads_conversations(self) -> bool:
+        """Whether the template shows the system prompt and earlier turns."""
+        return self._model.reads_conversations
+
+    def stream(self, messages: Sequence[Message], settings: Settings, seed: int) -> Iterator[Piece]:
+        """Yield an answer as it grows. See `Backend.stream`."""
+        model, engine = self._model, self._model.engine
+        try:
+            prompt = model.chat_prompt([RequestMessage.model_validate(message._asdict()) for message in messages])
+        except Refused as refused:
+            raise UserError(refused.message) from None
+        max_tokens = settings.max_tokens or engine.context_length - len(prompt.token_ids)
+        params = SamplingParams(seed, max_tokens, settings.temperature, settings.top_p)
+        sample = Sample(0, model.tokenizer, (), prompt.parser())
+        engine.add(LiveRequest(ID, prompt.token_ids, params))
+        try:
+            while engine.has_work:
+                for delta in engine.step():
+                    if delta.finish_reason == "error":
+                        raise UserError(delta.error)
+                    piece = sample.add(delta)
+                    yield Piece(piece.reasoning, piece.content, piece.finish_reason, sample.length)
+        finally:
+            engine.cancel(ID)

@@ -1,0 +1,239 @@
+"""`r1kit chat` against the API with scripted models, in a pseudo-terminal and through pipes."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from api_server import ApiServer, Gate, api_server
+
+from r1kit.data.template import set_template
+from r1kit.errors import UserError
+from r1kit.serve.terminal.conversation import Conversation, Settings
+from r1kit.serve.terminal.remote import RemoteModel
+from r1kit.web.keys import ApiKeys
+
+pytestmark = pytest.mark.slow
+KEY = "a-key-of-the-chat-tests"
+ANSWER = "It is 4. \x1b]0;title\x07\x1b[31mred"
+SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def chat_tokenizer(tokenizer):
+    conversing = copy.deepcopy(tokenizer)
+    set_template(conversing, "chat")
+    return conversing
+
+
+@pytest.fixture(scope="module")
+def server(chat_tokenizer) -> Iterator[ApiServer]:
+    script = {"r1": lambda _, __: f"<think>Two and two.</think>\n{ANSWER}"}
+    with api_server(chat_tokenizer, script, template="chat") as served:
+        yield served
+
+
+def command(server: ApiServer, *options: str) -> list[str]:
+    return [sys.executable, "-m", "r1kit", "chat", "r1", "--endpoint", f"{server.url}/v1", *options]
+
+
+def answer_of(pieces) -> tuple[str, str]:
+    pieces = list(pieces)
+    return "".join(piece.reasoning for piece in pieces), "".join(piece.content for piece in pieces)
+
+
+def test_conversation_sends_its_turns_and_retry_replaces_the_last(server: ApiServer) -> None:
+    talk = Conversation(RemoteModel(f"{server.url}/v1", "r1", "NO_KEY"), Settings(system="Be brief.", seed=3))
+    assert answer_of(talk.ask("2+2?")) == ("Two and two.", ANSWER)
+    answer_of(talk.ask("Sure?"))
+    seeds = [request.params.seed for request in server.engines["r1"].seen[-2:]]
+    answer_of(talk.retry())
+    last, again = server.engines["r1"].seen[-2:]
+    assert seeds == [3, 3] and again.token_ids == last.token_ids and again.params.seed != 3
+    text = server.service.models["r1"].tokenizer.decode(again.token_ids)
+    assert text.count("Be brief.") == text.count("2+2?") == text.count("It is 4.") == text.count("Sure?") == 1
+    assert [turn.question for turn in talk.turns] == ["2+2?", "Sure?"]
+
+
+def test_question_without_an_answer_is_forgotten(server: ApiServer) -> None:
+    talk = Conversation(RemoteModel(f"{server.url}/v1", "r1", "NO_KEY"), Settings(max_tokens=10**6))
+    with pytest.raises(UserError, match="max_tokens"):
+        answer_of(talk.ask("2+2?"))
+    assert talk.turns == []
+
+
+def test_closing_an_answer_frees_its_slot(server: ApiServer) -> None:
+    talk = Conversation(RemoteModel(f"{server.url}/v1", "r1", "NO_KEY"), Settings())
+    with Gate(server.engines["r1"]) as gate:
+        gate.allow(2)
+        pieces = talk.ask("2+2?")
+        assert next(piece for piece in pieces if piece.reasoning).reasoning.startswith("T")
+        pieces.close()
+        server.wait_until(lambda: not server.engines["r1"].running)
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "message"),
+    [
+        ("ftp://x", "r1", "must be an http:// or https:// URL"),
+        ("http://127.0.0.1:9", "r1", "check that the server runs"),
+        ("SERVER/v1", "r2", "has r1"),
+        ("SERVER", "r1", "no such path"),
+    ],
+)
+def test_wrong_endpoints_are_explained(server: ApiServer, url: str, name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        RemoteModel(url.replace("SERVER", server.url), name, "NO_KEY")
+
+
+def test_key_comes_from_the_environment(chat_tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with api_server(chat_tokenizer, {"r1": lambda *_: "4"}, template="chat", keys=ApiKeys([KEY])) as closed:
+        with pytest.raises(UserError, match="set the environment variable SOME_KEY"):
+            RemoteModel(f"{closed.url}/v1", "r1", "SOME_KEY")
+        monkeypatch.setenv("SOME_KEY", KEY)
+        talk = Conversation(RemoteModel(f"{closed.url}/v1", "r1", "SOME_KEY"), Settings())
+        assert answer_of(talk.ask("2+2?")) == ("", "4")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("seed", "7", 7),
+        ("seed", "", None),
+        ("temperature", "0", 0),
+        ("system", "Be kind.", "Be kind."),
+        ("top_p", "", 0.95),
+    ],
+)
+def test_settings_are_changed_by_texts(name: str, text: str, value: object) -> None:
+    assert getattr(Settings(seed=1, top_p=0.5).changed(name, text), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("seed", "-1"), ("temperature", "hot"), ("top_p", "0"), ("max_tokens", "0")]
+)
+def test_settings_that_are_not_allowed_name_the_value(name: str, text: str) -> None:
+    with pytest.raises(UserError, match=f"{name} = {text}: "):
+        Settings().changed(name, text)
+
+
+def test_pipe_gives_the_answers_only(server: ApiServer) -> None:
+    asked = "2+2?\n\n/system Be brief.\nSure?\\\nReally?\n"
+    done = subprocess.run(command(server), input=asked, capture_output=True, text=True, timeout=SECONDS)
+    shown = "It is 4. \ufffd]0;title\ufffd\ufffd[31mred\n"
+    assert (done.stdout, done.stderr, done.returncode) == (shown * 2, "", 0)
+    text = server.service.models["r1"].tokenizer.decode(server.engines["r1"].seen[-1].token_ids)
+    assert "Be brief." in text and "Sure?\nReally?" in text
+    done = subprocess.run(command(server, "--reasoning"), input="2+2?", capture_output=True, text=True, timeout=SECONDS)
+    assert done.stdout == f"Two and two.\n\n{shown}"
+
+
+def test_pipe_ends_at_an_error(server: ApiServer) -> None:
+    done = subprocess.run(command(server), input="/colour red\n2+2?\n", capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 2 and done.stdout == "" and "/colour: no such command" in done.stderr
+
+
+class Terminal:
+    """A program in a pseudo-terminal."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self.end, of_program = os.openpty()
+        environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+        self.process = subprocess.Popen(
+            arguments, stdin=of_program, stdout=of_program, stderr=of_program, env=environment, start_new_session=True
+        )
+        os.close(of_program)
+        self.text = ""
+
+    def type(self, text: str) -> None:
+        self.text = ""
+        os.write(self.end, text.encode())
+
+    def wait_for(self, pattern: str) -> str:
+        end = time.monotonic() + SECONDS
+        while not re.search(pattern, self.text):
+            assert time.monotonic() < end, f"{pattern!r} does not occur in {self.text!r}"
+            if select.select([self.end], [], [], 1)[0]:
+                self.text += os.read(self.end, 4096).decode()
+        return self.text
+
+
+@contextmanager
+def in_terminal(arguments: list[str]) -> Iterator[Terminal]:
+    terminal = Terminal(arguments)
+    try:
+        yield terminal
+    finally:
+        terminal.process.kill()
+        terminal.process.wait()
+        os.close(terminal.end)
+
+
+def test_interrupt_stops_the_answer_and_not_the_program(server: ApiServer) -> None:
+    with in_terminal(command(server)) as terminal:
+        terminal.wait_for(r"Ask a question, or /help\.\s+> $")
+        with Gate(server.engines["r1"]) as gate:
+            terminal.type("2+2?\n")
+            gate.allow(3)
+            terminal.wait_for("\x1b\\[2mT")  # dimmed
+            terminal.process.send_signal(signal.SIGINT)
+            terminal.wait_for("seed \\d+, stopped")
+            server.wait_until(lambda: not server.engines["r1"].running)
+        terminal.type("/retry\n")
+        assert "It is 4." in terminal.wait_for("seed \\d+\\)")
+        terminal.type("/think\n")
+        terminal.wait_for("reasoning is hidden")
+        terminal.type("/temperature 3\n")
+        terminal.wait_for("error: temperature = 3: ")
+        terminal.type("again\n")
+        assert "Two and" not in terminal.wait_for("\\d+ tokens, .* seed \\d+\\)")
+        terminal.process.send_signal(signal.SIGINT)
+        terminal.wait_for("/quit or")
+        terminal.type("/quit\n")
+        assert terminal.process.wait(SECONDS) == 0
+
+
+def test_sigterm_ends_the_program_during_an_answer(server: ApiServer) -> None:
+    with in_terminal(command(server)) as terminal, Gate(server.engines["r1"]) as gate:
+        terminal.wait_for("> $")
+        terminal.type("2+2?\n")
+        gate.allow(3)
+        terminal.wait_for("T")
+        terminal.process.terminate()
+        assert terminal.process.wait(SECONDS) == 130
+
+
+def test_model_that_is_loaded_here_answers_as_sample_does(tmp_path: Path) -> None:
+    options = ["--temperature", "0.8", "--top-p", "0.9", "--seed", "11"]
+    question = "What is 37 + 48?"
+    here = [sys.executable, "-m", "r1kit", "chat", "sprout-base", *options, "--max-tokens", "60", "--reasoning"]
+    chatted = subprocess.run(here, input=question, capture_output=True, text=True, timeout=SECONDS)
+    sampled = subprocess.run(
+        [sys.executable, "-m", "r1kit", "sample", "sprout-base", question, *options, "--max-completion-length", "60"],
+        capture_output=True, text=True, timeout=SECONDS,
+    )  # fmt: skip
+    words = re.sub(r"</?(think|answer)>", "", sampled.stdout).split()
+    assert chatted.stdout.split() == words and words
+
+
+def test_server_that_stops_midway_is_an_error(chat_tokenizer) -> None:
+    with api_server(chat_tokenizer, {"r1": lambda *_: "word " * 50}, template="chat") as served:
+        talk = Conversation(RemoteModel(f"{served.url}/v1", "r1", "NO_KEY"), Settings())
+        with Gate(served.engines["r1"]) as gate:
+            gate.allow(2)
+            pieces = talk.ask("2+2?")
+            next(piece for piece in pieces if piece.content)
+            served.service.worker._loop.call_soon_threadsafe(served.service.worker.cut_off)
+            with pytest.raises(UserError, match="the server is stopping"):
+                answer_of(pieces)
+    assert talk.turns[0].content.startswith("word")
