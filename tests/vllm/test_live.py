@@ -64,3 +64,18 @@ def test_a_constraint_is_followed_and_a_bad_one_refused(live):
         with pytest.raises(UserError):
             live.add(replace(asked, constraint=bad))
     assert not live.has_work
+
+
+def test_servers_stream_the_greedy_answers_of_the_native_engine(server, tmp_path):
+    model = load_model(MODEL, torch.float32, "cpu")
+    engine = make_live_engine(model, TOKENIZER, 8, choice=EngineChoice("servers", (server.url,), tmp_path / "weights"))
+    asked = [replace(request, params=replace(request.params, temperature=0.0)) for request in ASKED]
+    constraint = Constraint("json_object")
+    deltas = run(engine, [*asked, replace(asked[0], id="json", constraint=constraint, params=SamplingParams(1, 80))])
+    native = run(make_live_engine(model, TOKENIZER), asked)
+    for place, expected in native.items():
+        assert [t for d in deltas[place] for t in d.token_ids] == [t for d in expected for t in d.token_ids]
+    assert max(map(len, deltas.values())) > 5, "text flows"
+    text = TOKENIZER.decode([t for d in deltas["json", 0] for t in d.token_ids], skip_special_tokens=True)
+    assert text.lstrip().startswith("{")
+    engine.close()

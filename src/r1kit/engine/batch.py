@@ -74,6 +74,13 @@ class Batch:
         """Return the rows of the cache, and the tokens of each after `steps` more."""
         return max(self.cache.allocated_rows, len(self.completions)), self.cache.row_tokens(steps)
 
+    def widen(self, rows: int) -> None:
+        """Add unused rows to a cache that has fewer than `rows`."""
+        if len(self.cache) < rows:
+            repeated = torch.arange(rows, device=self.row_R.device) % len(self.cache)
+            self.cache.select(repeated)
+            self.hidden_ND = self.hidden_ND[repeated]
+
     def advance(self, model: Decoder, token_R: Tensor) -> None:
         """Append a token to every unfinished completion and compute the hidden states behind them."""
         token_N = self.split_rows(token_R)

@@ -65,7 +65,9 @@ def make_live_engine(
     kv_cache_tokens: int | None = None,
     choice: EngineChoice = NATIVE,
 ) -> LiveEngine:
-    """Return an engine that samples from `model` for requests that come and go. The arguments are `make_engine`'s.
+    """Return an engine that samples from `model` for requests that come and go.
+
+    The arguments are those of `make_engine`. By default the KV cache may take a quarter of the memory.
 
     Raises:
         UserError: As `make_engine` does.

@@ -26,10 +26,17 @@ def prepacked(model: Decoder) -> Decoder:
     Returns the model itself where memory is short, or where torch lacks these products (they are called by its
     compiler and not part of the public API).
     """
-    if not can_prepack(model):
-        return model
+    return packed_copy(model, FEW_ROWS) if can_prepack(model) else model
+
+
+def packed_copy(model: Decoder, few_rows: int) -> Decoder:
+    """Return a copy with packed matrices, which MKL multiplies up to `few_rows` rows with in float32."""
     head = model.head_weight.float() if model.fp32_head else model.head_weight
-    return with_linear(model, lambda linear: PrepackedLinear(linear.weight, linear.bias), PrepackedLinear(head, None))
+
+    def packed(linear: nn.Linear) -> nn.Module:
+        return _PrepackedLinear(linear.weight, linear.bias, few_rows)
+
+    return with_linear(model, packed, _PrepackedLinear(head, None, few_rows))
 
 
 def with_linear(model: Decoder, replace: Callable[[nn.Linear], nn.Module], head: nn.Module) -> Decoder:
@@ -56,10 +63,10 @@ def can_prepack(model: Decoder) -> bool:
     return weight.device.type == "cpu" and exists and fast and size < MEMORY_SHARE * memory_bytes()
 
 
-class PrepackedLinear(nn.Module):
+class _PrepackedLinear(nn.Module):
     """`nn.Linear` without gradients, computed in the dtype of its weight."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, few_rows: int = FEW_ROWS) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, few_rows: int) -> None:
         super().__init__()
         self.few_rows = few_rows
         self.plain = weight.detach().clone() if few_rows and weight.dtype == torch.float32 else None
@@ -68,7 +75,6 @@ class PrepackedLinear(nn.Module):
         self.bias = None if bias is None else bias.detach()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Multiply the last dimension."""
         x = x.to(self.dtype)
         if self.plain is not None and len(x) <= self.few_rows:
             return F.linear(x, self.plain, self.bias)

@@ -26,11 +26,12 @@ from r1kit.engine.live.draw import LiveDraw, LiveSample
 from r1kit.engine.schedule import Capacity
 from r1kit.engine.stops import stop_tokens
 from r1kit.errors import is_out_of_memory
-from r1kit.machine import free_memory
+from r1kit.machine import free_memory, memory_bytes
 from r1kit.model.attention import round_up
 from r1kit.model.policy import Policy
 
 BLOCK_SECONDS = 0.05  # that a block of steps should take, so that text flows and the queue is looked at
+CACHE_SHARE = 0.25  # of the memory: what the KV cache may take by default
 PREFILL_TOKENS = 2048  # of prompts computed before a block, so that running samples do not wait for long
 
 
@@ -64,7 +65,8 @@ class BlockLiveEngine:
         max_concurrent: int = 64,
         kv_cache_tokens: int | None = None,
     ) -> None:
-        self.model, self.tokenizer, self.capacity = model, tokenizer, Capacity(max_concurrent, kv_cache_tokens)
+        self.model, self.tokenizer = model, tokenizer
+        self.capacity = Capacity(max_concurrent, kv_cache_tokens or _cache_tokens(model))
         self.context_length = model.config.max_position_embeddings
         self.vocabulary = len(model.head_weight)
         self.stops = stop_tokens(model.config, tokenizer)
@@ -208,3 +210,11 @@ class BlockLiveEngine:
         say(f"out of memory: continuing with max_concurrent = {self.capacity.completions} (same completions)")
         self._wait_again(samples)
         return []
+
+
+def _cache_tokens(model: Policy) -> int | None:
+    """Return how many tokens of the KV cache take CACHE_SHARE of the memory; None where that is unknown."""
+    token_bytes = model.config.num_hidden_layers * model.config.cache_width * model.head_weight.dtype.itemsize
+    on_gpu = model.device.type == "cuda"
+    memory = torch.cuda.get_device_properties(model.device).total_memory if on_gpu else memory_bytes()
+    return int(CACHE_SHARE * memory / token_bytes) or None

@@ -1,7 +1,8 @@
 """A copy of the decoder whose rows do not depend on each other, bit by bit, on a CPU.
 
 Libraries choose the order of a sum by the shape of the product, so a row's result may change with the number of rows.
-oneDNN's packed products do so for a single row only; MKL's, for numbers of rows that are no multiple of four.
+oneDNN's packed products do so for a single row only; MKL's, for numbers of rows that are no multiple of four. So the
+caller gives at least MIN_ROWS rows, and plain products are padded.
 Attention is computed row by row (`engine.cache`). Padding behind a row's own keys does not change it, except that torch
 computes small products with another kernel. torch's SiLU rounds differently where threads divide a row; the exponential
 does not.
@@ -15,11 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from r1kit.engine.prepacked import PrepackedLinear, can_prepack, with_linear
+from r1kit.engine.prepacked import can_prepack, packed_copy, with_linear
 from r1kit.model.config import ModelConfig
 from r1kit.model.decoder import Decoder
 from r1kit.model.layers import GatedMLP, project
 
+MIN_ROWS = 2
 PLAIN_ROWS = 4  # MKL's products are the same for multiples of this many rows
 # Multiplications in a batch of products up to which torch uses a kernel of its own in bfloat16, and in each of them.
 SMALL_BATCH, SMALL_PRODUCT = 4096, 400
@@ -35,35 +37,28 @@ def batch_invariant(model: Decoder) -> Decoder:
     """Return a copy that computes a row equally in every batch. Weights are shared unless they are packed."""
     if model.device.type != "cpu":
         return model
-    packs = can_prepack(model)
-
-    def steady(linear: nn.Linear) -> nn.Module:
-        return _SteadyRows(PrepackedLinear(linear.weight, linear.bias, few_rows=0) if packs else linear, packs)
-
-    head_weight = model.head_weight.float() if model.fp32_head else model.head_weight
-    head = PrepackedLinear(head_weight, None, few_rows=0) if packs else _Head(model)
-    copy = with_linear(model, steady, _SteadyRows(head, packs))
+    if can_prepack(model):
+        copy = packed_copy(model, few_rows=0)
+    else:
+        copy = with_linear(model, _PaddedRows, _PaddedRows(_Head(model)))
     for module in [*copy.modules()]:
         if isinstance(mlp := getattr(module, "mlp", None), GatedMLP) and model.head_weight.dtype != torch.bfloat16:
             module.mlp = _SteadyMLP(mlp)
     return copy
 
 
-class _SteadyRows(nn.Module):
-    """A linear layer that is computed for a number of rows whose results do not depend on it."""
+class _PaddedRows(nn.Module):
+    """A linear layer that is computed for a multiple of PLAIN_ROWS rows."""
 
-    def __init__(self, linear: nn.Module, packed: bool) -> None:
+    def __init__(self, linear: nn.Module) -> None:
         super().__init__()
-        self.linear, self.packed = linear, packed
+        self.linear = linear
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = x.numel() // x.shape[-1]
-        extra = int(rows == 1) if self.packed else -rows % PLAIN_ROWS
-        if not extra:
-            y: Tensor = self.linear(x)
-            return y
-        padded = F.pad(x, (0, 0) * (x.ndim - 1) + (0, extra))  # in a decode step, rows are the first dimension
-        y = self.linear(padded)[: len(x)]
+        # In a decode step, rows are the first dimension; prompts are padded to such a multiple.
+        extra = -(x.numel() // x.shape[-1]) % PLAIN_ROWS
+        padded = F.pad(x, (0, 0) * (x.ndim - 1) + (0, extra)) if extra else x
+        y: Tensor = self.linear(padded)[: len(x)]
         return y
 
 

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.engine.batch import Batch
 from r1kit.engine.cache import ALIGN, KVCache
-from r1kit.engine.live.blocks import BlockLiveEngine
+from r1kit.engine.live.blocks import BlockLiveEngine, LiveBatch
 from r1kit.engine.live.draw import LiveSample
-from r1kit.engine.live.invariant import batch_invariant, fewest_keys
+from r1kit.engine.live.invariant import MIN_ROWS, batch_invariant, fewest_keys
 from r1kit.engine.sampler import row_key
 from r1kit.model.attention import round_up
 from r1kit.model.decoder import Decoder
@@ -39,6 +40,11 @@ class NativeLiveEngine(BlockLiveEngine):
     ) -> None:
         super().__init__(model, tokenizer, max_concurrent, kv_cache_tokens)
         self.model = batch_invariant(model)
+
+    def _make_room(self, batch: LiveBatch) -> None:
+        """See `BlockLiveEngine._make_room`."""
+        super()._make_room(batch)
+        cast(Batch, batch).widen(MIN_ROWS)
 
     def _prefill(self, groups: Sequence[Sequence[LiveSample]]) -> Batch:
         """See `BlockLiveEngine._prefill`. Prompts with the same padded length are computed together."""

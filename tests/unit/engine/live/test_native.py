@@ -15,6 +15,7 @@ from r1kit.engine.live.base import Constraint, LiveRequest
 from r1kit.engine.live.native import NativeLiveEngine
 from r1kit.engine.native import NativeEngine
 from r1kit.errors import UserError
+from r1kit.machine import memory_bytes
 
 TEXTS = ("User: what is 3 + 4?", "Anna has 5 apples and eats 2. ", "Compute 12 * 7 - 5 = ", "The")
 
@@ -33,7 +34,9 @@ def requests(tokenizer, count: int, seed: int = 0, longest: int = 40) -> list[Li
             stop=rng.choice(((), (), ("e",), ("an", "7"))),
         )
         token_ids = tuple(tokenizer.encode(rng.choice(TEXTS) * rng.randrange(1, 5)))
-        made.append(LiveRequest(f"r{index}", token_ids, params, rng.choice((1, 1, 1, 3)), top_logprobs=index % 3))
+        constraint = Constraint("json_object") if index % 7 == 6 else None
+        samples = rng.choice((1, 1, 1, 3))
+        made.append(LiveRequest(f"r{index}", token_ids, params, samples, top_logprobs=index % 3, constraint=constraint))
     return made
 
 
@@ -45,7 +48,7 @@ def alone(sprout, asked: Sequence[LiveRequest], run):
 
 
 def test_answers_are_those_of_generate(sprout, run):
-    asked = requests(sprout[1], 8)
+    asked = [replace(request, constraint=None) for request in requests(sprout[1], 8)]
     answers = run(NativeLiveEngine(*sprout), asked)
     engine = NativeEngine(*sprout)
     for request in asked:
@@ -159,6 +162,11 @@ def test_a_sample_that_does_not_fit_alone_fails_and_later_ones_are_answered(spro
     answers = run(NativeLiveEngine(*sprout, max_concurrent=1), [first, second])
     assert answers[first.id, 0].finish_reason == "error" and "out of memory" in answers[first.id, 0].error
     assert answers[second.id, 0].finish_reason in ("stop", "length")
+
+
+def test_the_cache_has_a_budget_by_default(sprout):
+    tokens = NativeLiveEngine(*sprout).capacity.cache_tokens
+    assert tokens * 4 * 128 * 4 == pytest.approx(blocks.CACHE_SHARE * memory_bytes(), rel=0.01)  # layers, width, bytes
 
 
 def test_requests_that_cannot_be_answered_are_refused_when_added(sprout):
