@@ -190,6 +190,7 @@ def test_link_gets_the_same_answer_of_a_real_model(open_page: OpenPage):
         ("#model=r1&seed=-1&q=x", "seed = -1"),
         ("#model=r1&colour=red&q=x", "“colour”"),
         ("#q=x", "lacks a model"),
+        ("#model=r1", "lacks a question"),
         ("#model=r1&" + "q=x&" * 60, "60 questions; at most 50"),
     ],
 )
@@ -326,6 +327,10 @@ def test_everything_can_be_done_by_keyboard(server: ApiServer, open_page: OpenPa
     page.keyboard.press("/")
     expect(question).to_be_focused()
     page.locator(".skip").focus()
+    page.keyboard.press("Enter")
+    expect(question).to_be_focused()
+    expect(page.locator("#notice")).to_be_empty()
+    page.locator(".skip").focus()
     focused: list[str] = []
     while focused[-1:] != ["send"] and len(focused) < 30:
         page.keyboard.press("Tab")
@@ -346,6 +351,18 @@ def test_colours_follow_the_system_until_they_are_chosen(server: ApiServer, open
     assert page.evaluate(background) == "rgb(246, 246, 243)"
     page.reload()
     assert page.evaluate(background) == "rgb(246, 246, 243)"
+
+
+def test_text_full_of_opening_delimiters_is_shown_soon(server: ApiServer, open_page: OpenPage):
+    show = """async (text) => {
+      const { showMarkdown } = await import("/markdown.js");
+      const element = document.createElement("div"), start = performance.now();
+      showMarkdown(element, text);
+      return performance.now() - start;
+    }"""
+    page = open_page(server.url)
+    for opening in (r"\(", r"\[" + "\n", "$", "$$ ", "[", "> ", "**a", r"$\frac" * 3):
+        assert page.evaluate(show, opening * (20_000 // len(opening))) < 20_000, opening
 
 
 @pytest.mark.parametrize("theme", THEMES)

@@ -1,13 +1,13 @@
 // The page: what the reader does, and the conversation that follows from it.
 
 import { ApiError, hasKey, listModels, setKey } from "./api.js";
-import { again, ask, isRunning, newTurn, requestOf } from "./conversation.js";
+import { again, ask, newTurn, requestOf } from "./conversation.js";
 import { decode, encode } from "./link.js";
 import { fillSettings, readSettings, reportInvalid, startSettings } from "./settings.js";
 import { startTheme } from "./theme.js";
 import { showTurn } from "./views.js";
 
-const EXAMPLES = ["What is 37 + 48?", "Which is larger, 9.11 or 9.9?", "Make 24 from 3, 4 and 5, 7."];
+const EXAMPLES = ["What is 37 + 48?", "Which is larger, 9.11 or 9.9?", "Make 24 from 3, 4, 5 and 7."];
 const SPOKEN = 1500; // characters of an answer that a screen reader reads by itself
 const $ = (id) => document.getElementById(id);
 
@@ -15,13 +15,13 @@ let models = new Map(); // by name, as the server describes them
 let turns = [];
 let running = null; // the AbortController of the answers that are streamed
 
-/** Ask a turn as the last one, or in place of turn `index`. */
+/** Ask a turn as the last one, or in place of turn `index`; return whether all answers are complete. */
 async function run(turn, index = turns.length) {
   const alone = (name) => !readsConversations(name) && (index > 0 || "system" in turn.settings);
   const { element, views } = showTurn(turn, {
     note: (name) => (alone(name) ? "sees only this question" : ""),
-    retry: () => run(again(turn), index),
-    again: () => run(again(turn, turn.settings.seed), index),
+    retry: () => running || run(again(turn), index),
+    again: () => running || run(again(turn, turn.settings.seed), index),
     link: () => share(index),
     copy: (text) => copy(text, "Answer copied."),
   });
@@ -41,8 +41,9 @@ async function run(turn, index = turns.length) {
   }));
   if (running?.signal === signal) setRunning(null);
   if (turn.answers.some(({ problem }) => problem?.status === 401) && (await askForKey())) {
-    await run(again(turn, turn.settings.seed), index);
+    return run(again(turn, turn.settings.seed), index);
   }
+  return turn.answers.every(({ state }) => state === "done");
 }
 
 function setRunning(controller) {
@@ -115,21 +116,20 @@ async function copy(text, message) {
 
 /** Ask what the address bar's link asks, one question after the other. */
 async function openLink() {
+  if (!location.hash.includes("=")) return; // a place on the page
   let asked;
   try {
     asked = decode(location.hash);
   } catch (error) {
     return notify(error.message);
   }
-  if (!asked.length) return;
   startAgain();
   const { models: [model, other = ""], settings } = asked.at(-1);
   $("model").value = model;
   $("other").value = other;
   fillSettings({ max_tokens: null, system: "", ...settings, seed: null });
   for (const turn of asked) {
-    await run(newTurn(turn.question, turn.models, turn.settings));
-    if (turns.at(-1).answers.some((answer) => answer.state !== "done")) return;
+    if (!(await run(newTurn(turn.question, turn.models, turn.settings)))) return;
   }
 }
 

@@ -2,6 +2,7 @@
 
 const INLINE = { "$$": "$$", "$": "$", "\\(": "\\)", "\\[": "\\]" };
 const BLOCK = { "$$": "$$", "\\[": "\\]" };
+const LONGEST = 5000; // characters of a formula: a text full of opening delimiters is read in linear time
 
 /** Add formulas to a markdown-it parser; they become <span class="formula"> with their TeX as text. */
 export function formulas(markdown) {
@@ -51,9 +52,10 @@ function opening(source, position, pairs) {
   return Object.keys(pairs).find((text) => source.startsWith(text, position));
 }
 
-/** Return where the closing delimiter is, or -1; a backslash before a character keeps it from closing. */
+/** Return where the closing delimiter is, or -1 if it is not near; a backslash keeps a character from closing. */
 function closing(source, position, delimiter) {
-  for (let at = position; at < source.length; at += 1) {
+  const end = Math.min(source.length, position + LONGEST);
+  for (let at = position; at < end; at += 1) {
     if (source.startsWith(delimiter, at)) return at;
     if (source[at] === "\\") at += 1;
   }

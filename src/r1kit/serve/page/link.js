@@ -34,6 +34,7 @@ export function decode(fragment) {
     if (!model || !value.trim()) throw new Error("The link lacks a model or a question.");
     turns.push({ question: value, models: other ? [model, other] : [model], settings });
   }
+  if (!turns.length) throw new Error("The link lacks a question.");
   if (turns.length > MAX_TURNS) throw new Error(`The link has ${turns.length} questions; at most ${MAX_TURNS} are allowed.`);
   return turns;
 }
