@@ -66,7 +66,7 @@ class RowSampling:
         return cls(
             temperature_N1.where(temperature_N1 > 0, 1),
             is_greedy_N,
-            any(p.temperature == 0 for p in params),
+            bool(is_greedy_N.any()),
             top_p_N1,
             values_3N[2, :, None].long(),
             torch.tensor(truncated, device=device) if truncated else None,
@@ -198,4 +198,5 @@ def truncate(weights_NV: Tensor, top_p: float | Tensor, top_k: int | Tensor) -> 
         ordered[:, top_k:] = 0
     before = ordered.cumsum(-1) - ordered
     keep = before < top_p * ordered.sum(-1, keepdim=True)
+    keep[:, 0] = True  # also where top_p vanishes in float32
     return torch.zeros_like(weights_NV).scatter(-1, index, ordered * keep)

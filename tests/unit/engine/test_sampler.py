@@ -223,3 +223,9 @@ def test_likeliest_tokens_are_those_of_the_tempered_distribution():
     expected = (logits / 0.5).log_softmax(-1).topk(4)
     assert torch.equal(tokens, expected.indices)
     torch.testing.assert_close(logprobs, expected.values)
+
+
+def test_the_likeliest_token_is_kept_whatever_top_p_is():
+    logits = torch.tensor([[0.0, 3.0, 1.0]])
+    for top_p in (1e-50, 1e-9):
+        assert truncate(logits.exp(), top_p, 0).nonzero().tolist() == [[0, 1]]

@@ -11,6 +11,7 @@ from r1kit.errors import UserError
 ConstraintKind = Literal["json_object", "json_schema", "regex"]
 FinishReason = Literal["stop", "length", "error"]
 MAX_TOP_LOGPROBS = 20
+MIN_TEMPERATURE = 0.001  # below, log-probabilities would become infinite
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,11 @@ def check_request(request: LiveRequest, context_length: int, vocabulary: int) ->
             f"from 0 to {MAX_TOP_LOGPROBS}",
         ),
         "max_tokens": (params.max_tokens, params.max_tokens >= 1, "at least 1"),
-        "temperature": (params.temperature, 0 <= params.temperature <= 100, "from 0 to 100"),
+        "temperature": (
+            params.temperature,
+            params.temperature == 0 or MIN_TEMPERATURE <= params.temperature <= 100,
+            f"0 (greedy), or from {MIN_TEMPERATURE} to 100",
+        ),
         "top_p": (params.top_p, 0 < params.top_p <= 1, "above 0 and at most 1"),
         "top_k": (params.top_k, params.top_k >= 0, "at least 0 (0 keeps all tokens)"),
         "stop": (params.stop, all(params.stop), "texts that are not empty"),
@@ -111,6 +116,10 @@ def check_request(request: LiveRequest, context_length: int, vocabulary: int) ->
     for name, (value, is_valid, allowed) in limits.items():
         if not is_valid:
             raise UserError(f"{name} = {value!r}: must be {allowed}")
+    constraint = request.constraint or Constraint("json_object")
+    for text in (*params.stop, constraint.source, constraint.after or ""):
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise UserError(f"{text[:50]!r}: half a character (a lone surrogate): use complete Unicode characters")
     if not length:
         raise UserError("the prompt is empty: it must have at least one token")
     if not all(0 <= token < vocabulary for token in request.token_ids):

@@ -39,7 +39,9 @@ class Grammar:
 
     def fresh(self) -> Grammar:
         """Return the state at the beginning of a completion."""
-        return Grammar(self.matcher.deep_copy(), self.marker, self.stops_V)
+        matcher = self.matcher.deep_copy()
+        matcher.reset()
+        return Grammar(matcher, self.marker, self.stops_V)
 
     def allowed(self) -> Tensor:
         """Return which tokens may be next [V].
@@ -145,6 +147,8 @@ class Grammars:
         if constraint.after == "":
             raise UserError('after = "": must be a text, or absent for a constraint that begins at once')
         if self._wrapped is None:
+            if not self.tokenizer.is_fast:
+                raise UserError("constraints need a fast tokenizer, with a file tokenizer.json: this model has none")
             wrap: Any = require("llguidance.hf", EXTRA).from_tokenizer
             self._wrapped = wrap(self.tokenizer, n_vocab=self.vocabulary, eos_token=self.stops)
         limits = library.LLParserLimits(verbose_errors=False)

@@ -37,6 +37,7 @@ class LiveSample(PartialCompletion):
     def restart(self) -> None:
         """Forget the tokens: they will be sampled again."""
         self.token_ids, self.logprobs, self.top_logprobs = [], [], []
+        self.at_stop_string = self.is_complete = False
         self.grammar = self.grammar and self.grammar.fresh()
 
     def delta(self, stops: set[int]) -> LiveDelta | None:

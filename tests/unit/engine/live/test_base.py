@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from r1kit.engine.base import SamplingParams
-from r1kit.engine.live.base import LiveRequest, check_request
+from r1kit.engine.live.base import Constraint, LiveRequest, check_request
 from r1kit.engine.live.scripted import ScriptedLiveEngine
 from r1kit.errors import UserError
 
@@ -25,6 +25,9 @@ GOOD = LiveRequest("a", (1, 2, 3), SamplingParams(seed=0, max_tokens=5))
         ({"token_ids": (1,) * 60}, "the prompt has 60 tokens and max_tokens = 5"),
         ({"params": replace(GOOD.params, max_tokens=0)}, "max_tokens = 0"),
         ({"params": replace(GOOD.params, temperature=float("nan"))}, "temperature = nan"),
+        ({"params": replace(GOOD.params, temperature=1e-9)}, "temperature = 1e-09: must be 0"),
+        ({"params": replace(GOOD.params, stop=("a", "\ud800"))}, "lone surrogate"),
+        ({"constraint": Constraint("regex", "\udc00")}, "lone surrogate"),
         ({"params": replace(GOOD.params, top_p=0.0)}, "top_p = 0.0"),
         ({"params": replace(GOOD.params, top_k=-1)}, "top_k = -1"),
         ({"params": replace(GOOD.params, stop=("",))}, "stop = "),

@@ -9,11 +9,13 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
+import torch
 
 from r1kit.engine.base import SamplingParams
 from r1kit.engine.live import constraint as module
 from r1kit.engine.live.base import Constraint, LiveRequest
 from r1kit.engine.live.constraint import Grammars
+from r1kit.engine.live.draw import LiveSample
 from r1kit.engine.live.native import NativeLiveEngine
 from r1kit.errors import UserError
 
@@ -142,6 +144,30 @@ def test_hostile_constraints_take_little_time(sprout, constraint):
         for _ in range(20):
             grammar.consume(int(grammar.allowed().nonzero()[-1]))
     assert time.process_time() - started < 3
+
+
+def test_a_fresh_state_is_that_of_the_beginning(sprout):
+    grammar = Grammars(sprout[1], 768, {0}).compile(Constraint("regex", "abc+"))
+    first = grammar.allowed()
+    for token in sprout[1].encode("ab", add_special_tokens=False):
+        grammar.consume(token)
+    assert not torch.equal(grammar.allowed(), first) and torch.equal(grammar.fresh().allowed(), first)
+
+
+def test_constrained_answers_survive_interruptions(sprout, run):
+    asked = [ask(sprout[1], f"r{i}", JSON, i, tokens=60) for i in range(6)]
+    expected = run(NativeLiveEngine(*sprout), asked)
+    engine = NativeLiveEngine(*sprout, max_concurrent=6, kv_cache_tokens=250)
+    restarted, restart = [], LiveSample.restart
+
+    def counting(sample):
+        restarted.append(sample)
+        restart(sample)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LiveSample, "restart", counting)
+        assert run(engine, asked) == expected
+    assert restarted
 
 
 def test_compiled_grammars_are_kept_up_to_a_number(sprout):
