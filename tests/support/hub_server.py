@@ -55,7 +55,15 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(
                 200, [{"type": "file", "path": p, "size": len(c), "oid": "0" * 40} for p, c in content.items()]
             )
-        return self._answer(200, {"id": name, "sha": "0" * 40, "siblings": [{"rfilename": p} for p in content]})
+        return self._answer(
+            200,
+            {
+                "id": name,
+                "private": self.hub.private[name],
+                "sha": "0" * 40,
+                "siblings": [{"rfilename": p} for p in content],
+            },
+        )
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))

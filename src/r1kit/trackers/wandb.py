@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from r1kit.console import say
 from r1kit.errors import require
 from r1kit.trackers.base import Row, TrackedStage
 
@@ -30,6 +31,8 @@ def open_run(stage: TrackedStage, sent: int) -> _Run:
         config={**stage.config, "recipe_toml": stage.recipe},
         settings=settings,
     )
+    if run.url is not None:  # None offline
+        say(f"{stage.title}: {run.url}")
     return _Run(run)
 
 

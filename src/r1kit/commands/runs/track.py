@@ -71,6 +71,7 @@ def _follow(run: RunDir, names: list[TrackerName]) -> None:
     import sys
     import threading
 
+    from r1kit.console import say
     from r1kit.interrupt import exit_now
     from r1kit.trackers import send
 
@@ -88,4 +89,5 @@ def _follow(run: RunDir, names: list[TrackerName]) -> None:
 
     threading.Thread(target=wait_for_end, daemon=True).start()
     with send.opened(run, names[0], wait=True) as sender:
+        say(f"see {send.show(run.path, names[0])}")
         sender.follow(ended.wait)

@@ -72,6 +72,8 @@ def publish_to_hub(
         _require_login(api)
         _write(run, recipe, stage, repository, Path(folder), licence)
         if api.repo_exists(repository):
+            if private and not api.repo_info(repository).private:
+                raise UserError(f"--private: {repository} exists and is public: change that in its settings first")
             _require_free(api, repository, Path(folder), update)
         else:
             api.create_repo(repository, private=private)
@@ -159,6 +161,7 @@ def _hub_errors() -> Iterator[None]:
     # Versions of huggingface_hub differ in the library that they send requests with.
     clients = [import_module(name) for name in ("httpx", "httpx2") if find_spec(name)]
     expected: tuple[type[Exception], ...] = (HfHubHTTPError, *(client.TransportError for client in clients))
+    expected += (ConnectionError,)  # HF_HUB_OFFLINE is set
     try:
         yield
     except expected as error:

@@ -89,6 +89,9 @@ def test_a_new_repository_is_created_and_an_existing_one_is_updated_only_if_aske
     assert files["README.md"] == b"edited"
     assert command(run, hub, "someone/small", "--update").returncode == 0
     assert b"model-index" in files["README.md"] and files["notes.txt"] == b"kept"
+    hub.private["someone/small"] = False
+    public = command(run, hub, "someone/small", "--update", "--private")
+    assert public.returncode == 2 and "exists and is public" in public.stderr
     assert not list(run.path.glob(".publish-*"))
 
 
@@ -101,6 +104,9 @@ def test_no_token_or_a_wrong_one_is_found_before_anything(run: RunDir, hub: Hub)
 
 
 @pytest.mark.slow
-def test_an_unreachable_hub_is_one_message(run: RunDir) -> None:
+def test_an_unreachable_hub_is_one_message(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     done = command(run, Hub(url="http://127.0.0.1:9"), "a/b")
     assert done.returncode == 2 and "cannot be reached" in done.stderr and "Traceback" not in done.stderr
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    done = command(run, Hub(url="http://127.0.0.1:9"), "a/b")
+    assert done.returncode == 2 and "offline mode" in done.stderr
