@@ -37,14 +37,17 @@ def repetition(token_ids: Sequence[int]) -> float:
 def other_language_share(texts: Sequence[str], languages: Sequence[str]) -> float:
     """Return the mean share of words in a script that is not the question language's, over texts with words.
 
+    A word with letters of several scripts counts as such a word.
+
     Args:
         texts: Completions.
         languages: The language of each question, as an ISO 639-1 code.
     """
     shares = []
     for text, language in zip(texts, languages, strict=True):
-        if total := len(CJK.findall(text)) + len(LATIN_WORD.findall(text)):
-            shares.append((total - len(_words_in_scripts_of(language).findall(text))) / total)
+        if words := CJK.findall(text) + LATIN_WORD.findall(text):
+            is_own = _words_in_scripts_of(language).fullmatch
+            shares.append(sum(is_own(word) is None for word in words) / len(words))
     return sum(shares) / len(shares) if shares else 0.0
 
 

@@ -48,6 +48,10 @@ def test_other_language_share_of_one_text(text, language, share):
     assert other_language_share([text], [language]) == pytest.approx(share)
 
 
+def test_word_of_several_scripts_is_one_word_in_another():
+    assert other_language_share(["hello abпcd", "abп ab"], ["en", "en"]) == pytest.approx((1 / 2 + 1 / 2) / 2)
+
+
 def test_other_language_share_is_a_mean_over_texts_with_words():
     texts = ["The answer", "答案", "so 所以", "so 所以", "12"]
     assert other_language_share(texts, ["en", "zh", "en", "zh", "zh"]) == pytest.approx((0 + 0 + 2 / 3 + 1 / 3) / 4)
