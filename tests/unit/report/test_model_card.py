@@ -53,6 +53,18 @@ def test_watchdogs_that_fired_are_named(tmp_path: Path) -> None:
     assert "| repetition | zero | step 21 | half of it \\| repeats |" in text and "No watchdog" not in text
 
 
+def test_changes_during_the_training_are_named(tmp_path: Path) -> None:
+    run = finished_run(tmp_path / "run")
+    assert "same bits" in card(run).text
+    artifact = files.read_json(run.stage("zero").artifact)
+    artifact["amendments"] = [{"step": 10, "changed": {"learning_rate": [1e-4, None]}}]
+    artifact["summary"]["published_step"] = 15
+    files.write_json(run.stage("zero").artifact, artifact)
+    text = card(run).text
+    assert "- zero, after step 10: learning_rate from 0.0001 to null\n" in text and "same bits" not in text
+    assert "20 steps, 5,000 tokens, of which step 15 was the best" in text
+
+
 def test_unknown_licences_are_said_openly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("own.jsonl").write_text('{"question": "1 + 1?", "answer": "2"}\n')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,8 @@ class Facts:
     in_training: Mapping[str, float]
     """The last evaluation during training."""
     alerts: Sequence[AlertSummary]
+    amendments: Sequence[str]
+    """Settings that were changed while a stage was under way."""
     time: str
     limits: Sequence[str]
     template: str
@@ -82,6 +85,7 @@ def facts_of(run_dir: Path, stage: str, repository: str) -> Facts:
         tables=tables(evals),
         in_training=_last_evaluation(own),
         alerts=warnings(made_by),
+        amendments=[text for each in made_by for text in _amendments(each)],
         time=duration(sum(each.seconds for each in made_by)),
         limits=limits_of(run, own, made_by, parameters, base, evals),
         template=str(own.config.get("template") or ("chat" if own.kind == "sft" else "none")),
@@ -123,14 +127,31 @@ def _stage_line(stage: Stage, names: Sequence[str]) -> StageLine:
         kind=stage.kind,
         start=", ".join(map(shown, inputs.get("model", []))),
         reads=f"{reads}; rewards: {rewards}" if rewards else reads,
-        amount=", ".join(f"{value:,} {key}" for key, value in _summary(stage).items()),
+        amount=", ".join([*(f"{value:,} {key}" for key, value in _summary(stage).items()), *_best(stage)]),
         time=duration(stage.seconds),
     )
+
+
+def _amendments(stage: Stage) -> list[str]:
+    """Return one sentence for each change of the settings of a stage while it was under way."""
+    return [
+        f"{stage.name}, after step {amendment['step']:,}: "
+        + "; ".join(
+            f"{key} from {json.dumps(old)} to {json.dumps(new)}" for key, (old, new) in amendment["changed"].items()
+        )
+        for amendment in stage.artifact.get("amendments", [])
+    ]
 
 
 def _summary(stage: Stage) -> dict[str, int]:
     summary = stage.artifact.get("summary") or {}
     return {key: summary[key] for key in ("steps", "prompts", "records", "tokens") if isinstance(summary.get(key), int)}
+
+
+def _best(stage: Stage) -> list[str]:
+    """Return which step was published, if it is not the last."""
+    step = (stage.artifact.get("summary") or {}).get("published_step")
+    return [f"of which step {step:,} was the best and is published"] if isinstance(step, int) else []
 
 
 def _last_evaluation(stage: Stage) -> dict[str, float]:
