@@ -11,6 +11,8 @@ import openai
 import pytest
 from serve_process import ServeProcess, serve_process
 
+from r1kit.serve.text import ReasoningParser
+
 QUESTION = [{"role": "user", "content": "What is 2+3?"}]
 
 
@@ -39,7 +41,10 @@ def test_a_seed_gives_the_same_answer_as_sample(client: openai.OpenAI) -> None:
     texts = json.loads(done.stdout)["questions"][0]["answers"]
     answer = create(client, n=3, seed=11, temperature=1.2)
     for choice, text in zip(answer.choices, texts, strict=True):
-        assert (choice.message.content or "") in text and (choice.message.content or choice.message.reasoning_content)
+        parser = ReasoningParser(think_open=False, answer_tags=True)
+        parts = [parser.feed(text), parser.finish()]
+        assert choice.message.content == "".join(content for _, content in parts)
+        assert getattr(choice.message, "reasoning_content", "") == "".join(reasoning for reasoning, _ in parts)
     again = create(client, n=3, seed=answer.seed, temperature=1.2)
     assert [choice.message for choice in again.choices] == [choice.message for choice in answer.choices]
 

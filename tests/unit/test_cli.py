@@ -78,6 +78,9 @@ def test_check_prints_text_or_json(recipe: str) -> None:
         (["sample", "org/none", "1+1?", "--top-p", "2"], "top_p = 2.0: "),
         (["sample", "org/none", "1+1?", "--template", "chatt"], "must be one of r1-zero, chat, none"),
         (["report", "DIR"], "is not a run directory"),
+        (["serve", "sprout-base", "--host", "0.0.0.0"], "without a key; give --api-key-file FILE"),
+        (["serve", "sprout-bas"], "did you mean sprout-base?"),
+        (["serve", "sprout-base", "--max-tokens", "0"], "max_tokens = 0: must be at least 1"),
     ],
 )
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from r1kit.errors import UserError
 @pytest.fixture
 def without_extras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory of modules that shadow the optional packages and cannot be imported."""
-    for name in ("datasets", "jsonschema_rs"):
+    for name in ("datasets", "jsonschema_rs", "fastapi"):
         (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('no {name}', name='{name}')\n")
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.syspath_prepend(tmp_path)
@@ -47,3 +47,12 @@ def test_json_verifier_names_the_extra_and_others_grade(without_extras: Path) ->
     schema, choice = map(json.loads, done.stdout.splitlines())
     assert schema["score"] is None and "pip install 'r1kit[schema]'" in schema["reason"]
     assert choice["correct"]
+
+
+@pytest.mark.slow
+def test_serve_names_the_extra(without_extras: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(without_extras), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        [sys.executable, "-m", "r1kit", "serve", "sprout-base"], capture_output=True, text=True, env=env
+    )
+    assert done.returncode == 2 and "fastapi is not installed: run pip install 'r1kit[serve]'" in done.stderr

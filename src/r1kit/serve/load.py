@@ -51,7 +51,7 @@ def parse_template(name: str | None) -> Template | None:
 def engine_choice(given: str) -> EngineChoice:
     """Return the choice that `--engine` stands for: a name, or URLs of vLLM servers with commas between them."""
     if "://" in given:
-        return EngineChoice.of([url.rstrip("/") for url in given.split(",")], Path())
+        return EngineChoice("servers", tuple(url.rstrip("/") for url in given.split(",")))
     if given not in ("native", "vllm"):
         raise UserError(
             f"--engine {given}: must be native, vllm, or URLs of vLLM servers such as http://127.0.0.1:8001"
