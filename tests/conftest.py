@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from itertools import islice
 from pathlib import Path
@@ -49,6 +50,16 @@ def tokenizer():
     from r1kit.data.worlds.corpus import documents
 
     return train_tokenizer(islice(documents("sprout-textbook", 0), 200), 320)
+
+
+@pytest.fixture(scope="session")
+def chat_tokenizer(tokenizer):
+    """The same with the chat template of models without one."""
+    from r1kit.data.template import set_template
+
+    conversing = copy.deepcopy(tokenizer)
+    set_template(conversing, "chat")
+    return conversing
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +10,6 @@ from browser import DESKTOP, PHONE, THEMES, OpenPage, axe_findings, chromium, in
 from playwright.sync_api import Locator, Page, expect
 from serve_process import serve_process
 
-from r1kit.data.template import set_template
 from r1kit.serve.limits import Limits
 from r1kit.web.keys import ApiKeys
 
@@ -46,13 +44,6 @@ WORDS = "x" * 400 + " " + " ".join(["word"] * 120) + r" $$a = " + " + ".join(f"b
 
 def thinking(text: str, thoughts: str = THOUGHTS):
     return lambda _, __: f"<think>{thoughts}</think>\n{text}"
-
-
-@pytest.fixture(scope="module")
-def chat_tokenizer(tokenizer):
-    conversing = copy.deepcopy(tokenizer)
-    set_template(conversing, "chat")
-    return conversing
 
 
 @pytest.fixture(scope="module")

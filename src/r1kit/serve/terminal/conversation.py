@@ -84,7 +84,6 @@ class Turn:
     """A question, and what was answered so far."""
 
     question: str
-    seed: int
     content: str = ""
 
 
@@ -95,6 +94,8 @@ class Conversation:
     backend: Backend
     settings: Settings
     turns: list[Turn] = field(default_factory=list)
+    seed: int = 0
+    """Of the last answer."""
 
     def ask(self, question: str) -> Generator[Piece]:
         """Yield the answer to a question as it grows. A question without any answer is forgotten."""
@@ -105,9 +106,10 @@ class Conversation:
         return self._answer(self.turns[-1].question, None, self.turns[:-1])
 
     def _answer(self, question: str, seed: int | None, earlier: Sequence[Turn]) -> Generator[Piece]:
-        turn = Turn(question, random.randrange(SEEDS) if seed is None else seed)
+        turn = Turn(question)
         turns = [*earlier, turn]
-        for piece in self.backend.stream(self._messages(question, earlier), self.settings, turn.seed):
+        self.seed = random.randrange(SEEDS) if seed is None else seed
+        for piece in self.backend.stream(self._messages(question, earlier), self.settings, self.seed):
             self.turns = turns
             turn.content += piece.content
             yield piece
@@ -115,6 +117,10 @@ class Conversation:
     def _messages(self, question: str, earlier: Sequence[Turn]) -> list[Message]:
         asked = Message("user", question)
         if not self.backend.reads_conversations:
+            if self.settings.system:
+                raise UserError(
+                    "system: the prompt template of this model has room for one question only; leave it empty"
+                )
             return [asked]
         messages = [Message("system", self.settings.system)] if self.settings.system else []
         for turn in earlier:

@@ -69,7 +69,8 @@ class Loop:
         if self.interactive:
             with suppress(ImportError):  # where there is no readline, input() edits less
                 import readline  # noqa: F401  # it changes input()
-            say("Ask a question, or /help.")
+            alone = "" if self.conversation.backend.reads_conversations else " This model sees one question at a time."
+            say(f"Ask a question, or /help.{alone}")
         while (line := self._read(PROMPT)) is not None:
             while line.endswith("\\") and (more := self._read(MORE)) is not None:
                 line = f"{line[:-1]}\n{more}"
@@ -138,8 +139,8 @@ class Loop:
 
     def _facts(self, last: Piece, seconds: float) -> str:
         tokens = f"{last.tokens:,} tokens" if last.tokens else ""
-        seeds = [f"seed {turn.seed}" for turn in self.conversation.turns[-1:]]
-        return ", ".join(filter(None, [tokens, f"{seconds:.1f} s", *seeds, ENDS.get(last.finish_reason or "")]))
+        facts = [tokens, f"{seconds:.1f} s", f"seed {self.conversation.seed}", ENDS.get(last.finish_reason or "")]
+        return ", ".join(filter(None, facts))
 
 
 class _Printer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import re
 import select
@@ -17,7 +16,6 @@ from pathlib import Path
 import pytest
 from api_server import ApiServer, Gate, api_server
 
-from r1kit.data.template import set_template
 from r1kit.errors import UserError
 from r1kit.serve.terminal.conversation import Conversation, Settings
 from r1kit.serve.terminal.remote import RemoteModel
@@ -27,13 +25,6 @@ pytestmark = pytest.mark.slow
 KEY = "a-key-of-the-chat-tests"
 ANSWER = "It is 4. \x1b]0;title\x07\x1b[31mred"
 SECONDS = 60
-
-
-@pytest.fixture(scope="module")
-def chat_tokenizer(tokenizer):
-    conversing = copy.deepcopy(tokenizer)
-    set_template(conversing, "chat")
-    return conversing
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +61,15 @@ def test_question_without_an_answer_is_forgotten(server: ApiServer) -> None:
     with pytest.raises(UserError, match="max_tokens"):
         answer_of(talk.ask("2+2?"))
     assert talk.turns == []
+
+
+def test_model_of_single_questions_gets_no_history(tokenizer) -> None:
+    with api_server(tokenizer, {"zero": lambda *_: "4"}, template="r1-zero") as single:
+        talk = Conversation(RemoteModel(f"{single.url}/v1", "zero", "NO_KEY"), Settings())
+        assert [answer_of(talk.ask(question)) for question in ("2+2?", "Sure?")] == [("", "4")] * 2
+        talk.settings = Settings(system="Be brief.")
+        with pytest.raises(UserError, match="room for one question only"):
+            answer_of(talk.ask("2+2?"))
 
 
 def test_closing_an_answer_frees_its_slot(server: ApiServer) -> None:
