@@ -17,6 +17,7 @@ from r1kit.engine.base import SamplingParams
 from r1kit.model.attention import round_up
 
 BLOCK = 128  # tokens per block of the cumulative sum
+MIN_TEMPERATURE = 1e-3  # lower ones of rows are greedy: their log-probabilities would become infinite
 # Constants of splitmix64 (Steele, Lea, Flood 2014) as signed 64-bit integers.
 _GAMMA = 0x9E3779B97F4A7C15 - 2**64
 _MIX1 = 0xBF58476D1CE4E5B9 - 2**64
@@ -59,12 +60,12 @@ class RowSampling:
         """Return the parameters as tensors, one distribution for each element."""
         values_3N = torch.tensor([[p.temperature, p.top_p, p.top_k] for p in params], dtype=torch.float64).T.to(device)
         temperature_N1, top_p_N1 = (x[:, None].float() for x in values_3N[:2])
-        is_greedy_N = temperature_N1[:, 0] == 0
+        is_greedy_N = temperature_N1[:, 0] < MIN_TEMPERATURE
         truncated = [n for n, p in enumerate(params) if p.temperature and (p.top_p < 1 or p.top_k > 0)]
         if len(truncated) == 1:  # torch sums a single row in another order
             truncated *= 2
         return cls(
-            temperature_N1.where(temperature_N1 > 0, 1),
+            temperature_N1.where(~is_greedy_N[:, None], 1),
             is_greedy_N,
             bool(is_greedy_N.any()),
             top_p_N1,

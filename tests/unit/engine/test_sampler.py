@@ -229,3 +229,10 @@ def test_the_likeliest_token_is_kept_whatever_top_p_is():
     logits = torch.tensor([[0.0, 3.0, 1.0]])
     for top_p in (1e-50, 1e-9):
         assert truncate(logits.exp(), top_p, 0).nonzero().tolist() == [[0, 1]]
+
+
+def test_vanishing_temperatures_of_rows_are_greedy_with_finite_log_probabilities():
+    logits = torch.tensor([[0.0, 3.0, 1.0]] * 2)
+    params = RowSampling.of([SamplingParams(1, 9, 1e-9), SamplingParams(1, 9, 1e-50, 0.5)], logits.device)
+    tokens, logprobs = sample(logits, keys_of(2), torch.zeros(2, dtype=torch.long), params)
+    assert tokens.tolist() == [1, 1] and logprobs.tolist() == pytest.approx([float(logits[0].log_softmax(-1)[1])] * 2)

@@ -11,7 +11,6 @@ from r1kit.errors import UserError
 ConstraintKind = Literal["json_object", "json_schema", "regex"]
 FinishReason = Literal["stop", "length", "error"]
 MAX_TOP_LOGPROBS = 20
-MIN_TEMPERATURE = 0.001  # below, log-probabilities would become infinite
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +103,7 @@ def check_request(request: LiveRequest, context_length: int, vocabulary: int) ->
             f"from 0 to {MAX_TOP_LOGPROBS}",
         ),
         "max_tokens": (params.max_tokens, params.max_tokens >= 1, "at least 1"),
-        "temperature": (
-            params.temperature,
-            params.temperature == 0 or MIN_TEMPERATURE <= params.temperature <= 100,
-            f"0 (greedy), or from {MIN_TEMPERATURE} to 100",
-        ),
+        "temperature": (params.temperature, 0 <= params.temperature <= 100, "from 0 to 100"),
         "top_p": (params.top_p, 0 < params.top_p <= 1, "above 0 and at most 1"),
         "top_k": (params.top_k, params.top_k >= 0, "at least 0 (0 keeps all tokens)"),
         "stop": (params.stop, all(params.stop), "texts that are not empty"),
