@@ -13,8 +13,8 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from r1kit.console import say
-from r1kit.errors import Interrupted, UserError
+from r1kit.console import complain, say, warn
+from r1kit.errors import Interrupted, UserError, message
 from r1kit.serve.terminal.conversation import Conversation, Piece, Settings
 
 PROMPT, MORE = "> ", ". "
@@ -62,7 +62,7 @@ class Loop:
                 except UserError as error:
                     if not self.interactive:
                         raise
-                    say(f"error: {error}")
+                    complain(message(error))
 
     def _lines(self) -> Iterator[str]:
         """Yield questions and commands without surrounding white space; empty lines are left out."""
@@ -102,16 +102,16 @@ class Loop:
             return None
         match name:
             case "help":
-                say(HELP)
+                self._out.print(HELP)
             case "retry":
                 self._retry()
             case "new":
                 self.conversation.turns.clear()
             case "think":
                 self.shows_reasoning = not self.shows_reasoning
-                say(f"the reasoning is {'shown' if self.shows_reasoning else 'hidden'}")
+                self._out.print(f"the reasoning is {'shown' if self.shows_reasoning else 'hidden'}")
             case "settings":
-                say("\n".join(f"{name} = {value!r}" for name, value in self.conversation.settings))
+                self._out.print("\n".join(f"{name} = {value!r}" for name, value in self.conversation.settings))
             case _:
                 raise UserError(f"/{name}: no such command; see /help. A question cannot begin with /")
 
@@ -135,7 +135,7 @@ class Loop:
         if self.interactive:
             self._out.print(f"({self._facts(last, time.monotonic() - start)})\n", style="dim")
         elif last.finish_reason == "length":
-            say(f"the answer was cut off after {last.tokens:,} tokens")
+            warn(f"the answer was cut off after {last.tokens:,} tokens")
 
     def _facts(self, last: Piece, seconds: float) -> str:
         tokens = f"{last.tokens:,} tokens" if last.tokens else ""
