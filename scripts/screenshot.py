@@ -19,6 +19,7 @@ ASKED = {"model": "base", "other": "zero", "temperature": 0.6, "seed": 1, "q": "
 
 
 def main() -> None:
+    """Serve both models, ask them, and write the picture."""
     models = ["base=sprout-base", f"zero={sys.argv[1]}/zero"]
     command = [sys.executable, "-m", "r1kit", "serve", *models, "--port", "0"]
     with (
