@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from r1kit.config import Prompting, Sampling
-from r1kit.console import heartbeat
+from r1kit.console import heartbeat, warn
 from r1kit.data.prompt import Prompt, make_prompt
 from r1kit.engine.base import Engine, Finished, Request, SamplingParams
 from r1kit.engine.factory import load_live_engine
@@ -93,9 +93,15 @@ def stream_samples(
     A completion does not depend on the other questions, and is that of `r1kit serve` with the same seed.
     """
     engine, tokenizer = load_live_engine(model_dir, device, dtype)
-    params = sampling_params(sampling, seed, max_completion_length)
     for number, question in enumerate(questions):
         prompt = make_prompt(Problem(id="question", question=question, answer=""), style, tokenizer)
+        room = max(1, engine.context_length - len(prompt.token_ids))
+        params = sampling_params(sampling, seed, min(max_completion_length, room))
+        if room < max_completion_length:
+            warn(
+                f"the prompt has {len(prompt.token_ids):,} of the model's {engine.context_length:,} positions: "
+                f"completions end after {room:,} tokens"
+            )
         for index in range(n):
             token_ids: list[int] = []
             shown = ""

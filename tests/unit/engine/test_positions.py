@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -33,11 +34,15 @@ def r1kit(directory: Path, *args: str) -> str:
 
 
 @pytest.mark.slow
-def test_eval_and_sample_warn_once(short_model: str, tmp_path: Path) -> None:
+def test_eval_warns_once(short_model: str, tmp_path: Path) -> None:
     small = ("--prompts", "world:logic", "--limit", "2", "--samples", "1", "--template", "none")
     assert r1kit(tmp_path, "eval", short_model, *small, "--max-completion-length", "60").count(WARNING) == 1
-    twice = ("1 + 1 = ?", "-n", "2", "--max-completion-length", "64")
-    assert r1kit(tmp_path, "sample", short_model, *twice).count(WARNING) == 1
+
+
+@pytest.mark.slow
+def test_samples_end_with_the_positions(short_model: str, tmp_path: Path) -> None:
+    said = r1kit(tmp_path, "sample", short_model, "1 + 1 = ?", "-n", "2", "--template", "none")
+    assert re.findall(r"of the model's 64 positions: completions end after \d\d tokens", said)
 
 
 @pytest.mark.slow
