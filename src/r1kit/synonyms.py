@@ -64,6 +64,7 @@ _NAMES: Mapping[str, str] = {
     ),
     "save_every": "save_steps save_freq save_interval checkpoint_every checkpoint_steps",
     "eval_every": "eval_steps eval_freq eval_interval test_freq",
+    "best_metric": "metric_for_best_model load_best_model_at_end greater_is_better keep_best save_best best_checkpoint",
     "log_rollouts_every": "log_completions logging_steps log_every log_steps",
     "prompts": f"{_DATASET} data prompt prompt_data problems questions",
     "data": f"{_DATASET} records prompts",

@@ -4,7 +4,8 @@
 
 Kills are spread over the phases of a run, and within a phase over its calls and their duration; the seed decides. In a
 third of the trials the second attempt is killed too. `--by stop` sends SIGTERM instead, `--by fill` fills the disk.
-`--set stage.zero.rollouts_ahead=1` samples in a thread beside the updates.
+`--set stage.zero.rollouts_ahead=1` samples in a thread beside the updates. `--amend STAGE` kills a run without the
+`--set` in this stage, before the trials, which then continue it with `--amend` and the `--set`.
 Children are forked from one process that has imported everything and computed nothing, so that a run takes seconds.
 To test a new stage kind, add a stage to crash.toml.
 """
@@ -25,7 +26,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -46,13 +47,15 @@ PHASES = {  # phase -> the functions that a run is in during the phase
     "evaluation": ("r1kit.evals.benchmark:evaluate",),
     "curation": ("r1kit.stages.curate:run",),
     "between stages": ("r1kit.run.execute:publish_artifact",),
+    "amending": ("r1kit.run.amend:apply_amendments",),
 }
 MARKS = {phase: chr(ord("A") + i).encode() for i, phase in enumerate(PHASES)}
 # These contain times. DCP's index of a checkpoint (.metadata, so its manifest too) contains a random number.
 NOT_COMPARED = {"timings.jsonl", "lineage.json", "report.html", "manifest.json"}
-TIME_KEYS = {"artifact.json": ("started", "finished", "seconds"), "progress.json": ("logs",)}
+TIME_KEYS = {"artifact.json": ("started", "finished", "seconds", "at"), "progress.json": ("logs",)}
 
-_overrides: list[str] = []  # of keys of the recipe
+_arguments: list[str] = []  # of the command besides the recipe and the directory
+_half_done: Path | None = None  # what the trials start from, if not from nothing
 _events = -1  # file descriptor to which a child reports the phases it enters and leaves
 
 
@@ -150,7 +153,7 @@ def _run(world: Path, run_dir: Path, reports: int) -> None:
         output = os.open(log_of(world, run_dir), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(output, 1), os.dup2(output, 2)
         sys.argv = ["r1kit", "run", "recipe.toml", "--run-dir", str(run_dir), "--json"]
-        sys.argv += [word for override in _overrides for word in ("--set", override)]
+        sys.argv += _arguments
         cli.main()
     except SystemExit as ended:
         code = ended.code or 0
@@ -177,10 +180,27 @@ def fingerprint(run_dir: Path) -> dict[str, str]:
         ):
             data = path.read_bytes()
             if path.name in TIME_KEYS:
-                kept = {key: value for key, value in json.loads(data).items() if key not in TIME_KEYS[path.name]}
-                data = json.dumps(kept, sort_keys=True).encode()
+                data = json.dumps(_without(TIME_KEYS[path.name], json.loads(data)), sort_keys=True).encode()
             hashes[name] = hashlib.sha256(data).hexdigest()
     return hashes
+
+
+def _without(keys: Sequence[str], value: Any) -> Any:
+    """Return a JSON value without these keys at any depth."""
+    if isinstance(value, dict):
+        return {key: _without(keys, item) for key, item in value.items() if key not in keys}
+    return [_without(keys, item) for item in value] if isinstance(value, list) else value
+
+
+def kill_in(stage: str, world: Path) -> Path:
+    """Start a run and kill it once a stage has a checkpoint. Return its directory."""
+    run_dir = world / "half-done"
+    attempt = Attempt.start(world, run_dir)
+    while not any((run_dir / "stages" / stage / "checkpoints").glob("step_*")):
+        time.sleep(0.01)
+    attempt.send(signal.SIGKILL)
+    attempt.end()
+    return run_dir
 
 
 @dataclass(frozen=True)
@@ -195,7 +215,7 @@ class Undisturbed:
 
     @classmethod
     def run(cls, world: Path) -> Undisturbed:
-        start, marks, run_dir = time.monotonic(), [], world / "undisturbed"
+        start, marks, run_dir = time.monotonic(), [], new_run(world / "undisturbed")
         attempt = Attempt.start(world, run_dir)
         for mark in attempt.marks():
             marks.append((mark, time.monotonic()))
@@ -206,9 +226,17 @@ class Undisturbed:
         check_that_it_learns(run_dir)
         at = {p: ([t for x, t in marks if x == m], [t for x, t in marks if x == m.lower()]) for p, m in MARKS.items()}
         entries = {phase: len(entered) for phase, (entered, _) in at.items()}
-        durations = {p: fmean(b - a for a, b in zip(*times, strict=True)) for p, times in at.items()}
+        durations = {p: fmean(b - a for a, b in zip(*times, strict=True)) for p, times in at.items() if times[0]}
         pages = sum(1 + path.stat().st_size // 4096 for path in run_dir.rglob("*"))
         return cls(fingerprint(run_dir), seconds, pages, entries, durations)
+
+
+def new_run(run_dir: Path) -> Path:
+    """Make the directory of a run as the trials start from it."""
+    shutil.rmtree(run_dir, ignore_errors=True)
+    if _half_done is not None:
+        shutil.copytree(_half_done, run_dir)
+    return run_dir
 
 
 def check_that_it_learns(run_dir: Path) -> None:
@@ -269,7 +297,8 @@ class Trial:
 
     def _signal_in_phase(self, number: signal.Signals) -> tuple[str, int]:
         """Return where the signal struck and the exit code. If the run ended first, retry with half the delay."""
-        phase = list(PHASES)[self.number % len(PHASES)]
+        phases = list(self.undisturbed.durations)
+        phase = phases[self.number % len(phases)]
         entry = self.rng.randint(1, self.undisturbed.entries[phase])
         delay = self.rng.random() * self.undisturbed.durations[phase]
         while True:
@@ -280,7 +309,7 @@ class Trial:
             code, rest = attempt.end()
             if code != 0:
                 return phase if MARKS[phase].lower() not in rest else f"after {phase}", code
-            shutil.rmtree(self.run_dir)
+            new_run(self.run_dir)
             delay /= 2
 
     def finish(self, compared: Callable[[str], bool]) -> None:
@@ -303,7 +332,8 @@ def main() -> None:
     parser.add_argument(
         "--by", choices=("kill", "stop", "fill"), default="kill", help="SIGKILL, SIGTERM or a full disk"
     )
-    parser.add_argument("--set", action="append", default=_overrides, metavar="KEY=VALUE", help="change the recipe")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
+    parser.add_argument("--amend", metavar="STAGE", help="make the changes with --amend, of a run killed in this stage")
     parser.add_argument("--world", type=Path, help="an empty directory to work in; failed trials stay there")
     parser.add_argument("--runs", type=Path, help="a directory for the runs, on a small disk for --by fill")
     arguments = parser.parse_args()
@@ -311,6 +341,11 @@ def main() -> None:
     world.mkdir(parents=True, exist_ok=True)
     runs = (arguments.runs or world).resolve()
     prepare(world)
+    global _half_done
+    if arguments.amend:
+        _half_done = kill_in(arguments.amend, world)
+        _arguments.append("--amend")
+    _arguments.extend(word for override in arguments.set for word in ("--set", override))
     undisturbed = Undisturbed.run(world)
     print(
         f"undisturbed: {undisturbed.seconds:.1f} s, {len(undisturbed.files)} files; entries: {undisturbed.entries}",
@@ -319,7 +354,7 @@ def main() -> None:
     struck, failed = Counter[str](), 0
     for number in range(arguments.n):
         rng = random.Random(f"{arguments.seed}/{number}")
-        trial = Trial(world, runs / f"trial-{number}", number, undisturbed, rng)
+        trial = Trial(world, new_run(runs / f"trial-{number}"), number, undisturbed, rng)
         where = getattr(trial, arguments.by)()
         # A stop adds a checkpoint, and a full disk may prevent one.
         trial.finish(lambda name: arguments.by == "kill" or "/checkpoints/" not in name)

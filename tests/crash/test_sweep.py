@@ -13,6 +13,21 @@ SWEEP = Path(__file__).with_name("sweep.py")
 
 
 AHEAD = ("--set", "stage.zero.rollouts_ahead=1")
+BEST_RL = ("--set", "stage.zero.best_metric=eval/sums/format_rate")
+BEST_SFT = ("--set", "stage.taught.best_metric=eval/loss")
+
+
+def amended(stage: str, **keys: object) -> tuple[str, ...]:
+    """Arguments that amend a half-done stage."""
+    return (
+        "--amend",
+        stage,
+        *(word for key, value in keys.items() for word in ("--set", f"stage.{stage}.{key}={value}")),
+    )
+
+
+AMENDED_RL = amended("zero", steps=7, learning_rate=3e-3, num_generations=3, eval_every=1, steps_per_rollout=3)
+AMENDED_SFT = amended("taught", epochs=2, sequences_per_step=3, learning_rate=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -20,6 +35,10 @@ AHEAD = ("--set", "stage.zero.rollouts_ahead=1")
     [
         ("kill", 5, ()),
         ("kill", 3, AHEAD),
+        ("kill", 4, (*AMENDED_RL, *BEST_RL)),
+        pytest.param("kill", 9, (*AMENDED_RL, *AHEAD), marks=pytest.mark.long),
+        pytest.param("kill", 9, AMENDED_SFT, marks=pytest.mark.long),
+        pytest.param("kill", 9, (*BEST_RL, *BEST_SFT), marks=pytest.mark.long),
         pytest.param("stop", 2, (), marks=pytest.mark.long),
         pytest.param("stop", 3, AHEAD, marks=pytest.mark.long),
     ],

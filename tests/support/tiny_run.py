@@ -17,6 +17,12 @@ import json, os, time
 from r1kit import files, hashing
 from r1kit.metrics import log
 
+def save(directory, state):
+    tmp = directory / ".tmp"
+    files.write_json(tmp / "state.json", state)
+    files.write_manifest(tmp)
+    files.publish(tmp, directory / f"step_{state['step']:08d}")
+
 def run(config, context):
     base = files.read_json(context.models[config.model] / "config.json")["value"]
     if config.kind == "evaluate":
@@ -24,19 +30,20 @@ def run(config, context):
         files.write_json(context.files.results, {"model": config.model, "benchmarks": benchmarks})
         return {}
     metrics = log.MetricsLog(context.files.metrics)
-    saved = context.files.checkpoints / "last.json"
-    state = files.read_json(saved) if saved.exists() else {"step": 0, "value": base, "logged": 0}
+    saved = [path for path in sorted(context.files.checkpoints.glob("step_*")) if not files.find_damage(path)]
+    state = files.read_json(saved[-1] / "state.json") if saved else {"step": 0, "value": base, "logged": 0}
+    assert state["step"] >= context.since.step
     if metrics.path.exists():
         os.truncate(metrics.path, state["logged"])
     if config.template == "none":
         raise RuntimeError("at the start")
     for step in range(state["step"] + 1, config.steps + 1):
         time.sleep(config.learning_rate)
-        value = hashing.derive_seed(context.seed, state["value"], step)
+        value = hashing.derive_seed(context.seed, state["value"], step, config.num_generations)
         metrics.append({"step": step, "value": value})
         state = {"step": step, "value": value, "logged": metrics.path.stat().st_size}
         if step % config.save_every == 0:
-            files.write_json(saved, state)
+            save(context.files.checkpoints, state)
             if config.template == "chat":
                 raise RuntimeError("after a checkpoint")
     tmp = context.dir / "model.tmp"
@@ -106,6 +113,6 @@ def start_command(run_dir: str, *args: str) -> subprocess.Popen[str]:
 
 def contents(run_dir: str | Path) -> dict[str, bytes]:
     """Return the files of a run that must not depend on how often it was interrupted."""
-    names = ("metrics.jsonl", "config.json", "results.json", "last.json", "recipe.toml")
+    names = ("metrics.jsonl", "config.json", "results.json", "state.json", "recipe.toml")
     root = Path(run_dir)
     return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.name in names}

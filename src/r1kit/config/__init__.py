@@ -10,7 +10,7 @@ from r1kit.config.rl import RL, GeneralPrompts, Objective
 from r1kit.config.sft import SFT
 from r1kit.config.stage import Amount, MemoryUse, StageConfig
 from r1kit.config.supervised import Supervised
-from r1kit.config.training import Adapters, Training
+from r1kit.config.training import Adapters, Published, Training
 
 __all__ = [
     "RL",
@@ -31,6 +31,7 @@ __all__ = [
     "PromptSource",
     "Prompting",
     "Protocol",
+    "Published",
     "Recipe",
     "Sampling",
     "Scoring",

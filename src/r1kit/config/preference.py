@@ -46,6 +46,10 @@ class Preference(Supervised):
         return 2 if self.objective == "pairwise" else 1
 
     @override
+    def evaluated_metrics(self) -> list[str]:
+        return [*super().evaluated_metrics(), *(["eval/accuracy"] if self.held_out else [])]
+
+    @override
     def memory_use(self) -> MemoryUse:
         use, step_tokens = super().memory_use(), self.sequences_per_step * self.context_length * self._texts
         return replace(use, trained_tokens=min(self.row_tokens, step_tokens), step_tokens=step_tokens, has_logits=False)

@@ -29,7 +29,7 @@ from r1kit.config.stage import (
     prompt_sources,
     warmup_warnings,
 )
-from r1kit.config.training import Adapters, Training
+from r1kit.config.training import Adapters, Published, Training
 
 Objective = Literal["grpo", "grpo_sequence", "dr_grpo", "dapo", "gspo", "cispo"]
 # DAPO is more than its loss (arXiv 2503.14476). CISPO has no lower bound (arXiv 2506.13585, section 3.1), which here is
@@ -50,7 +50,7 @@ class GeneralPrompts(Strict):
     """Weight of each reward. The name of an earlier preference stage is a reward as well."""
 
 
-class RL(StageConfig, Training, Adapters, Scoring, Sampling, Prompting):
+class RL(StageConfig, Training, Published, Adapters, Scoring, Sampling, Prompting):
     """GRPO on verifiable problems (paper: R1-Zero and both later RL stages)."""
 
     module: ClassVar[str] = "r1kit.stages.rl"
@@ -199,6 +199,17 @@ class RL(StageConfig, Training, Adapters, Scoring, Sampling, Prompting):
         """Return the length limit at `step`, in tokens."""
         return self.max_completion_length[max(s for s in self.max_completion_length if s <= step)]
 
+    @property
+    def evaluated_samples(self) -> int:
+        """Completions per problem in the evaluations during training."""
+        return self.eval_samples if self.eval_protocol is None else self.eval_protocol.samples
+
+    @override
+    def evaluated_metrics(self) -> list[str]:
+        names = self.benchmarks if 0 < self.eval_every <= self.steps else ()
+        keys = ("pass@1", f"cons@{self.evaluated_samples}", "format_rate")
+        return [f"eval/{name}/{key}" for name in names for key in keys]
+
     @override
     def models_read(self, stages: Container[str]) -> list[str]:
         return [self.model, *(name for general in self.general for name in general.rewards if name in stages)]
@@ -269,10 +280,8 @@ class RL(StageConfig, Training, Adapters, Scoring, Sampling, Prompting):
     def amounts(self) -> list[Amount]:
         keys = ("prompts_per_step", "num_generations", "steps_per_rollout")
         rollout = Amount("completions", "per rollout", {key: getattr(self, key) for key in keys})
-        key, samples = ("eval_samples", self.eval_samples)
-        if self.eval_protocol is not None:
-            key, samples = "eval_protocol.samples", self.eval_protocol.samples
-        evaluation = Amount("completions", "per problem", {key: samples})
+        key = "eval_samples" if self.eval_protocol is None else "eval_protocol.samples"
+        evaluation = Amount("completions", "per problem", {key: self.evaluated_samples})
         return [rollout, evaluation] if self.eval_every and self.benchmarks else [rollout]
 
     @override

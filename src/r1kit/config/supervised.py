@@ -7,12 +7,12 @@ from typing_extensions import override
 
 from r1kit.config.base import Template
 from r1kit.config.stage import MemoryUse, StageConfig
-from r1kit.config.training import Training
+from r1kit.config.training import Published, Training
 
 MIN_ROW_TOKENS = 8192
 
 
-class Supervised(StageConfig, Training):
+class Supervised(StageConfig, Training, Published):
     """Complete epochs over records that are packed into rows."""
 
     model: str
@@ -35,6 +35,10 @@ class Supervised(StageConfig, Training):
     def row_tokens(self) -> int:
         """Capacity of a packed row in tokens. It decides the memory and never changes the gradient."""
         return max(self.context_length, MIN_ROW_TOKENS)
+
+    @override
+    def evaluated_metrics(self) -> list[str]:
+        return ["eval/loss"] if self.held_out else []
 
     @override
     def data_read(self) -> list[str]:

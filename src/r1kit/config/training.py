@@ -1,4 +1,7 @@
-"""How weights are trained: precision, memory and adapters. None of these keys but LoRA's changes what is learned."""
+"""How weights are trained, and which are published.
+
+Of the keys of `Training` and `Adapters`, only those of the optimizer and of LoRA change what is learned.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,19 @@ class Training(Optimizer):
                 value = str(getattr(self, key)).lower()
                 raise ValueError(f"shard_weights = true and {key} = {value}: use one of them")
         return self
+
+
+class Published(Strict):
+    """Which model a stage publishes."""
+
+    best_metric: str | None = None
+    """Metric of the evaluations in this stage by which the best of the evaluated models is published: the highest
+    value, of a loss the lowest, the earliest of equal ones. By default the model after the last step is published.
+    Paper: undisclosed."""
+
+    def evaluated_metrics(self) -> list[str]:
+        """Return the metrics that the evaluations in the stage measure, and that `best_metric` can be."""
+        return []
 
 
 class Adapters(Strict):

@@ -17,7 +17,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +30,7 @@ from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 
 from r1kit.console import heartbeat, say, warn
+from r1kit.errors import UserError
 from r1kit.files import find_damage, fsync, publish, write_bytes, write_manifest
 from r1kit.learn.lora import trained_weights
 from r1kit.learn.sharded import is_shared, on_cpu, writers
@@ -65,14 +66,16 @@ class Checkpoints:
     """The checkpoints of one stage. Close it, or leave its `with` block, before the trained model is used elsewhere.
 
     `logs` are append-only files whose lengths are part of a checkpoint. Several ranks write one checkpoint together,
-    each its share of the tensors; any number of ranks may load it.
+    each its share of the tensors; any number of ranks may load it. Training never goes back behind the step `first`,
+    at which the settings of the stage were amended.
     """
 
-    def __init__(self, directory: Path, logs: Sequence[Path] = (), world: World = ALONE) -> None:
-        self.directory, self.logs, self.world = directory, logs, world
+    def __init__(self, directory: Path, logs: Sequence[Path] = (), world: World = ALONE, first: int = 0) -> None:
+        self.directory, self.logs, self.world, self.first = directory, logs, world, first
         self._ranks: dict[str, Any] = {"no_dist": True} if world.size == 1 else {"process_group": writers()}
         self._executor = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[None] | None = None
+        self._best: dict[int, int | None] = {}  # step of a checkpoint -> step of the best evaluation up to it
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -89,11 +92,12 @@ class Checkpoints:
             with heartbeat("writing a checkpoint"):
                 pending.result()
 
-    def save(self, state: TrainingState, progress: Mapping[str, Any]) -> None:
-        """Start writing the checkpoint after `progress["step"]` updates; the newest KEEP stay.
+    def save(self, state: TrainingState, progress: Mapping[str, Any], is_needed: bool = False) -> None:
+        """Start writing the checkpoint after `progress["step"]` updates; the newest KEEP stay, and the best of each.
 
-        `progress` holds JSON values and tensors, such as the tokens of a rollout.
-        Training may continue at once. When the disk is full, the checkpoint is lost and a warning printed.
+        `progress` holds JSON values and tensors, such as the tokens of a rollout, and `metrics.best.Best.pack`.
+        Training may continue at once. When the disk is full, the checkpoint is lost and a warning printed; if it
+        `is_needed`, the next call, or leaving the block, raises UserError instead.
         """
         if not state.optimizer.state:  # every update so far was skipped: nothing differs from the stage's start
             return
@@ -104,21 +108,30 @@ class Checkpoints:
             # The GPU makes the copies before it changes the weights; only the writer waits for them.
             ready = torch.Event("cuda")
             ready.record()
-        self._pending = self._executor.submit(self._write, copied, ready, {**progress, "logs": lengths})
+        self._pending = self._executor.submit(self._write, copied, ready, {**progress, "logs": lengths}, is_needed)
 
     def restore(self, state: TrainingState) -> dict[str, Any] | None:
         """Load the newest undamaged checkpoint, and truncate the logs to their lengths at that time.
 
         Returns the progress that was saved, or None without a checkpoint. Damaged checkpoints are renamed, and a
-        warning names them.
+        warning names them. Hyperparameters stay those of the optimizer, which may be others than when it was saved.
+
+        Raises:
+            UserError: No checkpoint from `first` on is undamaged.
         """
         newest = self.world.from_first(self._newest_undamaged)
+        if self.first and (newest is None or step_of(newest) < self.first):
+            raise UserError(
+                f"{self.directory}: no intact checkpoint of step {self.first} or later, at which this stage was "
+                f"amended: add --from {self.directory.parent.name} to run it again from its start"
+            )
         progress: dict[str, Any] | None = None
         if newest is not None:
             tensors = _tensors(state)
             with heartbeat(f"loading the checkpoint {newest}"), _original_errors():
                 dcp_load(tensors, checkpoint_id=newest, **self._ranks)
-            set_optimizer_state_dict(state.master, state.optimizer, optim_state_dict=tensors["optimizer"])
+            with _hyperparameters_kept(state.optimizer):
+                set_optimizer_state_dict(state.master, state.optimizer, optim_state_dict=tensors["optimizer"])
             state.sync_compute_weights()
             progress = read_progress(newest)
         lengths = progress.pop("logs") if progress is not None else {}
@@ -127,8 +140,30 @@ class Checkpoints:
             self._delete_old()
         return progress
 
-    def _write(self, tensors: dict[str, Any], ready: torch.Event | None, progress: Mapping[str, Any]) -> None:
+    def load_model(self, state: TrainingState, step: int) -> None:
+        """Load the weights alone, from the checkpoint of a step that is known to be the best.
+
+        Raises:
+            UserError: The checkpoint is missing or damaged.
+        """
+        path = self.directory / f"step_{step:08d}"
+        if faults := self.world.from_first(lambda: find_damage(path)):
+            name = self.directory.parent.name
+            raise UserError(
+                f"{path}: {', '.join(faults)}. It has the best evaluation, so stage {name} cannot publish it. Restore "
+                f"it, or add --amend and leave out best_metric to publish the last step, or --from {name} to run the "
+                "stage again"
+            )
+        weights = {name: weight.detach() for name, weight in trained_weights(state.master).items()}
+        with heartbeat(f"loading the checkpoint {path}"), _original_errors():
+            dcp_load({"model": weights}, checkpoint_id=path, **self._ranks)
+        state.sync_compute_weights()
+
+    def _write(
+        self, tensors: dict[str, Any], ready: torch.Event | None, progress: Mapping[str, Any], is_needed: bool
+    ) -> None:
         start = time.monotonic()
+        self._best[progress["step"]] = _best_step(progress)
         if ready is not None:
             ready.synchronize()
         final = self.directory / f"step_{progress['step']:08d}"
@@ -152,11 +187,14 @@ class Checkpoints:
                 return
             for unusable in (temporary, final):
                 shutil.rmtree(unusable, ignore_errors=True)
-            last = self.newest()
-            warn(
-                f"{final.name} could not be written ({error.strerror or error}). Training goes on; the last "
-                f"good checkpoint is {last.name if last else 'none'}. Free space on the disk of {self.directory}"
-            )
+            newest = self.newest()
+            last = newest.name if newest else "none"
+            fault = f"{final.name} could not be written ({error.strerror or error})"
+            remedy = f"Free space on the disk of {self.directory}; the last good checkpoint is {last}"
+            if is_needed:
+                text = f"{fault}, but it has the best evaluation. {remedy}. Then run the same command again to continue"
+                raise UserError(text) from error
+            warn(f"{fault}. Training goes on. {remedy}")
         else:
             self._delete_old()
             size = sum(file.stat().st_size for file in final.iterdir())
@@ -183,8 +221,20 @@ class Checkpoints:
         return None
 
     def _delete_old(self) -> None:
-        for old in checkpoints(self.directory)[:-KEEP]:
-            shutil.rmtree(old)
+        all_checkpoints = checkpoints(self.directory)
+        best = {self._best_step(kept) for kept in all_checkpoints[-KEEP:]}
+        for checkpoint in all_checkpoints[:-KEEP]:
+            if step_of(checkpoint) not in best:
+                shutil.rmtree(checkpoint)
+
+    def _best_step(self, checkpoint: Path) -> int | None:
+        """Return the step of the best evaluation up to a checkpoint; None without one, or if it is unreadable."""
+        step = step_of(checkpoint)
+        if step not in self._best:
+            self._best[step] = None
+            with suppress(OSError, ValueError):  # damaged; whoever restores it finds out
+                self._best[step] = _best_step(json.loads((checkpoint / PROGRESS).read_bytes()))
+        return self._best[step]
 
     def _truncate_logs(self, lengths: Mapping[str, int]) -> None:
         """Drop the rows logged after the checkpoint; they will be logged again."""
@@ -199,6 +249,11 @@ class Checkpoints:
 def checkpoints(directory: Path) -> list[Path]:
     """List the published checkpoints, oldest first."""
     return sorted(path for path in directory.glob("step_*") if re.fullmatch(r"step_\d{8}", path.name))
+
+
+def step_of(checkpoint: Path) -> int:
+    """Return the number of updates before a checkpoint, from its name."""
+    return int(checkpoint.name.removeprefix("step_"))
 
 
 def write_progress(progress: Mapping[str, Any], directory: Path) -> None:
@@ -225,6 +280,11 @@ def read_progress(directory: Path) -> dict[str, Any]:
 
     progress: dict[str, Any] = json.loads((directory / PROGRESS).read_bytes(), object_hook=resolve)
     return progress
+
+
+def _best_step(progress: Mapping[str, Any]) -> int | None:
+    best = progress.get("best")
+    return best["step"] if best else None
 
 
 def load_weights(model: torch.nn.Module, checkpoint: Path) -> None:
@@ -258,6 +318,15 @@ def _copy(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _copy(item) for key, item in value.items()}
     return [_copy(item) for item in value] if isinstance(value, list) else value
+
+
+@contextmanager
+def _hyperparameters_kept(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Let the block change the optimizer's state, but not its settings."""
+    settings = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    yield
+    for group, kept in zip(optimizer.param_groups, settings, strict=True):
+        group.update(kept)
 
 
 @contextmanager

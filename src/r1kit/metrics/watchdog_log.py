@@ -29,10 +29,12 @@ class WatchdogLog(MetricsLog):
         severities: Mapping[str, Severity] | None = None,
         writes: bool = True,
         max_weights_lag: int = 0,
+        since: int = 0,
     ) -> None:
+        """`since` is the step at which the settings were amended: what was logged until then is not comparable."""
         super().__init__(path, writes)
         self.stage, self.dtype, self.severities = stage, dtype, severities or {}
-        self.max_weights_lag = max_weights_lag
+        self.max_weights_lag, self.since = max_weights_lag, since
         # Read at the first append, because resuming from a checkpoint first truncates the file.
         self.rows: list[dict[str, Any]] | None = None
 
@@ -41,7 +43,8 @@ class WatchdogLog(MetricsLog):
         if not self.writes:
             return
         if self.rows is None:
-            self.rows = [row for row in read_metrics(self.path) if "step" in row]
+            rows = [row for row in read_metrics(self.path) if "step" in row]
+            self.rows = [row for row in rows if row["step"] > self.since or not self.since]
         known = {name for row in self.rows for key in ("alerts", "time/alerts") for name in row.get(key, ())}
         alerts = check(History([*self.rows, row], self.dtype, self.max_weights_lag), self.severities)
         row = row | _as_metric("alerts", alerts, timed=False) | _as_metric("time/alerts", alerts, timed=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from r1kit import machine
-from r1kit.config import Evaluate, Pretrain, Recipe, StageConfig, Supervised, Training
+from r1kit.config import RL, Evaluate, Pretrain, PromptSource, Published, Recipe, StageConfig, Supervised, Training
 from r1kit.errors import UserError
 from r1kit.learn.world import launched_processes, launched_rank
 from r1kit.model.config import ModelConfig
@@ -19,7 +19,8 @@ from r1kit.plan.fit import Limits, too_large, warning_of_cache, warning_of_peak
 from r1kit.plan.known_shapes import known_shape
 from r1kit.plan.memory import Setting, checkpoint_bytes, fitting_tokens, memory
 
-CHECKPOINTS = 3  # on the disk at a time: those that learn/checkpoint.py keeps, and one that is being written
+# On the disk at a time: those that learn/checkpoint.py keeps, and one that is being written. `best_metric` adds one.
+CHECKPOINTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +120,15 @@ def make_plan(recipe: Recipe) -> Plan:
         if isinstance(given, Evaluate):
             planned = replace(planned, counts=benchmark_counts(given), description=describe_benchmarks(given))
         stages.append(planned)
-        warnings += [f"stage.{name}: {text}" for text in _warnings(stage, shape)]
+        texts = [*_warnings(stage, shape), *_selection_bias(name, recipe.stage)]
+        warnings += [f"stage.{name}: {text}" for text in texts]
         if shape is None:
             continue
         if reason := too_large(stage, shape, setting, limits):
             errors[name] = f"stage.{name}.{reason}"
             continue
-        texts = warning_of_peak(planned.memory, limits), warning_of_cache(stage, shape, setting)
-        warnings += [f"stage.{name}: {text}" for text in texts if text]
+        of_memory = warning_of_peak(planned.memory, limits), warning_of_cache(stage, shape, setting)
+        warnings += [f"stage.{name}: {text}" for text in of_memory if text]
     return Plan(recipe.name, recipe.seed, tuple(stages), tuple(warnings), errors)
 
 
@@ -156,7 +158,8 @@ def _plan_stage(name: str, stage: StageConfig, shape: ModelConfig | None, settin
         return StagePlan(name, stage.kind, inputs, counts, None, {}, text, 0, setting.kv_cache_tokens)
     parts, parameters = memory(stage, shape, setting), shape.parameter_count()
     published = parameters * setting.bytes_each if isinstance(stage, Training) else 0
-    disk = CHECKPOINTS * checkpoint_bytes(stage, shape, setting) + published
+    has_best = isinstance(stage, Published) and stage.best_metric is not None
+    disk = (CHECKPOINTS + has_best) * checkpoint_bytes(stage, shape, setting) + published
     return StagePlan(name, stage.kind, inputs, counts, parameters, parts, text, disk, setting.kv_cache_tokens)
 
 
@@ -170,3 +173,30 @@ def _warnings(stage: StageConfig, shape: ModelConfig | None) -> list[str]:
     elif tokens > shape.max_position_embeddings:
         warnings.append(f"{key} = {tokens} is more than the model's {shape.max_position_embeddings} positions")
     return warnings
+
+
+def _selection_bias(name: str, stages: Mapping[str, StageConfig]) -> Iterator[str]:
+    """Yield a warning for each evaluate stage whose problems chose the model that it measures."""
+    stage = stages[name]
+    if not isinstance(stage, RL) or stage.best_metric is None:
+        return
+    choosing = {(source.source, source.split) for source in _benchmark(stage.best_metric, stage)}
+    for other_name, other in stages.items():
+        problems = {(source.source, source.split) for at, source in other.sources() if at[0] == "benchmarks"}
+        if isinstance(other, Evaluate) and name in _lineage(other, stages) and not choosing.isdisjoint(problems):
+            yield (
+                f"best_metric = {stage.best_metric} chooses the model by problems that {other_name} measures it with, "
+                "so its score there is too high: choose or measure with other problems"
+            )
+
+
+def _benchmark(metric: str, stage: RL) -> Sequence[PromptSource]:
+    """Return the sources of the benchmark that a metric `eval/NAME/KEY` is of."""
+    return next((group for name, group in stage.benchmarks.items() if metric.startswith(f"eval/{name}/")), [])
+
+
+def _lineage(stage: StageConfig, stages: Mapping[str, StageConfig]) -> Iterator[str]:
+    """Yield the stages that the model of a stage was trained in."""
+    while (model := stage.model) is not None and model in stages:
+        yield model
+        stage = stages[model]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from r1kit import errors
-from r1kit.config import RL, Architecture, Location, Optimizer, Pretrain, PromptSource, Recipe, StageConfig
+from r1kit.config import RL, Architecture, Location, Optimizer, Pretrain, PromptSource, Published, Recipe, StageConfig
 from r1kit.hub import is_hub_id
 from r1kit.metrics.watchdogs import WATCHDOGS
 from r1kit.model.families import FAMILIES
@@ -34,6 +34,7 @@ def cross_checks(recipe: Recipe) -> list[Mistake]:
             *check.learning_rate(),
             *check.corpus(),
             *check.watchdogs(),
+            *check.best_metric(),
             *check.sources(),
         ]
         earlier[name] = stage
@@ -142,6 +143,17 @@ class _Check:
         for name in given:
             if name not in WATCHDOGS:
                 yield Mistake((*self.at, "watchdogs", name), unknown("watchdog", name, WATCHDOGS))
+
+    def best_metric(self) -> Iterable[Mistake]:
+        """Check that evaluations measure the metric by which a model is chosen."""
+        if not isinstance(self.stage, Published) or (given := self.stage.best_metric) is None:
+            return
+        measured, needs = self.stage.evaluated_metrics(), "held_out"
+        if isinstance(self.stage, RL):
+            needs = f"benchmarks, and eval_every of 1 to {self.stage.steps} (steps)"
+        text = unknown("metric", given, measured) if measured else f"this stage evaluates nothing: set {needs}"
+        if given not in measured:
+            yield Mistake((*self.at, "best_metric"), text, quote(given))
 
     def sources(self) -> Iterable[Mistake]:
         """Check the worlds and the benchmarks among the prompt sources."""

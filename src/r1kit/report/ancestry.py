@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +17,9 @@ from r1kit.synonyms import nearest
 
 CODE = ("r1kit", "source", "commit", "python", "versions")
 MACHINE = ("platform", "cpu", "threads", "device", "dtype")
-RECORDED = ("identity", "seed", "r1kit", "dtype", "started", "finished", "seconds", "sandbox", "parents", "revisions")
-SHORT = 12  # characters of a hash that are shown
+RECORDED = ("identity", "seed", "r1kit", "dtype", "started", "finished", "seconds", "sandbox", "parents", "revisions",
+            "amendments")  # fmt: skip
+SHORT, SHOWN = 12, 60  # characters of a hash and of a value that are shown
 
 
 def trace(run_dir: Path, stage: str | None = None) -> dict[str, Any]:
@@ -154,6 +157,19 @@ def _code(lineage: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def describe_amendment(amendment: Mapping[str, Any]) -> str:
+    """Return the step of an amendment and its changes as text."""
+    changes = (f"{key} from {_show(old)} to {_show(new)}" for key, (old, new) in amendment["changed"].items())
+    return f"after step {amendment['step']}: {'; '.join(changes)}"
+
+
+def _show(value: object) -> str:
+    if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value):
+        return value[:SHORT]
+    text = "not set" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 4]} ..."
+
+
 def _stage_lines(stage: Mapping[str, Any]) -> list[str]:
     lines = [f"{stage['name']} ({stage['kind']}), {stage['state']}"]
     if "identity" in stage:
@@ -162,6 +178,7 @@ def _stage_lines(stage: Mapping[str, Any]) -> list[str]:
         shas = (stage.get("parents", {}).get(name) for name in names)
         shown = (f"{n} ({sha[:SHORT]})" if sha and sha[:4] != "hub:" else n for n, sha in zip(names, shas, strict=True))
         lines.append(f"  {use:10} {', '.join(shown)}")
+    lines += [f"  amended    {describe_amendment(amendment)}" for amendment in stage.get("amendments", ())]
     if "finished" in stage:
         lines.append(f"  made       {stage['finished']}, in {duration(stage['seconds'])}")
     main_outputs = [name for name in stage["outputs"] if name.endswith((".safetensors", "kept.jsonl", "results.json"))]

@@ -48,6 +48,7 @@ class Stage:
     samples: tuple[Row, ...] = ()  # SAMPLES_KEPT per problem, of those that `_Sample` keeps, with long texts shortened
     samples_left_out: int = 0
     error: str = ""  # traceback of a failed stage
+    amendments: tuple[Row, ...] = ()  # changes of its settings while it was under way
 
     @property
     def seconds(self) -> float:
@@ -97,8 +98,9 @@ def outline(run_dir: Path) -> Run:
     text, recipe = _read_recipe(paths.recipe, notes)
     planned = recipe["stage"] if isinstance(recipe.get("stage"), dict) else {}
     names = [*planned, *(n for n in _stage_names(paths.stages) if n not in planned)]
-    stages = tuple(_read_stage(run_dir, name, planned.get(name), notes) for name in names)
     lineage = _read_json(paths.lineage, run_dir, notes)
+    records = _as_dict(_as_dict(lineage).get("stages"))
+    stages = tuple(_read_stage(run_dir, name, planned.get(name), records.get(name), notes) for name in names)
     return Run(str(recipe.get("name") or run_dir.resolve().name), text, lineage, stages, tuple(notes))
 
 
@@ -119,12 +121,13 @@ def _stage_names(stages: Path) -> list[str]:
     return sorted(visible)
 
 
-def _read_stage(run_dir: Path, name: str, planned: object, notes: list[str]) -> Stage:
+def _read_stage(run_dir: Path, name: str, planned: object, record: object, notes: list[str]) -> Stage:
     paths = RunDir(run_dir).stage(name)
     artifact = _as_dict(_read_json(paths.artifact, run_dir, notes))
     config = {**_as_dict(planned), **_as_dict(artifact.get("config"))}
     failed = paths.error.is_file() and not artifact
     error = paths.error.read_text(encoding="utf-8", errors="replace") if failed else ""
+    amendments = (artifact or _as_dict(record)).get("amendments") if paths.path.is_dir() else None
     return Stage(
         name=name,
         kind=str(artifact.get("kind") or config.get("kind") or "stage"),
@@ -133,6 +136,7 @@ def _read_stage(run_dir: Path, name: str, planned: object, notes: list[str]) -> 
         artifact=artifact,
         results=_read_results(paths.results, run_dir, notes),
         error=error,
+        amendments=tuple(each for each in amendments or () if is_number(each.get("step"))),
     )
 
 

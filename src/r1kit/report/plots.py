@@ -93,14 +93,16 @@ PANELS = (
 )
 
 
-def charts(rows: Sequence[Row], salt: str) -> tuple[list[Chart], list[str]]:
+def charts(rows: Sequence[Row], salt: str, marks: Sequence[int] = ()) -> tuple[list[Chart], list[str]]:
     """Draw every panel that `rows` has data for, then one plot per metric that no panel names.
 
     Returns (charts, metrics not drawn). `salt` must differ between the stages of a page: it makes SVG ids unique.
+    `marks` are steps with a vertical line.
     """
     curves = _curves(rows)
     panels, left_out = arrange(curves)
-    return [draw(panel, {n: curves[n] for n in names}, salt) for panel, names in panels], left_out
+    drawn = [draw(panel, {n: curves[n] for n in names}, salt, marks=marks) for panel, names in panels]
+    return drawn, left_out
 
 
 def arrange(metrics: Iterable[str]) -> tuple[list[tuple[Panel, list[str]]], list[str]]:
@@ -145,7 +147,11 @@ def _running_mean(values: list[float], width: int) -> list[float]:
 
 
 def draw(
-    panel: Panel, curves: dict[str, Curve], salt: str, bands: Mapping[str, Sequence[float]] | None = None
+    panel: Panel,
+    curves: dict[str, Curve],
+    salt: str,
+    bands: Mapping[str, Sequence[float]] | None = None,
+    marks: Sequence[float] = (),
 ) -> Chart:
     """Draw one plot.
 
@@ -154,6 +160,7 @@ def draw(
         curves: Name -> (x, y).
         salt: Differs between plots of one title on a page: it makes SVG ids unique.
         bands: Name -> half the height of an interval around each value.
+        marks: Places on the x axis with a vertical line.
     """
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -173,6 +180,8 @@ def draw(
         for i, name in enumerate(curves):
             _band(axes, COLOURS[i % len(COLOURS)], curves[name], (bands or {}).get(name, ()))
         note = (_stack if panel.style == "stack" else _lines)(axes, panel, curves)
+        for mark in marks:
+            axes.axvline(mark, color=INK, linewidth=1, linestyle=(0, (3, 3)))
         _finish(axes, panel, [y for _, ys in curves.values() for y in ys])
         out = io.StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from r1kit.metrics.glossary import explain
 from r1kit.metrics.modules import ModuleTime, module_times
 from r1kit.metrics.watchdogs import WATCHDOGS
+from r1kit.report.ancestry import describe_amendment
 from r1kit.report.collect import Row, Run, Stage
 from r1kit.report.plots import Chart, charts
 
@@ -88,6 +89,7 @@ class StageCurves:
     figures: tuple[Figure, ...]
     left_out: tuple[str, ...]  # metrics without a plot
     times: tuple[ModuleTime, ...]  # of a stage with rollouts
+    amendments: tuple[str, ...]  # changes of the settings, which the plots mark
 
 
 def curves(stages: Sequence[Stage]) -> list[StageCurves]:
@@ -97,11 +99,12 @@ def curves(stages: Sequence[Stage]) -> list[StageCurves]:
     for stage in stages:
         if not stage.metrics:
             continue
-        drawn, left_out = charts(stage.metrics, stage.name)
+        drawn, left_out = charts(stage.metrics, stage.name, [amendment["step"] for amendment in stage.amendments])
         figures = tuple(_figure(chart, f"plot{i}", stage.kind) for i, chart in enumerate(drawn, start=count))
         count += len(figures)
         times = tuple(module_times(stage.metrics))
-        blocks.append(StageCurves(stage.name, stage.kind, figures, tuple(left_out), times))
+        amendments = tuple(map(describe_amendment, stage.amendments))
+        blocks.append(StageCurves(stage.name, stage.kind, figures, tuple(left_out), times, amendments))
     return blocks
 
 

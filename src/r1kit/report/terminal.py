@@ -18,7 +18,8 @@ from rich.text import Text
 
 from r1kit.console import number
 from r1kit.metrics.modules import ModuleTime, module_times
-from r1kit.report.collect import Run, collect
+from r1kit.report.ancestry import describe_amendment
+from r1kit.report.collect import Run, Stage, collect, is_number
 from r1kit.report.comparison import Cell, comparison_rows, format_cell, row_label
 from r1kit.report.excerpts import shared_questions
 from r1kit.report.findings import Verdict
@@ -52,9 +53,20 @@ def render_text(run_dir: Path, width: int = 120) -> str:
     else:
         console.print(Group(comparison_table(run.evals), *_sample_answers(run)))
     for stage in run.stages:
+        for line in _notes(stage):
+            console.print(Text.assemble((f"{printable(stage.name)}: ", "bold"), printable(line)))
         if times := module_times(stage.metrics):
             console.print(_time_line(stage.name, times))
     return out.getvalue()
+
+
+def _notes(stage: Stage) -> Iterator[str]:
+    """Yield the amendments of a stage, and which model it has published if not the last."""
+    for amendment in stage.amendments:
+        yield f"amended {describe_amendment(amendment)}"
+    summary, metric = stage.artifact.get("summary"), stage.config.get("best_metric")
+    if isinstance(summary, dict) and "published_step" in summary and is_number(value := summary.get(metric)):
+        yield f"published step {summary['published_step']} of {summary.get('steps')}, the best by {metric}: {value:.4g}"
 
 
 def _time_line(stage: str, times: Sequence[ModuleTime]) -> Text:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from r1kit import files
 from r1kit.config import Recipe
 from r1kit.errors import UserError
 from r1kit.run.differences import differences
-from r1kit.run.records import StageInputs
+from r1kit.run.records import Amendment, StageInputs
 from r1kit.run.resolve import ResolvedStage
 from r1kit.run_dir import RunDir
 
 
 def refuse_changes(recipe: Recipe, stages: Sequence[ResolvedStage], run: RunDir) -> None:
     """Raise UserError if the recipe describes one of the stages differently than the run that started it."""
-    changed = [(stage, record) for stage in stages if (record := _changed_record(stage, run)) is not None]
+    changed = [(stage, record) for stage in stages if (record := changed_record(stage, run)) is not None]
     if not changed:
         return
     old_seed = files.read_json(run.lineage).get("seed", recipe.seed) if run.lineage.is_file() else recipe.seed
@@ -26,14 +26,15 @@ def refuse_changes(recipe: Recipe, stages: Sequence[ResolvedStage], run: RunDir)
     first = changed[0][0].name
     listed = "\n".join(f"  {line}" for line in lines or [f"stage {first} reads the result of a stage that has changed"])
     raise UserError(
-        f"{run.path}: the recipe or its data has changed since this run was started:\n{listed}\nUse another --run-dir "
+        f"{run.path}: the recipe or its data has changed since this run was started:\n{listed}\nAdd --amend to "
+        f"continue {first} from its last checkpoint with the change, where that is possible. Or use another --run-dir "
         f"for the changed recipe. Or add --from {first} to run that stage and the stages that depend on it again here. "
         "Or add --fork NEWDIR to start a run there with the finished stages that have not changed. To continue the "
         f"original: r1kit run {run.recipe} --run-dir {run.path}"
     )
 
 
-def _changed_record(stage: ResolvedStage, run: RunDir) -> StageInputs | None:
+def changed_record(stage: ResolvedStage, run: RunDir) -> StageInputs | None:
     """Return what the run has recorded of a stage that is different now."""
     recorded = recorded_inputs(run, stage.name)
     return None if recorded is None or recorded["identity"] == stage.identity else recorded
@@ -48,7 +49,16 @@ def recorded_inputs(run: RunDir, name: str) -> StageInputs | None:
         record = files.read_json(run.lineage)["stages"].get(name)
     else:
         return None
-    return cast(StageInputs, {key: record[key] for key in StageInputs.__annotations__}) if record else None
+    if not record:
+        return None
+    known = {"amendments": [], **record}  # older runs do not have this key
+    return cast(StageInputs, {key: known[key] for key in StageInputs.__annotations__})
+
+
+def recorded_amendments(run: RunDir, names: Iterable[str]) -> dict[str, list[Amendment]]:
+    """Map stages that have been amended to their amendments."""
+    recorded = {name: record for name in names if (record := recorded_inputs(run, name)) is not None}
+    return {name: record["amendments"] for name, record in recorded.items() if record["amendments"]}
 
 
 def flatten(value: object, path: str = "") -> dict[str, Any]:

@@ -12,6 +12,7 @@ from r1kit.run.resolve import HELD_OUT, UNRELATED_KEYS, ResolvedStage, additions
 
 SHOWN = 80  # characters of a value
 UNRELATED = (*UNRELATED_KEYS, "seed")  # seeds are described on their own
+FACTS = ("kind", "seed", "dtype", "r1kit")  # of a stage, besides its config and what it reads
 ABSENT = object()
 
 
@@ -34,10 +35,8 @@ def differences(
         lines.append(f"r1kit: version {recorded['r1kit']} before, {new['r1kit']} now")
     if recorded["dtype"] != new["dtype"]:
         lines.append(_line("dtype", recorded["dtype"], new["dtype"]) + f': set dtype = "{recorded["dtype"]}"')
-    unknown = additions_at_default(stage.config) - recorded["config"].keys()  # older than these keys
-    now = {key: value for key, value in new["config"].items() if key not in unknown}
-    config = [*_changed_keys(at, recorded["config"], now, stage.config.model_fields_set)]
-    lines += config
+    config = [*_changed_keys(at, recorded["config"], _config(stage, recorded), stage.config.model_fields_set)]
+    lines += [_line(*change) for change in config]
     if recorded["seed"] != new["seed"]:
         old_seed, new_seed = recorded["config"].get("seed"), stage.config.seed
         own = old_seed is not None or new_seed is not None
@@ -46,8 +45,37 @@ def differences(
     return lines + _changed_files(parents, {k: v for k, v in new["parents"].items() if k not in stages}, bool(config))
 
 
-def _changed_keys(at: str, old: Mapping[str, Any], new: Mapping[str, Any], written: Collection[str]) -> Iterator[str]:
-    """Yield a line for each key that differs. `written` are the keys that the recipe sets."""
+def changed_values(stage: ResolvedStage, recorded: StageInputs) -> dict[str, tuple[Any, Any]]:
+    """Map each key and input of a stage that differs to its values before and now; None if it is absent."""
+    keys = _changed_keys("", recorded["config"], _config(stage, recorded), ())
+    changed = {key.removeprefix("."): (_plain(before), _plain(now)) for key, before, now, _ in keys}
+    new = stage.inputs()
+    old_facts = {key: value for key, value in recorded.items() if key in FACTS} | recorded["parents"]
+    new_facts = {key: value for key, value in new.items() if key in FACTS} | new["parents"]
+    return changed | {
+        key: (old_facts.get(key), new_facts.get(key))
+        for key in {**old_facts, **new_facts}
+        if old_facts.get(key) != new_facts.get(key)
+    }
+
+
+def _plain(value: object) -> object:
+    return None if value is ABSENT else _as_written(value)
+
+
+def _config(stage: ResolvedStage, recorded: StageInputs) -> dict[str, Any]:
+    """Return the stage's config without keys at their default that the record is older than."""
+    unknown = additions_at_default(stage.config) - recorded["config"].keys()
+    return {key: value for key, value in stage.inputs()["config"].items() if key not in unknown}
+
+
+def _changed_keys(
+    at: str, old: Mapping[str, Any], new: Mapping[str, Any], written: Collection[str]
+) -> Iterator[tuple[str, object, object, bool]]:
+    """Yield each key that differs: (key, before, now, whether its default is back).
+
+    `written` are the keys that the recipe sets.
+    """
     for key in {**old, **new}:
         before, now = old.get(key, ABSENT), new.get(key, ABSENT)
         if before == now or key in UNRELATED:
@@ -55,7 +83,7 @@ def _changed_keys(at: str, old: Mapping[str, Any], new: Mapping[str, Any], writt
         if isinstance(before, Mapping) and isinstance(now, Mapping) and not (_is_schedule(before) or _is_schedule(now)):
             yield from _changed_keys(f"{at}.{key}", before, now, now.keys() if key in written else ())
         else:
-            yield _line(f"{at}.{key}", before, now, is_default=key not in written and now is not ABSENT)
+            yield f"{at}.{key}", before, now, key not in written and now is not ABSENT
 
 
 def _line(key: str, before: object, now: object, is_default: bool = False) -> str:

@@ -23,6 +23,7 @@ from r1kit.plan import StagePlan
 from r1kit.rewards import services
 from r1kit.rewards.judge.endpoint import Endpoint
 from r1kit.rewards.services import Settings
+from r1kit.run.amend import last_amended
 from r1kit.run.records import Lineage, StageRecord, timestamp
 from r1kit.run.resolve import ResolvedStage
 from r1kit.run_dir import RunDir, StageDir
@@ -71,6 +72,7 @@ def run_stage(
         held_out=stage.held_out,
         world=world,
         engine=EngineChoice.of(recipe.engine, directory.pushed_weights),
+        since=last_amended(stage),
     )
     with _recorded(run, directory, record, lineage):
         if stage.config.output == "model":  # all ranks train; the first alone curates and evaluates

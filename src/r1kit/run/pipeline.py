@@ -20,14 +20,15 @@ from r1kit.learn.world import ALONE, World, require_gpus
 from r1kit.metrics.glossary import legend
 from r1kit.plan import Plan
 from r1kit.recipe import RecipeError, cross_checks
-from r1kit.run.changes import refuse_changes
+from r1kit.run.amend import apply_amendments, plan_work
+from r1kit.run.changes import recorded_amendments
 from r1kit.run.execute import run_stage
 from r1kit.run.forecast import finished_seconds, forecast, format_remaining
 from r1kit.run.fork import fork
 from r1kit.run.lineage import open_lineage
 from r1kit.run.lock import locked
 from r1kit.run.preflight import require_ready
-from r1kit.run.redo import delete_replaced, move_aside, stages_to_redo
+from r1kit.run.redo import delete_replaced, move_aside
 from r1kit.run.resolve import names_until, require_stage, resolve_stages
 from r1kit.run.tracking import tracked
 from r1kit.run_dir import RunDir
@@ -51,6 +52,7 @@ def run(
     until: str | None = None,
     redo_from: str | None = None,
     fork_to: Path | str | None = None,
+    amend: bool = False,
     world: World = ALONE,
 ) -> RunResult:
     """Run a recipe. The same call again continues where it stopped.
@@ -61,6 +63,7 @@ def run(
         until: The last stage to run.
         redo_from: A stage to run again, with all stages that depend on it.
         fork_to: A directory to run in instead, starting with the finished stages of `run_dir` that have not changed.
+        amend: Whether stages that have begun continue with the recipe's settings where these have changed.
         world: The processes that train together, if there are several; this is the first of them.
 
     Raises:
@@ -75,12 +78,14 @@ def run(
         require_stage("until", until, recipe.stage)
     if redo_from is not None and fork_to is not None:
         raise UserError("--from runs stages again in place, and --fork starts a new run: use one of them")
+    if amend and fork_to is not None:
+        raise UserError("--amend continues stages in place, and --fork starts a new run: use one of them")
     given = RunDir(Path(run_dir) if run_dir is not None else Path("runs") / recipe.name)
     here, forked_from = (given, None) if fork_to is None else (RunDir(Path(fork_to)), given)
     start = time.monotonic()
     try:
         with locked(here), interrupt.signal_handlers():
-            _run_stages(recipe, here, forked_from, until, redo_from, world)
+            _run_stages(recipe, here, forked_from, until, redo_from, amend, world)
     except KeyboardInterrupt:  # between stages
         raise Interrupted("interrupted; run the same command again to continue") from None
     except Exception as error:
@@ -100,26 +105,27 @@ def _run_stages(
     forked_from: RunDir | None,
     until: str | None,
     redo_from: str | None,
+    amend: bool,
     world: World,
 ) -> None:
     compute = machine.choose_compute(recipe.device, recipe.dtype)
     require_gpus(compute.device)
-    stages = resolve_stages(recipe, compute.dtype)
     if forked_from is not None:
-        fork(stages, forked_from, run)
-    redo = stages_to_redo(redo_from, stages, run) if redo_from else []
-    refuse_changes(recipe, [stage for stage in stages if stage not in redo], run)
-    unfinished = [s.name for s in stages if s in redo or not run.stage(s.name).is_finished]
+        history = recorded_amendments(forked_from, recipe.stage)
+        fork(resolve_stages(recipe, compute.dtype, history), forked_from, run)
+    work = plan_work(recipe, compute.dtype, run, redo_from, amend)
+    unfinished = [stage.name for stage in work.stages if work.runs(stage, run)]
     to_do = [name for name in names_until(list(recipe.stage), until) if name in unfinished]
     planned = require_ready(recipe, to_do, run.path)
-    if redo:
-        move_aside(redo, run)
+    if work.redo:
+        move_aside(work.redo, run)
+    apply_amendments(work, run)
     lineage = open_lineage(recipe, run, compute)
     for warning in planned.warnings_of(to_do):
         console.warn(f"{warning}")
     with tracked(run, recipe.track if to_do else []):
-        for i, stage in enumerate(stages, start=1):
-            title = f"stage {i}/{len(stages)} {stage.name} ({stage.config.kind})"
+        for i, stage in enumerate(work.stages, start=1):
+            title = f"stage {i}/{len(work.stages)} {stage.name} ({stage.config.kind})"
             if run.stage(stage.name).is_finished:
                 console.say(f"{title}: already finished, skipped")
             else:

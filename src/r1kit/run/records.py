@@ -6,6 +6,16 @@ from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 
+class Amendment(TypedDict):
+    """A change of the settings of a stage that had begun."""
+
+    step: int  # updates done before; the new settings apply to all later ones
+    at: str  # ISO 8601
+    changed: dict[str, tuple[Any, Any]]  # key of the stage, or what it reads -> (old, new); None if absent
+    sequences: int  # drawn in the updates before, by stages that draw a fixed number for each
+    identity: str  # of the stage before
+
+
 class StageInputs(TypedDict):
     """Everything that determines the result of a stage, and the hash of it."""
 
@@ -16,6 +26,7 @@ class StageInputs(TypedDict):
     dtype: str
     r1kit: str  # version
     config: dict[str, Any]
+    amendments: list[Amendment]  # oldest first; `config` has the settings after the last
 
 
 class StageRecord(StageInputs, total=False):

@@ -19,13 +19,19 @@ def stages_to_redo(name: str, stages: Sequence[ResolvedStage], run: RunDir) -> l
     Returns an empty list if they are already being run again with the same recipe. UserError if there is no such stage.
     """
     require_stage("from", name, [stage.name for stage in stages])
+    first, *dependent = with_dependents(name, stages)
+    recorded = recorded_inputs(run, name)
+    is_same = recorded is None or recorded["identity"] == first.identity
+    return [] if (run.replaced / name).is_dir() and is_same else [first, *dependent]
+
+
+def with_dependents(name: str, stages: Sequence[ResolvedStage]) -> list[ResolvedStage]:
+    """Return the stage and all stages that depend on it, in order."""
     dependent: dict[str, ResolvedStage] = {}
     for stage in stages:
         if stage.name == name or not dependent.keys().isdisjoint(stage.parents):
             dependent[stage.name] = stage
-    recorded = recorded_inputs(run, name)
-    is_same = recorded is None or recorded["identity"] == dependent[name].identity
-    return [] if (run.replaced / name).is_dir() and is_same else list(dependent.values())
+    return list(dependent.values())
 
 
 def move_aside(stages: Sequence[ResolvedStage], run: RunDir) -> None:

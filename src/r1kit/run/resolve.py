@@ -1,7 +1,8 @@
 """Resolve a recipe to stages with identities, before anything runs.
 
-A stage's identity is the hash of its kind, resolved config, seed, dtype, parents' identities and this package's
-version. What else may change the bits (other libraries, another machine) is recorded in lineage.json.
+A stage's identity is the hash of its kind, resolved config, seed, dtype, parents' identities, this package's version,
+and its amendments: at which steps, and the identity before each. What else may change the bits (other libraries,
+another machine) is recorded in lineage.json.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from r1kit.config.stage import benchmark_sources
 from r1kit.errors import UserError
 from r1kit.hashing import canonical_json, derive_seed
 from r1kit.model.reference import local_model
-from r1kit.run.records import StageInputs
+from r1kit.run.records import Amendment, StageInputs
 
 HELD_OUT = "benchmarks of evaluate stages"  # among parents
 # Watchdogs decide whether a stage continues, but not its result. What several processes share out does not either.
 UNRELATED_KEYS = ("watchdogs", "shard_weights")
 # Keys that came later and change nothing at their default. At it, they are not part of the identity, so that stages of
 # older runs stay finished.
-ADDED_KEYS = ("rollouts_ahead",)
+ADDED_KEYS = ("rollouts_ahead", "best_metric")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class ResolvedStage:
     parents: Mapping[str, str]  # what the stage reads -> identity
     identity: str
     held_out: Mapping[str, list[PromptSource]]  # see `Recipe.held_out`
+    amendments: Sequence[Amendment] = ()
 
     def inputs(self) -> StageInputs:
         """Return what lineage.json and artifact.json record of it."""
@@ -49,11 +51,17 @@ class ResolvedStage:
             "dtype": self.dtype,
             "r1kit": r1kit.__version__,
             "config": self.config.model_dump(mode="json"),
+            "amendments": [*self.amendments],
         }
 
 
-def resolve_stages(recipe: Recipe, dtype: str) -> list[ResolvedStage]:
-    """Return all stages in order. Reads local models and data to fingerprint them."""
+def resolve_stages(
+    recipe: Recipe, dtype: str, amendments: Mapping[str, Sequence[Amendment]] | None = None
+) -> list[ResolvedStage]:
+    """Return all stages in order. Reads local models and data to fingerprint them.
+
+    `amendments` maps stages to the changes that led to the settings in the recipe.
+    """
     stages: dict[str, ResolvedStage] = {}
     for name, config in recipe.stage.items():
         seed = config.seed if config.seed is not None else derive_seed(recipe.seed, name)
@@ -61,8 +69,10 @@ def resolve_stages(recipe: Recipe, dtype: str) -> list[ResolvedStage]:
         parents = _parents(recipe, config, held_out, stages)
         left_out = {*UNRELATED_KEYS, *additions_at_default(config)}
         settings = {**config.model_dump(mode="json", exclude=left_out), "seed": seed, "dtype": dtype}
+        if history := (amendments or {}).get(name, ()):
+            settings["amendments"] = [(amendment["step"], amendment["identity"]) for amendment in history]
         identity = hashing.identity(config.kind, settings, parents, r1kit.__version__)
-        stages[name] = ResolvedStage(name, config, seed, dtype, parents, identity, held_out)
+        stages[name] = ResolvedStage(name, config, seed, dtype, parents, identity, held_out, history)
     return list(stages.values())
 
 

@@ -14,6 +14,15 @@ from r1kit.run_dir import StageDir
 
 
 @dataclass(frozen=True, slots=True)
+class Amended:
+    """Where the present settings of a stage begin: at its start, or at the step at which they were last amended."""
+
+    step: int = 0  # updates done before
+    sequences: int = 0  # drawn in them, by stages that draw a fixed number for each
+    is_comparable: bool = True  # whether evaluations before and after measure the same
+
+
+@dataclass(frozen=True, slots=True)
 class StageContext:
     """The arguments of a stage besides its config. Running a stage again on an unfinished `dir` resumes it."""
 
@@ -31,6 +40,7 @@ class StageContext:
     held_out: Mapping[str, Sequence[PromptSource]] = field(default_factory=dict)  # see `Recipe.held_out`
     world: World = ALONE  # the processes that run the stage together; the first alone writes to `dir`
     engine: EngineChoice = field(default_factory=EngineChoice)
+    since: Amended = field(default_factory=Amended)
 
     @property
     def files(self) -> StageDir:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from random import Random
@@ -26,7 +26,7 @@ from r1kit.learn.memory import configure
 from r1kit.model.dtypes import torch_dtype
 from r1kit.model.hf import load_model, load_tokenizer
 from r1kit.model.policy import Policy
-from r1kit.stages.context import StageContext
+from r1kit.stages.context import Amended, StageContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,13 @@ class Records:
     seed: int
     trained: Sequence[Record]
     held_out: Sequence[Record]
+    since: Amended = field(default_factory=Amended)  # where drawing `sequences_per_step` of these records begins
 
     @property
     def steps(self) -> int:
         """The number of steps in all epochs."""
-        return -(-len(self.trained) * self.config.epochs // self.config.sequences_per_step)
+        rest = len(self.trained) * self.config.epochs - self.since.sequences
+        return self.since.step + max(0, -(-rest // self.config.sequences_per_step))
 
     def steps_from(self, step: int, ranks: int = 1) -> Iterator[list[list[Record]]]:
         """Yield the packed rows of this step (from 0) and of all later ones. A pure function of seed and step.
@@ -69,7 +71,7 @@ class Records:
         Several ranks get shorter rows, so that each has some.
         """
         end, per_step = len(self.trained) * self.config.epochs, self.config.sequences_per_step
-        for first in range(step * per_step, end, per_step):
+        for first in range(self.since.sequences + (step - self.since.step) * per_step, end, per_step):
             drawn = [divmod(position, len(self.trained)) for position in range(first, min(first + per_step, end))]
             orders = {epoch: _order(len(self.trained), self.seed, epoch) for epoch, _ in drawn}
             yield self.pack([self.trained[orders[epoch][index]] for epoch, index in drawn], ranks)
@@ -155,7 +157,8 @@ def load_records(
     trained = [records[i] for i in fitting if i not in held_out]
     tokens = sum(map(len, trained))
     say(f"{context.name}: {len(trained)} records of {tokens} tokens to train on, {len(held_out)} held out")
-    return Records(config, derive_seed(context.seed, "order"), trained, [records[i] for i in sorted(held_out)])
+    kept = [records[i] for i in sorted(held_out)]
+    return Records(config, derive_seed(context.seed, "order"), trained, kept, context.since)
 
 
 def _tokenize(

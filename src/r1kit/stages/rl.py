@@ -34,6 +34,7 @@ from r1kit.learn.learner import Learner
 from r1kit.learn.lora import add_adapters, merge_adapters
 from r1kit.learn.loss import OBJECTIVES
 from r1kit.learn.memory import configure
+from r1kit.metrics.best import Best
 from r1kit.metrics.log import read_metrics
 from r1kit.metrics.pace import CALIBRATION_STEPS, seconds_left
 from r1kit.metrics.watchdog_log import WatchdogLog
@@ -67,10 +68,12 @@ def run(config: RL, context: StageContext) -> dict[str, Any]:
                     trainer.save(stopping=False)
                     trainer.tell_time()
             trainer.save(world.should_stop(should_stop()))
+    if (best := trainer.best.instead_of(trainer.step)) is not None:
+        trainer.checkpoints.load_model(trainer.learner, best)
     with trainer.learner.complete_policy() as policy:
         if world.is_first:
             publish_model(merge_adapters(policy), trainer.tokenizer, context.files.model)
-    return {"steps": trainer.step, "prompts": trainer.cursor, "tokens": trainer.tokens}
+    return {"steps": trainer.step, **trainer.best.summary(), "prompts": trainer.cursor, "tokens": trainer.tokens}
 
 
 def initial_model(config: RL, context: StageContext) -> tuple[Policy, PreTrainedTokenizerBase]:
@@ -112,8 +115,10 @@ class Trainer:
             config.watchdogs,
             writes=self.world.is_first,
             max_weights_lag=config.max_weights_lag,
+            since=context.since.step,
         )
-        self.checkpoints = Checkpoints(context.files.checkpoints, self.log.files, self.world)
+        self.checkpoints = Checkpoints(context.files.checkpoints, self.log.files, self.world, first=context.since.step)
+        self.best = Best(config.best_metric)
         self.step, self.cursor, self.tokens = 0, 0, 0  # updates done, prompts drawn, completion tokens generated
         self.rollout: Rollout | None = None  # None when all its updates are done
         self.unlogged: dict[str, Any] | None = None  # the row of the last update until it has been evaluated
@@ -129,27 +134,34 @@ class Trainer:
         """Restore the newest checkpoint and truncate the logs to it."""
         if saved := self.checkpoints.restore(self.learner):
             self.step, self.cursor, self.tokens = saved["step"], saved["cursor"], saved["tokens"]
-            self.rollout = unpack(saved["rollout"], self.config, self.tokenizer) if saved["rollout"] else None
             self.unlogged = saved.get("unlogged")
-            if ahead := saved.get("ahead"):
-                self.ahead.restore(self.learner.model, ahead)
+            is_amended = self.step == self.context.since.step
+            if not is_amended or self.context.since.is_comparable:
+                self.best.restore(saved)
+            if not is_amended:  # else other settings sampled these
+                self.rollout = unpack(saved["rollout"], self.config, self.tokenizer) if saved["rollout"] else None
+                if ahead := saved.get("ahead"):
+                    self.ahead.restore(self.learner.model, ahead)
         rows = self.world.from_first(lambda: read_metrics(self.log.path)[-1:])
         if self.unlogged:
             rows = [self.unlogged]
         if rows:  # the size may have been halved when memory ran out
-            self.learner.micro_batch_tokens = rows[-1].get("micro_batch_tokens", self.config.micro_batch_tokens)
+            allowed = self.config.micro_batch_tokens
+            self.learner.micro_batch_tokens = min(allowed, rows[-1].get("micro_batch_tokens", allowed))
 
     def save(self, stopping: bool) -> None:
         """Save a checkpoint if one is due. Called after logging: a row may be written twice, but is never missing."""
         self.seconds_saving = {}
-        if self.is_saved or not (stopping or self.step % self.config.save_every == 0 or self.step == self.config.steps):
+        is_best, is_last = self.best.step == self.step, self.step == self.config.steps
+        if self.is_saved or not (stopping or is_best or is_last or self.step % self.config.save_every == 0):
             return
         start = time.monotonic()
         counts = {"step": self.step, "cursor": self.cursor, "tokens": self.tokens}
         progress = {**counts, "rollout": self.rollout and pack(self.rollout), "unlogged": self.unlogged}
+        progress |= self.best.pack()
         if ahead := self.ahead.pack():
             progress["ahead"] = ahead
-        self.checkpoints.save(self.learner, progress)
+        self.checkpoints.save(self.learner, progress, is_needed=is_best)
         self.is_saved = True
         self.seconds_saving = {"time/save": time.monotonic() - start}
 
@@ -165,6 +177,8 @@ class Trainer:
         row = {"step": self.step, **self.unlogged, **evaluation, "time/step": time.monotonic() - start}
         self.log.append(row)
         self.unlogged = None
+        if self.learner.optimizer.state:  # else no update has succeeded, and there is nothing to save
+            self.best.offer(self.step, evaluation)
         if self.is_done or (self.rollout and self._updates_done() == len(self._minibatches(self.rollout))):
             self.rollout = None
         return row
@@ -174,8 +188,8 @@ class Trainer:
         config = self.config
         if self.step != min(CALIBRATION_STEPS, config.steps - 1):
             return
-        samples = config.eval_protocol.samples if config.eval_protocol is not None else config.eval_samples
-        size = samples * sum(map(len, self.benchmarks.values())) / config.counts()["completions_per_rollout"]
+        evaluated = config.evaluated_samples * sum(map(len, self.benchmarks.values()))
+        size = evaluated / config.counts()["completions_per_rollout"]
         rows = list(read_metrics(self.log.path))
         evaluations = 1 / config.eval_every if config.eval_every else 0.0
         if seconds := seconds_left(rows, config.steps, self.step, config.steps_per_rollout, evaluations, size):
@@ -284,9 +298,9 @@ class Trainer:
         start = time.monotonic()
         self.engine.load_weights(policy, self.step)
         seed = derive_seed(self.context.seed, "evaluate", self.step)
-        samples, cap = config.eval_samples, config.completion_cap(self.step)
+        samples, cap = config.evaluated_samples, config.completion_cap(self.step)
         if protocol is not None:
-            samples, cap = protocol.samples, protocol.max_completion_length
+            cap = protocol.max_completion_length
         evaluation = evaluate(
             self.engine,
             self.tokenizer,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from r1kit.config import Training
+from r1kit.config import Published, Training
 from r1kit.console import progress
 from r1kit.interrupt import StepAbandoned, defer_signals
 from r1kit.learn.checkpoint import Checkpoints
@@ -29,9 +29,10 @@ from r1kit.learn.optim import learning_rate, make_optimizer, update
 from r1kit.learn.precision import compute_copy, copy_weights, master_copy
 from r1kit.learn.sharded import fill, flush, idle_pass, is_split, release, split
 from r1kit.learn.world import ALONE, World, shares
+from r1kit.metrics.best import Best
 from r1kit.metrics.watchdog_log import WatchdogLog
 from r1kit.model.dtypes import torch_dtype
-from r1kit.stages.context import StageContext
+from r1kit.stages.context import Amended, StageContext
 
 EVALUATIONS = 10  # per stage, evenly spaced; the last is after the last step
 
@@ -94,7 +95,7 @@ def train(
     loss: Callable[[M, B], Tensor],
     evaluate: Callable[[M], dict[str, float]] = lambda model: {},
 ) -> dict[str, float]:
-    """Train a model in place, from its last checkpoint or from the start. Return the final evaluation.
+    """Train a model in place, from its last checkpoint or from the start. Return the evaluation of the result.
 
     Several ranks share the micro-batches of each step. Their weights end in the run's dtype.
 
@@ -111,11 +112,14 @@ def train(
     evaluate = torch.no_grad()(evaluate)
     world = context.world
     state = _initial_state(model, config, context)
-    log = WatchdogLog(context.files.metrics, context.name, context.dtype, writes=world.is_first)
+    first = context.since.step
+    log = WatchdogLog(context.files.metrics, context.name, context.dtype, writes=world.is_first, since=first)
     start, tokens = time.monotonic(), 0
     evaluation: dict[str, float] = {}
-    with Checkpoints(context.files.checkpoints, log.files, world) as checkpoints:
-        done = saved = (checkpoints.restore(state) or {"step": 0})["step"]
+    best = Best(config.best_metric if isinstance(config, Published) else None)
+    with Checkpoints(context.files.checkpoints, log.files, world, first) as checkpoints:
+        saves = _Saves(checkpoints, state, best)
+        done = saves.restore(context.since)
         steps = TimedIterator(source(done), world)
         with progress(context.name, schedule.steps) as bar, defer_signals() as should_stop:
             bar.advance(done)
@@ -128,21 +132,45 @@ def train(
                     done += 1
                     tokens += sum(batch.tokens for batch in batches)
                     row = {"step": done, **row, "tokens_per_second": tokens / (time.monotonic() - start)}
-                    evaluation = {}
-                    if _is_evaluated(done, schedule.steps):
-                        evaluation = state.evaluate(evaluate)
+                    evaluation = state.evaluate(evaluate) if _is_evaluated(done, schedule.steps) else {}
                     bar.advance(loss=row["loss"], **evaluation)
                     if evaluation or row["skipped"] or done % schedule.log_every == 0 or done == schedule.steps:
                         log.append(row | evaluation | steps.take_times())
-                    if done % schedule.save_every == 0:
-                        checkpoints.save(state, {"step": done})
-                        saved = done
-            if world.should_stop(should_stop()) and saved != done:
-                checkpoints.save(state, {"step": done})
+                    saves.save(done, evaluation, is_due=done % schedule.save_every == 0)
+            saves.save(done, {}, is_due=world.should_stop(should_stop()))
+    if (chosen := best.instead_of(done)) is not None:
+        checkpoints.load_model(state, chosen)
+        evaluation = {}
     evaluation = evaluation or state.evaluate(evaluate)
     if is_split(state.model):
         fill(model, state.model, torch_dtype(context.dtype))
-    return evaluation
+    return {**best.summary(), **evaluation}
+
+
+@dataclass(slots=True)
+class _Saves(Generic[M]):
+    """The checkpoints of a stage, and its best evaluation, whose checkpoint is kept."""
+
+    checkpoints: Checkpoints
+    state: TrainState[M]
+    best: Best
+    newest: int = 0  # the step of the newest checkpoint
+
+    def restore(self, since: Amended) -> int:
+        """Restore the newest checkpoint. Return its step."""
+        progress = self.checkpoints.restore(self.state) or {"step": 0}
+        self.newest = progress["step"]
+        if self.newest > since.step or since.is_comparable:
+            self.best.restore(progress)
+        return self.newest
+
+    def save(self, step: int, evaluation: Mapping[str, float], is_due: bool) -> None:
+        """Save a checkpoint if one is due, or if the evaluation is the best."""
+        has_learned = bool(self.state.optimizer.state)  # else there is nothing to save
+        is_best = has_learned and self.best.offer(step, evaluation)
+        if (is_best or is_due) and self.newest != step:
+            self.checkpoints.save(self.state, {"step": step, **self.best.pack()}, is_needed=is_best)
+            self.newest = step
 
 
 def _initial_state(model: M, config: Training, context: StageContext) -> TrainState[M]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny_learner import all_equal, all_tensors, restore, save, tiny_learner, train
 
+from r1kit.errors import UserError
 from r1kit.learn import checkpoint
 from r1kit.learn.checkpoint import Checkpoints, checkpoints
 
@@ -125,3 +126,62 @@ def test_old_checkpoint_is_deleted_only_after_the_new_one_is_verified(tmp_path, 
         in said
     )
     assert [path.name for path in checkpoints(tmp_path)] == ["step_00000001", "step_00000002"]
+
+
+def test_checkpoint_of_the_best_evaluation_is_kept_and_loaded(tmp_path):
+    learner = tiny_learner(0, 0.0)
+    weights = {}
+    with Checkpoints(tmp_path) as store:
+        for step in range(1, 6):
+            train(learner, range(step - 1, step))
+            weights[step] = [weight.clone() for weight in learner.model.parameters()]
+            store.save(learner, {"step": step, "best": {"metric": "m", "step": 1 if step < 5 else 5, "value": 0.0}})
+            store.wait()
+            assert {path.name for path in checkpoints(tmp_path)} == {
+                f"step_{kept:08d}" for kept in (1, step - 1, step) if kept
+            }
+    fresh = tiny_learner(9, 0.0)
+    with Checkpoints(tmp_path) as store:
+        assert store.restore(fresh)["step"] == 5
+        store.load_model(fresh, 1)
+        assert all_equal(list(fresh.model.parameters()), weights[1])
+        train(learner, range(5, 6))
+        store.save(learner, {"step": 6, "best": {"metric": "m", "step": 5, "value": 0.0}})
+        store.wait()
+        assert [path.name[-1] for path in checkpoints(tmp_path)] == ["5", "6"], "5 is the best of both"
+        with pytest.raises(UserError, match=r"manifest.json is missing\. It has the best evaluation"):
+            store.load_model(fresh, 1)
+
+
+def test_disk_error_is_fatal_for_the_best_checkpoint_only(tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write_manifest", full)
+    learner = tiny_learner(0, 0.0)
+    train(learner, range(1))
+    with Checkpoints(tmp_path) as store:
+        store.save(learner, {"step": 1})
+    assert "Training goes on. Free space on the disk of" in capsys.readouterr().err
+    message = r"No space left on device.*has the best evaluation.*run the same command again"
+    with pytest.raises(UserError, match=message), Checkpoints(tmp_path) as store:
+        store.save(learner, {"step": 1}, is_needed=True)
+
+
+def test_amended_training_keeps_its_settings_and_never_goes_back(tmp_path):
+    learner = tiny_learner(0, 0.0)
+    with Checkpoints(tmp_path) as store:
+        for step in (1, 2):
+            train(learner, range(step - 1, step))
+            store.save(learner, {"step": step})
+    other = tiny_learner(0, 0.0)
+    for group in other.optimizer.param_groups:
+        group |= {"weight_decay": 0.5, "betas": (0.5, 0.6)}
+    with Checkpoints(tmp_path, first=2) as store:
+        store.restore(other)
+    assert all((group["weight_decay"], group["betas"]) == (0.5, (0.5, 0.6)) for group in other.optimizer.param_groups)
+    assert all_equal(all_tensors(other), all_tensors(learner))
+    (tmp_path / "step_00000002/progress.json").write_text("{}")
+    message = r"no intact checkpoint of step 2 or later.*--from"
+    with pytest.raises(UserError, match=message), Checkpoints(tmp_path, first=2) as store:
+        store.restore(other)

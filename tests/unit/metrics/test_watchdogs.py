@@ -100,6 +100,16 @@ def test_stop_is_logged_before_it_is_raised(tmp_path: Path) -> None:
         log_to(tmp_path).append(row(2, **{"sampling/weights_lag": 2}))  # stops again until the cause is fixed
 
 
+def test_rows_before_an_amendment_are_not_compared(tmp_path: Path) -> None:
+    rows = [row(step, **{"rewards/accuracy/mean": 1.0, "reward": 1.0 + step / 100}) for step in range(1, 10)]
+    log = log_to(tmp_path)
+    for each in rows:
+        log.append(each)
+    since = WatchdogLog(tmp_path / "metrics.jsonl", "zero", "float32", since=5)
+    since.append(row(10))
+    assert since.rows is not None and [each["step"] for each in since.rows] == [6, 7, 8, 9, 10]
+
+
 def test_report_lists_alerts_with_remedies(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text('name = "r"\n[stage.zero]\nkind = "rl"\n')
     log = log_to(tmp_path / "stages/zero")

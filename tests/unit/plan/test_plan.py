@@ -230,3 +230,21 @@ def test_sizes_have_decimal_units() -> None:
     assert [plan.size(n) for n in (7, 860_000, 1_543_714_304, 14 * 10**12, 3 * 10**15)] == [
         "7", "860K", "1.54B", "14T", "3,000T",
     ]  # fmt: skip
+
+
+def test_choosing_and_measuring_with_the_same_problems_is_warned_about(tmp_path: Path) -> None:
+    evaluate = '[stage.measured]\nkind = "evaluate"\nmodel = "{}"\nbenchmarks = {{ x = ["world:{}"] }}\n'
+    recipe, base = tmp_path / "p.toml", "Qwen/Qwen2.5-0.5B"
+
+    def warnings(model: str, world: str, *keys: str) -> list[str]:
+        recipe.write_text(RECIPE.format(model=base) + evaluate.format(model, world))
+        changes = ["eval_every=5", "benchmarks.sums=['world:arithmetic']", *keys]
+        planned = plan.make_plan(load_recipe(str(recipe), ["device=cuda", *(f"stage.zero.{key}" for key in changes)]))
+        return [text for text in planned.warnings if "best_metric" in text]
+
+    best = "best_metric=eval/sums/pass@1"
+    (text,) = warnings("zero", "arithmetic", best)
+    assert text.startswith("stage.zero: best_metric = eval/sums/pass@1 chooses the model by problems that measured")
+    assert warnings("zero", "countdown", best) == []
+    assert warnings(base, "arithmetic", best) == [], "another model"
+    assert warnings("zero", "arithmetic") == []

@@ -43,6 +43,9 @@ EVALUATE = '[stage.last]\nkind = "evaluate"\nmodel = "eval"\nbenchmarks = { x = 
         ('stage.zero.prompts=["world:maths"]', 'prompts[0] = "world:maths": unknown world; did you mean arithmetic?'),
         ("stage.zero.model=bsae", 'model = "bsae": unknown model (not an earlier stage, directory or hub id org/name); '
                                   "did you mean base?"),
+        ("stage.zero.best_metric=eval/loss", 'best_metric = "eval/loss": this stage evaluates nothing: set benchmarks, '
+                                             "and eval_every of 1 to 20 (steps)"),
+        ("stage.zero.load_best_model_at_end=true", "unknown key; did you mean best_metric?"),
         ("stage.zero.watchdogs={hi_kl='off'}", "stage.zero.watchdogs.hi_kl: unknown watchdog; did you mean high_kl?"),
     ],
 )  # fmt: skip
@@ -73,3 +76,11 @@ def test_evaluate_stage_makes_no_model(good: Path) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_model_family_can_be_pretrained(good: Path, family: str) -> None:
     assert load_recipe("good.toml", [f"stage.base.architecture.model_type={family}"])
+
+
+def test_best_metric_is_one_that_is_measured(good: Path) -> None:
+    measured = ("stage.zero.eval_every=5", "stage.zero.benchmarks.sums=['world:logic']", "stage.zero.eval_samples=2")
+    text = mistakes(*measured, "stage.zero.best_metric=eval/sums/pas@1")
+    assert 'best_metric = "eval/sums/pas@1": unknown metric; did you mean eval/sums/pass@1?' in text
+    recipe = load_recipe("good.toml", [*measured, "stage.zero.best_metric=eval/sums/cons@2"])
+    assert recipe.stage["zero"].best_metric == "eval/sums/cons@2"

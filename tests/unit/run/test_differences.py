@@ -78,7 +78,6 @@ def test_dry_run_estimates_a_half_done_stage(recipe: Recipe) -> None:
     stage = Path("run/stages/zero")
     (stage / "metrics.jsonl").write_text("".join(f'{{"step": {step}}}\n' for step in (1, 2, 3)))
     (stage / "timings.jsonl").write_text("".join(f'{{"step": {step}, "time/step": 10.0}}\n' for step in (1, 2, 3)))
-    (stage / "checkpoints/step_00000002").mkdir()
     zero, more, _ = preview.preview(failing, Path("run"))
     assert (zero.action, zero.start, zero.seconds) == ("resume", "step_00000002", 100.0)
     assert more.seconds is None

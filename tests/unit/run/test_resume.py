@@ -46,7 +46,7 @@ def test_run_killed_at_random_times_ends_in_the_same_bytes(recipe: Recipe) -> No
 @pytest.mark.slow
 def test_sigterm_reports_how_to_continue(recipe: Recipe) -> None:
     process = start_command("run", "--set", "stage.zero.learning_rate=0.3")
-    wait_for("run/stages/zero/checkpoints/last.json", process)
+    wait_for("run/stages/zero/checkpoints/step_00000002", process)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 130

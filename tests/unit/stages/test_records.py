@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from r1kit.config import SFT
 from r1kit.data.examples import encode
 from r1kit.data.store import DataError, write_jsonl
 from r1kit.stages import records as records_module
-from r1kit.stages.context import StageContext
+from r1kit.stages.context import Amended, StageContext
 from r1kit.stages.records import Record, Records, Texts, load_records
 
 
@@ -90,3 +92,15 @@ def test_records_that_do_not_fit_are_left_out(
     assert len(records.trained) == 3 and "1 of 4 records are longer than 64 tokens: left out" in capsys.readouterr().err
     with pytest.raises(DataError, match=r"none of 1 records fits into 64 tokens: raise context_length"):
         load(tmp_path, tokenizer, ["x " * 99])
+
+
+def test_amended_batch_size_continues_at_the_next_record(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    before = load(tmp_path, tokenizer, PROMPTS)
+    after = replace(before, config=before.config.model_copy(update={"sequences_per_step": 7}), since=Amended(3, 12))
+    drawn = [text for rows in list(before.steps_from(0))[:3] for text in flat(rows)]
+    steps = [flat(rows) for rows in after.steps_from(3)]
+    assert [len(step) for step in steps] == [7] * 6 + [6] and after.steps == 3 + len(steps)
+    assert Counter(chain(drawn, *steps)) == Counter([*map(tokens, before.trained)] * 3), "each epoch once"
+    assert [flat(rows) for rows in after.steps_from(5)] == steps[2:]
+    fewer = replace(after, config=before.config.model_copy(update={"epochs": 1}), since=Amended(8, 32))
+    assert fewer.steps == 8 and list(fewer.steps_from(8)) == []

@@ -17,7 +17,7 @@ from r1kit.metrics.log import read_metrics
 from r1kit.model.hf import load_model, publish_model
 from r1kit.run.outputs.export import export
 from r1kit.stages import rl
-from r1kit.stages.context import StageContext
+from r1kit.stages.context import Amended, StageContext
 
 WATCHDOGS = dict.fromkeys("constant_reward never_ends always_cut_off".split(), "off")
 KEYS = dict(kind="rl", prompts=[{"source": "world:arithmetic", "limit": 8}], prompts_per_step=2, num_generations=2)
@@ -34,13 +34,20 @@ def run_dir(make_decoder, tokenizer, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def train(run_dir: Path, steps: int = 3, **changes: object) -> rl.Trainer:
-    """Train an unfinished stage for `steps` steps."""
+def make_trainer(run_dir: Path, since: Amended | None = None, **changes: object) -> rl.Trainer:
+    """Make the trainer of a stage of nine steps."""
     base = run_dir.parent / "base"
     config = RL(model=str(base), steps=9, watchdogs=WATCHDOGS, **{**KEYS, **changes})
     files, grading = {str(base): base}, {"folder": str(run_dir.parent)}
-    context = StageContext("zero", run_dir / "stages/zero", 7, "float32", "cpu", 64, files, grading=grading)
-    trainer = rl.Trainer(config, context)
+    directory, since = run_dir / "stages/zero", since or Amended()
+    return rl.Trainer(
+        config, StageContext("zero", directory, 7, "float32", "cpu", 64, files, grading=grading, since=since)
+    )
+
+
+def train(run_dir: Path, steps: int = 3, **changes: object) -> rl.Trainer:
+    """Train an unfinished stage for `steps` steps."""
+    trainer = make_trainer(run_dir, **changes)
     with trainer.checkpoints, trainer.rewards:
         trainer.evaluate_at_start()
         for _ in range(steps):
@@ -67,6 +74,35 @@ def test_evaluations_can_sample_as_an_evaluate_stage_does(run_dir: Path, monkeyp
     (call,) = calls
     assert (call["style"].template, call["samples"]) == ("none", 3)
     assert (call["params"].temperature, call["params"].top_p, call["params"].max_tokens) == (0.0, 1.0, 5)
+
+
+@pytest.mark.slow
+def test_amended_stage_drops_completions_of_the_old_settings(run_dir: Path) -> None:
+    before = train(run_dir, 1, steps_per_rollout=2)
+    assert before.rollout is not None
+    resumed, amended = (make_trainer(run_dir, since, steps_per_rollout=2) for since in (Amended(), Amended(step=1)))
+    for trainer in (resumed, amended):
+        with trainer.checkpoints, trainer.rewards:
+            trainer.restore()
+    assert resumed.rollout is not None and amended.rollout is None
+    assert resumed.step == amended.step == 1 and resumed.cursor == amended.cursor == before.cursor
+
+
+@pytest.mark.slow
+def test_best_evaluated_model_is_chosen_and_kept(run_dir: Path) -> None:
+    trainer = train(run_dir, 4, eval_every=1, best_metric="eval/sums/format_rate")
+    assert trainer.best.step == 1, "all evaluations are equal, so the first wins"
+    names = sorted(path.name for path in trainer.checkpoints.directory.iterdir())
+    assert names == ["step_00000001", "step_00000003", "step_00000004"]
+    at_end = [weight.clone() for weight in trainer.learner.master.parameters()]
+    trainer.checkpoints.load_model(trainer.learner, 1)
+    assert not all(map(torch.equal, at_end, trainer.learner.master.parameters()))
+    again = make_trainer(run_dir, eval_every=1, best_metric="eval/sums/format_rate")
+    changed = make_trainer(run_dir, Amended(4, is_comparable=False), eval_every=1, best_metric="eval/sums/format_rate")
+    for each in (again, changed):
+        with each.checkpoints, each.rewards:
+            each.restore()
+    assert (again.best.step, changed.best.step) == (1, None)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from r1kit.config import Training
+from r1kit.config import SFT, Training
 from r1kit.metrics.log import read_metrics
 from r1kit.stages.context import StageContext
 from r1kit.stages.train_loop import Schedule, train
@@ -87,3 +87,35 @@ def test_resumed_stage_continues_from_its_checkpoint(tmp_path: Path) -> None:
     trained(tmp_path / "resumed", [Numbers((1.0,))], Schedule(4, 1, 4))
     resumed = trained(tmp_path / "resumed", [Numbers((1.0,))], Schedule(8, 1, 4))[0]
     assert resumed == trained(tmp_path / "complete", [Numbers((1.0,))], Schedule(8, 1, 4))[0]
+
+
+def test_best_evaluated_weights_are_published_also_after_a_restart(tmp_path: Path) -> None:
+    """The weight comes closest to 1 in the middle of the stage, and moves away again."""
+
+    def run(directory: Path, steps: int) -> tuple[float, dict[str, float]]:
+        model = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(model.weight)
+
+        def source(done: int) -> Iterator[list[Numbers]]:
+            yield from ([Numbers((2.0,))] for _ in range(done, steps))
+
+        def evaluate(model: nn.Linear) -> dict[str, float]:
+            return {"eval/loss": abs(model.weight.item() - 1)}
+
+        context = StageContext("s", directory, 0, "float32", "cpu", 1, {})
+        config = SFT(kind="sft", model="m", data=["d"], learning_rate=0.2, lr_scheduler_type="constant",
+                     best_metric="eval/loss")  # fmt: skip
+        evaluation = train(model, config, context, Schedule(10, 1, 3), source, loss, evaluate)
+        return model.weight.item(), evaluation
+
+    complete, resumed = tmp_path / "complete", tmp_path / "resumed"
+    weight, evaluation = run(complete, 10)
+    rows = read_metrics(complete / "metrics.jsonl")
+    lowest = min(rows, key=lambda row: row["eval/loss"])
+    assert evaluation == {"published_step": lowest["step"], "eval/loss": lowest["eval/loss"]}
+    assert abs(weight - 1) == evaluation["eval/loss"] < rows[-1]["eval/loss"] and 3 < lowest["step"] < 8
+    names = sorted(path.name for path in (complete / "checkpoints").iterdir())
+    assert names == [f"step_{step:08d}" for step in (lowest["step"], 6, 9)]
+    run(resumed, 8)  # the source ends early
+    assert run(resumed, 10) == (weight, evaluation)
+    assert sorted(path.name for path in (resumed / "checkpoints").iterdir()) == names

@@ -41,6 +41,10 @@ def command(
         Path | None,
         typer.Option(metavar="NEWDIR", help="run here instead, reusing the unchanged finished stages of --run-dir"),
     ] = None,
+    amend: Annotated[
+        bool,
+        typer.Option("--amend", help="continue begun stages from their last checkpoint with changed settings"),
+    ] = False,
     json_output: Json = False,
 ) -> None:
     """Run a recipe, or continue it.
@@ -57,13 +61,13 @@ def command(
     if dry_run and launched_rank():
         return None
     if dry_run:
-        return _show_preview(loaded, run_dir or Path("runs") / loaded.name, until, redo_from, json_output)
+        return _show_preview(loaded, run_dir or Path("runs") / loaded.name, until, redo_from, amend, json_output)
     if loaded.processes > 1 and launched_rank() is None:
         raise typer.Exit(processes.launch(loaded.processes))
     with open_world() as world:
         if not world.is_first:
             return processes.follow(world)
-        result = pipeline.run(loaded, run_dir, until=until, redo_from=redo_from, fork_to=fork, world=world)
+        result = pipeline.run(loaded, run_dir, until=until, redo_from=redo_from, fork_to=fork, amend=amend, world=world)
         processes.dismiss(world)
     page = report.write(result.dir)
     if json_output:
@@ -72,10 +76,12 @@ def command(
         report.show(result.dir, page)
 
 
-def _show_preview(recipe: Recipe, run_dir: Path, until: str | None, redo_from: str | None, json_output: bool) -> None:
+def _show_preview(
+    recipe: Recipe, run_dir: Path, until: str | None, redo_from: str | None, amend: bool, json_output: bool
+) -> None:
     from r1kit.run import preview
 
-    forecasts = preview.preview(recipe, run_dir, until, redo_from)
+    forecasts = preview.preview(recipe, run_dir, until, redo_from, amend)
     if json_output:
         print_json({"run": str(run_dir), "stages": [asdict(stage) for stage in forecasts]})
     else:
