@@ -25,7 +25,7 @@ DeviceSetting = Literal["auto", "cpu", "cuda"]
 DtypeSetting = Literal["auto", "float32", "bfloat16"]
 NO_SANDBOX = "no sandbox works here: code, and maths that needs algebra, cannot be graded"
 BFLOAT16_INSTRUCTIONS = frozenset({"amx_bf16", "avx512_bf16"})  # matrix products at least twice as fast as in float32
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # glibc's <malloc.h>
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -2, -3, -8  # glibc's <malloc.h>
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,12 @@ def tune_allocator() -> bool:
         return False
     mapped = libc.mallopt(M_MMAP_THRESHOLD, 1 << 30) or libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)  # older glibc's limit
     return bool(mapped and libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1) and libc.mallopt(M_TOP_PAD, 64 << 20))
+
+
+def share_heaps() -> None:
+    """Make all threads share two of glibc's heaps. With one for each thread, a server's memory grows for hours."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_ARENA_MAX, 2)
 
 
 def memory_bytes() -> int:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import anyio
 import anyio.to_thread
 from fastapi import Body, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -62,6 +63,8 @@ def make_app(service: Service) -> App:
 
 
 def _add_routes(app: FastAPI, service: Service) -> None:
+    one_thread = anyio.CapacityLimiter(1)
+
     @app.get("/health")
     async def health() -> dict[str, str]:
         if service.worker.failure is not None:
@@ -84,7 +87,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     async def chat(asked: Annotated[ChatRequest, Body()]) -> Response:
         model = service.model(asked.model)
         size = sum(len(message.content) for message in asked.messages)
-        prompts = await _encode(lambda: [model.chat_prompt(asked.messages)], size)
+        prompts = await _encode(lambda: [model.chat_prompt(asked.messages)], size, one_thread)
         job = _job(service, model, prompts, asked, asked.token_limit)
         return _answer(service, job, ChatFormat, bool(asked.logprobs), asked)
 
@@ -92,14 +95,16 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     async def completions(asked: Annotated[CompletionRequest, Body()]) -> Response:
         model = service.model(asked.model)
         size = sum(map(len, asked.prompts()))
-        prompts = await _encode(lambda: [model.text_prompt(each) for each in asked.prompts()], size)
+        prompts = await _encode(lambda: [model.text_prompt(each) for each in asked.prompts()], size, one_thread)
         job = _job(service, model, prompts, asked, asked.token_limit or DEFAULT_COMPLETION_TOKENS)
         return _answer(service, job, CompletionFormat, asked.logprobs is not None, asked)
 
 
-async def _encode(encode: Callable[[], list[ServedPrompt]], size: int) -> list[ServedPrompt]:
-    """Make prompts; long ones in another thread, so that streams go on meanwhile."""
-    return encode() if size < LONG_PROMPT else await anyio.to_thread.run_sync(encode)
+async def _encode(
+    encode: Callable[[], list[ServedPrompt]], size: int, limiter: anyio.CapacityLimiter
+) -> list[ServedPrompt]:
+    """Make prompts; long ones in another thread, one after the other, so that streams go on meanwhile."""
+    return encode() if size < LONG_PROMPT else await anyio.to_thread.run_sync(encode, limiter=limiter)
 
 
 def _job(

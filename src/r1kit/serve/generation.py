@@ -73,13 +73,14 @@ class Generation:
 
     async def _take(self) -> list[LiveDelta]:
         seconds = self._end - time.monotonic()
+        if seconds <= 0:
+            raise Refused(
+                504, "no complete answer within the server's time limit: ask for fewer tokens", code="timeout"
+            )
         try:
             async with asyncio.timeout(min(KEEP_ALIVE_SECONDS, seconds)):
                 return await self._ticket.take()
         except TimeoutError:
-            if time.monotonic() >= self._end:
-                reason = "no complete answer within the server's time limit; ask for fewer tokens"
-                raise Refused(504, reason, code="timeout") from None
             return []
 
     def _place(self, delta: LiveDelta) -> int:

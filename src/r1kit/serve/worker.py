@@ -138,7 +138,7 @@ class Worker:
             if (ticket := self._tickets.get(delta.id)) is None:
                 continue  # cancelled meanwhile
             if delta.finish_reason == "error":
-                ticket.fail(Refused(500, delta.error, code="engine_error"))
+                ticket.fail(Refused(503, delta.error, code="engine_error"))
             else:
                 ticket.put(delta)
             if not ticket.left:

@@ -37,9 +37,11 @@ def command(
     json_output: Json = False,
 ) -> None:
     """Serve models over OpenAI's API, with a chat page. Only this machine can connect, unless there are API keys."""
+    from r1kit import machine
     from r1kit.console import say
     from r1kit.errors import require
 
+    machine.share_heaps()
     hosting = options.hosting(host, port, api_key_file, allow_host, allow_origin)
     limits = Limits(max_tokens, max_concurrent, max_queue, request_timeout)
     for module in ("fastapi", "uvicorn", "prometheus_client"):
