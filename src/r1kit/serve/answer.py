@@ -77,20 +77,21 @@ class Answer(Response):
 
     async def _send_events(self, generation: Generation, form: Format, send: Send, start: float) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": EVENTS})
-        waits = True
+        waits, pending = True, b"".join(map(_event, form.first_chunks()))
         try:
-            await _send_part(send, b"".join(map(_event, form.first_chunks())))
             async for added in generation.pieces():
                 if waits and added:
                     self._service.metrics.count_first_token(time.monotonic() - start)
                     waits = False
                 chunks = [chunk for piece in added if (chunk := form.chunk(piece)) is not None]
-                if chunks or not added:
-                    await _send_part(send, b"".join(map(_event, chunks)) or KEEP_ALIVE)
+                pending += b"".join(map(_event, chunks))
+                if generation.left and (pending or not added):  # the last ones are sent with the end
+                    await _send_part(send, pending or KEEP_ALIVE)
+                    pending = b""
             end = (_event(form.last_chunk()) if self._usage.include_usage else b"") + DONE
         except Refused as refused:  # too late for a status: clients raise the error of an event
             end = _event(refused.content())
-        await send({"type": "http.response.body", "body": end})
+        await send({"type": "http.response.body", "body": pending + end})
 
 
 async def _disconnected(receive: Receive) -> None:

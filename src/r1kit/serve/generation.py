@@ -49,6 +49,8 @@ class Generation:
         tokenizer, stop = job.model.tokenizer, job.params.stop
         parsers = [p.parser() if job.parts_reasoning else None for p in job.prompts for _ in range(job.n)]
         self._samples = [Sample(index, tokenizer, stop, parser) for index, parser in enumerate(parsers)]
+        self.left = len(self._samples)
+        """Completions that are not finished."""
 
     @property
     def usage(self) -> Usage:
@@ -65,10 +67,9 @@ class Generation:
         Raises:
             Refused: Time is over, or the engine has failed.
         """
-        left = len(self._samples)
-        while left:
+        while self.left:
             pieces = [self._samples[self._place(delta)].add(delta) for delta in await self._take()]
-            left -= sum(piece.finish_reason is not None for piece in pieces)
+            self.left -= sum(piece.finish_reason is not None for piece in pieces)
             yield pieces
 
     async def _take(self) -> list[LiveDelta]:
