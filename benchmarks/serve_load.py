@@ -68,7 +68,7 @@ def _request(number: int, tokenizer: Any, max_tokens: int) -> LiveRequest:
 
 
 def compare_throughput(server: ServeProcess, requests: int, rounds: int, max_tokens: int = 200) -> dict[str, Any]:
-    """Measure engine and server in turn, in random order."""
+    """Measure engine and server in turn, in random order, and compare the best of each: other load only slows down."""
     served, own = [], []
     for index in range(rounds):
         numbers = range(1000 * index, 1000 * index + requests)
@@ -78,7 +78,7 @@ def compare_throughput(server: ServeProcess, requests: int, rounds: int, max_tok
         ]
         for measure in random.sample(measures, 2):
             measure()
-    share = sum(served) / sum(own)
+    share = max(served) / max(own)
     return {"streams": STREAMS, "served": served, "engine": own, "share": round(share, 3), "holds": share >= SHARE}
 
 
