@@ -148,7 +148,7 @@ def test_command_prints_a_table_and_json(run: Path) -> None:
     result = CliRunner().invoke(cli.app, ["runs", str(run.parent), "--json"])
     (status,) = json.loads(result.stdout)["runs"]
     assert status["dir"] == str(run) and status["best"]["stage"] == "after"
-    result = CliRunner().invoke(cli.app, ["runs", str(run.parent)])
+    result = CliRunner().invoke(cli.app, ["runs", str(run.parent)], env={"COLUMNS": "300"})
     assert "sprout-zero" in result.stdout and "done" in result.stdout and "4/4 after" in result.stdout
 
 
