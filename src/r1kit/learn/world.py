@@ -23,10 +23,9 @@ E = TypeVar("E", bound=BaseException)
 # How long a rank waits for another one that is alive, such as for its last rollout. A dead one is noticed immediately.
 TIMEOUT = timedelta(hours=12)
 LOST_CONNECTION = re.compile(r"connection (closed|reset|refused)|broken pipe|socket closed|NCCL", re.IGNORECASE)
-LOST = (
-    "a process of this run has ended, so this one ends too. Run the same command again to continue from the last "
-    "checkpoint"
-)
+LOST = "a process of this run has ended, so this one ends too"
+CONTINUE = ". Run the same command again to continue from the last checkpoint"
+LAUNCHER = "R1KIT_LAUNCHER"  # set in processes that `r1kit run` starts, and starts again when one is lost
 
 
 class LostRank(UserError):
@@ -215,4 +214,4 @@ def lost_ranks_named() -> Iterator[None]:
     except RuntimeError as error:
         if LOST_CONNECTION.search(str(error)) is None:
             raise
-        raise LostRank(LOST) from error
+        raise LostRank(LOST if LAUNCHER in os.environ else LOST + CONTINUE) from error

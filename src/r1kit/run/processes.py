@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from r1kit import console, errors, interrupt, machine
 from r1kit.config import StageConfig
-from r1kit.learn.world import LostRank, World, lost_ranks_named
+from r1kit.learn.world import CONTINUE, LAUNCHER, LostRank, World, lost_ranks_named
 from r1kit.run.execute import run_module
 from r1kit.stages.context import StageContext
 
@@ -34,6 +34,7 @@ def launch(processes: int) -> int:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.disable(logging.ERROR)  # torch's account of failed processes; these report their errors themselves
+    os.environ[LAUNCHER] = "1"
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, machine.threads() // processes)))
     for restarts_left in reversed(range(RESTARTS + 1)):
         config = LaunchConfig(
@@ -56,6 +57,7 @@ def launch(processes: int) -> int:
             if not killed:
                 return next(iter(codes.values()))
             if not restarts_left:
+                console.complain(f"process {killed[0]} of {processes} was killed, after {RESTARTS} restarts{CONTINUE}")
                 return 1
             console.warn(f"process {killed[0]} of {processes} was killed; all start again from the last checkpoint")
         else:

@@ -133,8 +133,8 @@ class ChatFormat(Format):
 
     def choice(self, index: int, whole: _Whole) -> Json:
         """See `Format.choice`."""
-        reasoning = {"reasoning_content": whole.reasoning} if whole.reasoning else {}
-        message = {"role": "assistant", "content": whole.content, "refusal": None, **reasoning}
+        message = {"role": "assistant", "content": whole.content, "refusal": None}
+        message["reasoning_content"] = whole.reasoning or None
         logprobs = self._rows(whole.tokens) if self._logprobs else None
         return _choice(index, "message", message, logprobs, whole.finish_reason)
 

@@ -104,12 +104,17 @@ class ServedModel:
                     param="messages",
                 )
             return render_prompt(messages[0].content, self.template, self.tokenizer)
+        marks = [f"Message {index}." for index in range(len(messages))]
         try:
             text = render_chat([{"role": each.role, "content": each.content} for each in messages], self.tokenizer)
+            marked = render_chat(
+                [{"role": each.role, "content": mark} for each, mark in zip(messages, marks, strict=True)],
+                self.tokenizer,
+            )
         except UserError as error:
             raise Refused(400, str(error), param="messages") from None
         for index, each in enumerate(messages):
-            if each.role != "assistant" and each.content.strip() not in text:  # of answers, reasoning is left out
+            if marks[index] not in marked:
                 raise Refused(
                     400,
                     f"messages[{index}]: the chat template of {self.name} leaves this {each.role} message out; send "

@@ -44,6 +44,7 @@ class Sample:
         self._index, self._tokenizer, self._parser = index, tokenizer, parser
         self._decoder, self._cutter = Detokenizer(tokenizer), StopCutter(stop)
         self._ids: list[int] = []
+        self._unclear: list[tuple[int, float, Sequence[tuple[int, float]]]] = []  # tokens that may begin a tag
         self._ends_reasoning = False
         self.reasoning_tokens = 0
 
@@ -54,23 +55,43 @@ class Sample:
 
     def add(self, delta: LiveDelta) -> Piece:
         """Return what these tokens add."""
-        start = len(self._ids)
-        self._ids += delta.token_ids
         piece = Piece(self._index)
-        text = self._cutter.feed(self._decoder.feed(delta.token_ids))
+        top = delta.top_logprobs or [[]] * len(delta.token_ids)
+        rows = [*zip(delta.token_ids, delta.logprobs, top, strict=True)]
+        while rows:
+            # Before any reasoning one by one: which tokens belong to it must not depend on how they arrive.
+            count = len(rows) if self._parser is None or self._parser.has_reasoned else 1
+            self._add(rows[:count], piece)
+            del rows[:count]
         if delta.finish_reason == "stop" or delta.finish_reason == "length":
-            text += self._cutter.finish()
             piece.finish_reason = delta.finish_reason
-        if self._parser is None:
-            piece.content = text
-        else:
-            piece.reasoning, piece.content = self._parser.feed(text)
-            if piece.finish_reason is not None:
+            self._parse(self._cutter.finish(), piece)
+            if self._parser is not None:
                 reasoning, content = self._parser.finish()
                 piece.reasoning, piece.content = piece.reasoning + reasoning, piece.content + content
-            self._count_reasoning(self._parser, start)
-        piece.tokens = self._tokens(delta, start)
+            self._classify(piece)
         return piece
+
+    def _add(self, rows: Sequence[tuple[int, float, Sequence[tuple[int, float]]]], piece: Piece) -> None:
+        start, ids = len(self._ids), [token for token, _, _ in rows]
+        self._ids += ids
+        self._unclear += rows
+        self._parse(self._cutter.feed(self._decoder.feed(ids)), piece)
+        if self._parser is None:
+            return self._classify(piece)
+        self._count_reasoning(self._parser, start)
+        if self._parser.has_reasoned or not self._parser.holds_back:
+            self._classify(piece)
+
+    def _parse(self, text: str, piece: Piece) -> None:
+        reasoning, content = ("", text) if self._parser is None else self._parser.feed(text)
+        piece.reasoning, piece.content = piece.reasoning + reasoning, piece.content + content
+
+    def _classify(self, piece: Piece) -> None:
+        """Add the tokens to a piece of which it is clear now whether they are reasoning."""
+        start = len(self._ids) - len(self._unclear)
+        piece.tokens += [Token(*row, start + i < self.reasoning_tokens) for i, row in enumerate(self._unclear)]
+        self._unclear.clear()
 
     def _count_reasoning(self, parser: ReasoningParser, start: int) -> None:
         """Count tokens up to and including the first closing think tag."""
@@ -79,8 +100,3 @@ class Sample:
         end = None if parser.reasons else stop_length(self._ids, start, [END_THINK], self._tokenizer)
         self._ends_reasoning = end is not None
         self.reasoning_tokens = len(self._ids) if end is None else end
-
-    def _tokens(self, delta: LiveDelta, start: int) -> list[Token]:
-        top = delta.top_logprobs or [[]] * len(delta.token_ids)
-        rows = zip(delta.token_ids, delta.logprobs, top, strict=True)
-        return [Token(*row, start + i < self.reasoning_tokens) for i, row in enumerate(rows)]

@@ -112,6 +112,11 @@ class ReasoningParser:
         self._held = ""
         self._reasoning, self._content = _Part(), _Part()
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether the end of the text may be the beginning of a tag."""
+        return bool(self._held)
+
     def feed(self, text: str) -> tuple[str, str]:
         """Return the reasoning and the content that a text adds."""
         text = self._held + text

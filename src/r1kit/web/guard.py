@@ -19,6 +19,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+HEADER_BYTES = 32 * 1024  # of the headers of a request
 BODY_SECONDS = 30.0  # for the complete body of a request
 # An application may send its own value of any of them, such as a policy for a page with inline styles.
 SECURITY_HEADERS = {
@@ -72,6 +73,8 @@ class Guard:
         if self.stopping:
             headers = {"Retry-After": "5", "Connection": "close"}
             raise Refused(503, "the server is stopping", code="stopping", headers=headers)
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADER_BYTES:
+            raise Refused(400, f"the headers are larger than {HEADER_BYTES:,} bytes")
         host = _header(scope, b"host")
         if not self._hosting.trusts_host(host):
             advice = "use localhost or 127.0.0.1, or start the server with --allow-host NAME"

@@ -11,10 +11,9 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from r1kit.console import say
-from r1kit.web.guard import App, Guard
+from r1kit.web.guard import HEADER_BYTES, App, Guard
 from r1kit.web.hosting import Hosting
 
-HEADER_BYTES = 32 * 1024  # of the headers of a request
 HEADER_SECONDS = 10.0  # from the first byte of a request, or from connecting, to the end of its headers
 STALLED_SECONDS = 30.0  # a client reads nothing for so long: its connection is closed
 CLOSING_SECONDS = 3  # for connections to close at the end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,7 @@ import openai
 import pytest
 from api_server import ApiServer, api_server
 
+from r1kit.data.template import set_template
 from r1kit.serve.limits import Limits
 from r1kit.web.keys import ApiKeys
 
@@ -194,6 +196,22 @@ def test_reasoning_that_is_sent_back_is_refused(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="remove reasoning_content from the message") as caught:
         client.chat.completions.create(model="zero", messages=[*QUESTION, message.model_dump(), *QUESTION])
     assert caught.value.param == "messages[1].reasoning_content"
+
+
+def test_an_answer_without_reasoning_says_so(client: openai.OpenAI) -> None:
+    message = client.chat.completions.create(model="org/plain", messages=QUESTION).choices[0].message
+    assert message.reasoning_content is None
+
+
+def test_a_message_that_the_template_leaves_out_is_refused(tokenizer) -> None:
+    """Also if its text occurs elsewhere in the prompt."""
+    only_last = copy.deepcopy(tokenizer)
+    set_template(only_last, "r1-zero")
+    with api_server(only_last, {"zero": lambda _, __: "6"}, template="chat") as served:
+        for first in ("assistant", "2+2?"):
+            turns = [{"role": "user", "content": first}, {"role": "assistant", "content": "4"}, *QUESTION]
+            error = ask(served, messages=turns).json()["error"]
+            assert error["message"].startswith("messages[0]: the chat template of zero leaves this user message out")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from r1kit.web import guard as guards
-from r1kit.web.guard import Guard
+from r1kit.web.guard import HEADER_BYTES, Guard
 from r1kit.web.hosting import Hosting
 from r1kit.web.keys import ApiKeys
 
@@ -69,6 +69,10 @@ def ask(
 )
 def test_loopback_answers_only_its_own_names(host: str, status: int) -> None:
     assert ask(Hosting(), {"Host": host})[0] == status
+
+
+def test_headers_are_limited() -> None:
+    assert ask(Hosting(), {**LOCAL, "X-Large": "x" * HEADER_BYTES})[0] == 400
 
 
 def test_missing_and_repeated_host_are_refused() -> None:

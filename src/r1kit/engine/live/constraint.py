@@ -206,5 +206,5 @@ def _nodes(value: Any) -> Iterator[Any]:
 
 
 def _message(text: str) -> str:
-    first = text.strip().split("\n<state>")[0]
+    first = text.strip().split("\n<")[0]  # then follows llguidance's state
     return first if len(first) <= SHOWN else first[:SHOWN] + " ..."

@@ -81,6 +81,8 @@ class Loop:
         """Return the next line; None at the end of the input."""
         if not self.interactive:
             line = sys.stdin.readline()
+            if any("\ud800" <= character <= "\udfff" for character in line):
+                raise UserError("stdin: a line is not UTF-8 text")
             return line.removesuffix("\n") if line else None
         try:
             return input(prompt)

@@ -143,6 +143,11 @@ def test_pipe_ends_at_an_error(server: ApiServer) -> None:
     assert done.returncode == 2 and done.stdout == "" and "/colour: no such command" in done.stderr
 
 
+def test_pipe_refuses_what_is_no_text(server: ApiServer) -> None:
+    done = subprocess.run(command(server), input=b"2+2?\xff\n", capture_output=True, timeout=SECONDS)
+    assert done.returncode == 2 and b"stdin: a line is not UTF-8 text" in done.stderr
+
+
 class Terminal:
     """A program in a pseudo-terminal."""
 
