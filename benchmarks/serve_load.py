@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"
 import serve_load
 from serve_process import ServeProcess, serve_process
 
+from r1kit.config import Template
 from r1kit.data.template import encode_prompt, render_prompt
 from r1kit.engine.base import SamplingParams
 from r1kit.engine.factory import make_live_engine
@@ -33,17 +34,16 @@ from r1kit.model.dtypes import torch_dtype
 from r1kit.model.hf import load_model, load_tokenizer
 from r1kit.model.reference import resolve_model
 
-MODEL = "sprout-base"
 CONCURRENT = 64  # completions that the server decodes together
 STREAMS = 32  # for throughput
 GROWTH_MIB = 64  # memory may grow by so much in 10,000 hostile requests, behind a tenth as many to warm up
 SHARE = 0.85  # of the engine's own throughput
 
 
-def engine_throughput(numbers: Iterable[int], at_once: int, max_tokens: int) -> float:
+def engine_throughput(model: str, numbers: Iterable[int], at_once: int, max_tokens: int) -> float:
     """Return the engine's own tokens per second for the requests that `serve_load.throughput` sends."""
     compute = choose_compute()
-    directory = resolve_model(MODEL)
+    directory = resolve_model(model)
     tokenizer = load_tokenizer(directory)
     engine = make_live_engine(load_model(directory, torch_dtype(compute.dtype), compute.device), tokenizer, CONCURRENT)
     waiting, running, tokens = [*reversed([*numbers])], 0, 0
@@ -62,19 +62,20 @@ def engine_throughput(numbers: Iterable[int], at_once: int, max_tokens: int) -> 
 
 def _request(number: int, tokenizer: Any, max_tokens: int) -> LiveRequest:
     asked = serve_load.asked(number, max_tokens, 2.0)
-    prompt = render_prompt(asked["messages"][0]["content"], "r1-zero", tokenizer)
+    template: Template = "chat" if tokenizer.chat_template else "r1-zero"
+    prompt = render_prompt(asked["messages"][0]["content"], template, tokenizer)
     params = SamplingParams(asked["seed"], max_tokens, asked["temperature"], asked["top_p"])
     return LiveRequest(str(number), tuple(encode_prompt(prompt, tokenizer)), params)
 
 
-def compare_throughput(server: ServeProcess, requests: int, rounds: int, max_tokens: int = 200) -> dict[str, Any]:
+def compare_throughput(server: ServeProcess, args: argparse.Namespace) -> dict[str, Any]:
     """Measure engine and server in turn, in random order, and compare the best of each: other load only slows down."""
     served, own = [], []
-    for index in range(rounds):
-        numbers = range(1000 * index, 1000 * index + requests)
+    for index in range(args.rounds):
+        numbers = range(1000 * index, 1000 * index + args.requests)
         measures = [
-            lambda: served.append(asyncio.run(serve_load.throughput(server, numbers, STREAMS, max_tokens))),  # noqa: B023
-            lambda: own.append(engine_throughput(numbers, STREAMS, max_tokens)),  # noqa: B023
+            lambda: served.append(asyncio.run(serve_load.throughput(server, numbers, STREAMS, args.tokens))),  # noqa: B023
+            lambda: own.append(engine_throughput(args.model, numbers, STREAMS, args.tokens)),  # noqa: B023
         ]
         for measure in random.sample(measures, 2):
             measure()
@@ -85,7 +86,7 @@ def compare_throughput(server: ServeProcess, requests: int, rounds: int, max_tok
 def measure(part: str, server: ServeProcess, args: argparse.Namespace) -> dict[str, Any]:
     """Run one part."""
     if part == "throughput":
-        return compare_throughput(server, args.requests, args.rounds)
+        return compare_throughput(server, args)
     if part == "streams":
         seen = asyncio.run(serve_load.streams(server, CONCURRENT, args.seconds))
         holds = not seen["cut"] and set(seen["statuses"]) == {"200"} and not seen["different_from_alone"]
@@ -112,11 +113,13 @@ def main() -> None:
     parser.add_argument("--disconnects", type=int, default=500)
     parser.add_argument("--requests", type=int, default=128, help="for each measurement of throughput")
     parser.add_argument("--rounds", type=int, default=3, help="of throughput")
+    parser.add_argument("--tokens", type=int, default=200, help="of a completion, at most, for throughput")
+    parser.add_argument("--model", default="sprout-base")
     args = parser.parse_args()
     tune_allocator()  # as the server does
     limits = ["--max-concurrent", str(CONCURRENT), "--max-queue", str(CONCURRENT)]
     for part in args.parts:
-        with serve_process(MODEL, *limits) as server:
+        with serve_process(f"sprout-base={args.model}", *limits) as server:  # under the name that requests ask for
             seen = measure(part, server, args)
             faults = sum("Traceback" in line for line in server.messages)
         print(json.dumps({"part": part, **seen, "tracebacks": faults, "machine": describe()}), flush=True)
