@@ -38,7 +38,7 @@ class ServeProcess:
 def serve_process(*args: str, **environment: str) -> Iterator[ServeProcess]:
     """Serve until the block ends."""
     command = [sys.executable, "-m", "r1kit", "serve", *args, "--port", "0", "--json"]
-    env = {**os.environ, "OMP_NUM_THREADS": "2", **environment}
+    env = {"OMP_NUM_THREADS": "2", **os.environ, **environment}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     messages: list[str] = []
     reader = threading.Thread(target=lambda: messages.extend(process.stderr), daemon=True)
