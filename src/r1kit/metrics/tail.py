@@ -52,13 +52,14 @@ class Tail:
                     return
                 self._position += len(line)
                 self._last = (self._last + line)[-GUARD:]
-                if (row := _parse(line)) is not None:
+                if (row := parse_row(line)) is not None:
                     yield row
                 else:
                     self.damaged += bool(line.strip())
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
+def parse_row(line: bytes) -> dict[str, Any] | None:
+    """Return the object of a line of JSON; None if it holds none."""
     try:
         row = json.loads(line)
     except ValueError:

@@ -17,6 +17,7 @@ from statistics import fmean
 from typing import Any
 
 from r1kit.metrics.history import is_number
+from r1kit.metrics.tail import parse_row
 from r1kit.report.excerpts import Group, completion_of, question_of
 
 STEPS_KEPT = 4  # of which facts are in memory
@@ -109,7 +110,7 @@ class Step:
         position = 0
         with path.open("rb") as lines:
             for line in lines:
-                if (row := _parse(line)) is not None:
+                if (row := parse_row(line)) is not None:
                     self._add(row, position, len(line))
                 position += len(line)
 
@@ -158,7 +159,7 @@ class Step:
         with self.path.open("rb") as file:
             for entry in entries:
                 file.seek(entry.position)
-                if (row := _parse(file.read(entry.size))) is not None:
+                if (row := parse_row(file.read(entry.size))) is not None:
                     yield entry, row
 
 
@@ -182,7 +183,7 @@ def _answers_to(prompt_id: str, path: Path) -> Iterator[dict[str, Any]]:
     if name not in text:
         return
     for line in text.splitlines():
-        if name in line and (row := _parse(line)) is not None and row.get("prompt_id") == prompt_id:
+        if name in line and (row := parse_row(line)) is not None and row.get("prompt_id") == prompt_id:
             yield completion_of(row)
 
 
@@ -199,11 +200,3 @@ def _numbers(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "cut": sum(map(FILTERS["cut"], answers)),
         "mixed": sum(map(FILTERS["mixed"], answers)),
     }
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) else None

@@ -15,6 +15,17 @@ from r1kit.run_dir import RunDir
 from r1kit.stages.context import StageContext
 
 
+def run_with_stage(run_dir: Path, stage: str) -> tuple[RunDir, Recipe]:
+    """Return a run and its recipe. UserError if there is no such run, or it has no such stage."""
+    run = RunDir(run_dir)
+    if not run.recipe.is_file():
+        raise UserError(f"{run_dir}: not the directory of a run: it has no {run.recipe.name}")
+    recipe = load_recipe(str(run.recipe))
+    if stage not in recipe.stage:
+        raise UserError(f"{stage}: no such stage in {run_dir}; stages: {', '.join(recipe.stage)}")
+    return run, recipe
+
+
 def export(run_dir: Path, stage: str, step: int | None = None, out: Path | None = None) -> Path:
     """Write the model after `step` updates of a stage, in the dtype that the stage would publish. Return where it is.
 
@@ -27,12 +38,7 @@ def export(run_dir: Path, stage: str, step: int | None = None, out: Path | None 
     Raises:
         UserError: There is no such run, stage or checkpoint, or the checkpoint is damaged.
     """
-    run = RunDir(run_dir)
-    if not run.recipe.is_file():
-        raise UserError(f"{run_dir}: not the directory of a run: it has no {run.recipe.name}")
-    recipe = load_recipe(str(run.recipe))
-    if stage not in recipe.stage:
-        raise UserError(f"{stage}: no such stage in {run_dir}; stages: {', '.join(recipe.stage)}")
+    run, recipe = run_with_stage(run_dir, stage)
     checkpoint, found = _checkpoint(run, stage, step)
     target = out or run.path / "exports" / f"{stage}-step-{found}"
     if target.exists():

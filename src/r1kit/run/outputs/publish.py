@@ -16,10 +16,10 @@ from r1kit import files
 from r1kit.config import Recipe
 from r1kit.console import heartbeat, say
 from r1kit.errors import UserError
-from r1kit.recipe import load_recipe
 from r1kit.report.card.facts import facts_of
 from r1kit.report.card.render import render_card
 from r1kit.run.execute import model_directory
+from r1kit.run.outputs.export import run_with_stage
 from r1kit.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -92,12 +92,7 @@ def _opened(run_dir: Path, stage: str, repository: str) -> tuple[RunDir, Recipe]
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils._validators import validate_repo_id
 
-    run = RunDir(run_dir)
-    if not run.recipe.is_file():
-        raise UserError(f"{run_dir}: not the directory of a run: it has no {run.recipe.name}")
-    recipe = load_recipe(str(run.recipe))
-    if stage not in recipe.stage:
-        raise UserError(f"{stage}: no such stage in {run_dir}; stages: {', '.join(recipe.stage)}")
+    run, recipe = run_with_stage(run_dir, stage)
     config = recipe.stage[stage]
     if config.output != "model":
         makers = [name for name, each in recipe.stage.items() if each.output == "model"]
