@@ -54,23 +54,32 @@ class Loop:
     def run(self) -> None:
         """Read until /quit or the end of the input."""
         with _ended_by_sigterm():
-            for line in self._lines():
-                if line == "/quit":
-                    return
-                try:
-                    self._do(line)
-                except UserError as error:
-                    if not self.interactive:
-                        raise
-                    complain(message(error))
-
-    def _lines(self) -> Iterator[str]:
-        """Yield questions and commands without surrounding white space; empty lines are left out."""
-        if self.interactive:
+            if not self.interactive:
+                return self._do_all()
             with suppress(ImportError):  # where there is no readline, input() edits less
                 import readline  # noqa: F401  # it changes input()
             alone = "" if self.conversation.backend.reads_conversations else " This model sees one question at a time."
             say(f"Ask a question, or /help.{alone}")
+            while True:
+                try:
+                    return self._do_all()
+                except KeyboardInterrupt:  # pressed at the prompt, or when an answer had just ended
+                    print()
+                    say("/quit or ^D ends")
+
+    def _do_all(self) -> None:
+        for line in self._lines():
+            if line == "/quit":
+                return
+            try:
+                self._do(line)
+            except UserError as error:
+                if not self.interactive:
+                    raise
+                complain(message(error))
+
+    def _lines(self) -> Iterator[str]:
+        """Yield questions and commands without surrounding white space; empty lines are left out."""
         while (line := self._read(PROMPT)) is not None:
             while line.endswith("\\") and (more := self._read(MORE)) is not None:
                 line = f"{line[:-1]}\n{more}"
@@ -89,10 +98,6 @@ class Loop:
         except EOFError:
             print()
             return None
-        except KeyboardInterrupt:
-            print()
-            say("/quit or ^D ends")
-            return ""
 
     def _do(self, line: str) -> None:
         """Answer a question, or obey a command."""
