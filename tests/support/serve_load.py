@@ -17,7 +17,7 @@ ANSWER_SECONDS = 60.0  # no answer within this time is a hang
 
 
 def asked(number: int, max_tokens: int = 120, temperature: float = 1.2) -> dict[str, Any]:
-    """Return the body of a request; equal for equal numbers. At temperature 2 answers hardly ever end early."""
+    """Return the body of a request; equal for equal numbers."""
     rng = random.Random(number)
     question = f"What is {rng.randint(1, 99)}+{rng.randint(1, 99)}?"
     sampling = {"seed": number, "temperature": temperature, "top_p": 1.0, "max_tokens": max_tokens}
