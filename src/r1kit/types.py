@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 FinishReason = Literal["stop", "length"]
 # Strongest first; rewards/sandbox/tiers/NAME.py implements each. "none" runs programs without any protection.
 SandboxTier = Literal["wasm", "namespaces", "landlock", "none"]
+ASSISTANT = "assistant"  # the role of the policy
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]  # trackers/NAME.py implements each
 
 
@@ -38,18 +40,29 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """Consecutive tokens of a completion by one author."""
+
+    role: str
+    """ASSISTANT if the policy sampled them; otherwise the role of the message that an environment wrote."""
+    length: int
+    """Number of tokens."""
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
-    """One sampled completion of a prompt."""
+    """One sampled completion of a prompt; with an environment, an episode of several turns."""
 
     prompt_id: str
     sample: int
     """Index in the prompt's group."""
     token_ids: tuple[int, ...]
-    """Includes the EOS token, if there is one."""
+    """Includes the EOS token, if there is one, and what an environment wrote."""
     logprobs: tuple[float, ...]
-    """Natural logarithms under the distribution after temperature, before top-p and top-k."""
+    """Natural logarithms under the distribution after temperature, before top-p and top-k; 0 where an environment
+    wrote."""
     text: str
-    """Decoded without special tokens."""
+    """Decoded without special tokens. Of an episode, what the policy wrote since the last message to it."""
     finish_reason: FinishReason
     weights_version: int = 0
     """Number of optimizer updates of the policy that sampled it."""
@@ -57,11 +70,29 @@ class Completion:
     """Number of tokens that an endpoint counted. It does not say which, so `token_ids` is empty."""
     counted_thinking: int = 0
     """How many of them the endpoint counted as reasoning; 0 if it does not say."""
+    spans: tuple[Span, ...] = ()
+    """Authors of the tokens, in order; empty if the policy sampled all."""
+    environment_score: float | None = None
+    """What the environment gave the episode; None if it gives none."""
+    failure: str = ""
+    """What failed outside the policy. Such a completion is masked."""
 
     @property
     def length(self) -> int:
-        """Number of tokens."""
-        return self.counted or len(self.token_ids)
+        """Number of sampled tokens."""
+        return self.counted or len(self.sampled_ids)
+
+    @property
+    def sampled(self) -> tuple[bool, ...]:
+        """Whether the policy sampled each token."""
+        if not self.spans:
+            return (True,) * len(self.token_ids)
+        return tuple(span.role == ASSISTANT for span in self.spans for _ in range(span.length))
+
+    @property
+    def sampled_ids(self) -> tuple[int, ...]:
+        """The tokens that the policy sampled."""
+        return tuple(compress(self.token_ids, self.sampled)) if self.spans else self.token_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +127,7 @@ class TrainBatch:
     completion_BT: torch.Tensor
     """int64 token ids; row b belongs to prompt b // G."""
     completion_mask_BT: torch.Tensor
-    """True on tokens to train on."""
+    """True on tokens of completions to train on, also on those that an environment wrote."""
     old_logp_BT: torch.Tensor
     """Log-probabilities under the policy that sampled the tokens."""
     advantages_B: torch.Tensor
@@ -105,3 +136,11 @@ class TrainBatch:
     duplicate_of_B: torch.Tensor
     """First row with the same completion of the same prompt; usually the row itself."""
     temperature: float = 1.0
+    sampled_BT: torch.Tensor | None = None
+    """True on tokens that the policy sampled, or padding; None if it sampled all. It reads the others only."""
+
+    @property
+    def trained_BT(self) -> torch.Tensor:
+        """True on tokens that have a gradient."""
+        mask_BT = self.completion_mask_BT
+        return mask_BT if self.sampled_BT is None else mask_BT & self.sampled_BT

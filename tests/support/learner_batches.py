@@ -95,14 +95,14 @@ def plain_terms(learner: Learner, batch: TrainBatch) -> tuple[Terms, torch.Tenso
     """What the objective reads, and the entropy [B, T]."""
     logp, entropy = plain_rows(learner.model, batch)
     ref = plain_rows(learner.reference, batch)[0].detach() if learner.reference else None
-    return Terms(logp, batch.old_logp_BT, ref, batch.advantages_B, batch.completion_mask_BT), entropy
+    return Terms(logp, batch.old_logp_BT, ref, batch.advantages_B, batch.trained_BT), entropy
 
 
 def plain_gradient(learner: Learner, batch: TrainBatch) -> tuple[float, Tensors]:
     """Loss and gradient of a step without sharing and micro-batches."""
     terms, _ = plain_terms(learner, batch)
     settings = learner.config
-    norm = Norm(int(batch.graded_B.sum()), int(batch.completion_mask_BT.sum()), CAP)
+    norm = Norm(int(batch.graded_B.sum()), int(batch.trained_BT.sum()), CAP)
     clip = Clip(settings.epsilon, settings.epsilon_high or settings.epsilon)
     loss = OBJECTIVES[settings.objective].loss(terms, clip, KLPenalty(settings.beta), norm)
     return loss.item(), list(torch.autograd.grad(loss, list(learner.model.parameters())))

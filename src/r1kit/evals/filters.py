@@ -70,7 +70,7 @@ def why_unusable(completion: Completion, score: Score, think_tags: bool = True) 
         return "wrong"
     if score.parts["format"] < 1 and (think_tags or has_think_tag(completion.text)):
         return "format"
-    return "repetition" if is_repetitive(completion.token_ids) else ""
+    return "repetition" if is_repetitive(completion.sampled_ids) else ""
 
 
 def has_think_tag(text: str) -> bool:
@@ -110,7 +110,7 @@ def readability(prompt: Prompt, completion: Completion) -> tuple[bool, float | N
     """
     problem, response = prompt.problem, prompt.full_response(completion.text)
     among = problem.extra.get("languages", ())
-    complete = completion.finish_reason != "length" and not is_repetitive(completion.token_ids)
+    complete = completion.finish_reason != "length" and not is_repetitive(completion.sampled_ids)
     thinking = split_response(response, think_open=False).thinking
     share = consistency(thinking, language_code(problem.language), among) if thinking else None
     return complete and not why_unreadable(response, problem.language, among), share

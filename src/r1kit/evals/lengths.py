@@ -41,7 +41,7 @@ def thinking_tokens(prompt: Prompt, completion: Completion, tokenizer: PreTraine
 
 
 def _tokens_to_last_tag(completion: Completion, tokenizer: PreTrainedTokenizerBase) -> int:
-    ids, tags = completion.token_ids, completion.text.count(CLOSING)
+    ids, tags = completion.sampled_ids, completion.text.count(CLOSING)
     closing = tokenizer.convert_tokens_to_ids(CLOSING)
     places = [place for place, token in enumerate(ids, start=1) if token == closing]
     if len(places) == tags:

@@ -30,7 +30,7 @@ def make_batch(
     """Pad prompts and completions on the right.
 
     `mask_truncated` excludes truncated completions from the loss. Completions with `graded_PG` False (none by default)
-    are excluded from the loss and from its normaliser.
+    are excluded from the loss and from its normaliser. So are tokens that an environment wrote.
     """
     completions = [completion for group in groups for completion in group]
     completion_BT, completion_mask_BT = _pad([c.token_ids for c in completions], torch.long)
@@ -40,6 +40,10 @@ def make_batch(
     graded_B = torch.ones(len(completions), dtype=torch.bool) if graded_PG is None else graded_PG.flatten()
     completion_mask_BT &= graded_B[:, None]
     prompt_PL, prompt_mask_PL = _pad(prompts, torch.long)
+    sampled_BT = _pad([c.sampled for c in completions], torch.bool)[0] if any(c.spans for c in completions) else None
+    content_BT = completion_BT.where(completion_mask_BT, -1)
+    if sampled_BT is not None:  # equal tokens by different authors have different gradients
+        content_BT = torch.cat((content_BT, sampled_BT), dim=1)
     return TrainBatch(
         prompt_PL=prompt_PL.to(device),
         prompt_mask_PL=prompt_mask_PL.to(device),
@@ -48,8 +52,9 @@ def make_batch(
         old_logp_BT=old_logp_BT.to(device),
         advantages_B=advantages_PG.flatten().to(device=device, dtype=torch.float32),
         graded_B=graded_B.to(device),
-        duplicate_of_B=_first_equal(completion_BT, completion_mask_BT, len(completions) // len(prompts)).to(device),
+        duplicate_of_B=_first_equal(content_BT, len(completions) // len(prompts)).to(device),
         temperature=temperature,
+        sampled_BT=None if sampled_BT is None else sampled_BT.to(device),
     )
 
 
@@ -62,10 +67,10 @@ def _pad(rows: Sequence[Sequence[float]], dtype: torch.dtype) -> tuple[Tensor, T
     return padded, mask
 
 
-def _first_equal(completion_BT: Tensor, mask_BT: Tensor, group: int) -> Tensor:
-    """Return [B]: the first row with the same prompt and the same tokens inside the mask."""
-    rows_B = torch.arange(len(completion_BT))
-    content = torch.cat((rows_B[:, None] // group, completion_BT.where(mask_BT, -1)), dim=1)
+def _first_equal(content_BX: Tensor, group: int) -> Tensor:
+    """Return [B]: the first row with the same prompt and the same content."""
+    rows_B = torch.arange(len(content_BX))
+    content = torch.cat((rows_B[:, None] // group, content_BX), dim=1)
     _, class_B = torch.unique(content, dim=0, return_inverse=True)
     return rows_B.scatter_reduce(0, class_B, rows_B, "amin", include_self=False)[class_B]
 

@@ -48,15 +48,27 @@ OUT_OF_MEMORY_SPLIT = (
 )
 
 
-def _rows(batch: TrainBatch, rows_U: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the tokens and the mask [U, T] of some rows, as long as the longest of them."""
-    length = max(1, int(batch.completion_mask_BT[rows_U].sum(1).max()))
-    return batch.completion_BT[rows_U, :length], batch.completion_mask_BT[rows_U, :length]
+class _Rows:
+    """Some rows of a batch, as long as the longest of them.
 
+    Shapes: N tokens inside the mask, S sampled ones among them.
+    """
 
-def _padded(x_N: Tensor, mask_UT: Tensor) -> Tensor:
-    """Return x as [U, T], zero outside the mask."""
-    return x_N.new_zeros(mask_UT.shape).masked_scatter(mask_UT, x_N)
+    def __init__(self, batch: TrainBatch, rows_U: Tensor) -> None:
+        length = max(1, int(batch.completion_mask_BT[rows_U].sum(1).max()))
+        self.tokens_UT, self.mask_UT = batch.completion_BT[rows_U, :length], batch.completion_mask_BT[rows_U, :length]
+        self.all_sampled = batch.sampled_BT is None
+        self.trained_UT = self.mask_UT if self.all_sampled else batch.trained_BT[rows_U, :length]
+
+    def states(self, model: Policy, prompts: Prompts, prompt_U: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the hidden states [S, D] in front of the sampled tokens, and these tokens [S]."""
+        states_ND = prompts.completion_states(model, prompt_U, self.tokens_UT, self.mask_UT)
+        states_SD = states_ND if self.all_sampled else states_ND[self.trained_UT[self.mask_UT]]
+        return states_SD, self.tokens_UT[self.trained_UT]
+
+    def padded(self, x_S: Tensor) -> Tensor:
+        """Return x as [U, T], zero except at sampled tokens."""
+        return x_S.new_zeros(self.trained_UT.shape).masked_scatter(self.trained_UT, x_S)
 
 
 def _total(sums: list[dict[str, float]]) -> dict[str, float]:
@@ -164,7 +176,7 @@ class Learner:
 
     def _accumulate(self, batch: TrainBatch, max_tokens: int) -> dict[str, float]:
         sums = dict.fromkeys(("loss", "tokens", "kl", "entropy", "clip_ratio", "gap", "gap_max"), 0.0)
-        norm = Norm(max(1, int(batch.graded_B.sum())), max(1, int(batch.completion_mask_BT.sum())), max_tokens)
+        norm = Norm(max(1, int(batch.graded_B.sum())), max(1, int(batch.trained_BT.sum())), max_tokens)
         # First of all, while no activations of the policy are held.
         start = time.monotonic()
         ref_logp_BT, idle_passes = None, self._missing_passes(batch)
@@ -217,12 +229,12 @@ class Learner:
             for prompts, micro_batches_ in self._split(batch):
                 shared = self._prompts(model, batch, prompts)
                 for distinct_U, prompt_U in micro_batches_:
-                    tokens_UT, mask_UT = _rows(batch, distinct_U)
-                    states_ND = shared.completion_states(model, prompt_U, tokens_UT, mask_UT)
-                    logp_N = token_logprobs(
-                        states_ND, model.head_weight, tokens_UT[mask_UT], batch.temperature, fp32=model.fp32_head
+                    rows = _Rows(batch, distinct_U)
+                    states_SD, tokens_S = rows.states(model, shared, prompt_U)
+                    logp_S = token_logprobs(
+                        states_SD, model.head_weight, tokens_S, batch.temperature, fp32=model.fp32_head
                     )
-                    logp_BT[distinct_U, : mask_UT.shape[1]] = _padded(logp_N, mask_UT)
+                    logp_BT[distinct_U, : rows.mask_UT.shape[1]] = rows.padded(logp_S)
             for _ in range(idle_passes):
                 idle_pass(model)
         release(reference)
@@ -239,21 +251,18 @@ class Learner:
         sums: dict[str, float],
     ) -> None:
         """Backpropagate one micro-batch of U distinct rows and the B rows that equal one of them; add to `sums`."""
-        tokens_UT, mask_UT = _rows(batch, distinct_U)
+        rows = _Rows(batch, distinct_U)
         rows_B, source_B = (batch.duplicate_of_B[:, None] == distinct_U).nonzero(as_tuple=True)
-        length = mask_UT.shape[1]
+        length = rows.mask_UT.shape[1]
         if ref_logp_BT is not None:
             ref_logp_BT = ref_logp_BT[distinct_U[source_B], :length]
 
-        def to_rows(x_N: Tensor) -> Tensor:
-            """Return x as [B, T], zero outside the mask."""
-            return _padded(x_N, mask_UT)[source_B]
-
-        states_ND = shared.completion_states(self.model, prompt_U, tokens_UT, mask_UT)
-        logp_N, entropy_N = token_logprobs_and_entropy(
-            states_ND, self.model.head_weight, tokens_UT[mask_UT], batch.temperature, fp32=self.model.fp32_head
+        states_SD, tokens_S = rows.states(self.model, shared, prompt_U)
+        logp_S, entropy_S = token_logprobs_and_entropy(
+            states_SD, self.model.head_weight, tokens_S, batch.temperature, fp32=self.model.fp32_head
         )
-        logp_BT, old_logp_BT, mask_BT = to_rows(logp_N), batch.old_logp_BT[rows_B, :length], mask_UT[source_B]
+        logp_BT, mask_BT = rows.padded(logp_S)[source_B], rows.trained_UT[source_B]
+        old_logp_BT = batch.old_logp_BT[rows_B, :length]
         terms = Terms(logp_BT, old_logp_BT, ref_logp_BT, batch.advantages_B[rows_B], mask_BT)
         loss = self.objective.loss(terms, self.clip, self.kl, norm)
         torch.autograd.backward(loss)
@@ -261,7 +270,7 @@ class Learner:
             gap_BT = (logp_BT - old_logp_BT).abs() * mask_BT
             sums["loss"] += float(loss)
             sums["tokens"] += int(mask_BT.sum())
-            sums["entropy"] += float(to_rows(entropy_N).sum())
+            sums["entropy"] += float(rows.padded(entropy_S)[source_B].sum())
             for name, count in clip_counts(self.objective, terms, self.clip).items():
                 sums[name] = sums.get(name, 0.0) + count
             sums["gap"] += float(gap_BT.sum())

@@ -77,5 +77,5 @@ class Rollout:
 
     @property
     def tokens(self) -> int:
-        """The number of completion tokens."""
-        return sum(len(c.token_ids) for group in self.sampled for c in group.completions)
+        """The number of sampled tokens."""
+        return sum(c.length for group in self.sampled for c in group.completions)

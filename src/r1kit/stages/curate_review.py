@@ -207,7 +207,7 @@ def _response(prompt: Prompt, completion: Completion) -> str:
 def _why_incomplete(completion: Completion) -> Reason | Literal[""]:
     if completion.finish_reason == "length":
         return "truncated"
-    return "repetition" if is_repetitive(completion.token_ids) else ""
+    return "repetition" if is_repetitive(completion.sampled_ids) else ""
 
 
 def _review(completion: Completion, response: str, reason: str) -> Review:

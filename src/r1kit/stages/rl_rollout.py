@@ -228,7 +228,7 @@ def _metrics(rollout: Rollout, reward_names: Sequence[str]) -> dict[str, float |
     completions = [c for group in groups for c in group.completions]
     scores = [s for group in groups for s in group.scores]
     texts = [c.text for c in completions]
-    lengths = [len(c.token_ids) for c in completions]
+    lengths = [c.length for c in completions]
     graded = [score for score in scores if not score.masked]
     rewards = [[r for r, counts in zip(group.rewards, group.graded, strict=True) if counts] for group in groups]
     return {
@@ -238,7 +238,7 @@ def _metrics(rollout: Rollout, reward_names: Sequence[str]) -> dict[str, float |
         "completions/mean_length": fmean(lengths),
         "completions/max_length": max(lengths),
         "completions/clipped_ratio": fmean(c.finish_reason == "length" for c in completions),
-        "completions/repetition": fmean(repetition(c.token_ids) for c in completions),
+        "completions/repetition": fmean(repetition(c.sampled_ids) for c in completions),
         "completions/reflective_words": fmean(map(reflective_words, texts)),
         "completions/other_language": other_language_share(
             texts, [group.problem.language for group in groups for _ in group.completions]
@@ -284,7 +284,7 @@ def completion_rows(step: int, groups: Sequence[Group], advantages: Sequence[Seq
             "masked": score.masked,
             "parts": dict(score.parts),
             "advantage": advantage,
-            "tokens": len(completion.token_ids),
+            "tokens": completion.length,
             "finish_reason": completion.finish_reason,
             "level": group.problem.level,
             "family": group.problem.family,

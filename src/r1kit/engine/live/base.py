@@ -31,6 +31,7 @@ class LiveRequest:
     params: SamplingParams
     samples: int = 1  # they share the computation of the prompt
     first_sample: int = 0  # indices are first_sample .. first_sample + samples - 1, part of the random key
+    first_position: int = 0  # of the first token, for its random number: later turns of an episode count on
     prompt_id: str = "question"  # part of every sample's random key: that of `r1kit sample`
     top_logprobs: int = 0  # likeliest tokens reported with each token, up to MAX_TOP_LOGPROBS
     constraint: Constraint | None = None
@@ -97,6 +98,7 @@ def check_request(request: LiveRequest, context_length: int, vocabulary: int) ->
     limits = {
         "samples": (request.samples, request.samples >= 1, "at least 1"),
         "first_sample": (request.first_sample, request.first_sample >= 0, "at least 0"),
+        "first_position": (request.first_position, request.first_position >= 0, "at least 0"),
         "top_logprobs": (
             request.top_logprobs,
             0 <= request.top_logprobs <= MAX_TOP_LOGPROBS,

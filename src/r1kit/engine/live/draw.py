@@ -64,7 +64,8 @@ class LiveDraw:
     def __init__(self, batch: SampledRows, samples: Sequence[LiveSample], stop_ids: Tensor) -> None:
         self.batch, self.samples, self.stop_ids = batch, samples, stop_ids
         prompts = [len(s.asked.token_ids) for s in samples]
-        self.prompt_R = torch.tensor(prompts, device=stop_ids.device)
+        before = [n - s.asked.first_position for n, s in zip(prompts, samples, strict=True)]
+        self.position_0_R = torch.tensor(before, device=stop_ids.device)  # length of each sample at position 0
         last = [n + s.asked.params.max_tokens for n, s in zip(prompts, samples, strict=True)]
         self.last_R = torch.tensor(last, device=stop_ids.device)
         self.constrained = [r for r, s in enumerate(samples) if s.grammar is not None]
@@ -80,7 +81,7 @@ class LiveDraw:
         done = self.batch.done_R.tolist() if self.constrained else []
         open_samples = [r for r in self.constrained if not done[r]]
         allowed = self._allowed(open_samples, rows)
-        token_R, logp_R = sample(logits_NV, self.batch.keys_R, lengths_R - self.prompt_R, params, row_R, allowed)
+        token_R, logp_R = sample(logits_NV, self.batch.keys_R, lengths_R - self.position_0_R, params, row_R, allowed)
         ends_R = torch.isin(token_R, self.stop_ids) | (lengths_R + 1 >= self.last_R)
         if open_samples:
             self._consume(open_samples, token_R.tolist(), ends_R)

@@ -191,3 +191,15 @@ def test_likeliest_tokens_are_of_the_same_distribution(sprout, run):
         assert all(p <= 0 for _, p in top) and sum(2.71828**p for _, p in top) <= 1.0001
         if token in dict(top):
             assert dict(top)[token] == pytest.approx(logprob, abs=1e-5)
+
+
+def test_a_later_turn_has_the_random_numbers_of_its_positions(sprout, run):
+    asked = LiveRequest("all", tuple(sprout[1].encode(TEXTS[1])), SamplingParams(seed=3, max_tokens=24), samples=2)
+    answers = run(NativeLiveEngine(*sprout), [asked])
+    for sample in range(2):
+        whole = answers["all", sample].token_ids
+        params = replace(asked.params, max_tokens=len(whole) - 9)
+        later = replace(asked, token_ids=(*asked.token_ids, *whole[:9]), params=params, first_sample=sample, samples=1)
+        other = run(NativeLiveEngine(*sprout), [replace(later, first_position=9)])["all", sample]
+        assert other.token_ids == whole[9:]
+        assert run(NativeLiveEngine(*sprout), [later])["all", sample].token_ids != whole[9:]
