@@ -20,7 +20,7 @@ LEVELS = {
     **dict.fromkeys(("config", "files", "machine", "metrics"), 1),
     **dict.fromkeys(("model", "data", "status"), 2),
     **dict.fromkeys(("rewards", "engine", "learn"), 3),
-    "rollout": 4,
+    **dict.fromkeys(("rollout", "tools"), 4),
     "evals": 5,
     "stages": 6,
     **dict.fromkeys(("plan", "recipe", "report", "trackers", "web"), 7),  # reports and trackers read only files

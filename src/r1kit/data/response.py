@@ -1,8 +1,9 @@
-"""Split a completion into thinking, summary, tagged answer and boxed answers."""
+"""Split a completion into thinking, summary, tagged answer and boxed answers; hold back tags while it grows."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 
@@ -77,3 +78,13 @@ def find_boxes(text: str) -> list[str]:
 
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?:\s*\{|\s+([^\s{$]+))")
+
+
+def held_back(text: str, strings: Iterable[str]) -> int:
+    """Return the length of the longest end of a text that is the beginning of one of the strings."""
+    return max(max(_overlaps(text, string), default=0) for string in strings)
+
+
+def _overlaps(text: str, string: str) -> Iterator[int]:
+    longest = min(len(text), len(string) - 1)
+    return (size for size in range(longest, 0, -1) if text.endswith(string[:size]))

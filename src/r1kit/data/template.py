@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from jinja2 import TemplateError
 
@@ -65,17 +65,29 @@ def render_prompt(
     return text
 
 
-def render_chat(messages: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokenizerBase | None) -> str:
+def render_chat(
+    messages: Sequence[Mapping[str, Any]],
+    tokenizer: PreTrainedTokenizerBase | None,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+) -> str:
     """Return the text that the assistant continues, by the tokenizer's own chat template.
+
+    Args:
+        messages: Role and content of each; calls and results of tools as OpenAI's API has them, arguments as objects.
+        tokenizer: Its chat template is used.
+        tools: Definitions of tools, as OpenAI's API has them. Not every template shows them.
 
     Raises:
         UserError: The tokenizer has no chat template, or it refuses these messages.
     """
     if tokenizer is None or not getattr(tokenizer, "chat_template", None):
         raise UserError('template = "chat": this tokenizer has no chat template; use "r1-zero" or "none"')
+    shown: Any = [dict(tool) for tool in tools] if tools else None
     try:
-        text = tokenizer.apply_chat_template([dict(m) for m in messages], add_generation_prompt=True, tokenize=False)
-    except TemplateError as error:
+        text = tokenizer.apply_chat_template(
+            [dict(m) for m in messages], tools=shown, add_generation_prompt=True, tokenize=False
+        )
+    except (TemplateError, TypeError) as error:  # a TypeError: it has no case for calls without content
         roles = ", ".join(message["role"] for message in messages)
         raise UserError(
             f"the chat template of this tokenizer refuses messages with the roles {roles}: {error}"

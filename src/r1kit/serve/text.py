@@ -6,9 +6,11 @@ Each class holds back what may be the beginning of one, so that a piece that was
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from r1kit.data.response import held_back
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -62,7 +64,7 @@ class StopCutter:
         if starts:
             self.stopped, self._held = True, ""
             return text[: min(starts)]
-        keep = _held_back(text, self._stop)
+        keep = held_back(text, self._stop)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
 
@@ -126,7 +128,7 @@ class ReasoningParser:
             if tag in (THINK, END_THINK):
                 self.reasons = tag == THINK
                 self.has_reasoned |= self.reasons
-        keep = _held_back(text, self._tags())
+        keep = held_back(text, self._tags())
         self._add(text[: len(text) - keep])
         self._held = text[len(text) - keep :]
         return self._reasoning.take(), self._content.take()
@@ -147,13 +149,3 @@ class ReasoningParser:
 
     def _add(self, text: str) -> None:
         (self._reasoning if self.reasons else self._content).add(text)
-
-
-def _held_back(text: str, strings: Iterable[str]) -> int:
-    """Return the length of the longest end of a text that is the beginning of one of the strings."""
-    return max(max(_overlaps(text, string), default=0) for string in strings)
-
-
-def _overlaps(text: str, string: str) -> Iterator[int]:
-    longest = min(len(text), len(string) - 1)
-    return (size for size in range(longest, 0, -1) if text.endswith(string[:size]))

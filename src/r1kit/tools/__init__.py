@@ -1,0 +1,1 @@
+"""Tools that a model may call: their descriptions, the calls in a completion, and what a call returns."""
