@@ -5,7 +5,9 @@ Results go to stdout, everything else to stderr.
 
 from __future__ import annotations
 
+import atexit
 import functools
+import gc
 import inspect
 import io
 import os
@@ -105,6 +107,7 @@ def main() -> None:
     """Run the command line. Exit codes: 0 success, 1 unexpected error or nothing graded, 2 user error, 130 signal."""
     _use_utf8()
     machine.tune_allocator()
+    atexit.register(gc.freeze)  # else Python's last collection visits every object, which takes a second with torch
     try:
         with signal_handlers():
             app()

@@ -7,6 +7,7 @@ of day, and what libraries log.
 from __future__ import annotations
 
 import math
+import re
 import sys
 import threading
 import time
@@ -89,6 +90,11 @@ def _print(text: str) -> None:
         _bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
     else:
         print(text, file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """Replace control characters, with which a text could drive the terminal or reverse the order of what is shown."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", "\ufffd", text)
 
 
 def duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -32,13 +33,17 @@ $$
 ```python
 print(37 + 48)
 ```"""
-HOSTILE = r"""<img src="https://example.com/a.png" onerror="document.title='taken'">
+HOSTILE = (
+    r"""<img src="https://example.com/a.png" onerror="document.title='taken'">
 <script>document.title='taken'</script> <iframe src="https://example.com"></iframe>
 [a](javascript:document.title='taken') [b](data:text/html,x)
 [c](https://example.com/c "t") ![d](https://example.com/d.png)
 $\href{javascript:document.title='taken'}{x}$ $\includegraphics{https://example.com/e.png}$
 $\htmlStyle{position:fixed}{y}$ \(\def\a{\a\a}\a\)
-<style>body{display:none}</style> <a href="//example.com">e</a>"""
+<style>body{display:none}</style> <a href="//example.com">e</a>
+reversed: &#x202e;"""
+    "\u202e"
+)
 WORDS = "x" * 400 + " " + " ".join(["word"] * 120) + r" $$a = " + " + ".join(f"b_{{{i}}}" for i in range(60)) + "$$"
 
 
@@ -264,8 +269,9 @@ def test_what_a_model_writes_is_never_active(server: ApiServer, open_page: OpenP
     hosts = set()
     page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
     choose(page, "wild")
-    answer = finished(ask(page, "<img src=x onerror=\"document.title='taken'\">"))
+    answer = finished(ask(page, "<img src=x onerror=\"document.title='taken'\">\u202e"))
     answer.locator("summary").click()
+    assert re.findall("[\u202a-\u202e\ufffd]", page.locator("#turns").inner_text()) == ["\ufffd"] * 5
     expect(answer.locator(".reasoning")).to_contain_text("onerror")
     expect(answer.locator(".content")).to_contain_text("<script>")
     active = "img, script, iframe, style, object, embed, [onerror], [href]:not([href^='https://example.com/'])"
@@ -356,6 +362,14 @@ def test_text_full_of_opening_delimiters_is_shown_soon(server: ApiServer, open_p
         assert page.evaluate(show, opening * (20_000 // len(opening))) < 20_000, opening
 
 
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_settings_make_room_for_the_answer_on_a_narrow_screen(server: ApiServer, open_page: OpenPage, width: int):
+    page = open_page(server.url, width)
+    page.get_by_role("button", name="Settings").click()
+    finished(ask(page, "What is 37 + 48?"))
+    expect(page.get_by_label("Temperature")).to_be_visible(visible=width == DESKTOP)
+
+
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
 def test_axe_has_no_finding(server: ApiServer, open_page: OpenPage, theme: str, width: int):
@@ -363,12 +377,12 @@ def test_axe_has_no_finding(server: ApiServer, open_page: OpenPage, theme: str, 
     expect(page.get_by_label("Model", exact=True)).to_have_value("r1")
     assert axe_findings(page) == []
     choose(page, "r1", "long")
-    page.get_by_role("button", name="Settings").click()
     ask(page, "What is 37 + 48?")
     for answer in page.get_by_role("article").all():
         finished(answer).locator("summary").click()
     page.context.set_offline(True)
     finished(ask(page, "And then?"))
+    page.get_by_role("button", name="Settings").click()
     assert axe_findings(page) == []
 
 
@@ -376,10 +390,10 @@ def test_axe_has_no_finding(server: ApiServer, open_page: OpenPage, theme: str, 
 def test_nothing_is_cut_off(server: ApiServer, open_page: OpenPage, width: int):
     page = open_page(server.url, width)
     choose(page, "long", "r1")
-    page.get_by_role("button", name="Settings").click()
     ask(page, "y" * 300)
     for answer in page.get_by_role("article").all():
         finished(answer).locator("summary").click()
+    page.get_by_role("button", name="Settings").click()
     outside = """() => [...document.querySelectorAll("body *")].filter((node) => {
       const box = node.getBoundingClientRect();
       return (box.left < 0 || box.right > innerWidth) && !node.closest(".formula, pre, table, .hidden, .skip");

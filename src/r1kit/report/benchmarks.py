@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from r1kit.console import printable
 from r1kit.report.collect import is_number
-from r1kit.report.terminal import printable
 
 # Of the paper's models, those that fit beside ours in a terminal; --json has all.
 SHOWN_MODELS = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -16,7 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from r1kit.console import number
+from r1kit.console import number, printable
 from r1kit.metrics.modules import ModuleTime, module_times
 from r1kit.report.ancestry import describe_amendment
 from r1kit.report.collect import Run, Stage, collect, is_number
@@ -165,8 +164,3 @@ def _block(rows: Sequence[StageRow], columns: Sequence[Column]) -> Table:
         style = "dim italic" if line.from_paper else None
         block.add_row(Text(f"  {printable(line.label)}"), *cells, style=style)
     return block
-
-
-def printable(text: str) -> str:
-    """Replace control characters, with which the text of a model could drive the terminal."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", "\ufffd", text)

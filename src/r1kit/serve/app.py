@@ -57,9 +57,18 @@ def make_app(service: Service) -> App:
     app.add_exception_handler(RequestValidationError, _refuse_body)
     app.add_exception_handler(HTTPException, _refuse_route)
     _add_routes(app, service)
-    if PAGE.is_dir():
-        app.mount("/", StaticFiles(directory=PAGE, html=True))
+    _add_page(app)
     return _counting(app, service)
+
+
+def _add_page(app: FastAPI) -> None:
+    """Serve the chat page. No mount: at "/" it would match every path, also with a method that a route refuses."""
+    page, other, paths = StaticFiles(directory=PAGE, html=True), app.router.default, open_paths()
+
+    async def without_route(scope: Scope, receive: Receive, send: Send) -> None:
+        await (page if scope["path"] in paths else other)(scope, receive, send)
+
+    app.router.default = without_route
 
 
 def _add_routes(app: FastAPI, service: Service) -> None:
@@ -196,8 +205,9 @@ def _refuse_route(request: Request, error: Exception) -> Response:
     """Answer for unknown paths and methods, and for bodies that cannot be read, in the API's format."""
     assert isinstance(error, HTTPException)
     paths = "/v1/chat/completions, /v1/completions, /v1/models, /health, /metrics"
-    reasons = {404: f"no such path; there are {paths}", 405: f"{request.method} is not allowed here"}
     headers = dict(error.headers or {})
+    allowed = headers.get("Allow", "")
+    reasons = {404: f"no such path; there are {paths}", 405: f"{request.method} is not allowed here; use {allowed}"}
     return _refuse(request, Refused(error.status_code, reasons.get(error.status_code, error.detail), headers=headers))
 
 

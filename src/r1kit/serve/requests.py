@@ -91,6 +91,21 @@ def _one_or_more(value: object) -> object:
     return [value] if isinstance(value, str) else [] if value is None else value
 
 
+def _prompts(value: object) -> object:
+    """Refuse what is neither a prompt nor a list of prompts in one sentence; of a union, pydantic names every type."""
+    given = [value] if isinstance(value, str) or _types(value) == {int} else value
+    if not isinstance(given, list) or not (_types(given) == {str} or all(_types(each) <= {int} for each in given)):
+        raise ValueError("must be a text, a list of token ids, or a list of texts or of such lists")
+    if not 1 <= len(given) <= MAX_PROMPTS:
+        raise ValueError(f"{len(given):,} prompts: must be from 1 to {MAX_PROMPTS}")
+    return value
+
+
+def _types(value: object) -> set[type]:
+    """Return the types in a list; {object} for what is no list."""
+    return {type(each) for each in value} if isinstance(value, list) else {object}
+
+
 class Message(_Body):
     """One message of a conversation."""
 
@@ -214,12 +229,7 @@ class ChatRequest(_Sampling):
 class CompletionRequest(_Sampling):
     """The body of a request to /v1/completions."""
 
-    prompt: (
-        str
-        | Annotated[list[str], Field(min_length=1, max_length=MAX_PROMPTS)]
-        | Annotated[list[int], Field(min_length=1)]
-        | Annotated[list[list[int]], Field(min_length=1, max_length=MAX_PROMPTS)]
-    )
+    prompt: Annotated[str | list[str] | list[int] | list[list[int]], BeforeValidator(_prompts)]
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
 
     @property

@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from r1kit.engine.live.base import LiveDelta, LiveEngine, LiveRequest
+from r1kit.engine.live.base import ConstraintError, LiveDelta, LiveEngine, LiveRequest
 from r1kit.errors import UserError
 from r1kit.web.refusal import Refused
 
@@ -138,7 +138,7 @@ class Worker:
             if (ticket := self._tickets.get(delta.id)) is None:
                 continue  # cancelled meanwhile
             if delta.finish_reason == "error":
-                ticket.fail(Refused(503, delta.error, code="engine_error"))
+                ticket.fail(_refused(delta.error))
             else:
                 ticket.put(delta)
             if not ticket.left:
@@ -180,7 +180,7 @@ class Worker:
             for request in ticket.requests:
                 engine.add(request)
         except UserError as error:
-            refused = Refused(400, str(error))
+            refused = _refused(error)
             self._call(lambda: ticket.fail(refused))
         else:
             self._call(ticket.accept)
@@ -188,3 +188,10 @@ class Worker:
     def _drop(self, engine: LiveEngine, ids: Sequence[str]) -> None:
         for each in ids:
             engine.cancel(each)
+
+
+def _refused(error: Exception | None) -> Refused:
+    """Return the refusal for an engine's error: a status that clients do not retry for what would fail again."""
+    if isinstance(error, UserError):
+        return Refused(400, str(error), param="response_format" if isinstance(error, ConstraintError) else None)
+    return Refused(503, str(error), code="engine_error")

@@ -21,6 +21,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HEADER_BYTES = 32 * 1024  # of the headers of a request
 BODY_SECONDS = 30.0  # for the complete body of a request
+REST_BYTES = 64 * 1024 * 1024  # of a body that is too large: read and dropped, as closing earlier loses the refusal
 # An application may send its own value of any of them, such as a policy for a page with inline styles.
 SECURITY_HEADERS = {
     b"content-security-policy": b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -92,7 +93,8 @@ class Guard:
         is_foreign = site not in ("", "none", "same-origin") and not (is_link and scope["method"] == "GET")
         if is_foreign or (origin and origin.partition("://")[2].lower() != host.lower()):
             advice = "start the server with --allow-origin ORIGIN to allow it"
-            raise Refused(403, f"a page of another origin ({origin[:100]}) sent this; {advice}", code="foreign_origin")
+            sender = origin or f"Sec-Fetch-Site: {site}"
+            raise Refused(403, f"a page of another origin ({sender[:100]}) sent this; {advice}", code="foreign_origin")
 
     def _check_key(self, scope: Scope) -> None:
         given = _header(scope, b"authorization")
@@ -107,23 +109,26 @@ class Guard:
         """Return the complete body of a request."""
         too_large = Refused(413, f"the body is larger than {self._max_body:,} bytes", headers={"Connection": "close"})
         length = _header(scope, b"content-length")
-        if length.isdigit() and int(length[:20]) > self._max_body:
+        is_too_large = length.isdigit() and int(length[:20]) > self._max_body
+        if is_too_large and _header(scope, b"expect"):  # the client waits for an answer before it sends the body
             raise too_large
-        body = bytearray()
+        body, size, more = bytearray(), 0, True
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                more = True
-                while more:
+                while more and size <= self._max_body + REST_BYTES:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise _Gone
-                    body += message.get("body", b"")
-                    more = message.get("more_body", False)
-                    if len(body) > self._max_body:
-                        raise too_large
+                    part, more = message.get("body", b""), message.get("more_body", False)
+                    size += len(part)
+                    is_too_large |= size > self._max_body
+                    if not is_too_large:
+                        body += part
         except TimeoutError:
-            headers = {"Connection": "close"}
-            raise Refused(408, f"no complete body within {BODY_SECONDS:.0f} seconds", headers=headers) from None
+            late = Refused(408, f"no complete body within {BODY_SECONDS:.0f} seconds", headers={"Connection": "close"})
+            raise (too_large if is_too_large else late) from None
+        if is_too_large:
+            raise too_large
         return bytes(body)
 
 

@@ -13,6 +13,7 @@ import pytest
 from api_server import ApiServer, api_server
 
 from r1kit.data.template import set_template
+from r1kit.engine.live.base import ConstraintError, LiveDelta, LiveRequest
 from r1kit.serve.limits import Limits
 from r1kit.web.keys import ApiKeys
 
@@ -178,6 +179,52 @@ def test_mistakes_are_refused_and_named(server: ApiServer, body: dict, param: st
     assert message in error["message"]
 
 
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ([], "prompt = []: 0 prompts: must be from 1 to 128"),
+        (["a", 5], "prompt = ['a', 5]: must be a text, a list of token ids, or a list of texts or of such lists"),
+        ({"text": "a"}, "must be a text"),
+        (None, "must be a text"),
+        (7, "must be a text"),
+        ([["a"]], "must be a text"),
+        ([5, True], "must be a text"),
+        (["a"] * 1000, "1,000 prompts: must be from 1 to 128"),
+        ([[5]] * 129, "129 prompts: must be from 1 to 128"),
+        ([5, 10**6], "token ids outside the model's vocabulary"),
+        ("", "the prompt is empty"),
+        ([[]], "the prompt is empty"),
+    ],
+)
+def test_a_prompt_that_is_none_is_refused(server: ApiServer, prompt: object, message: str) -> None:
+    refused = ask(server, "/v1/completions", prompt=prompt)
+    assert refused.status_code == 400 and message in refused.json()["error"]["message"], refused.text
+
+
+def test_a_schema_that_cannot_be_followed_is_refused_with_its_field(server: ApiServer, monkeypatch) -> None:
+    """Also if it becomes too complex while an answer is decoded. Clients would repeat a request after a 5xx."""
+    engine, wanted = server.engines["zero"], {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}
+
+    def refuse(_: LiveRequest) -> None:
+        raise ConstraintError("json_schema: Invalid type: blah")
+
+    def fail() -> list[LiveDelta]:
+        places = [*engine.running]
+        engine.running.clear()
+        return [LiveDelta(*place, finish_reason="error", error=ConstraintError("too complex")) for place in places]
+
+    expected = {"type": "invalid_request_error", "param": "response_format", "code": None}
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "add", refuse)
+        refused = ask(server, response_format=wanted)
+        assert refused.status_code == 400
+        assert refused.json()["error"] == {"message": "json_schema: Invalid type: blah", **expected}
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "step", fail)
+        refused = ask(server, response_format=wanted)
+        assert refused.status_code == 400 and refused.json()["error"] == {"message": "too complex", **expected}
+
+
 def test_fields_that_change_nothing_are_accepted(server: ApiServer) -> None:
     assistant = {"role": "assistant", "content": "4", "refusal": None, "tool_calls": None, "reasoning_content": None}
     fields = {"user": "me", "store": True, "metadata": {"a": "b"}, "presence_penalty": 0.0, "frequency_penalty": None}
@@ -241,8 +288,17 @@ def test_bodies_that_are_no_request_are_refused(server: ApiServer, content: byte
 def test_unknown_models_paths_and_methods_are_named(client: openai.OpenAI, server: ApiServer) -> None:
     with pytest.raises(openai.NotFoundError, match="this server has zero, org/plain"):
         client.chat.completions.create(model="gpt-4", messages=QUESTION)
-    for answer in (httpx.get(f"{server.url}/v1/chat/completions"), httpx.post(f"{server.url}/v1/embeddings", json={})):
-        assert answer.status_code in (404, 405) and answer.json()["error"]["type"]
+    unknown = httpx.post(f"{server.url}/v1/embeddings", json={})
+    assert unknown.status_code == 404 and "there are /v1/chat/completions" in unknown.json()["error"]["message"]
+    for method, path, allowed in [
+        ("GET", "/v1/chat/completions", "POST"),
+        ("DELETE", "/v1/completions", "POST"),
+        ("POST", "/v1/models", "GET"),
+        ("POST", "/", "GET, HEAD"),
+    ]:
+        refused = httpx.request(method, server.url + path)
+        assert refused.status_code == 405 and refused.headers["allow"] == allowed
+        assert refused.json()["error"]["message"] == f"{method} is not allowed here; use {allowed}"
 
 
 def test_a_prompt_that_is_too_long_is_refused(server: ApiServer) -> None:

@@ -136,10 +136,15 @@ def test_refusals_are_json_that_names_no_key() -> None:
 def test_bodies_are_limited_however_they_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ask(Hosting(), LOCAL, method="POST", parts=[b"x" * 60, b"y" * 40])[::2] == (200, b"100")
     assert ask(Hosting(), LOCAL, method="POST", parts=[b"x" * 60, b"y" * 41])[0] == 413
-    assert ask(Hosting(), {**LOCAL, "Content-Length": "101"}, method="POST", parts=[])[0] == 413
-    assert ask(Hosting(), {**LOCAL, "Content-Length": "9" * 5000}, method="POST", parts=[])[0] == 413
+    waits = {**LOCAL, "Expect": "100-continue"}
+    assert ask(Hosting(), {**waits, "Content-Length": "101"}, method="POST", parts=[])[0] == 413
+    assert ask(Hosting(), {**waits, "Content-Length": "9" * 5000}, method="POST", parts=[])[0] == 413
     monkeypatch.setattr(guards, "BODY_SECONDS", 0.05)
     assert ask(Hosting(), LOCAL, method="POST", parts=[])[0] == 408
+    assert ask(Hosting(), {**LOCAL, "Content-Length": "101"}, method="POST", parts=[])[0] == 413
+    monkeypatch.setattr(guards, "REST_BYTES", 1000)
+    endless = [b"x" * 600] * 9
+    assert ask(Hosting(), LOCAL, method="POST", parts=endless)[0] == 413 and len(endless) == 9
 
 
 def test_answers_and_refusals_carry_security_headers() -> None:

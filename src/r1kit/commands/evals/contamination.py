@@ -10,6 +10,7 @@ import typer
 
 from r1kit.commands import completion
 from r1kit.commands.options import Json, print_json
+from r1kit.console import printable
 
 SHOWN_CHARACTERS = 200  # of a match
 
@@ -60,8 +61,6 @@ def command(
 
 
 def _print(file: str, found: Mapping[str, Any], show: int) -> None:
-    from r1kit.report.terminal import printable
-
     by_benchmark = ", ".join(f"{number:,} with {name}" for name, number in found["benchmarks"].items())
     counts = f"{found['contaminated']:,} of {found['rows']:,} rows overlap"
     print(printable(f"{file}: {counts}{f': {by_benchmark}' if by_benchmark else ''}"))

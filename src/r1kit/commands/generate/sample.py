@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -20,6 +21,7 @@ from r1kit.commands.options import (
     TopP,
     print_json,
 )
+from r1kit.console import printable
 
 
 def command(
@@ -48,6 +50,7 @@ def command(
     pieces = measure.stream(model, questions, n=n, max_completion_length=max_completion_length, **settings)
     if json_output:
         return print_json(measure.collect(pieces, model, questions))
+    shown = printable if sys.stdout.isatty() else str
     for text in measure.transcript(pieces, questions, n):
-        print(text, end="", flush=True)
+        print(shown(text), end="", flush=True)
     print()

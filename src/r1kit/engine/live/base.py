@@ -13,6 +13,10 @@ FinishReason = Literal["stop", "length", "error"]
 MAX_TOP_LOGPROBS = 20
 
 
+class ConstraintError(UserError):
+    """A constraint that is invalid, too complex, or that this engine cannot follow."""
+
+
 @dataclass(frozen=True, slots=True)
 class Constraint:
     """A grammar that a completion must match; the completion ends where the grammar does."""
@@ -54,8 +58,8 @@ class LiveDelta:
     """One list per token if asked for: (token, log-probability) under the same distribution, the likeliest first."""
     finish_reason: FinishReason | None = None
     """None while the sample goes on. It is in no later delta."""
-    error: str = ""
-    """What went wrong, if the finish reason is "error": for example memory that is too small for this sample."""
+    error: Exception | None = None
+    """What went wrong, if the finish reason is "error". A UserError would come again with the same request."""
 
 
 class LiveEngine(Protocol):

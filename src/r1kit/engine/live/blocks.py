@@ -201,7 +201,7 @@ class BlockLiveEngine:
         free_memory()
         if len(samples) == 1:
             (sample,) = samples
-            sample.error = (
+            sample.error = MemoryError(
                 f"out of memory with a prompt of {len(sample.asked.token_ids):,} tokens and no other request: shorten "
                 "the prompt or lower max_tokens"
             )

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.engine.live.base import Constraint
-from r1kit.errors import UserError, require
+from r1kit.engine.live.base import Constraint, ConstraintError
+from r1kit.errors import require
 
 EXTRA = "serve"
 MAX_SOURCE = 65_536  # characters of a schema or regular expression
@@ -47,7 +47,7 @@ class Grammar:
         """Return which tokens may be next [V].
 
         Raises:
-            UserError: The grammar has become too complex.
+            ConstraintError: The grammar has become too complex.
         """
         if not self.is_active:
             assert self.marker is not None
@@ -63,7 +63,7 @@ class Grammar:
         """Note the token that was sampled. Return whether the grammar ends with it.
 
         Raises:
-            UserError: The grammar has become too complex.
+            ConstraintError: The grammar has become too complex.
         """
         if not self.is_active:
             assert self.marker is not None
@@ -85,7 +85,9 @@ class Grammar:
 
     def _check(self) -> None:
         if self.matcher.is_error():
-            raise UserError(f"the constraint cannot be followed: {_message(self.matcher.get_error())}")
+            raise ConstraintError(
+                f"the constraint is too complex for this answer: {_message(self.matcher.get_error())}; simplify it"
+            )
 
 
 class _Marker:
@@ -131,7 +133,8 @@ class Grammars:
         """Return the state at the beginning of a completion.
 
         Raises:
-            UserError: The constraint is invalid or too complex, or llguidance is not installed.
+            ConstraintError: The constraint is invalid or too complex.
+            UserError: llguidance is not installed.
         """
         if constraint not in self._compiled:
             self._compiled[constraint] = self._compile(constraint)
@@ -143,12 +146,12 @@ class Grammars:
     def _compile(self, constraint: Constraint) -> Grammar:
         library = require("llguidance", EXTRA)
         if len(constraint.source) > MAX_SOURCE:
-            raise UserError(f"{constraint.kind}: {len(constraint.source):,} characters: at most {MAX_SOURCE:,}")
+            raise ConstraintError(f"{constraint.kind}: {len(constraint.source):,} characters: at most {MAX_SOURCE:,}")
         if constraint.after == "":
-            raise UserError('after = "": must be a text, or absent for a constraint that begins at once')
+            raise ConstraintError('after = "": must be a text, or absent for a constraint that begins at once')
         if self._wrapped is None:
             if not self.tokenizer.is_fast:
-                raise UserError("constraints need a fast tokenizer, with a file tokenizer.json: this model has none")
+                raise ConstraintError("constraints need a fast tokenizer (tokenizer.json): this model has none")
             wrap: Any = require("llguidance.hf", EXTRA).from_tokenizer
             self._wrapped = wrap(self.tokenizer, n_vocab=self.vocabulary, eos_token=self.stops)
         limits = library.LLParserLimits(verbose_errors=False)
@@ -157,7 +160,7 @@ class Grammars:
         if not matcher.is_error():
             matcher.compute_bitmask()
         if matcher.is_error():
-            raise UserError(f"{constraint.kind}: {_message(matcher.get_error())}")
+            raise ConstraintError(f"{constraint.kind}: {_message(matcher.get_error())}")
         stops = torch.zeros(self.vocabulary, dtype=torch.bool)
         stops[self.stops] = True
         return Grammar(matcher, self._marker(constraint.after), stops)
@@ -179,7 +182,7 @@ def _grammar(constraint: Constraint, matcher: Any) -> str:
     try:
         return str(matcher.grammar_from_json_schema(json.dumps(schema), None, options))
     except ValueError as error:
-        raise UserError(f"json_schema: {_message(str(error))}") from error
+        raise ConstraintError(f"json_schema: {_message(str(error))}") from error
 
 
 def _schema(source: str) -> dict[str, Any]:
@@ -187,12 +190,16 @@ def _schema(source: str) -> dict[str, Any]:
     try:
         schema = json.loads(source)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"json_schema: not JSON: {_message(str(error))}") from error
+        raise ConstraintError(f"json_schema: not JSON: {_message(str(error))}") from error
     if not isinstance(schema, dict):
-        raise UserError(f"json_schema: {type(schema).__name__}: must be a JSON object, such as {{}} for any value")
+        raise ConstraintError(
+            f"json_schema: {type(schema).__name__}: must be a JSON object, such as {{}} for any value"
+        )
     for nodes, node in enumerate(_nodes(schema), start=1):
         if nodes > MAX_NODES or (isinstance(node, dict) and len(node) > MAX_KEYS):
-            raise UserError(f"json_schema: too large: at most {MAX_NODES:,} values, and {MAX_KEYS} keys of one object")
+            raise ConstraintError(
+                f"json_schema: too large: at most {MAX_NODES:,} values, and {MAX_KEYS} keys of one object"
+            )
     return schema
 
 

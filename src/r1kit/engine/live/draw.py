@@ -32,7 +32,7 @@ class LiveSample(PartialCompletion):
     top_logprobs: list[list[tuple[int, float]]] = field(default_factory=list)
     reported: int = 0  # tokens that were returned
     is_complete: bool = False  # its grammar has ended
-    error: str = ""
+    error: Exception | None = None
 
     def restart(self) -> None:
         """Forget the tokens: they will be sampled again."""
@@ -122,7 +122,7 @@ class LiveDraw:
             try:
                 masks[row] = grammar.allowed()
             except UserError as error:
-                self.samples[r].error = str(error)
+                self.samples[r].error = error
         if not masks:
             return None
         device = self.stop_ids.device
@@ -135,6 +135,6 @@ class LiveDraw:
             try:
                 s.is_complete = s.grammar.consume(tokens[r])
             except UserError as error:
-                s.error = s.error or str(error)
+                s.error = s.error or error
             if s.error or s.is_complete:
                 ends_R[r] = True

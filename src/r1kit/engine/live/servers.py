@@ -84,7 +84,7 @@ class ServersLiveEngine:
 
     def _extend(self, sample: LiveSample, piece: dict[str, Any] | Exception) -> None:
         if isinstance(piece, Exception):
-            sample.error = str(piece)
+            sample.error = piece
             return
         steps = []
         for token, step in zip(piece["token_ids"], piece["steps"], strict=True):
@@ -92,7 +92,7 @@ class ServersLiveEngine:
             steps.append(Step(token, step["logprob"], likeliest))
         extend(sample, steps, self.tokenizer)
         if piece["finish_reason"] is not None and sample.finish_reason(self.engine.stops) is None:
-            sample.error = f"the vLLM server ended the request: {piece['finish_reason']}"
+            sample.error = RuntimeError(f"the vLLM server ended the request: {piece['finish_reason']}")
 
     def _stream(self, number: int, body: dict[str, Any]) -> None:
         """Pass on the pieces of one sample. A server that is lost before the first piece is replaced by another."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.engine.live.base import LiveDelta, LiveRequest, check_request
+from r1kit.engine.live.base import ConstraintError, LiveDelta, LiveRequest, check_request
 from r1kit.engine.live.draw import LiveSample
 from r1kit.engine.live.vllm_samples import Step, asked_of, extend, structure
 from r1kit.engine.vllm.local import LocalVllm
@@ -51,7 +51,7 @@ class VllmLiveEngine:
             raise
         except (ValueError, import_module("vllm.exceptions").VLLMValidationError) as error:  # of a constraint
             self.engine.llm.llm_engine.abort_request([*added])
-            raise UserError(f"vLLM refuses the request: {error}") from error
+            raise ConstraintError(f"vLLM refuses the request: {error}") from error
         self.running |= added
 
     def cancel(self, request_id: str) -> None:
@@ -69,7 +69,7 @@ class VllmLiveEngine:
                 continue
             self._extend(sample, output.outputs[0])
             if output.finished and sample.finish_reason(self.engine.stops) is None:
-                sample.error = f"vLLM ended the request: {output.outputs[0].finish_reason}"
+                sample.error = RuntimeError(f"vLLM ended the request: {output.outputs[0].finish_reason}")
             if sample.finish_reason(self.engine.stops) is not None:
                 del self.running[output.request_id]
                 if not output.finished:

@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.engine.base import Request
-from r1kit.engine.live.base import Constraint, LiveRequest
+from r1kit.engine.live.base import Constraint, ConstraintError, LiveRequest
 from r1kit.engine.live.draw import LiveSample
 from r1kit.engine.vllm.samples import VllmEngine
-from r1kit.errors import UserError
 
 
 class Step(NamedTuple):
@@ -33,7 +32,7 @@ def asked_of(engine: VllmEngine, request: LiveRequest, index: int) -> dict[str, 
 def structure(constraint: Constraint) -> dict[str, Any]:
     """Return vLLM's parameters of structured outputs."""
     if constraint.after is not None:
-        raise UserError(
+        raise ConstraintError(
             f'a constraint that begins after {constraint.after!r}: vLLM cannot do that here. Use engine = "native", or '
             "let the constraint begin at once"
         )
@@ -44,7 +43,7 @@ def structure(constraint: Constraint) -> dict[str, Any]:
     try:
         return {"json": json.loads(constraint.source)}
     except ValueError as error:
-        raise UserError(f"json_schema: not JSON: {error}") from error
+        raise ConstraintError(f"json_schema: not JSON: {error}") from error
 
 
 def extend(sample: LiveSample, steps: Sequence[Step], tokenizer: PreTrainedTokenizerBase) -> None:

@@ -9,6 +9,7 @@ import { showTurn } from "./views.js";
 
 const EXAMPLES = ["What is 37 + 48?", "Which is larger, 9.11 or 9.9?", "Make 24 from 3, 4, 5 and 7."];
 const SPOKEN = 1500; // characters of an answer that a screen reader reads by itself
+const NARROW = matchMedia("(max-width: 48rem)"); // as in page.css
 const $ = (id) => document.getElementById(id);
 
 let models = new Map(); // by name, as the server describes them
@@ -29,6 +30,7 @@ async function run(turn, index = turns.length) {
   else $("turns").append(element);
   turns[index] = turn;
   $("welcome").hidden = true;
+  if (NARROW.matches) showSettings(false); // they would cover the answer
   $("conversation").scrollTop = $("conversation").scrollHeight;
   setRunning(new AbortController());
   const { signal } = running;

@@ -23,9 +23,14 @@ function imageAsLink(tokens, index) {
   return `<a href="${escapeHtml(source)}">${escapeHtml(content || source)}</a>`;
 }
 
+/** Return a text whose order on the screen is that of its characters: what would reverse it is replaced. */
+export function visible(text) {
+  return text.replace(/[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+}
+
 /** Show a text in Markdown in an element; nodes that stay equal are kept, so that a selection in them lasts. */
 export function showMarkdown(element, text) {
-  const fragment = DOMPurify.sanitize(parser.render(text), ALLOWED);
+  const fragment = DOMPurify.sanitize(visible(parser.render(text)), ALLOWED);
   fragment.querySelectorAll(".formula").forEach(showFormula);
   for (const link of fragment.querySelectorAll("a")) {
     Object.assign(link, { target: "_blank", rel: "noopener noreferrer nofollow", title: link.href });

@@ -1,7 +1,7 @@
 // Shows turns and answers: fills the templates of index.html and follows answers while they are streamed.
 
 import { isRunning } from "./conversation.js";
-import { showMarkdown } from "./markdown.js";
+import { showMarkdown, visible } from "./markdown.js";
 import { keepsUnfolded } from "./settings.js";
 
 const PAUSE = 4; // times the duration of the last update: long answers are shown less often
@@ -16,7 +16,7 @@ function fill(id) {
 /** Return the element of a turn and a view for each answer. `on` has the handlers of its buttons, and notes on models. */
 export function showTurn(turn, on) {
   const element = fill("turn");
-  element.querySelector(".question").textContent = turn.question;
+  element.querySelector(".question").textContent = visible(turn.question);
   element.classList.toggle("compared", turn.answers.length > 1);
   element.querySelector(".retry").addEventListener("click", on.retry);
   element.querySelector(".link").addEventListener("click", on.link);

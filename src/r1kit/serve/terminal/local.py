@@ -52,7 +52,7 @@ class LocalModel:
             while engine.has_work:
                 for delta in engine.step():
                     if delta.finish_reason == "error":
-                        raise UserError(delta.error)
+                        raise UserError(str(delta.error))
                     piece = sample.add(delta)
                     yield Piece(piece.reasoning, piece.content, piece.finish_reason, sample.length)
         finally:

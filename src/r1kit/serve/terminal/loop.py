@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import sys
 import time
@@ -13,7 +12,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from r1kit.console import complain, say, warn
+from r1kit.console import complain, printable, say, warn
 from r1kit.errors import Interrupted, UserError, message
 from r1kit.serve.terminal.conversation import Conversation, Piece, Settings
 
@@ -30,7 +29,6 @@ HELP = """\
 /settings        show the settings
 /quit            end; as ^D
 ^C stops an answer. A backslash at the end of a line continues the question on the next one."""
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # with these, a text could change the terminal
 ENDS = {"length": "cut off; /max_tokens allows more", "stopped": "stopped"}
 
 
@@ -164,7 +162,7 @@ class _Printer:
     def _print(self, text: str, style: str) -> None:
         if text:
             between = "\n\n" if self._style not in ("", style) else ""
-            self._out.print(between + CONTROL.sub("\ufffd", text), style=style, end="")
+            self._out.print(between + printable(text), style=style, end="")
             self._style = style
 
 

@@ -21,7 +21,7 @@ class Answer:
     logprobs: list[float] = field(default_factory=list)
     top_logprobs: list[list[tuple[int, float]]] = field(default_factory=list)
     finish_reason: str | None = None
-    error: str = ""
+    error: Exception | None = None
 
     def add(self, delta: LiveDelta) -> None:
         assert self.finish_reason is None, "nothing follows the last delta"

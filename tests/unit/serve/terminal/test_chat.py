@@ -23,7 +23,7 @@ from r1kit.web.keys import ApiKeys
 
 pytestmark = pytest.mark.slow
 KEY = "a-key-of-the-chat-tests"
-ANSWER = "It is 4. \x1b]0;title\x07\x1b[31mred"
+ANSWER = "It is 4. \x1b]0;title\x07\x1b[31mred\u202e"
 SECONDS = 60
 
 
@@ -130,7 +130,7 @@ def test_settings_that_are_not_allowed_name_the_value(name: str, text: str) -> N
 def test_pipe_gives_the_answers_only(server: ApiServer) -> None:
     asked = "2+2?\n\n/system Be brief.\nSure?\\\nReally?\n"
     done = subprocess.run(command(server), input=asked, capture_output=True, text=True, timeout=SECONDS)
-    shown = "It is 4. \ufffd]0;title\ufffd\ufffd[31mred\n"
+    shown = "It is 4. \ufffd]0;title\ufffd\ufffd[31mred\ufffd\n"
     assert (done.stdout, done.stderr, done.returncode) == (shown * 2, "", 0)
     text = server.service.models["r1"].tokenizer.decode(server.engines["r1"].seen[-1].token_ids)
     assert "Be brief." in text and "Sure?\nReally?" in text
