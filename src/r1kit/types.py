@@ -47,6 +47,8 @@ class Span:
     """ASSISTANT if the policy sampled them; otherwise the role of the message that an environment wrote."""
     length: int
     """Number of tokens."""
+    text: str = ""
+    """Decoded without special tokens."""
 
 
 @dataclass(frozen=True, slots=True)

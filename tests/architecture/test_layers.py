@@ -20,14 +20,16 @@ LEVELS = {
     **dict.fromkeys(("config", "files", "machine", "metrics"), 1),
     **dict.fromkeys(("model", "data", "status"), 2),
     **dict.fromkeys(("rewards", "engine", "learn"), 3),
-    **dict.fromkeys(("rollout", "tools"), 4),
-    "evals": 5,
-    "stages": 6,
-    **dict.fromkeys(("plan", "recipe", "report", "trackers", "web"), 7),  # reports and trackers read only files
-    **dict.fromkeys(("run", "serve", "watch"), 8),
-    "commands": 9,
-    "cli": 10,
-    **dict.fromkeys(("__main__", "cli_reference"), 11),
+    "tools": 4,
+    "environments": 5,
+    "rollout": 6,
+    "evals": 7,
+    "stages": 8,
+    **dict.fromkeys(("plan", "recipe", "report", "trackers", "web"), 9),  # reports and trackers read only files
+    **dict.fromkeys(("run", "serve", "watch"), 10),
+    "commands": 11,
+    "cli": 12,
+    **dict.fromkeys(("__main__", "cli_reference"), 13),
 }
 # Modules, and packages with all their modules, that must be importable without HEAVY libraries.
 LIGHT = [name for name, level in LEVELS.items() if level <= 1]

@@ -1,6 +1,17 @@
 """Every key of a recipe, as frozen pydantic models. Defaults are the paper's where it gives values."""
 
-from r1kit.config.base import Location, Optimizer, Prompting, PromptSource, Sampling, Scoring, Service, Strict, Template
+from r1kit.config.base import (
+    Episodes,
+    Location,
+    Optimizer,
+    Prompting,
+    PromptSource,
+    Sampling,
+    Scoring,
+    Service,
+    Strict,
+    Template,
+)
 from r1kit.config.curate import Curate
 from r1kit.config.evaluate import Evaluate, Protocol
 from r1kit.config.preference import Preference
@@ -20,6 +31,7 @@ __all__ = [
     "Amount",
     "Architecture",
     "Curate",
+    "Episodes",
     "Evaluate",
     "GeneralPrompts",
     "Location",

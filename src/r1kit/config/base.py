@@ -98,6 +98,15 @@ class Sampling(Strict):
         return stop
 
 
+class Episodes(Strict):
+    """What the policy deals with while it answers."""
+
+    environment: str | None = None
+    """Environment that answers the policy within a completion, or None: `calculator`, `guess`, or `module:name` of your
+    own; see docs/environments.md. `max_completion_length` limits the episode, with what the environment writes, and
+    `reward_timeout` each of its calls. Paper: none."""
+
+
 class Prompting(Strict):
     """How a problem becomes a prompt."""
 

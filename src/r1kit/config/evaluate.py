@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from r1kit.config.base import Location, Prompting, PromptSource, Sampling, Scoring, Service, Template
+from r1kit.config.base import Episodes, Location, Prompting, PromptSource, Sampling, Scoring, Service, Template
 from r1kit.config.sampled import Sampled
 from r1kit.config.stage import Amount, MemoryUse, Output, benchmark_sources
 
@@ -28,7 +28,7 @@ class Protocol(Prompting, Sampling):
     """Longest completion in tokens. Paper: 32,768."""
 
 
-class Evaluate(Protocol, Sampled, Scoring):
+class Evaluate(Protocol, Sampled, Episodes, Scoring):
     """pass@1 as the mean over k samples, cons@k, format rate and length, by level (paper: section 3)."""
 
     module: ClassVar[str] = "r1kit.stages.evaluate"
@@ -48,6 +48,8 @@ class Evaluate(Protocol, Sampled, Scoring):
     def _one_model(self) -> Self:
         if (self.model is None) == (self.endpoint is None):
             raise ValueError("give either model, or endpoint with base_url and model")
+        if self.environment and self.endpoint:
+            raise ValueError("environment with endpoint: must be a model that is sampled here")
         return self
 
     @property

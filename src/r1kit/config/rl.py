@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import override
 
-from r1kit.config.base import Location, Prompting, PromptSource, Sampling, Scoring, Strict
+from r1kit.config.base import Episodes, Location, Prompting, PromptSource, Sampling, Scoring, Strict
 from r1kit.config.evaluate import Protocol
 from r1kit.config.stage import (
     PROMPT_TOKENS,
@@ -50,7 +50,7 @@ class GeneralPrompts(Strict):
     """Weight of each reward. The name of an earlier preference stage is a reward as well."""
 
 
-class RL(StageConfig, Training, Published, Adapters, Scoring, Sampling, Prompting):
+class RL(StageConfig, Training, Published, Adapters, Episodes, Scoring, Sampling, Prompting):
     """GRPO on verifiable problems (paper: R1-Zero and both later RL stages)."""
 
     module: ClassVar[str] = "r1kit.stages.rl"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from r1kit.types import Completion
+from r1kit.types import Completion, Problem
 
 if TYPE_CHECKING:
     from r1kit.model.policy import Policy
@@ -21,6 +21,7 @@ class Request:
     token_ids: tuple[int, ...]
     samples: int = 1
     first_sample: int = 0  # indices are first_sample .. first_sample + samples - 1
+    problem: Problem | None = None  # what the prompt asks; environments read it
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ from r1kit.rewards import services
 from r1kit.rewards.judge.endpoint import Endpoint
 from r1kit.rewards.score import RewardError
 from r1kit.rewards.workers.pool import RewardPool, Scorer, needs_processes, open_sandbox_for, require_judge, score_here
+from r1kit.rollout.episodes import in_environment
 from r1kit.rollout.sample import sample_completions, sampling_params
 from r1kit.rollout.score import ACCURACY_AND_FORMAT, score_groups
 from r1kit.types import Completion, Problem, Score
@@ -243,6 +244,7 @@ def _row(benchmark: str, prompt: Prompt, completion: Completion, score: Score, t
         "level": problem.level,
         "family": problem.family,
         "language": problem.language,
+        **({"spans": [[span.role, span.text] for span in completion.spans]} if completion.spans else {}),
         **({"credit": credit} if 0 < credit < 1 else {}),
         **({"rewards": others} if (others := {name: score.parts[name] for name in _other_rewards([score])}) else {}),
     }
@@ -278,7 +280,8 @@ def evaluate_model(
     if isinstance(model, Endpoint):
         engine, tokenizer = EndpointModel(model), None
     else:
-        engine, tokenizer = load_engine(model, device, dtype, max_concurrent, kv_cache_tokens, engine_choice)
+        loaded, tokenizer = load_engine(model, device, dtype, max_concurrent, kv_cache_tokens, engine_choice)
+        engine = in_environment(loaded, config.environment, services.settings())
         for name, setting in settings.items():  # a template that the model lacks fails before anything is sampled
             make_prompts(benchmarks[name][:1], setting.style, tokenizer)
     judged = {problem.verifier for problem in problems} & {"judge"}

@@ -66,13 +66,14 @@ def evaluate(
         raise errors.UserError(_lines(error)) from None
     if judge is not None and out is not None:
         judge = replace(judge, cache=str(out / "judge"))
-    if config.rewards or judge:
+    if config.rewards or judge or config.environment:
         _configure_rewards(config.rewards, judge)
     source: Path | Endpoint = resolve_model(model) if endpoint is None else endpoint
     compute = machine.choose_compute(device)
     measured = fingerprint(source) if isinstance(source, Path) else source.base_url
     files = [fingerprint(path) for path in _data_files(config)]
-    identity = _hash([measured, judge and judge.model, config.model_dump(), seed, files])
+    keys = config.model_dump(exclude=set() if config.environment else {"environment"})  # which came later
+    identity = _hash([measured, judge and judge.model, keys, seed, files])
     if out is not None and (finished := _finished(out, identity)) is not None:
         say(f"{out}: this evaluation is finished; delete {RESULTS} in it to measure again")
         return finished

@@ -106,6 +106,14 @@ COMPLETIONS = {
         "Share of completions cut off by max_completion_length. They rarely earn a reward, so the model learns to be "
         "brief. Above about 10 %, raise the limit or set overlong_buffer."
     ),
+    "episodes/turns": (
+        "Turns of the policy per episode, where an environment answers it. At 1, it never uses the environment; at its "
+        "limit, episodes are cut off."
+    ),
+    "episodes/environment_tokens": (
+        "Tokens per episode that the environment wrote. They are read, count towards max_completion_length, and are "
+        "never trained on."
+    ),
     "completions/reflective_words": (
         "Words per completion that signal reflection, such as wait, check, mistake or verify, as the paper counts "
         "them. It rises only if the base model reflects sometimes and reflection earns reward."

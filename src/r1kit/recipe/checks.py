@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from r1kit import errors
-from r1kit.config import RL, Architecture, Location, Optimizer, Pretrain, PromptSource, Published, Recipe, StageConfig
+from r1kit.config import (
+    RL,
+    Architecture,
+    Episodes,
+    Location,
+    Optimizer,
+    Pretrain,
+    PromptSource,
+    Published,
+    Recipe,
+    StageConfig,
+)
 from r1kit.hub import is_hub_id
 from r1kit.metrics.watchdogs import WATCHDOGS
 from r1kit.model.families import FAMILIES
@@ -31,6 +42,7 @@ def cross_checks(recipe: Recipe) -> list[Mistake]:
             *check.model(),
             *check.data(),
             *check.rewards(),
+            *check.environment(),
             *check.learning_rate(),
             *check.corpus(),
             *check.watchdogs(),
@@ -91,11 +103,11 @@ class _Check:
 
     def _data_mistake(self, source: str) -> str | None:
         from r1kit.data.store import FORMATS, READERS, data_suffix
-        from r1kit.data.worlds.general import WORLDS
+        from r1kit.data.worlds import RECORD_WORLDS
 
         prefix, _, world = source.partition(":")
         if prefix == "world":
-            return None if world in WORLDS else unknown("world of records", world, WORLDS)
+            return None if world in RECORD_WORLDS else unknown("world of records", world, RECORD_WORLDS)
         if source in self.earlier:
             return self._output_mistake(source, "data")
         if source in self.names:
@@ -122,6 +134,22 @@ class _Check:
                 check_reward_names({n: weight for n, weight in rewards.items() if n not in models}, self.folder)
             except ValueError as error:
                 yield Mistake((*self.at, *at), str(error))
+
+    def environment(self) -> Iterable[Mistake]:
+        """Check that the environment exists, and that there is one for the reward of that name."""
+        from r1kit.environments.named import environment_named
+
+        if not isinstance(self.stage, Episodes):
+            return
+        if self.stage.environment is None:
+            for at, rewards in self.stage.reward_tables():
+                if "environment" in rewards:
+                    yield Mistake((*self.at, *at), "the reward environment needs the key environment")
+            return
+        try:
+            environment_named(self.stage.environment, self.folder)
+        except errors.UserError as error:
+            yield Mistake((*self.at, "environment"), str(error), quote(self.stage.environment))
 
     def learning_rate(self) -> Iterable[Mistake]:
         """Check that the learning rate is one that can train."""

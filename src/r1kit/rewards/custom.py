@@ -14,6 +14,7 @@ from functools import lru_cache
 from math import isfinite
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 from r1kit.console import heartbeat
 from r1kit.errors import UserError
@@ -80,15 +81,20 @@ def _shorten(value: object, limit: int = MAX_SHOWN) -> str:
 @lru_cache
 def load(name: str, folder: Path | None) -> UserReward:
     """Import the function `package.module:function`. RewardError when that fails or its signature does not fit."""
-    module, _, attribute = name.partition(":")
-    try:
-        with heartbeat(f"importing {module} for the reward {name}"), _importable(folder):
-            function = getattr(importlib.import_module(module), attribute)
-    except (Exception, SystemExit) as error:  # importing runs the user's module
-        raise RewardError(f"reward {name}: {_import_failure(error, module, attribute)}") from error
+    function = imported("reward", name, folder)
     if not callable(function):
         raise RewardError(f"reward {name} is of type {type(function).__name__}: must be a function of (completion)")
     return _of_completion(name, function)
+
+
+def imported(kind: str, name: str, folder: Path | None) -> Any:
+    """Import `package.module:attribute`, a reward or something else of the user's. RewardError when that fails."""
+    module, _, attribute = name.partition(":")
+    try:
+        with heartbeat(f"importing {module} for the {kind} {name}"), _importable(folder):
+            return getattr(importlib.import_module(module), attribute)
+    except (Exception, SystemExit) as error:  # importing runs the user's module
+        raise RewardError(f"{kind} {name}: {_import_failure(error, module, attribute)}") from error
 
 
 def _import_failure(error: BaseException, module: str, attribute: str) -> str:

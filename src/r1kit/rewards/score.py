@@ -11,7 +11,7 @@ from pathlib import Path
 
 from r1kit.errors import UserError
 from r1kit.rewards import custom
-from r1kit.rewards.checks import format, prose
+from r1kit.rewards.checks import environment, format, prose
 from r1kit.rewards.checks.base import Reward, ScoreRequest
 from r1kit.rewards.custom import RewardError
 from r1kit.rewards.language import reward as language
@@ -37,6 +37,7 @@ ACCURACY = "accuracy"  # the reward that the problem's verifier gives
 BUILT_IN: dict[str, Reward] = {
     "format": format.REWARD,
     "language": language.REWARD,
+    "environment": environment.REWARD,
     "rules_kept": prose.RULES_KEPT,
     "prose": prose.PROSE,
     "on_topic": prose.ON_TOPIC,
@@ -99,9 +100,11 @@ def score(
 def score_with_verdict(request: ScoreRequest) -> tuple[Score, Verdict | None]:
     """Return the score of a completion, and the accuracy verdict if accuracy has a weight.
 
-    The score is masked when the accuracy could not be determined.
+    The score is masked when the accuracy could not be determined, or the environment failed.
     """
     verdict = None
+    if request.failure:
+        return Score(0.0, dict.fromkeys(request.weights, 0.0), None, request.failure, masked=True), None
     if ACCURACY in request.weights:
         verdict = judge(request.problem, request.reply)
     parts = {

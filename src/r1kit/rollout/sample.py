@@ -59,7 +59,7 @@ def _requests(prompts: Sequence[Prompt], samples: int) -> list[Request]:
     requests = []
     for prompt in prompts:
         prompt_id = prompt.problem.id
-        requests.append(Request(prompt_id, prompt.token_ids, samples, occurrences[prompt_id] * samples))
+        requests.append(Request(prompt_id, prompt.token_ids, samples, occurrences[prompt_id] * samples, prompt.problem))
         occurrences[prompt_id] += 1
     return requests
 

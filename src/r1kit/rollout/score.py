@@ -62,4 +62,6 @@ def score_request(
         truncated=completion.finish_reason == "length",
         token_count=completion.length,
         partial_credit=partial_credit,
+        environment=completion.environment_score,
+        failure=completion.failure,
     )

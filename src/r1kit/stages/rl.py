@@ -41,7 +41,9 @@ from r1kit.metrics.watchdog_log import WatchdogLog
 from r1kit.model.dtypes import torch_dtype
 from r1kit.model.hf import load_model, load_tokenizer, publish_model
 from r1kit.model.policy import Policy
+from r1kit.rewards.services import Settings
 from r1kit.rewards.workers.pool import open_sandbox_for
+from r1kit.rollout.episodes import in_environment
 from r1kit.rollout.group import Group, Rollout
 from r1kit.rollout.sample import sampling_params
 from r1kit.stages.context import StageContext
@@ -99,9 +101,10 @@ class Trainer:
         model, self.tokenizer = initial_model(config, context)
         self.learner = Learner(model, config, self.world)
         with self.learner.complete_policy() as policy:
-            self.engine: Engine = make_engine(
+            engine = make_engine(
                 policy, self.tokenizer, context.max_concurrent, context.kv_cache_tokens, context.engine
             )
+            self.engine: Engine = in_environment(engine, config.environment, Settings.from_dict(context.grading))
         self.benchmarks = load_benchmarks(config.benchmarks)
         self.prompts = RLPrompts(config, context.seed, merged(self.benchmarks, load_benchmarks(context.held_out)))
         self.rewards = RLRewards(config, context, self.prompts)

@@ -26,7 +26,7 @@ from r1kit.rollout.group import Group, Rollout
 from r1kit.rollout.sample import sample_completions, sampling_params
 from r1kit.stages.rl_prompts import RLPrompts
 from r1kit.stages.rl_rewards import RLRewards
-from r1kit.types import Completion, Problem, Score
+from r1kit.types import ASSISTANT, Completion, Problem, Score
 
 MAX_ROUNDS = 4  # rounds of sampling; then dynamic sampling makes do with the groups it has
 
@@ -245,8 +245,19 @@ def _metrics(rollout: Rollout, reward_names: Sequence[str]) -> dict[str, float |
         ),
         "frac_reward_zero_std": fmean(not group.has_variance for group in groups),
         "groups": len(rollout.selected),
+        **_episodes(completions),
         "sampling/weights_lag": max(abs(rollout.step - c.weights_version) for c in completions),
         **_grading_failures([score for score in scores if score.masked], len(scores)),
+    }
+
+
+def _episodes(completions: Sequence[Completion]) -> dict[str, float]:
+    """Return the metrics of episodes; {} without an environment."""
+    if not any(c.spans for c in completions):
+        return {}
+    return {
+        "episodes/turns": fmean(sum(span.role == ASSISTANT for span in c.spans) for c in completions),
+        "episodes/environment_tokens": fmean(len(c.token_ids) - c.length for c in completions),
     }
 
 
@@ -289,6 +300,7 @@ def completion_rows(step: int, groups: Sequence[Group], advantages: Sequence[Seq
             "level": group.problem.level,
             "family": group.problem.family,
             "language": group.problem.language,
+            **({"spans": [[span.role, span.text] for span in completion.spans]} if completion.spans else {}),
         }
         for group, group_advantages in zip(groups, advantages, strict=True)
         for completion, score, reward, advantage in zip(

@@ -29,6 +29,8 @@ class ScoreRequest:
     truncated: bool = False  # cut off by the length cap: the format is wrong, and only a closed answer counts
     token_count: int = 0  # of the completion, with EOS; only functions of your own read it
     partial_credit: bool = False  # accuracy is a share where the verifier gives one; else only a right answer counts
+    environment: float | None = None  # what the environment of the episode gave; None for none
+    failure: str = ""  # what failed outside the policy before grading: the score is masked
 
     @cached_property
     def reply(self) -> Reply:

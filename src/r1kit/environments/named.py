@@ -1,0 +1,46 @@
+"""The table of environments. To add one: a file that defines it, and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from r1kit.environments.base import Environment
+from r1kit.environments.calculator import Calculator
+from r1kit.environments.function import FunctionEnvironment
+from r1kit.environments.guess import Guess
+from r1kit.errors import UserError
+from r1kit.rewards.custom import imported
+from r1kit.synonyms import nearest
+
+ENVIRONMENTS: dict[str, Callable[[], Environment]] = {"calculator": Calculator, "guess": Guess}
+
+
+def environment_named(name: str, folder: Path | None = None) -> Environment:
+    """Return an environment.
+
+    Args:
+        name: A name of ENVIRONMENTS, or `module:name` of a function, an environment, or its class.
+        folder: The recipe's directory, from which modules can be imported too.
+
+    Raises:
+        UserError: There is none, or it is no environment.
+    """
+    if name in ENVIRONMENTS:
+        return ENVIRONMENTS[name]()
+    if ":" not in name:
+        close = nearest(name, ENVIRONMENTS)
+        raise UserError(
+            f"unknown environment {name!r}: {f'did you mean {close}? ' if close else ''}Use one of "
+            f"{', '.join(ENVIRONMENTS)}, or name one of your own as module:name"
+        )
+    given = imported("environment", name, folder)
+    made = given() if isinstance(given, type) else given
+    if not hasattr(made, "start"):
+        if not callable(made):
+            raise UserError(f"environment {name} is of type {type(made).__name__}: must have start, or be a function")
+        return FunctionEnvironment(made)
+    if missing := [attribute for attribute in ("stop", "max_turns") if not hasattr(made, attribute)]:
+        raise UserError(f"environment {name} has no {' and no '.join(missing)}: see r1kit.environments.base")
+    environment: Environment = made
+    return environment

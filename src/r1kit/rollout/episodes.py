@@ -1,0 +1,281 @@
+"""Sample completions in an environment: episodes of several turns.
+
+An episode's tokens are those that were sampled, and those of the environment's messages between them; nothing is
+encoded twice. Turns of all episodes are sampled by one live engine, where they come and go, and the environment works
+beside it in threads. On a CPU with the native decoder, an episode does not depend on the others, nor on how long the
+environment takes.
+
+Later turns compute their history again, in one pass: a prefill, which is cheap beside the decode steps of a turn.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import count, islice
+from math import isfinite
+from numbers import Real
+from pathlib import Path
+
+from r1kit.data.messages import MessageEncoder
+from r1kit.engine.base import CollectingEngine, Engine, Request, SamplingParams
+from r1kit.engine.blocks import BlockEngine
+from r1kit.engine.factory import make_live_engine
+from r1kit.engine.live.base import LiveDelta, LiveEngine, LiveRequest
+from r1kit.environments.base import Environment, Episode, Message
+from r1kit.environments.calls import Calls, Outcome
+from r1kit.environments.named import environment_named
+from r1kit.errors import UserError
+from r1kit.hashing import derive_seed
+from r1kit.model.policy import Policy
+from r1kit.rewards.services import Settings
+from r1kit.rewards.workers.outcomes import MAX_FAILED, MIN_FAILURES
+from r1kit.types import ASSISTANT, Completion, FinishReason, Problem, Span
+
+MAX_TOKEN_CHARACTERS = 64  # of a message per token that there is room for: longer ones are not even encoded
+
+_Key = tuple[int, int, int]  # number of the call of the engine, request, sample
+
+
+@dataclass(slots=True)
+class _Running:
+    """An episode whose completion has not been returned."""
+
+    request: Request
+    problem: Problem
+    sample: int
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+    turn: list[int] = field(default_factory=list)  # tokens of the present turn
+    written: list[int] = field(default_factory=list)  # the policy's tokens since the last message of the chat template
+    turns: int = 0
+    reason: FinishReason = "stop"
+    failure: str = ""
+    episode: Episode | None = None  # once the first turn has ended
+    is_closing: bool = False
+
+    def sampled(self, token_ids: Sequence[int], logprobs: Sequence[float]) -> None:
+        """Append tokens of the policy."""
+        self.turn += token_ids
+        self.written += token_ids
+        self._add(ASSISTANT, token_ids, logprobs)
+
+    def answered(self, role: str, token_ids: Sequence[int]) -> None:
+        """Append a message of the environment: the next turn begins."""
+        self.turn = []
+        if role != "environment":
+            self.written = []
+        self._add(role, token_ids, [0.0] * len(token_ids))
+
+    def _add(self, role: str, token_ids: Sequence[int], logprobs: Sequence[float]) -> None:
+        self.token_ids += token_ids
+        self.logprobs += logprobs
+        if self.spans and self.spans[-1].role == role:
+            self.spans[-1] = Span(role, self.spans[-1].length + len(token_ids))
+        elif token_ids:
+            self.spans.append(Span(role, len(token_ids)))
+
+
+class EpisodeEngine(CollectingEngine):
+    """Samples episodes with the model of another engine."""
+
+    def __init__(self, engine: BlockEngine, environment: Environment, seconds: float) -> None:
+        """Take an engine, an environment, and the seconds that one call of the environment may take."""
+        self.engine, self.environment = engine, environment
+        self.calls: Calls[_Key] = Calls(seconds)
+        self.numbers = count()
+        self.messages = MessageEncoder(engine.tokenizer)
+
+    def load_weights(self, model: Policy, version: int) -> None:
+        """See `Engine.load_weights`."""
+        self.engine.load_weights(model, version)
+
+    def finished(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[tuple[int, Completion]]:
+        """See `Engine.finished`. Failed episodes carry the reason.
+
+        Raises:
+            UserError: Too many episodes have failed, with the first reason.
+        """
+        capacity = self.engine.capacity
+        live = make_live_engine(self.engine.model, self.engine.tokenizer, capacity.completions, capacity.cache_tokens)
+        sampling = _Sampling(self, live, params)
+        done = failed = 0
+        first_failure = ""
+        try:
+            for index, request in enumerate(requests):
+                sampling.begin(index, request)
+            for index, completion in sampling.run():
+                done, failed = done + 1, failed + bool(completion.failure)
+                first_failure = first_failure or completion.failure
+                if failed >= MIN_FAILURES and failed > MAX_FAILED * max(done, sampling.total // 2):
+                    raise UserError(f"{failed} of {done} episodes failed; the first: {first_failure}")
+                yield index, completion
+        finally:
+            sampling.abandon()
+            live.close()
+
+
+class _Sampling:
+    """One call of the engine."""
+
+    def __init__(self, engine: EpisodeEngine, live: LiveEngine, params: SamplingParams) -> None:
+        self.engine, self.live = engine, live
+        self.environment, self.messages = engine.environment, engine.messages
+        self.tokenizer, self.stops = engine.engine.tokenizer, engine.engine.stops
+        self.params = replace(params, stop=(*params.stop, *self.environment.stop))
+        self.calls, self.number = engine.calls, next(engine.numbers)
+        self.running: dict[_Key, _Running] = {}
+        self.total = 0
+
+    def begin(self, index: int, request: Request) -> None:
+        """Sample the first turns of a request."""
+        assert request.problem is not None, "an environment reads the problem of a request"
+        samples = range(request.first_sample, request.first_sample + request.samples)
+        self.running |= {(self.number, index, sample): _Running(request, request.problem, sample) for sample in samples}
+        self.total += len(samples)
+        if (room := self._room(request, 0)) < 1:
+            raise UserError(
+                f"problem {request.prompt_id}: its prompt has {len(request.token_ids):,} tokens, and the model "
+                f"{self.live.context_length:,} positions: leave out long problems"
+            )
+        params = replace(self.params, max_tokens=room)
+        self.live.add(
+            LiveRequest(
+                f"{index}", request.token_ids, params, request.samples, request.first_sample, 0, request.prompt_id
+            )
+        )
+
+    def run(self) -> Iterator[tuple[int, Completion]]:
+        """Yield (index of the request, completion) as soon as an episode is over."""
+        while self.running:
+            for delta in self.live.step() if self.live.has_work else ():
+                self._grow(delta)
+            for outcome in self.calls.collect(wait=not self.live.has_work):
+                key, running = outcome.key, self.running.get(outcome.key)
+                if running is not None and running.is_closing:
+                    yield key[1], self._completion(self.running.pop(key), outcome)
+                elif running is not None:  # else of an earlier call, which was abandoned
+                    self._answer(key, running, outcome)
+
+    def abandon(self) -> None:
+        """Close the episodes that are not over, without waiting for it."""
+        self.calls.forget()
+        for key, running in self.running.items():
+            if running.episode is not None and not running.is_closing:
+                self.calls.submit(key, running.episode.close)
+
+    def _room(self, request: Request, length: int) -> int:
+        """Return how many tokens may follow the first `length` ones of an episode."""
+        return min(self.params.max_tokens, self.live.context_length - len(request.token_ids)) - length
+
+    def _grow(self, delta: LiveDelta) -> None:
+        if delta.error:
+            raise UserError(delta.error)
+        key = self.number, int(delta.id.partition(":")[0]), delta.sample
+        running = self.running[key]
+        running.sampled(delta.token_ids, delta.logprobs)
+        if delta.finish_reason is not None:
+            running.turns += 1
+        if delta.finish_reason == "length":
+            self._close(key, running, "length")
+        elif delta.finish_reason is not None:
+            self.calls.submit(key, partial(self._step, running, self._text(running.turn)))
+
+    def _started(self, running: _Running) -> Episode:
+        if running.episode is None:
+            seed = derive_seed("environment", self.params.seed, running.request.prompt_id, running.sample)
+            running.episode = self.environment.start(running.problem, seed)
+        return running.episode
+
+    def _step(self, running: _Running, text: str) -> object:
+        return self._started(running).step(text)
+
+    def _answer(self, key: _Key, running: _Running, outcome: Outcome[_Key]) -> None:
+        """Continue an episode with the environment's message, or end it."""
+        message = outcome.value
+        if not outcome.failure and not (message is None or _is_message(message)):
+            outcome = replace(outcome, failure=f"step returned {type(message).__name__}: must be a Message or None")
+        if outcome.failure or message is None:
+            running.failure = outcome.failure
+            self._close(key, running, "stop")
+            return
+        room = self._room(running.request, len(running.token_ids))
+        if running.turns >= self.environment.max_turns or len(message.content) > MAX_TOKEN_CHARACTERS * room:
+            self._close(key, running, "length")
+            return
+        after_end = running.token_ids[-1] in self.stops
+        ids = self.messages.encode(message.content, message.role, after_end)
+        if len(ids) >= room:
+            self._close(key, running, "length")
+            return
+        running.answered(message.role, ids)
+        request, length = running.request, len(running.token_ids)
+        history = (*request.token_ids, *running.token_ids)
+        params = replace(self.params, max_tokens=room - len(ids))
+        live_id = f"{key[1]}:{running.sample}"
+        self.live.add(LiveRequest(live_id, history, params, 1, running.sample, length, request.prompt_id))
+
+    def _close(self, key: _Key, running: _Running, reason: FinishReason) -> None:
+        running.reason, running.is_closing = reason, True
+        self.calls.submit(key, partial(self._score, running))
+
+    async def _score(self, running: _Running) -> object:
+        """Return the episode's score, after closing it. One that was cut off in its first turn is started for that."""
+        if running.failure:
+            return running.episode and await _awaited(running.episode.close())
+        episode = self._started(running)
+        try:
+            return await _awaited(episode.score())
+        finally:
+            await _awaited(episode.close())
+
+    def _completion(self, running: _Running, outcome: Outcome[_Key]) -> Completion:
+        score, failure = outcome.value, running.failure or outcome.failure
+        if not failure and score is not None and not (isinstance(score, Real) and isfinite(score)):
+            failure = f"score returned {score!r:.50}: must be a finite number or None"
+        return Completion(
+            prompt_id=running.request.prompt_id,
+            sample=running.sample,
+            token_ids=tuple(running.token_ids),
+            logprobs=tuple(running.logprobs),
+            text=self._text(running.written),
+            finish_reason=running.reason,
+            weights_version=self.engine.engine.version,
+            spans=self._spans(running),
+            environment_score=None if failure or score is None else float(score),
+            failure=failure and f"environment: {failure}",
+        )
+
+    def _spans(self, running: _Running) -> tuple[Span, ...]:
+        tokens = iter(running.token_ids)
+        parts = [(span, [*islice(tokens, span.length)]) for span in running.spans]
+        return tuple(replace(span, text=self._text(ids)) for span, ids in parts)
+
+    def _text(self, token_ids: Sequence[int]) -> str:
+        visible = [token for token in token_ids if token not in self.stops]
+        return str(self.tokenizer.decode(visible, skip_special_tokens=True))
+
+
+async def _awaited(value: object) -> object:
+    return await value if inspect.isawaitable(value) else value
+
+
+def _is_message(value: object) -> bool:
+    return isinstance(value, Message) and isinstance(value.content, str)
+
+
+def in_environment(engine: Engine, name: str | None, settings: Settings) -> Engine:
+    """Return an engine that samples episodes in an environment; the given one if there is none.
+
+    Raises:
+        UserError: There is no such environment, or the engine is one of vLLM's.
+    """
+    if name is None:
+        return engine
+    environment = environment_named(name, None if settings.folder is None else Path(settings.folder))
+    if not isinstance(engine, BlockEngine):
+        raise UserError('environment: episodes need engine = "native"; vLLM samples single turns only')
+    return EpisodeEngine(engine, environment, settings.timeout)
