@@ -11,14 +11,16 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.config import PromptSource, Template
+from r1kit.data.messages import MessageEncoder
 from r1kit.data.pack import Document
 from r1kit.data.problem_rows import QUESTION_FIELDS
 from r1kit.data.problems import hub_rows
 from r1kit.data.response import split_response
 from r1kit.data.store import READERS, DataError, data_suffix, read_rows
 from r1kit.data.template import bos_ids, end_of_answer, opens_think, render_chat, render_prompt, with_bos
-from r1kit.data.worlds.general import general_records
+from r1kit.data.worlds import world_records
 from r1kit.hashing import derive_seed
+from r1kit.types import ASSISTANT
 
 RESPONSE_FIELDS = ("response", "completion")
 TOKENIZE_BATCH = 4096  # texts per tokenizer call, which it encodes in parallel
@@ -36,7 +38,7 @@ def read_sources(sources: Iterable[str | Path]) -> Iterator[tuple[str, Row]]:
 
 def _rows(source: str) -> Iterable[Row]:
     if source.startswith("world:"):
-        return general_records(source.removeprefix("world:"))
+        return world_records(source.removeprefix("world:"))
     path = Path(source).expanduser()
     return read_rows(path) if data_suffix(path) in READERS else hub_rows(PromptSource(source=source))
 
@@ -87,18 +89,54 @@ def continue_prompt(prompt: str, answer: str) -> str:
     return answer if "</think>" in answer else f"\n</think>\n\n{answer}"
 
 
-def encode(pairs: Iterable[tuple[str, str]], tokenizer: PreTrainedTokenizerBase, *, close: bool) -> Iterator[Document]:
-    """Encode (prompt, answer) pairs. `close` appends the token that ends answers.
+def encode(
+    pairs: Iterable[tuple[str, str | Sequence[Message]]], tokenizer: PreTrainedTokenizerBase, *, close: bool
+) -> Iterator[Document]:
+    """Encode (prompt, answer) pairs. `close` appends the token that ends answers. An answer may be an episode.
 
     Prompt and answer are encoded separately, as in generation.
     """
-    end, bos = [end_of_answer(tokenizer)] if close else [], bos_ids(tokenizer)
-    texts = chain.from_iterable(pairs)
-    while batch := list(islice(texts, 2 * TOKENIZE_BATCH)):
-        ids = tokenizer(batch, add_special_tokens=False)["input_ids"]
-        for prompt, answer in zip(ids[::2], ids[1::2], strict=True):
+    end, bos, messages = [end_of_answer(tokenizer)] if close else [], bos_ids(tokenizer), MessageEncoder(tokenizer)
+    pairs = iter(pairs)
+    while batch := list(islice(pairs, TOKENIZE_BATCH)):
+        texts = chain.from_iterable((prompt, answer if isinstance(answer, str) else "") for prompt, answer in batch)
+        ids = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        for (_, answer), prompt, answer_ids in zip(batch, ids[::2], ids[1::2], strict=True):
             begun = with_bos(prompt, bos)
-            yield Document(np.array([*begun, *answer, *end], dtype=np.int32), len(begun))
+            read = None
+            if not isinstance(answer, str):
+                answer_ids, is_read = _encode_episode(answer, messages)
+                read = np.array([False] * len(begun) + is_read + [False] * len(end))
+            yield Document(np.array([*begun, *answer_ids, *end], dtype=np.int32), len(begun), read)
+
+
+def _encode_episode(episode: Sequence[Message], encoder: MessageEncoder) -> tuple[list[int], list[bool]]:
+    """Return the tokens of an episode as it is sampled, and whether the environment wrote each."""
+    ids, is_read = list[int](), list[bool]()
+    for number, message in enumerate(episode):
+        role, content = message["role"], message["content"]
+        if role == ASSISTANT:
+            added = encoder.encode(content, "environment", after_end=False)
+            if number + 1 < len(episode) and episode[number + 1]["role"] != "environment":
+                added.append(encoder.end)  # what ends a turn is the policy's own
+        else:
+            added = encoder.encode(content, role, after_end=role != "environment")
+        ids += added
+        is_read += [role != ASSISTANT] * len(added)
+    return ids, is_read
+
+
+def episode_of(row: Row, where: str) -> list[Message] | None:
+    """Return the `episode` of a row, which begins and ends with the assistant; None if it has none."""
+    episode: list[Message] | None = row.get("episode")
+    if episode is None:
+        return None
+    roles = [message.get("role") for message in episode]
+    if not roles or {roles[0], roles[-1]} != {ASSISTANT}:
+        raise DataError(
+            f"{where}: episode has the roles {', '.join(map(str, roles))}: must begin and end with {ASSISTANT}"
+        )
+    return episode
 
 
 def hold_out(prompts: Sequence[str], most: int, seed: int) -> list[int]:

@@ -20,6 +20,7 @@ class Document:
 
     tokens: npt.NDArray[np.int32]
     prompt_length: int  # tokens before the answer; they have no loss
+    read: npt.NDArray[np.bool_] | None = None  # True on tokens of an episode that an environment wrote: no loss either
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -80,4 +81,7 @@ def pack(documents: Sequence[Document]) -> PackedRow:
 def _predicts_answer(document: Document) -> npt.NDArray[np.bool_]:
     """Return True where token t + 1 is an answer token: from the prompt's last token to the last but one."""
     next_token = np.arange(1, len(document) + 1)
-    return (next_token >= document.prompt_length) & (next_token < len(document))
+    predicts = (next_token >= document.prompt_length) & (next_token < len(document))
+    if document.read is not None:
+        predicts[:-1] &= ~document.read[1:]
+    return predicts

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from r1kit.data.pack import Document
 
@@ -37,11 +38,16 @@ def save_tokens(path: Path, fingerprint: str, records: TokenizedRecords) -> None
             tokens_T=np.concatenate([document.tokens for document in records.documents]),
             lengths_N=np.array([len(document) for document in records.documents]),
             prompt_lengths_N=np.array([document.prompt_length for document in records.documents]),
+            read_T=np.concatenate([_read(document) for document in records.documents]),
             labels_R=np.array(records.labels, dtype=np.bool_),
         )
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def _read(document: Document) -> npt.NDArray[np.bool_]:
+    return np.zeros(len(document), dtype=np.bool_) if document.read is None else document.read
 
 
 def load_tokens(path: Path, fingerprint: str) -> TokenizedRecords | None:
@@ -50,8 +56,10 @@ def load_tokens(path: Path, fingerprint: str) -> TokenizedRecords | None:
         return None
     with np.load(path, allow_pickle=False) as file:
         header = json.loads(file["text"].tobytes())
-        if header["fingerprint"] != fingerprint:
+        if header["fingerprint"] != fingerprint or "read_T" not in file:
             return None
-        tokens = np.split(file["tokens_T"], np.cumsum(file["lengths_N"])[:-1])
-        documents = [Document(*each) for each in zip(tokens, file["prompt_lengths_N"].tolist(), strict=True)]
+        bounds = np.cumsum(file["lengths_N"])[:-1]
+        tokens, read = np.split(file["tokens_T"], bounds), np.split(file["read_T"], bounds)
+        read_N = [each if each.any() else None for each in read]
+        documents = [Document(*each) for each in zip(tokens, file["prompt_lengths_N"].tolist(), read_N, strict=True)]
         return TokenizedRecords(documents, header["keys"], file["labels_R"].tolist())

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 import r1kit
 from r1kit.config import Adapters, Supervised
 from r1kit.console import heartbeat, say
-from r1kit.data.examples import Row, encode, hold_out, read_sources
+from r1kit.data.examples import Message, Row, encode, hold_out, read_sources
 from r1kit.data.pack import Document, first_fit
 from r1kit.data.store import DataError
 from r1kit.data.template import set_template
@@ -34,7 +34,7 @@ class Texts:
     """The texts of one record: answers to one prompt."""
 
     key: str  # records with the same key are held out together
-    answers: Sequence[tuple[str, str]]  # (prompt, answer): one, or the chosen and the rejected one
+    answers: Sequence[tuple[str, str | Sequence[Message]]]  # (prompt, answer): one, or the chosen and the rejected one
     label: bool = True  # whether a single answer is safe
 
 
@@ -171,7 +171,7 @@ def _tokenize(
     keys: list[str] = []
     labels: list[bool] = []
 
-    def answers() -> Iterator[tuple[str, str]]:
+    def answers() -> Iterator[tuple[str, str | Sequence[Message]]]:
         for where, row in read_sources(_sources(config, context)):
             texts = read(row, where)
             keys.append(texts.key)

@@ -145,7 +145,9 @@ def test_small_levels_are_listed_almost_completely(level):
 
 
 def test_errors_name_the_allowed_values():
-    with pytest.raises(ValueError, match=r"unknown world 'aritmetic': choose from arithmetic, countdown, instructions"):
+    with pytest.raises(
+        ValueError, match=r"unknown world 'aritmetic': choose from arithmetic, bignum, countdown, guess"
+    ):
         world_problems("aritmetic")
     with pytest.raises(ValueError, match=r"unknown split 'test'.*choose 'train' or 'held_out'"):
         world_problems("logic", "test")

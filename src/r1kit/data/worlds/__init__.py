@@ -7,17 +7,24 @@ held-out task occurs neither in the pretraining corpus nor among the training pr
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from random import Random
+from typing import Any
 
-from r1kit.data.worlds import arithmetic, countdown, general, instructions, logic
-from r1kit.data.worlds.task import LEVELS, Family, Task, sorted_facts
+from r1kit.data.worlds import arithmetic, bignum, countdown, general, guess, instructions, logic
+from r1kit.data.worlds.task import LEVELS, Family, Task, Worded, sorted_facts
 from r1kit.errors import UserError
 from r1kit.types import Problem
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (arithmetic, countdown, logic)}
+# Of no pretraining corpus: problems for environments.
+WORDED: dict[str, Worded] = {**FAMILIES, bignum.name: bignum, guess.name: guess}
 CHINESE_SHARE = 0.2
-WORLDS = (*FAMILIES, *general.WORLDS, instructions.NAME)
-LEVELS_OF = {**dict.fromkeys(FAMILIES, LEVELS), instructions.NAME: instructions.LEVELS}
+WORLDS = (*WORDED, *general.WORLDS, instructions.NAME)
+LEVELS_OF = {**dict.fromkeys(WORDED, LEVELS), instructions.NAME: instructions.LEVELS}
+EPISODES = ("bignum", "bignum-by-hand", "guess")  # worlds with records for a cold start
+RECORD_WORLDS = (*general.WORLDS, *EPISODES)
+RECORDS = 500  # of each of EPISODES
 DEFAULT_LIMIT = {"train": 5_000, "held_out": 150}
 MAX_MISSES = 5_000  # consecutive draws without a new task, after which a level counts as exhausted
 
@@ -56,7 +63,7 @@ def world_problems(
         quota = len(problems) + wanted // len(levels) + (index < wanted % len(levels))
         misses = 0
         while len(problems) < quota and misses < MAX_MISSES:
-            task, before = FAMILIES[name].make(rng, level), len(problems)
+            task, before = WORDED[name].make(rng, level), len(problems)
             if task.held_out == (split == "held_out"):
                 problem = as_problem(task, rng)
                 problems.setdefault(problem.id, problem)
@@ -64,12 +71,21 @@ def world_problems(
     return list(problems.values())
 
 
+def world_records(name: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the SFT records of a world in RECORD_WORLDS, none of which is held out."""
+    if name == "guess":
+        return guess.records(RECORDS)
+    if name in EPISODES:
+        return bignum.records(bignum.by_hand if name == "bignum-by-hand" else bignum.with_calculator, RECORDS)
+    return general.general_records(name)
+
+
 def as_problem(task: Task, rng: Random) -> Problem:
     """Word a task as a question, in Chinese with probability CHINESE_SHARE."""
     language = "zh" if rng.random() < CHINESE_SHARE else "en"
     return Problem(
         id=hashlib.sha256(f"{task.family}:{sorted_facts(task)}".encode()).hexdigest()[:16],
-        question=FAMILIES[task.family].question(task, rng, language),
+        question=WORDED[task.family].question(task, rng, language),
         answer=task.answer,
         verifier=task.verifier,
         level=task.level,

@@ -70,8 +70,8 @@ class Slips:
         return [write(wrong)], wrong
 
 
-class Family(Protocol):
-    """A kind of task; implemented by the modules arithmetic, countdown and logic."""
+class Worded(Protocol):
+    """A kind of task; implemented by modules of this package."""
 
     name: str
 
@@ -82,6 +82,10 @@ class Family(Protocol):
     def question(self, task: Task, rng: Random, language: str) -> str:
         """Word the task as a question, in one of several wordings."""
         ...
+
+
+class Family(Worded, Protocol):
+    """One that occurs in the pretraining corpora: arithmetic, countdown and logic."""
 
     def work(self, task: Task, rng: Random, languages: Callable[[], str], slips: Slips) -> tuple[list[str], str]:
         """Return the lines of a worked solution and its answer. `languages()` gives the language of the next line."""
