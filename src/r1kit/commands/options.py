@@ -28,6 +28,12 @@ Overrides = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object as the last line of stdout")]
 TemplateName = Annotated[str, typer.Option(metavar="NAME", help="prompt template: r1-zero, chat or none")]
+ChatTemplate = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|FILE", help="chat template in place of the model's: hermes (ChatML with tools), or a file"
+    ),
+]
 Temperature = Annotated[float, typer.Option(help="sampling temperature; 0 is greedy decoding")]
 TopP = Annotated[float, typer.Option(help="nucleus sampling; 1 keeps all tokens")]
 SystemPrompt = Annotated[str, typer.Option(metavar="TEXT", help="system message; for --template chat only")]

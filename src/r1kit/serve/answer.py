@@ -83,8 +83,7 @@ class Answer(Response):
                 if waits and added:
                     self._service.metrics.count_first_token(time.monotonic() - start)
                     waits = False
-                chunks = [chunk for piece in added if (chunk := form.chunk(piece)) is not None]
-                pending += b"".join(map(_event, chunks))
+                pending += b"".join(_event(chunk) for piece in added for chunk in form.chunks(piece))
                 if generation.left and (pending or not added):  # the last ones are sent with the end
                     await _send_part(send, pending or KEEP_ALIVE)
                     pending = b""

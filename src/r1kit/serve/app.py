@@ -95,8 +95,8 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     @app.post("/v1/chat/completions")
     async def chat(asked: Annotated[ChatRequest, Body()]) -> Response:
         model = service.model(asked.model)
-        size = sum(len(message.content) for message in asked.messages)
-        prompts = await _encode(lambda: [model.chat_prompt(asked.messages)], size, one_thread)
+        tools = [tool.for_template() for tool in asked.tools] if asked.choice.kind != "none" else []
+        prompts = await _encode(lambda: [model.chat_prompt(asked.messages, tools)], asked.size, one_thread)
         job = _job(service, model, prompts, asked, asked.token_limit)
         return _answer(service, job, ChatFormat, bool(asked.logprobs), asked)
 
@@ -132,6 +132,7 @@ def _job(
         top_k=asked.top_k or 0,
         stop=tuple(asked.stop),
     )
+    calling = model.calling(asked) if isinstance(asked, ChatRequest) else None
     return Job(
         model,
         prompts,
@@ -139,7 +140,8 @@ def _job(
         n=asked.n or 1,
         top=asked.top,
         parts_reasoning=isinstance(asked, ChatRequest),
-        constraint=constraint_of(asked.response_format),
+        constraint=calling.constraint if calling else constraint_of(asked.response_format),
+        calling=calling,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 import uuid
@@ -13,6 +14,7 @@ import r1kit
 from r1kit.serve.generation import Generation
 from r1kit.serve.requests import StreamOptions
 from r1kit.serve.sample import Piece, Token
+from r1kit.tools.base import ToolCall
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,6 +30,7 @@ class _Whole:
 
     reasoning: str = ""
     content: str = ""
+    calls: list[ToolCall] = field(default_factory=list)
     tokens: list[Token] = field(default_factory=list)
     finish_reason: str | None = None
 
@@ -53,8 +56,8 @@ class Format:
         """Return the chunks before any text."""
         return []
 
-    def chunk(self, piece: Piece) -> Json | None:
-        """Return the chunk for what was added to one completion; None if nothing of it is shown."""
+    def chunks(self, piece: Piece) -> list[Json]:
+        """Return the chunks for what was added to one completion."""
         raise NotImplementedError
 
     def choice(self, index: int, whole: _Whole) -> Json:
@@ -72,6 +75,7 @@ class Format:
             whole = wholes[piece.index]
             whole.reasoning += piece.reasoning
             whole.content += piece.content
+            whole.calls += piece.calls
             whole.tokens += piece.tokens
             whole.finish_reason = piece.finish_reason
         choices = [self.choice(index, whole) for index, whole in enumerate(wholes)]
@@ -117,24 +121,40 @@ class ChatFormat(Format):
 
     kind, chunk_kind, prefix = "chat.completion", "chat.completion.chunk", "chatcmpl"
 
+    def __init__(self, generation: Generation, logprobs: bool, usage: StreamOptions) -> None:
+        super().__init__(generation, logprobs, usage)
+        self._calls_sent = [0] * generation.job.count
+
     def first_chunks(self) -> list[Json]:
         """See `Format.first_chunks`."""
         delta = {"role": "assistant", "content": ""}
         return [self._chunk(_choice(index, "delta", delta)) for index in range(self._generation.job.count)]
 
-    def chunk(self, piece: Piece) -> Json | None:
-        """See `Format.chunk`."""
+    def chunks(self, piece: Piece) -> list[Json]:
+        """See `Format.chunks`. A call of a tool has two: one that names it, and one with the arguments."""
         parts = {"reasoning_content": piece.reasoning, "content": piece.content}
-        delta = {name: text for name, text in parts.items() if text}
+        deltas: list[Json] = [{name: text for name, text in parts.items() if text}]
+        for call in piece.calls:
+            index = self._calls_sent[piece.index]
+            self._calls_sent[piece.index] += 1
+            entry = _call(call)
+            named = {**entry["function"], "arguments": ""}
+            deltas.append({"tool_calls": [{"index": index, **entry, "function": named}]})
+            deltas.append({"tool_calls": [{"index": index, "function": {"arguments": entry["function"]["arguments"]}}]})
         logprobs = self._rows(piece.tokens) if self._logprobs and self._shown(piece.tokens) else None
-        if not delta and piece.finish_reason is None and logprobs is None:
-            return None
-        return self._chunk(_choice(piece.index, "delta", delta, logprobs, piece.finish_reason))
+        shown = [delta for delta in deltas if delta]
+        *before, last = shown or [{}]
+        if not last and piece.finish_reason is None and logprobs is None:
+            return []
+        chunks = [self._chunk(_choice(piece.index, "delta", delta)) for delta in before]
+        return [*chunks, self._chunk(_choice(piece.index, "delta", last, logprobs, piece.finish_reason))]
 
     def choice(self, index: int, whole: _Whole) -> Json:
         """See `Format.choice`."""
-        message = {"role": "assistant", "content": whole.content, "refusal": None}
+        message: Json = {"role": "assistant", "content": whole.content, "refusal": None}
         message["reasoning_content"] = whole.reasoning or None
+        if whole.calls:
+            message |= {"content": whole.content or None, "tool_calls": list(map(_call, whole.calls))}
         logprobs = self._rows(whole.tokens) if self._logprobs else None
         return _choice(index, "message", message, logprobs, whole.finish_reason)
 
@@ -167,11 +187,11 @@ class CompletionFormat(Format):
         super().__init__(generation, logprobs, usage)
         self._offsets = [0] * generation.job.count  # characters of the tokens so far
 
-    def chunk(self, piece: Piece) -> Json | None:
-        """See `Format.chunk`."""
+    def chunks(self, piece: Piece) -> list[Json]:
+        """See `Format.chunks`."""
         if not piece.content and piece.finish_reason is None and not (self._logprobs and self._shown(piece.tokens)):
-            return None
-        return self._chunk(self._choice(piece.index, piece.content, piece.tokens, piece.finish_reason))
+            return []
+        return [self._chunk(self._choice(piece.index, piece.content, piece.tokens, piece.finish_reason))]
 
     def choice(self, index: int, whole: _Whole) -> Json:
         """See `Format.choice`."""
@@ -202,6 +222,11 @@ def _choice(
     finish_reason: str | None = None,
 ) -> Json:
     return {"index": index, part: value, "logprobs": logprobs, "finish_reason": finish_reason}
+
+
+def _call(call: ToolCall) -> Json:
+    arguments = json.dumps(call.arguments, ensure_ascii=False)
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
 def _json_number(logprob: float) -> float | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from r1kit.engine.base import SamplingParams
 from r1kit.engine.live.base import Constraint, LiveDelta, LiveRequest
+from r1kit.serve.calling.parser import Calling
 from r1kit.serve.limits import Admission, Limits
 from r1kit.serve.metrics import Metrics, Usage
 from r1kit.serve.model import ServedModel, ServedPrompt
@@ -33,6 +34,7 @@ class Job:
     """Likeliest tokens that are reported with each token."""
     parts_reasoning: bool = False
     constraint: Constraint | None = None
+    calling: Calling | None = None
 
     @property
     def count(self) -> int:
@@ -48,7 +50,10 @@ class Generation:
         self._numbers = {request.id: number for number, request in enumerate(ticket.requests)}
         tokenizer, stop = job.model.tokenizer, job.params.stop
         parsers = [p.parser() if job.parts_reasoning else None for p in job.prompts for _ in range(job.n)]
-        self._samples = [Sample(index, tokenizer, stop, parser) for index, parser in enumerate(parsers)]
+        readers = [job.calling.parser() if job.calling else None for _ in parsers]
+        self._samples = [
+            Sample(index, tokenizer, stop, *own) for index, own in enumerate(zip(parsers, readers, strict=True))
+        ]
         self.left = len(self._samples)
         """Completions that are not finished."""
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
+from r1kit import data
 from r1kit.config import Template
 from r1kit.console import heartbeat, say
 from r1kit.engine.base import EngineChoice
@@ -21,6 +22,9 @@ from r1kit.serve.model import ServedModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+CHAT_TEMPLATES = Path(data.__file__).parent / "chat_templates"
 
 
 def parse_names(given: Sequence[str]) -> dict[str, str]:
@@ -49,6 +53,18 @@ def parse_template(name: str | None) -> Template | None:
     return cast("Template | None", name)
 
 
+def read_chat_template(given: str | None) -> str | None:
+    """Return the text of a chat template: a bundled one by name, or a file. None stays None; UserError if none is."""
+    if given is None:
+        return None
+    bundled = CHAT_TEMPLATES / f"{given}.jinja"
+    try:
+        return (bundled if bundled.is_file() else Path(given)).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        names = ", ".join(path.stem for path in CHAT_TEMPLATES.glob("*.jinja"))
+        raise UserError(f"--chat-template {given}: {error}; give {names} or a file") from None
+
+
 def engine_choice(given: str) -> EngineChoice:
     """Return the choice that `--engine` stands for: a name, or URLs of vLLM servers with commas between them."""
     if "://" in given:
@@ -61,7 +77,11 @@ def engine_choice(given: str) -> EngineChoice:
 
 
 def load_models(
-    references: Mapping[str, str], template: Template | None, choice: EngineChoice, limits: Limits
+    references: Mapping[str, str],
+    template: Template | None,
+    choice: EngineChoice,
+    limits: Limits,
+    chat_template: str | None = None,
 ) -> list[ServedModel]:
     """Load every model.
 
@@ -70,18 +90,25 @@ def load_models(
         template: The prompt template of all; by default each tokenizer's chat template, or r1-zero without one.
         choice: The engine.
         limits: How many completions are decoded at the same time.
+        chat_template: The text of a chat template for all, in place of each tokenizer's own.
 
     Raises:
         UserError: A model does not exist or cannot be loaded, or has no chat template where one is asked for.
     """
+    if chat_template is not None and template not in (None, "chat"):
+        raise UserError(f"--template {template}: must be chat, or absent, beside --chat-template")
     # In a thread that ends: were it this one, its OpenMP threads would stay. libgomp would then count more threads than
     # there are cores, and let those of the engine sleep between products instead of spinning: a third slower.
     with ThreadPoolExecutor(1) as loader:
-        return loader.submit(_load_models, references, template, choice, limits).result()
+        return loader.submit(_load_models, references, template, choice, limits, chat_template).result()
 
 
 def _load_models(
-    references: Mapping[str, str], template: Template | None, choice: EngineChoice, limits: Limits
+    references: Mapping[str, str],
+    template: Template | None,
+    choice: EngineChoice,
+    limits: Limits,
+    chat_template: str | None,
 ) -> list[ServedModel]:
     compute = choose_compute()
     models = []
@@ -89,6 +116,7 @@ def _load_models(
         with heartbeat(f"loading {name}"):
             directory = resolve_model(reference)
             tokenizer = load_tokenizer(directory)
+            tokenizer.chat_template = chat_template or tokenizer.chat_template
             policy = load_model(directory, torch_dtype(compute.dtype), compute.device)
             engine = make_live_engine(policy, tokenizer, limits.max_concurrent, choice=choice)
         models.append(ServedModel(name, tokenizer, _template(name, template, tokenizer), engine))

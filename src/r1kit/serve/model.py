@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from r1kit.config import Template
 from r1kit.data.template import encode_prompt, opens_think, render_chat, render_prompt
 from r1kit.engine.live.base import LiveEngine
 from r1kit.errors import UserError
-from r1kit.serve.requests import Message
+from r1kit.serve.calling.grammar import call_constraint
+from r1kit.serve.calling.messages import Message, for_template
+from r1kit.serve.calling.parser import Calling
+from r1kit.serve.requests import ChatRequest
 from r1kit.serve.text import ANSWER_TAGS, END_THINK, ReasoningParser
+from r1kit.tools.parse import Style
+from r1kit.tools.template import break_tokens, call_style, encode_broken
 from r1kit.web.refusal import Refused
 
 if TYPE_CHECKING:
@@ -61,6 +67,7 @@ class ServedModel:
             "max_model_len": self.engine.context_length,
             "template": self.template,
             "conversations": self.reads_conversations,
+            "tools": self.call_style is not None,
         }
 
     @cached_property
@@ -75,16 +82,45 @@ class ServedModel:
             return False
         return turns[0][1] in text
 
-    def chat_prompt(self, messages: Sequence[Message]) -> ServedPrompt:
+    @cached_property
+    def call_style(self) -> Style | None:
+        """How the template writes calls of tools; None if it cannot show tools."""
+        return call_style(self.tokenizer) if self.template == "chat" else None
+
+    def calling(self, asked: ChatRequest) -> Calling | None:
+        """Return how completions of a request call tools; None if they must not."""
+        if asked.choice.kind == "none" or self.call_style is None:
+            return None
+        schemas = {tool.function.name: tool.function.schema_of_arguments for tool in asked.tools}
+        if asked.choice.name is not None:
+            schemas = {asked.choice.name: schemas[asked.choice.name]}
+        parallel = asked.parallel_tool_calls is not False and asked.choice.name is None
+        tokens = {str(added) for added in self.tokenizer.added_tokens_decoder.values()}
+        constraint = call_constraint(self.call_style, schemas, asked.choice, parallel, tokens)
+        return Calling(self.call_style, schemas, constraint)
+
+    def chat_prompt(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> ServedPrompt:
         """Return the prompt of a conversation.
+
+        Args:
+            messages: The conversation.
+            tools: Definitions of the tools that the model may call.
 
         Raises:
             Refused: The model's template cannot show it.
         """
         template = str(self.tokenizer.chat_template) if self.template == "chat" else ""
-        text = self._render(messages)
+        if (tools or any(each.tool_calls for each in messages)) and self.call_style is None:
+            raise Refused(
+                400,
+                f"the chat template of {self.name} cannot show tools in a form that this server reads: ask a model "
+                "whose template does, or start the server with --chat-template hermes or a file",
+                param="tools" if tools else "messages",
+            )
+        mark = uuid.uuid4().hex  # no text can hold it
+        text = self._render(messages, tools, mark)
         return ServedPrompt(
-            self._encode(text, "messages"),
+            self._encode(text, "messages", mark),
             opens_think(text),
             think_tags=END_THINK in template or self.template == "r1-zero",
             answer_tags=ANSWER_TAGS[1] in template or self.template == "r1-zero",
@@ -94,7 +130,8 @@ class ServedModel:
         """Return the prompt of a text, or of token ids, that is continued as it is."""
         return ServedPrompt(self._encode(prompt, "prompt") if isinstance(prompt, str) else tuple(prompt))
 
-    def _render(self, messages: Sequence[Message]) -> str:
+    def _render(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], mark: str) -> str:
+        """Return the text of a conversation. Tokens that results of tools spell out are broken by a mark."""
         if self.template != "chat":
             if len(messages) > 1:
                 raise Refused(
@@ -104,17 +141,17 @@ class ServedModel:
                     param="messages",
                 )
             return render_prompt(messages[0].content, self.template, self.tokenizer)
-        marks = [f"Message {index}." for index in range(len(messages))]
+        shown = for_template(messages)
+        for entry in shown:
+            if entry["role"] == "tool":
+                entry["content"] = break_tokens(entry["content"], self.tokenizer, mark)
         try:
-            text = render_chat([{"role": each.role, "content": each.content} for each in messages], self.tokenizer)
-            marked = render_chat(
-                [{"role": each.role, "content": mark} for each, mark in zip(messages, marks, strict=True)],
-                self.tokenizer,
-            )
+            text = render_chat(shown, self.tokenizer, tools)
+            marked = render_chat([_marked(each, index) for index, each in enumerate(shown)], self.tokenizer, tools)
         except UserError as error:
             raise Refused(400, str(error), param="messages") from None
         for index, each in enumerate(messages):
-            if marks[index] not in marked:
+            if _mark(index) not in marked:
                 raise Refused(
                     400,
                     f"messages[{index}]: the chat template of {self.name} leaves this {each.role} message out; send "
@@ -123,8 +160,21 @@ class ServedModel:
                 )
         return text
 
-    def _encode(self, text: str, param: str) -> tuple[int, ...]:
+    def _encode(self, text: str, param: str, mark: str = "") -> tuple[int, ...]:
         if len(text) > self.engine.context_length * LONGEST_TOKEN:
             limit = self.engine.context_length
             raise Refused(400, f"{param}: {len(text):,} characters; the context has {limit:,} tokens", param=param)
-        return tuple(encode_prompt(text, self.tokenizer))
+        return tuple(encode_broken(text, self.tokenizer, mark) if mark else encode_prompt(text, self.tokenizer))
+
+
+def _mark(index: int) -> str:
+    return f"Message {index}."
+
+
+def _marked(entry: Mapping[str, Any], index: int) -> dict[str, Any]:
+    """Return a message that shows whether the template leaves it out: by its content, or the name it calls."""
+    if not entry.get("tool_calls") or entry["content"]:
+        return {**entry, "content": _mark(index)}
+    [first, *rest] = entry["tool_calls"]
+    called = {**first, "function": {**first["function"], "name": _mark(index)}}
+    return {**entry, "tool_calls": [called, *rest]}

@@ -1,94 +1,16 @@
-"""Bodies of requests: which fields there are, and what is refused.
-
-Fields of OpenAI's API that change no answer are ignored. Others that r1kit lacks are refused by name, unless they have
-the value that leaves the answer unchanged. So nothing that a client asks for is dropped silently.
-"""
+"""Bodies of requests: which fields there are, and what is refused. See bodies.py for fields that r1kit lacks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
-from r1kit.data.problem_rows import is_unicode
-from r1kit.serve.limits import MAX_DEPTH, MAX_MESSAGES, MAX_N, MAX_PROMPTS, MAX_STOP, MAX_STOP_LENGTH
+from r1kit.serve.bodies import Body, check_values, one_or_more, refuse_unsupported
+from r1kit.serve.calling.definitions import Choice, Definition, check_tools, read_choice
+from r1kit.serve.calling.messages import Message, check_conversation
+from r1kit.serve.limits import MAX_MESSAGES, MAX_N, MAX_PROMPTS, MAX_STOP, MAX_STOP_LENGTH, MAX_TOOLS
 from r1kit.web.refusal import Refused
-
-IGNORED = frozenset(
-    "user metadata store service_tier safety_identifier prompt_cache_key prompt_cache_retention parallel_tool_calls "
-    "prediction name annotations".split()
-)
-# Values with which a field that is not supported changes nothing; null is always one.
-NEUTRAL: Mapping[str, tuple[object, ...]] = {
-    "presence_penalty": (0,),
-    "frequency_penalty": (0,),
-    "repetition_penalty": (1,),
-    "min_p": (0,),
-    "logit_bias": ({},),
-    "modalities": (["text"],),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
-    "functions": ([],),
-    "function_call": ("none", "auto"),
-    "tool_calls": ([],),
-    "echo": (False,),
-    "suffix": ("",),
-    "best_of": (1,),
-    "verbosity": ("medium",),
-    "refusal": (),
-    "audio": (),
-}
-REASONING_SENT_BACK = (
-    "messages[{index}].reasoning_content: the model does not read earlier reasoning; remove reasoning_content from the "
-    "message and send its content only"
-)
-
-
-class _Body(BaseModel):
-    """Fields have exactly the JSON types that they name."""
-
-    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False, frozen=True)
-
-
-def _refuse_unsupported(prefix: str, body: _Body | None) -> None:
-    """Refuse fields that would change the answer and are not supported. `prefix` is the path to the body."""
-    for name, value in ((body and body.model_extra) or {}).items():
-        if name not in IGNORED and value is not None and value not in NEUTRAL.get(name, ()):
-            path = f"{prefix}{name}"
-            raise Refused(400, f"{path} is not supported by this server: leave it out", path, "unsupported_parameter")
-
-
-def _check_values(body: object) -> object:
-    """Refuse texts that no tokenizer accepts, and values so nested that a schema compiler could run out of stack."""
-    level: list[Any] = [body]
-    for _ in range(MAX_DEPTH):
-        containers = [value for value in level if isinstance(value, dict | list)]
-        texts = (value for value in level if isinstance(value, str))
-        if not all(map(is_unicode, texts)):
-            raise Refused(400, "a text is not valid Unicode: it has a lone surrogate")
-        level = [each for values in containers for each in (values.values() if isinstance(values, dict) else values)]
-        if not level:
-            return body
-    raise Refused(400, f"the body is nested more than {MAX_DEPTH} levels deep")
-
-
-def _text(content: object) -> object:
-    """Return the text of a message whose content may be a list of text parts."""
-    if content is None:
-        raise ValueError("must be a text")
-    if not isinstance(content, list):
-        return content
-    texts = []
-    for part in content:
-        if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
-            raise ValueError('parts must be {"type": "text", "text": ...}: images, audio and files cannot be read')
-        texts.append(part["text"])
-    return "".join(texts)
-
-
-def _one_or_more(value: object) -> object:
-    return [value] if isinstance(value, str) else [] if value is None else value
 
 
 def _prompts(value: object) -> object:
@@ -106,20 +28,7 @@ def _types(value: object) -> set[type]:
     return {type(each) for each in value} if isinstance(value, list) else {object}
 
 
-class Message(_Body):
-    """One message of a conversation."""
-
-    role: Literal["system", "user", "assistant"]
-    content: Annotated[str, BeforeValidator(_text)]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _developer_is_system(cls, data: object) -> object:
-        is_developer = isinstance(data, dict) and data.get("role") == "developer"
-        return {**data, "role": "system"} if is_developer and isinstance(data, dict) else data
-
-
-class StreamOptions(_Body):
+class StreamOptions(Body):
     """How an answer is streamed."""
 
     include_usage: bool = False
@@ -129,7 +38,7 @@ class StreamOptions(_Body):
     """Ignored."""
 
 
-class JsonSchema(_Body):
+class JsonSchema(Body):
     """A JSON Schema that an answer must satisfy."""
 
     schema_: dict[str, Any] = Field(alias="schema")
@@ -139,14 +48,14 @@ class JsonSchema(_Body):
     """Ignored: answers always satisfy the schema."""
 
 
-class ResponseFormat(_Body):
+class ResponseFormat(Body):
     """The format of an answer."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
 
-class _Sampling(_Body):
+class _Sampling(Body):
     """What both kinds of request have in common. The defaults are those of `r1kit sample`."""
 
     model: str
@@ -158,9 +67,9 @@ class _Sampling(_Body):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=MAX_STOP_LENGTH)]],
-        BeforeValidator(_one_or_more),
-        Field(max_length=MAX_STOP),
-    ] = []
+        BeforeValidator(one_or_more),
+        Field(default_factory=list, max_length=MAX_STOP),
+    ]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     response_format: ResponseFormat | None = None
@@ -173,17 +82,17 @@ class _Sampling(_Body):
     @model_validator(mode="before")
     @classmethod
     def _check_all(cls, body: object) -> object:
-        return _check_values(body)
+        return check_values(body)
 
     @model_validator(mode="after")
     def _check(self) -> _Sampling:
         """Refuse what is not supported, and fields that contradict each other."""
         wanted, streamed = self.response_format, self.stream_options
         schema = wanted.json_schema if wanted is not None else None
-        _refuse_unsupported("", self)
-        _refuse_unsupported("response_format.", wanted)
-        _refuse_unsupported("response_format.json_schema.", schema)
-        _refuse_unsupported("stream_options.", streamed)
+        refuse_unsupported("", self)
+        refuse_unsupported("response_format.", wanted)
+        refuse_unsupported("response_format.json_schema.", schema)
+        refuse_unsupported("stream_options.", streamed)
         if wanted is not None and wanted.type == "json_schema" and schema is None:
             raise Refused(400, "response_format.json_schema is missing", "response_format.json_schema")
         if streamed is not None and not self.stream:
@@ -198,22 +107,36 @@ class ChatRequest(_Sampling):
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    tools: Annotated[list[Definition], BeforeValidator(one_or_more), Field(default_factory=list, max_length=MAX_TOOLS)]
+    tool_choice: Annotated[Choice | None, PlainValidator(read_choice)] = None
+    parallel_tool_calls: bool | None = None
+
+    @property
+    def choice(self) -> Choice:
+        """What the answer does with tools."""
+        return self.tool_choice or Choice("auto" if self.tools else "none")
 
     @model_validator(mode="after")
     def _check_chat(self) -> ChatRequest:
-        for index, message in enumerate(self.messages):
-            if (message.model_extra or {}).get("reasoning_content") is not None:
-                text = REASONING_SENT_BACK.format(index=index)
-                raise Refused(400, text, f"messages[{index}].reasoning_content")
-            _refuse_unsupported(f"messages[{index}].", message)
-        if self.messages[-1].role != "user":
-            raise Refused(400, f"the last message is from {self.messages[-1].role}: must be from user", "messages")
+        check_conversation(self.messages)
+        check_tools(self.tools, self.choice)
+        if self.tools and self.choice.kind != "none" and self.response_format and self.response_format.type != "text":
+            raise Refused(
+                400, 'response_format and tools: leave one out, or send tool_choice = "none"', "response_format"
+            )
         if self.top_logprobs and not self.logprobs:
             raise Refused(400, "top_logprobs needs logprobs = true", "top_logprobs")
         both = (self.max_tokens, self.max_completion_tokens)
         if None not in both and both[0] != both[1]:
             raise Refused(400, f"max_tokens and max_completion_tokens differ: {both[0]} and {both[1]}", "max_tokens")
         return self
+
+    @property
+    def size(self) -> int:
+        """Characters of messages and tools, about."""
+        calls = [call for message in self.messages for call in message.tool_calls]
+        texts = [message.content for message in self.messages] + [call.function.arguments for call in calls]
+        return sum(map(len, texts)) + len(str(self.tools))
 
     @property
     def token_limit(self) -> int | None:

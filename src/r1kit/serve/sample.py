@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 from r1kit.engine.live.base import LiveDelta
 from r1kit.engine.stops import stop_length
+from r1kit.serve.calling.parser import CallParser
 from r1kit.serve.text import END_THINK, Detokenizer, ReasoningParser, StopCutter
+from r1kit.tools.base import ToolCall
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -31,17 +33,31 @@ class Piece:
     index: int
     reasoning: str = ""
     content: str = ""
+    calls: list[ToolCall] = field(default_factory=list)
     tokens: list[Token] = field(default_factory=list)
-    finish_reason: Literal["stop", "length"] | None = None
+    finish_reason: Literal["stop", "length", "tool_calls"] | None = None
 
 
 class Sample:
-    """One completion while it grows."""
+    """One completion while it grows.
+
+    Args:
+        index: Its number in the request.
+        tokenizer: Decodes its tokens.
+        stop: Stop strings.
+        parser: Parts reasoning from content; None: all is content.
+        calls: Reads the calls of tools in the content; None: it has none.
+    """
 
     def __init__(
-        self, index: int, tokenizer: PreTrainedTokenizerBase, stop: Sequence[str], parser: ReasoningParser | None
+        self,
+        index: int,
+        tokenizer: PreTrainedTokenizerBase,
+        stop: Sequence[str],
+        parser: ReasoningParser | None,
+        calls: CallParser | None = None,
     ) -> None:
-        self._index, self._tokenizer, self._parser = index, tokenizer, parser
+        self._index, self._tokenizer, self._parser, self._calls = index, tokenizer, parser, calls
         self._decoder, self._cutter = Detokenizer(tokenizer), StopCutter(stop)
         self._ids: list[int] = []
         self._unclear: list[tuple[int, float, Sequence[tuple[int, float]]]] = []  # tokens that may begin a tag
@@ -67,8 +83,12 @@ class Sample:
             piece.finish_reason = delta.finish_reason
             self._parse(self._cutter.finish(), piece)
             if self._parser is not None:
-                reasoning, content = self._parser.finish()
-                piece.reasoning, piece.content = piece.reasoning + reasoning, piece.content + content
+                self._append(*self._parser.finish(), piece)
+            if self._calls is not None:
+                content, calls = self._calls.finish()
+                piece.content, piece.calls = piece.content + content, [*piece.calls, *calls]
+                if self._calls.has_called and piece.finish_reason == "stop":
+                    piece.finish_reason = "tool_calls"
             self._classify(piece)
         return piece
 
@@ -84,7 +104,12 @@ class Sample:
             self._classify(piece)
 
     def _parse(self, text: str, piece: Piece) -> None:
-        reasoning, content = ("", text) if self._parser is None else self._parser.feed(text)
+        self._append(*(("", text) if self._parser is None else self._parser.feed(text)), piece)
+
+    def _append(self, reasoning: str, content: str, piece: Piece) -> None:
+        if self._calls is not None:
+            content, calls = self._calls.feed(content)
+            piece.calls += calls
         piece.reasoning, piece.content = piece.reasoning + reasoning, piece.content + content
 
     def _classify(self, piece: Piece) -> None:

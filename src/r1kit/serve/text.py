@@ -75,14 +75,15 @@ class StopCutter:
 
 
 @dataclass(slots=True)
-class _Part:
-    """One part of an answer. White space around it is left out."""
+class Trimmed:
+    """One part of an answer while it grows. White space around it is left out."""
 
     pieces: list[str] = field(default_factory=list)
     space: str = ""  # white space behind what was sent: sent before more text
     is_empty: bool = True
 
     def add(self, text: str) -> None:
+        """Append a text."""
         words = text.rstrip()
         if words:
             self.pieces.append(words.lstrip() if self.is_empty else self.space + words)
@@ -90,6 +91,7 @@ class _Part:
         self.space += text[len(words) :]
 
     def take(self) -> str:
+        """Return what was added since the last call."""
         text = "".join(self.pieces)
         self.pieces.clear()
         return text
@@ -112,7 +114,7 @@ class ReasoningParser:
         """Whether there was any reasoning section."""
         self._answer_tags = answer_tags
         self._held = ""
-        self._reasoning, self._content = _Part(), _Part()
+        self._reasoning, self._content = Trimmed(), Trimmed()
 
     @property
     def holds_back(self) -> bool:

@@ -138,7 +138,7 @@ class Worker:
             if (ticket := self._tickets.get(delta.id)) is None:
                 continue  # cancelled meanwhile
             if delta.finish_reason == "error":
-                ticket.fail(_refused(delta.error))
+                ticket.fail(_refused(delta.error, ticket.requests))
             else:
                 ticket.put(delta)
             if not ticket.left:
@@ -180,7 +180,7 @@ class Worker:
             for request in ticket.requests:
                 engine.add(request)
         except UserError as error:
-            refused = _refused(error)
+            refused = _refused(error, ticket.requests)
             self._call(lambda: ticket.fail(refused))
         else:
             self._call(ticket.accept)
@@ -190,8 +190,11 @@ class Worker:
             engine.cancel(each)
 
 
-def _refused(error: Exception | None) -> Refused:
+def _refused(error: Exception | None, requests: Sequence[LiveRequest]) -> Refused:
     """Return the refusal for an engine's error: a status that clients do not retry for what would fail again."""
-    if isinstance(error, UserError):
-        return Refused(400, str(error), param="response_format" if isinstance(error, ConstraintError) else None)
-    return Refused(503, str(error), code="engine_error")
+    if not isinstance(error, UserError):
+        return Refused(503, str(error), code="engine_error")
+    if not isinstance(error, ConstraintError):
+        return Refused(400, str(error))
+    kinds = {request.constraint.kind for request in requests if request.constraint is not None}
+    return Refused(400, str(error), param="tools" if kinds == {"lark"} else "response_format")

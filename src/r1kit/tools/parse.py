@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from r1kit.data.response import held_back
 from r1kit.rewards.checks.json_schema import NotJson, parse
-from r1kit.tools.base import BrokenCall, ToolCall
+from r1kit.tools.base import BrokenCall, Schema, ToolCall, check_arguments
 
 Style = Literal["hermes", "openai", "llama"]
 Part = str | ToolCall | BrokenCall
@@ -45,9 +45,16 @@ class Parsed(NamedTuple):
     calls: list[ToolCall | BrokenCall]
 
 
-def parse_tool_calls(text: str, style: Style) -> Parsed:
-    """Return the text around the calls of a completion, without surrounding white space, and its calls in order."""
-    reader = CallReader(style)
+def parse_tool_calls(text: str, style: Style, schemas: Mapping[str, Schema] | None = None) -> Parsed:
+    """Return the text around the calls of a completion, without surrounding white space, and its calls in order.
+
+    Args:
+        text: The completion, without reasoning.
+        style: How calls are written.
+        schemas: The tools that there are, with the JSON Schema of their arguments. A call that fits none is broken.
+            None: only the form of calls is checked.
+    """
+    reader = CallReader(style, schemas)
     parts = [*reader.feed(text), *reader.finish()]
     content = "".join(part for part in parts if isinstance(part, str))
     return Parsed(content.strip(), [part for part in parts if not isinstance(part, str)])
@@ -56,8 +63,8 @@ def parse_tool_calls(text: str, style: Style) -> Parsed:
 class CallReader:
     """Parts a growing text into content and calls. What may be the beginning of a call is held back."""
 
-    def __init__(self, style: Style) -> None:
-        self._form, self._held, self._count = FORMS[style], "", 0
+    def __init__(self, style: Style, schemas: Mapping[str, Schema] | None = None) -> None:
+        self._form, self._schemas, self._held, self._count = FORMS[style], schemas, "", 0
         self._is_content = False  # all that follows is text
 
     def feed(self, text: str) -> list[Part]:
@@ -114,6 +121,8 @@ class CallReader:
         if not isinstance(arguments, dict):
             raise NotJson(f"{self._form.key} must be an object")
         call = ToolCall(f"call_{self._count}", name, arguments)
+        if self._schemas is not None and (fault := check_arguments(call, self._schemas)) is not None:
+            raise NotJson(fault)
         self._count += 1
         self._is_content |= self._count == MAX_CALLS
         return call

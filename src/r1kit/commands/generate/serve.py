@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from r1kit.commands import options
-from r1kit.commands.options import AllowHost, AllowOrigin, ApiKeyFile, Host, Json, Port, print_json
+from r1kit.commands.options import AllowHost, AllowOrigin, ApiKeyFile, ChatTemplate, Host, Json, Port, print_json
 from r1kit.serve.limits import Limits
 
 DEFAULT = Limits()
@@ -26,6 +26,7 @@ def command(
     template: Annotated[
         str | None, typer.Option(metavar="NAME", help="prompt template: chat, r1-zero or none; default: the model's")
     ] = None,
+    chat_template: ChatTemplate = None,
     engine: Annotated[str, typer.Option(metavar="ENGINE", help="native, vllm, or URLs of vLLM servers")] = "native",
     max_concurrent: Annotated[int, typer.Option(help="completions decoded together")] = DEFAULT.max_concurrent,
     max_queue: Annotated[int, typer.Option(help="further completions that may wait")] = DEFAULT.max_queue,
@@ -46,11 +47,12 @@ def command(
     limits = Limits(max_tokens, max_concurrent, max_queue, request_timeout)
     for module in ("fastapi", "uvicorn", "prometheus_client"):
         require(module, "serve")
-    from r1kit.serve.load import engine_choice, load_models, parse_names, parse_template
+    from r1kit.serve.load import engine_choice, load_models, parse_names, parse_template, read_chat_template
     from r1kit.serve.run import run
 
     names = parse_names(models)
-    served = load_models(names, parse_template(template), engine_choice(engine), limits)
+    text = read_chat_template(chat_template)
+    served = load_models(names, parse_template(template), engine_choice(engine), limits, text)
 
     def ready(url: str) -> None:
         if json_output:

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 from r1kit.engine.base import SamplingParams
 from r1kit.errors import UserError
 
-ConstraintKind = Literal["json_object", "json_schema", "regex"]
+ConstraintKind = Literal["json_object", "json_schema", "regex", "lark"]
 FinishReason = Literal["stop", "length", "error"]
 MAX_TOP_LOGPROBS = 20
 
@@ -22,8 +22,9 @@ class Constraint:
     """A grammar that a completion must match; the completion ends where the grammar does."""
 
     kind: ConstraintKind
-    source: str = ""  # the JSON Schema as JSON, or the regular expression
+    source: str = ""  # the JSON Schema as JSON, the regular expression, or the grammar as llguidance's Lark
     after: str | None = None  # the constraint begins behind the first occurrence of this text; None: at once
+    optional: bool = False  # an engine that cannot follow it ignores it
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Constrained decoding: JSON, a JSON Schema or a regular expression as a mask of the tokens that may be sampled next.
+"""Constrained decoding: JSON, a JSON Schema, a regular expression or a grammar as a mask of the next token.
 
 llguidance compiles the grammar and computes masks. Its limits bound the time and memory of both. EOS is allowed only
 where the grammar may end; where it must end, the completion ends without EOS.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -177,6 +177,8 @@ def _grammar(constraint: Constraint, matcher: Any) -> str:
     """Return the grammar in llguidance's format."""
     if constraint.kind == "regex":
         return str(matcher.grammar_from_regex(constraint.source))
+    if constraint.kind == "lark":
+        return str(matcher.grammar_from_lark(constraint.source))
     schema = _schema(constraint.source) if constraint.kind == "json_schema" else {"type": "object"}
     options = {"whitespace_pattern": WHITESPACE}
     try:
@@ -195,12 +197,17 @@ def _schema(source: str) -> dict[str, Any]:
         raise ConstraintError(
             f"json_schema: {type(schema).__name__}: must be a JSON object, such as {{}} for any value"
         )
+    check_size(schema)
+    return schema
+
+
+def check_size(schema: Mapping[str, Any]) -> None:
+    """Raise ConstraintError for a JSON Schema that would take too long to compile."""
     for nodes, node in enumerate(_nodes(schema), start=1):
         if nodes > MAX_NODES or (isinstance(node, dict) and len(node) > MAX_KEYS):
             raise ConstraintError(
                 f"json_schema: too large: at most {MAX_NODES:,} values, and {MAX_KEYS} keys of one object"
             )
-    return schema
 
 
 def _nodes(value: Any) -> Iterator[Any]:

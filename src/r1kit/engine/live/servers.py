@@ -47,7 +47,7 @@ class ServersLiveEngine:
     def add(self, request: LiveRequest) -> None:
         """See `LiveEngine.add`. What only a server can refuse ends the request with an error."""
         check_request(request, self.context_length, self.vocabulary)
-        structured = structure(request.constraint) if request.constraint is not None else None
+        structured = structure(request.constraint)
         for index in range(request.first_sample, request.first_sample + request.samples):
             self.numbers += 1
             self.running[self.numbers] = LiveSample(self.numbers, request.prompt_id, index, asked=request)

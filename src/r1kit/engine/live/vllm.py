@@ -40,8 +40,8 @@ class VllmLiveEngine:
         try:
             for index in range(request.first_sample, request.first_sample + request.samples):
                 asked = asked_of(self.engine, request, index)
-                if request.constraint is not None:
-                    asked["structured_outputs"] = sampling.StructuredOutputsParams(**structure(request.constraint))
+                if (structured := structure(request.constraint)) is not None:
+                    asked["structured_outputs"] = sampling.StructuredOutputsParams(**structured)
                 params = sampling.SamplingParams(**asked, output_kind=sampling.RequestOutputKind.DELTA)
                 name = f"{self.requests}/{index}"
                 prompt = {"prompt_token_ids": list(request.token_ids)}

@@ -29,8 +29,12 @@ def asked_of(engine: VllmEngine, request: LiveRequest, index: int) -> dict[str, 
     return engine.asked(plain, index, request.params) | {"logprobs": request.top_logprobs}
 
 
-def structure(constraint: Constraint) -> dict[str, Any]:
-    """Return vLLM's parameters of structured outputs."""
+def structure(constraint: Constraint | None) -> dict[str, Any] | None:
+    """Return vLLM's parameters of structured outputs; None without a constraint that must be followed."""
+    if constraint is None or constraint.optional:
+        return None
+    if constraint.kind == "lark":
+        raise ConstraintError('a grammar, such as tool_choice = "required" needs: use engine = "native"')
     if constraint.after is not None:
         raise ConstraintError(
             f'a constraint that begins after {constraint.after!r}: vLLM cannot do that here. Use engine = "native", or '
@@ -52,7 +56,7 @@ def extend(sample: LiveSample, steps: Sequence[Step], tokenizer: PreTrainedToken
     vLLM's log-probabilities are those after truncation and constraint. Where there is one, they become NaN: unknown.
     """
     request = sample.asked
-    known = request.params.top_p == 1 and request.params.top_k == 0 and request.constraint is None
+    known = request.params.top_p == 1 and request.params.top_k == 0 and structure(request.constraint) is None
     logprobs = [step.logprob if known else nan for step in steps]
     added = sample.extend([step.token for step in steps], logprobs, request.params.stop, tokenizer)
     for step in steps[:added] if request.top_logprobs else ():

@@ -8,8 +8,8 @@ from r1kit.engine.base import EngineChoice, SamplingParams
 from r1kit.engine.live.base import LiveRequest
 from r1kit.errors import UserError
 from r1kit.serve import load
+from r1kit.serve.calling.messages import Message as RequestMessage
 from r1kit.serve.limits import Limits
-from r1kit.serve.requests import Message as RequestMessage
 from r1kit.serve.sample import Sample
 from r1kit.serve.terminal.conversation import Message, Piece, Settings
 from r1kit.web.refusal import Refused
@@ -23,14 +23,16 @@ class LocalModel:
     Args:
         model: A bundled model, a directory, a stage of a run or a hub id.
         template: The prompt template; by default that of the tokenizer.
+        chat_template: A chat template in place of the tokenizer's: the name of a bundled one, or a file.
 
     Raises:
         UserError: The model cannot be loaded, or has no such template.
     """
 
-    def __init__(self, model: str, template: str | None = None) -> None:
+    def __init__(self, model: str, template: str | None = None, chat_template: str | None = None) -> None:
         limits, chosen = Limits(max_concurrent=1), load.parse_template(template)
-        (self._model,) = load.load_models({model: model}, chosen, EngineChoice("native"), limits)
+        text = load.read_chat_template(chat_template)
+        (self._model,) = load.load_models({model: model}, chosen, EngineChoice("native"), limits, text)
 
     @property
     def reads_conversations(self) -> bool:

@@ -1,0 +1,1 @@
+"""Function calling over OpenAI's API: what requests say of tools, and the calls in completions."""
