@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,12 @@ from run_factory import HOSTILE, make_run
 from typer.testing import CliRunner
 
 from r1kit import cli
+from r1kit.commands.runs import watch
 from r1kit.report.plots import MAX_POINTS
 from r1kit.watch.app import make_app
 from r1kit.watch.live import LiveRun
+from r1kit.web import server
+from r1kit.web.guard import App
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +116,22 @@ def test_nothing_else_is_served(client: TestClient, path: str) -> None:
     assert client.get(f"/{path}").status_code == 404
 
 
-def test_command_refuses_a_directory_without_a_run_and_foreign_addresses(run: Path, tmp_path: Path) -> None:
+def test_command_waits_for_a_run_that_is_being_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    apps: list[App] = []
+    monkeypatch.setattr(server, "run", lambda app, *_: apps.append(app))
+    made = make_run(tmp_path / "made", steps=2)
+    starts = threading.Timer(0.3, made.rename, [tmp_path / "late"])
+    starts.start()
+    watched = CliRunner().invoke(cli.app, ["watch", str(tmp_path / "late")])
+    starts.join()
+    assert watched.exit_code == 0 and "waiting up to 20 seconds for a run" in watched.stderr
+    assert TestClient(apps[0]).get("/api/runs").json()[0]["name"] == "sprout-zero"
+
+
+def test_command_refuses_a_directory_without_a_run_and_foreign_addresses(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "START_SECONDS", 0.0)
     nowhere = CliRunner().invoke(cli.app, ["watch", str(tmp_path / "nowhere")])
     assert "no such directory" in str(nowhere.exception)
     open_to_all = CliRunner().invoke(cli.app, ["watch", str(run), "--host", "0.0.0.0"])
