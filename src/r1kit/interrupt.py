@@ -21,6 +21,7 @@ _in_step = False
 _abandonable = False
 _stop_requested = False  # by a signal to this process, or to another one of the run
 _signalled = False  # this process
+_announces: Callable[[], bool] | None = None  # whether this process prints NOTICE; None: always
 
 
 class StepAbandoned(KeyboardInterrupt):
@@ -37,13 +38,20 @@ def _handle(signum: int, frame: object) -> None:
     _stop_requested = True
     if _abandonable:
         raise StepAbandoned
-    os.write(2, NOTICE)  # the signal may have interrupted print(), which is not reentrant
+    if _announces is None or _announces():
+        os.write(2, NOTICE)  # the signal may have interrupted print(), which is not reentrant
 
 
 def request_stop() -> None:
     """Stop at the end of the step, as after a signal: another process of the run got one."""
     global _stop_requested
     _stop_requested = True
+
+
+def announce_if(is_true: Callable[[], bool]) -> None:
+    """Tell the person at the terminal that the step will be finished only where that `is_true`."""
+    global _announces
+    _announces = is_true
 
 
 @contextmanager

@@ -147,6 +147,7 @@ def kill_one_rank(world: Path, run: str, rows: int, seed: int) -> None:
     os.kill(drawn.choice(ranks_of(child)), signal.SIGKILL)
     code, text = child.wait(SECONDS), (world / f"{run}.txt").read_text()
     assert code == 0 and "was killed; all start again" in text, text
+    assert "stopping after this step" not in text, "the ranks that are left cannot finish it"
 
 
 def rows_of(run: Path) -> int:
@@ -190,6 +191,7 @@ def test_a_signal_stops_all_ranks_and_the_run_continues(world: Path, pair: Path,
         time.sleep(0.05)
     child.send_signal(number)
     assert child.wait(SECONDS) == 130, (world / f"{run}.txt").read_text()
+    assert (world / f"{run}.txt").read_text().count("stopping after this step") <= 1, "only the first rank speaks"
     assert not (world / run / "stages/zero/artifact.json").exists()
     assert outputs(finish(world, run, 2)) == outputs(pair)
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from r1kit.interrupt import defer_signals, request_stop, signal_handlers
+from r1kit import interrupt
+from r1kit.interrupt import announce_if, defer_signals, request_stop, signal_handlers
 
 
 def test_signal_outside_a_step_interrupts_at_once() -> None:
@@ -30,6 +31,17 @@ def test_signal_in_a_step_is_deferred_to_its_end() -> None:
     assert [next(steps), next(steps)] == [False, True], "the step continued after the signal"
     with pytest.raises(KeyboardInterrupt):
         next(steps)
+
+
+@pytest.mark.parametrize("is_true", [True, False])
+def test_the_end_of_a_step_is_announced_only_where_it_can_come(
+    is_true: bool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interrupt, "_announces", None)  # restored after the test
+    announce_if(lambda: is_true)
+    with pytest.raises(KeyboardInterrupt):
+        [*train([signal.SIGTERM])]
+    assert ("stopping after this step" in capfd.readouterr().err) == is_true
 
 
 def test_second_signal_in_a_step_interrupts_at_once() -> None:

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from socket import gethostname
 from typing import Any, TypeVar
 
 from r1kit.errors import UserError
-from r1kit.interrupt import StepAbandoned, abandonable, request_stop
+from r1kit.interrupt import StepAbandoned, abandonable, announce_if, request_stop
 
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
@@ -193,8 +194,20 @@ def open_world() -> Iterator[World]:
     attempt = PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     dist.init_process_group(backend, store=attempt, rank=rank, world_size=size, timeout=TIMEOUT)
     with lost_ranks_named():
-        yield World(rank, size)
+        world = World(rank, size)
+        pids = [pid for host, pid in world.gather((gethostname(), os.getpid())) if host == gethostname()]
+        announce_if(lambda: world.is_first and all(map(_runs, pids)))  # torchrun signals those that a lost rank leaves
+        yield world
         close_world()
+
+
+def _runs(pid: int) -> bool:
+    """Return whether a process of this machine has not ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def close_world() -> None:
