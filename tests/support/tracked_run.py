@@ -8,6 +8,7 @@ import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from r1kit import files
 from r1kit.metrics.log import MetricsLog
@@ -90,11 +91,9 @@ def mlflow_steps(run: RunDir) -> dict[str, Steps]:
 
 def wandb_steps(run: RunDir) -> dict[str, Steps]:
     """Return what the offline files of Weights & Biases hold."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
     shown: dict[str, Steps] = {}
     for path in sorted(Path(os.environ["WANDB_DIR"]).glob("wandb/offline-run-*/*.wandb")):
-        records = [Record.FromString(data) for data in _wandb_records(path.read_bytes())]
+        records = _complete_wandb_file(path)
         stage = next(each.run.display_name for each in records if each.run.display_name).partition("/")[2]
         for each in records:
             items = {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in each.history.item}
@@ -103,15 +102,32 @@ def wandb_steps(run: RunDir) -> dict[str, Steps]:
     return shown
 
 
+def _complete_wandb_file(path: Path) -> list[Any]:
+    """Return the records of a file up to that of the run's exit, which wandb writes after `finish` has returned."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    end, records = time.monotonic() + 60, list[Any]()
+    while not records or not records[-1].HasField("exit"):
+        assert time.monotonic() < end, f"{path} has no end"
+        time.sleep(0.05)
+        records = [Record.FromString(data) for data in _wandb_records(path.read_bytes())]
+    return records
+
+
 def _wandb_records(data: bytes) -> Iterator[bytes]:
-    """Yield the records of a file in LevelDB's log format: blocks of 32 KiB, with parts of records behind headers."""
+    """Yield the records of a file in LevelDB's log format: blocks of 32 KiB, with parts of records behind headers.
+
+    A part that is still being written, at the end, is left out.
+    """
     at, record = 7, b""  # after the file's own header
-    while at < len(data):
+    while at + 7 <= len(data):
         left = 32768 - at % 32768
         if left < 7:
             at += left
             continue
         length, kind = struct.unpack("<HB", data[at + 4 : at + 7])
+        if at + 7 + length > len(data):
+            return
         record += data[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):  # complete, or the last part
