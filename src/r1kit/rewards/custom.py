@@ -48,7 +48,8 @@ def value_of(name: str, folder: Path | None, completion: RewardInput) -> float:
         reason = f"{type(error).__name__}: {_shorten(error)}"
         raise RewardError(f"reward {name} failed on {where}: {reason}") from error
     if number is None:
-        raise RewardError(f"reward {name} returned {shown} for {where}: must return a finite number")
+        allowed = "must return a finite number" + " for one completion" * isinstance(value, list | tuple)
+        raise RewardError(f"reward {name} returned {shown} for {where}: {allowed}")
     return number
 
 

@@ -23,6 +23,11 @@ from r1kit.run_dir import RunDir
 GIT_SECONDS = 10.0  # timeout of `git rev-parse`
 
 
+def is_recorded(recipe: Recipe, run: RunDir) -> bool:
+    """Return whether the run was last started with exactly this recipe."""
+    return run.recipe.is_file() and run.recipe.read_bytes() == dump_toml(recipe).encode()
+
+
 def open_lineage(recipe: Recipe, run: RunDir, compute: Compute) -> Lineage:
     """Write the resolved recipe, and return lineage.json's content updated with this process's environment.
 

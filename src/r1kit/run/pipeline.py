@@ -25,7 +25,7 @@ from r1kit.run.changes import recorded_amendments
 from r1kit.run.execute import run_stage
 from r1kit.run.forecast import finished_seconds, forecast, format_remaining
 from r1kit.run.fork import fork
-from r1kit.run.lineage import open_lineage
+from r1kit.run.lineage import is_recorded, open_lineage
 from r1kit.run.lock import locked
 from r1kit.run.preflight import require_ready
 from r1kit.run.redo import delete_replaced, move_aside
@@ -120,9 +120,13 @@ def _run_stages(
     if work.redo:
         move_aside(work.redo, run)
     apply_amendments(work, run)
+    is_known = is_recorded(recipe, run)
     lineage = open_lineage(recipe, run, compute)
     for warning in planned.warnings_of(to_do):
-        console.warn(f"{warning}")
+        if is_known:  # --quiet hides what was printed when the run began
+            console.say(f"warning: {warning}")
+        else:
+            console.warn(warning)
     with tracked(run, recipe.track if to_do else []):
         for i, stage in enumerate(work.stages, start=1):
             title = f"stage {i}/{len(work.stages)} {stage.name} ({stage.config.kind})"

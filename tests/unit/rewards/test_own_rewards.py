@@ -33,6 +33,7 @@ def anything(*args): return len(args)
 def giant(completion): return 10**9999
 def interrupts(completion): raise KeyboardInterrupt
 def complex_number(completion): return 1j
+def batch(problems, texts): return [1.0]
 class Callable:
     def __call__(self, completion): return float(completion.answer == completion.problem.answer)
 right = Callable()
@@ -78,6 +79,7 @@ def test_both_signatures(folder: Path) -> None:
         ("giant", "returned an integer of 33216 bits, too large for a float for problem p, question '7\\+6\\?'"),
         ("interrupts", "failed on problem p, .+: KeyboardInterrupt"),
         ("complex_number", "returned 1j for problem p"),
+        ("batch", r"returned \[1.0\] for problem p, .+: must return a finite number for one completion"),
     ],
 )
 def test_a_function_without_a_finite_number_is_named(folder: Path, name: str, reason: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from r1kit import console
 from r1kit.config import Recipe
 from r1kit.errors import UserError
 from r1kit.recipe import load_recipe, services
@@ -79,6 +80,16 @@ def test_run_prints_the_warnings_of_check(recipe: Recipe, capsys: pytest.Capture
     assert printed == checked
     assert any("more than the model's 2048 positions" in line for line in checked)
     assert any("is not a multiple of steps_per_rollout" in line for line in checked)
+
+
+def test_quiet_runs_print_warnings_once(
+    recipe: Recipe, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "_verbosity", "quiet")
+    pipeline.run(recipe, "run", until="more")
+    assert "warning: stage.zero: " in capsys.readouterr().err
+    pipeline.run(recipe, "run")
+    assert "warning: stage." not in capsys.readouterr().err
 
 
 def test_programs_without_a_sandbox_are_refused(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
