@@ -69,8 +69,10 @@ Machine: {describe()}
 Date: {today()}
 Runs: {"; ".join(took)}
 
-Mean over the runs with the mean of their 95 % confidence intervals. The paper's values, on other
-problems and with other models, are in italics.
+Numbers are means over the runs with the mean of their 95 % confidence intervals. The paper's values,
+on other problems and with other models, are in italics. Findings are paired by problem and pooled
+over the runs; the interval of the difference, in points, is for other seeds and other problems
+([how](../evaluation.md#how-many-problems-and-seeds)). "Runs that agree" judges each run by itself.
 
 {markdown(mean, tables)}
 """

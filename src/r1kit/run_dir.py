@@ -83,6 +83,11 @@ class StageDir:
         return self.data / "samples.jsonl"
 
     @property
+    def problems(self) -> Path:
+        """The metrics of every problem of an evaluate stage, by which models are compared."""
+        return self.data / "problems.jsonl"
+
+    @property
     def is_finished(self) -> bool:
         """Whether the stage has published its artifact."""
         return self.artifact.is_file()

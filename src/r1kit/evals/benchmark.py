@@ -27,7 +27,7 @@ from r1kit.evals.endpoint import EndpointModel
 from r1kit.evals.filters import readability
 from r1kit.evals.graders import GRADED_LATER, graded_here_or_by, require_graders
 from r1kit.evals.lengths import thinking_tokens
-from r1kit.evals.metrics import ProblemResult, Summary, summarize
+from r1kit.evals.metrics import ProblemResult, Summary, problem_values, summarize
 from r1kit.evals.named.harness import refuse_agents, write_answers
 from r1kit.evals.named.sources import problems_of, task_of
 from r1kit.evals.protocol import Setting, setting_of, with_protocol
@@ -64,14 +64,16 @@ class Evaluation:
 
     benchmarks: dict[str, Summary]  # by benchmark name
     samples: list[dict[str, Any]]  # the rows of samples.jsonl, one for each completion
+    problems: list[dict[str, Any]]  # the rows of problems.jsonl, one for each problem with a grade
     answered: Mapping[str, tuple[Task, Sequence[Problem]]] = field(default_factory=dict)  # for their own programs
 
     def publish(self, model: str, folder: Path, **facts: str) -> None:
-        """Write results.json, with these facts, and samples.jsonl, and the answers that other programs grade."""
+        """Write results.json, with these facts, problems.jsonl, samples.jsonl, and what other programs grade."""
         for name, (task, problems) in self.answered.items():
             rows = [row for row in self.samples if row["benchmark"] == name]
             self.benchmarks[name]["harness"] = write_answers(task, problems, rows, model, folder)
         write_jsonl(folder / "samples.jsonl", self.samples)
+        write_jsonl(folder / "problems.jsonl", self.problems)
         write_json(folder / "results.json", {"model": model, **facts, "benchmarks": self.benchmarks})
 
 
@@ -112,7 +114,7 @@ def evaluate(
     Raises:
         RewardError: No completion of a benchmark could be graded.
     """
-    summaries, rows = {}, []
+    summaries, rows, by_problem = {}, [], list[dict[str, Any]]()
     own = {name: Setting(style, samples, params) for name in benchmarks} | dict(settings or {})
     total = sum(len(problems) for problems in benchmarks.values())
     weights = ACCURACY_AND_FORMAT | dict.fromkeys(rewards, 0.0)
@@ -133,13 +135,15 @@ def evaluate(
             size = max(1, BLOCK_COMPLETIONS // own[name].samples)  # problems of a block
             for start in range(0, len(problems), size):
                 block = problems[start : start + size]
-                path = None if saved is None else saved / f"benchmark_{number:03d}_{start:06d}.jsonl"
-                done += _once(path, partial(grade, name, block))
+                done += _once(
+                    saved and saved / f"benchmark_{number:03d}_{start:06d}.jsonl", partial(grade, name, block)
+                )
                 bar.advance(len(block))
             results, own_rows = [graded.result for graded in done], [row for graded in done for row in graded.rows]
             summaries[name] = with_protocol(_summary(name, results, own_rows), own[name], problems, results, own_rows)
             rows += own_rows
-    return Evaluation(summaries, rows, _written(own, benchmarks))
+            by_problem += _problem_rows(name, results, own[name].samples)
+    return Evaluation(summaries, rows, by_problem, _written(own, benchmarks))
 
 
 def _written(
@@ -216,6 +220,12 @@ def _result(
         rewards={name: tuple(s.parts[name] for _, s in graded) for name in _other_rewards(scores)},
         thinking=tuple(tokens for tokens, s in zip(thinking, scores, strict=True) if not s.masked),
     )
+
+
+def _problem_rows(benchmark: str, results: Sequence[ProblemResult], k: int) -> Iterator[dict[str, Any]]:
+    for r in (result for result in results if result.correct):
+        about = {"level": r.level, "family": r.family, "language": r.language}
+        yield {"benchmark": benchmark, "prompt_id": r.problem_id, **about, "values": problem_values(r, k)}
 
 
 def _other_rewards(scores: Sequence[Score]) -> list[str]:

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil, comb, sqrt
 from statistics import fmean, stdev
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ K = TypeVar("K", int, str)
 
 Z95 = 1.959963984540054  # the 97.5th percentile of the standard normal distribution
 MAX_VOTERS = 256  # of a vote curve: counting subsets takes time that grows with the cube of the samples
+LENGTHS = ("mean_tokens", "mean_thinking_tokens", "mean_answer_tokens")
 LENGTH_GROUPS = 8  # of answers, from the shortest to the longest
 
 # The JSON of one benchmark: metric -> value, with tables by level, family and language. Some keys contain k.
@@ -114,6 +116,10 @@ def cons_at_k(answers: Sequence[str | None], correct: Sequence[bool], k: int) ->
     return float(wins / comb(n, k))
 
 
+# An evaluation asks for the same votes several times, and counting the subsets of many samples takes long.
+_vote = lru_cache(maxsize=1 << 16)(cons_at_k)
+
+
 def first_vote(answers: Sequence[str | None], correct: Sequence[bool]) -> bool:
     """Return whether the majority vote is right when ties go to the answer that came first, as in lighteval."""
     counts = Counter(answer for answer in answers if answer is not None)  # most_common keeps the order of equal counts
@@ -132,7 +138,7 @@ def vote_curve(results: Sequence[ProblemResult]) -> dict[int, tuple[float, float
     """
     k = min((len(r.correct) for r in results if r.correct), default=0)
     sizes = [m for m in vote_sizes(k) if m <= MAX_VOTERS]
-    curve = {m: [cons_at_k(r.answers, r.correct, m) for r in results if r.correct] for m in sizes}
+    curve = {m: [_vote(r.answers, r.correct, m) for r in results if r.correct] for m in sizes}
     return {m: (fmean(values), standard_error(values)) for m, values in curve.items()}
 
 
@@ -237,41 +243,48 @@ def summarize(results: Sequence[ProblemResult], k: int) -> Summary:
     sizes = sorted({len(r.correct) + r.ungraded for r in results})
     if len(sizes) != 1 or not 1 <= k <= sizes[0]:
         raise ValueError(f"cons@{k}, {sizes} samples per problem: must be one number, at least {k}")
+    rows = [problem_values(r, k) if r.correct else {} for r in results]
     return {
-        **_numbers(results, k),
+        **_numbers(results, rows, k),
         "vote_curve": [
             {"voters": m, "accuracy": mean, "standard_error": error} for m, (mean, error) in vote_curve(results).items()
         ],
         "by_length": accuracy_by_length(results),
-        "by_level": _grouped(results, k, lambda r: r.level),
-        "by_family": _grouped(results, k, lambda r: r.family),
-        "by_language": _grouped(results, k, lambda r: r.language),
+        "by_level": _grouped(results, rows, k, lambda r: r.level),
+        "by_family": _grouped(results, rows, k, lambda r: r.family),
+        "by_language": _grouped(results, rows, k, lambda r: r.language),
     }
 
 
-def _numbers(results: Sequence[ProblemResult], k: int) -> Summary:
-    graded = [r for r in results if r.correct]
-    singles = [fmean(r.credit or r.correct) for r in graded]
-    votes = [cons_at_k(r.answers, r.correct, min(k, len(r.correct))) for r in graded]
-    passes = [pass_at_k(len(r.correct), sum(r.correct), min(k, len(r.correct))) for r in graded]
-    mean, low, high = mean_ci95(singles)
-    shares = {  # one value per problem
-        f"cons@{k}": votes,
-        f"pass@{k}": passes if k > 1 else singles,
-        "format_rate": [fmean(r.well_formed) for r in graded],
-        "readable": [fmean(r.readable) for r in graded if r.readable],
-        "language": [fmean(r.consistency) for r in graded if r.consistency],
-        "truncated": [fmean(r.truncated) for r in graded],
-    }
-    means = {name: mean_ci95(values) for name, values in shares.items() if values}
+def problem_values(result: ProblemResult, k: int) -> dict[str, float]:
+    """Return the metrics of one problem that has graded samples; their means over problems are the benchmark's.
+
+    Models are compared by them (`evals.paired`). cons@m has the sizes of the vote curve and k.
+    """
+    single, n = fmean(result.credit or result.correct), len(result.correct)
+    voters = {min(m, n): m for m in (*vote_sizes(min(k, MAX_VOTERS)), k)}  # n < k where samples could not be graded
+    votes = {f"cons@{m}": _vote(result.answers, result.correct, size) for size, m in voters.items()}
+    values = {**votes, f"pass@{k}": pass_at_k(n, sum(result.correct), min(k, n)), "pass@1": single}
+    values |= {"format_rate": fmean(result.well_formed)}
+    values |= {"readable": fmean(result.readable)} if result.readable else {}
+    values |= {"language": fmean(result.consistency)} if result.consistency else {}
+    values |= {"truncated": fmean(result.truncated), "mean_tokens": fmean(result.lengths)}
+    if result.thinking:
+        thinking = fmean(result.thinking)
+        values |= {"mean_thinking_tokens": thinking, "mean_answer_tokens": values["mean_tokens"] - thinking}
+    return values | {f"rewards/{name}": fmean(each) for name, each in result.rewards.items()}
+
+
+def _numbers(results: Sequence[ProblemResult], rows: Sequence[Mapping[str, float]], k: int) -> Summary:
+    """Return the metrics of these problems; `rows` has the `problem_values` of each, {} without graded samples."""
+    graded = [row for row in rows if row]
+    names = (f"cons@{k}", f"pass@{k}", "format_rate", "readable", "language", "truncated")
+    means = {n: mean_ci95(values) for n in names if (values := [row[n] for row in graded if n in row])}
+    mean, low, high = mean_ci95([row["pass@1"] for row in graded])
     # Mapped from -1..1 to 0..1 and back. Paired by problem, so narrower than the two separate intervals.
-    gain = mean_ci95([(vote - single + 1) / 2 for vote, single in zip(votes, singles, strict=True)])
-    unbounded = {"mean_tokens": [fmean(r.lengths) for r in graded]}
-    if all(r.thinking for r in graded):
-        thinking = [fmean(r.thinking) for r in graded]
-        answer = [both - own for both, own in zip(unbounded["mean_tokens"], thinking, strict=True)]
-        unbounded |= {"mean_thinking_tokens": thinking, "mean_answer_tokens": answer}
-    unbounded |= {f"rewards/{name}": [fmean(r.rewards[name]) for r in graded] for name in graded[0].rewards}
+    gain = mean_ci95([(row[f"cons@{k}"] - row["pass@1"] + 1) / 2 for row in graded])
+    lengths = [name for name in LENGTHS if all(name in row for row in graded)]
+    unbounded = {n: [row[n] for row in graded] for n in (*lengths, *(f"rewards/{name}" for name in results[0].rewards))}
     intervals: dict[str, list[float] | None] = {name: list(bounds) for name, (_, *bounds) in means.items()}
     intervals |= {"cons_gain": [2 * end - 1 for end in gain[1:]]}
     intervals |= {name: _normal_ci95(values) for name, values in unbounded.items()}
@@ -295,9 +308,15 @@ def _normal_ci95(values: Sequence[float]) -> list[float] | None:
     return [fmean(values) - half, fmean(values) + half]
 
 
-def _grouped(results: Sequence[ProblemResult], k: int, key: Callable[[ProblemResult], K]) -> dict[str, Summary]:
-    groups: dict[K, list[ProblemResult]] = defaultdict(list)
-    for result in results:
+def _grouped(
+    results: Sequence[ProblemResult], rows: Sequence[Mapping[str, float]], k: int, key: Callable[[ProblemResult], K]
+) -> dict[str, Summary]:
+    groups: dict[K, list[int]] = defaultdict(list)
+    for index, result in enumerate(results):
         if key(result):
-            groups[key(result)].append(result)
-    return {str(name): _numbers(group, k) for name, group in sorted(groups.items()) if any(r.correct for r in group)}
+            groups[key(result)].append(index)
+    return {
+        str(name): _numbers([results[i] for i in group], [rows[i] for i in group], k)
+        for name, group in sorted(groups.items())
+        if any(rows[i] for i in group)
+    }

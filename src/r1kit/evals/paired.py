@@ -1,13 +1,14 @@
 """Compare two models on the same problems: the mean difference, its error, and tests that need no normal distribution.
 
-Symbols: N problems, d_i the difference of the two models' mean scores on problem i.
+Symbols: N problems, R runs with different seeds, d_i the difference of the two models' mean scores on problem i.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import comb
+from functools import lru_cache
+from math import comb, sqrt
 from statistics import fmean
 
 import numpy as np
@@ -67,6 +68,95 @@ def compare(a: Sequence[float], b: Sequence[float], *, binary: bool = False, see
         test="exact McNemar" if binary else "sign-flip permutation",
         minimum_detectable=DETECTABLE * error,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """The difference of two values, each measured in R runs on N problems."""
+
+    difference: float  # high - low, the mean of the runs
+    by_run: tuple[float, ...]
+    standard_error: float | None  # None for one run without problems
+    ci95: tuple[float, float] | None
+    problems: int  # that both have, or else the fewer of both; 0 if one side has none
+
+
+def pool(high: Sequence[Mapping[str, float]], low: Sequence[Mapping[str, float]]) -> Pooled:
+    """Return high - low with a 95 % interval for other seeds and other problems of the same kind.
+
+    Problems that both sides have in every run are paired: their differences are the values d_RN below. If there are
+    none, as for problems of two levels, each side has a part of its own. Runs and problems are crossed random effects,
+    because every run has the same problems. The variance of the mean is that of a two-way analysis of variance,
+
+        var(run means) / R + var(problem means) / N - residual variance / (R N),
+
+    and the quantile Student's with Satterthwaite's degrees of freedom: about R - 1 where runs vary most, about N - 1
+    where problems do. One run says nothing about other seeds, so its interval is that over problems.
+
+    Args:
+        high: Problem -> value, for each run. A single key, such as "", for a value that belongs to no problem.
+        low: The same of the other side, with as many runs.
+    """
+    if not high or len(high) != len(low):
+        raise ValueError(f"{len(high)} and {len(low)} runs: must be as many, at least one")
+    above, below = _matrix(high), _matrix(low)
+    both = [key for key in above[0] if key in set(below[0])]
+    if both:
+        index_a, index_b = ([{k: i for i, k in enumerate(keys)}[key] for key in both] for keys in (above[0], below[0]))
+        sides = [above[1][:, index_a] - below[1][:, index_b]]
+        by_run = sides[0].mean(axis=1)
+    else:
+        sides = [above[1], below[1]]
+        by_run = above[1].mean(axis=1) - below[1].mean(axis=1)
+    variance, freedom = _variance(by_run, sides)
+    mean = float(by_run.mean())
+    problems = min(side.shape[1] for side in sides)
+    error = None if variance is None else sqrt(variance)
+    half = None if error is None else student95(freedom) * error
+    interval = None if half is None else (mean - half, mean + half)
+    return Pooled(mean, tuple(map(float, by_run)), error, interval, problems if problems > 1 else 0)
+
+
+def _matrix(runs: Sequence[Mapping[str, float]]) -> tuple[list[str], np.ndarray]:
+    """Return the problems that all runs have, and their values as a matrix with a row for each run."""
+    keys = [key for key in runs[0] if all(key in run for run in runs)]
+    if not keys:
+        raise ValueError("no problem in common: the runs were evaluated on other data")
+    return keys, np.array([[run[key] for key in keys] for run in runs], np.float64)
+
+
+def _variance(by_run_R: np.ndarray, sides: Sequence[np.ndarray]) -> tuple[float | None, float]:
+    """Return the variance of the mean difference and its degrees of freedom; None if nothing shows how it varies."""
+    runs = len(by_run_R)
+    parts = [(by_run_R.var(ddof=1) / runs, runs - 1)] if runs > 1 else []  # (variance, degrees of freedom)
+    taken = 0.0  # residual variance that the parts contain twice
+    for x_RN in (side for side in sides if side.shape[1] > 1):
+        n = x_RN.shape[1]
+        parts.append((x_RN.mean(axis=0).var(ddof=1) / n, n - 1))
+        if runs > 1:
+            residual = x_RN - x_RN.mean(axis=0) - x_RN.mean(axis=1, keepdims=True) + x_RN.mean()
+            freedom = (runs - 1) * (n - 1)
+            twice = float((residual**2).sum()) / freedom / (runs * n)
+            taken += min(twice, parts[-1][0])
+    if not parts:
+        return None, 1.0
+    variance = sum(part for part, _ in parts) - taken
+    spread = sum(part**2 / freedom for part, freedom in parts)
+    return float(variance), float(variance**2 / spread) if spread else 1.0
+
+
+@lru_cache
+def student95(freedom: float) -> float:
+    """Return the 97.5th percentile of Student's t distribution.
+
+    With t = sqrt(freedom) tan(angle), its density is proportional to cos(angle)^(freedom - 1).
+    """
+    if freedom > 10_000:
+        return Z95
+    angles = np.linspace(0, np.pi / 2, 200_001)
+    density = np.cos(angles) ** (max(freedom, 1.0) - 1)
+    mass = np.cumsum((density[1:] + density[:-1]) / 2)
+    return float(sqrt(max(freedom, 1.0)) * np.tan(np.interp(0.95 * mass[-1], mass, angles[1:])))
 
 
 def mcnemar(only_a: int, only_b: int) -> float:

@@ -45,6 +45,7 @@ class Stage:
     )  # step -> completions, with long texts shortened
     rollouts_left_out: int = 0  # logged steps without an entry in `rollouts`
     results: Mapping[str, Any] = field(default_factory=dict)  # {"model", "benchmarks"} of an evaluate stage
+    problems: tuple[Row, ...] = ()  # the metrics of each problem of an evaluate stage
     samples: tuple[Row, ...] = ()  # SAMPLES_KEPT per problem, of those that `_Sample` keeps, with long texts shortened
     samples_left_out: int = 0
     error: str = ""  # traceback of a failed stage
@@ -76,6 +77,21 @@ class Run:
 def is_number(value: object) -> TypeGuard[float]:
     """Return whether the value is a finite number; booleans are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def problem_values(stage: Stage, benchmark: str, metric: str, where: Mapping[str, str]) -> dict[str, float]:
+    """Return problem -> value of a metric of `evals.metrics.problem_values`, or of the difference "A - B" of two.
+
+    `where` selects problems by level, family and language.
+    """
+    first, *others = metric.split(" - ")
+    found = {}
+    for row in stage.problems:
+        values = {name: value for name, value in _as_dict(row.get("values")).items() if is_number(value)}
+        chosen = row.get("benchmark") == benchmark and all(str(row.get(key)) == text for key, text in where.items())
+        if chosen and {first, *others} <= values.keys():
+            found[str(row.get("prompt_id"))] = values[first] - sum(values[name] for name in others)
+    return found
 
 
 def collect(run_dir: Path) -> Run:
@@ -149,6 +165,7 @@ def _with_logs(stage: Stage, run_dir: Path, notes: list[str]) -> Stage:
         metrics=_read_metrics(paths, run_dir, notes),
         rollouts=rollouts,
         rollouts_left_out=steps_left_out,
+        problems=tuple(read_jsonl(paths.problems, run_dir, notes)),
         samples=samples,
         samples_left_out=samples_left_out,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -29,6 +29,9 @@ LABELS = {
 }
 
 
+ByProblem = Mapping[str, float]  # problem -> value
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One number, with its 95 % confidence interval if it has one."""
@@ -36,6 +39,7 @@ class Cell:
     value: float | None
     low: float | None = None
     high: float | None = None
+    runs: tuple[ByProblem, ...] = field(default=(), compare=False, repr=False)  # of a mean of several runs: all of them
 
     @property
     def interval(self) -> tuple[float, float] | None:

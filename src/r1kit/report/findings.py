@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import hypot
 from typing import Any, Literal
 
+from r1kit.evals.paired import pool
 from r1kit.report.comparison import Cell
 from r1kit.report.stage_table import StageRow, StageTable, paper_rows
 
@@ -25,6 +26,7 @@ class Finding:
     row: str
     low: Cell
     high: Cell
+    difference: tuple[float, float] | None  # 95 % confidence interval of high - low
     verdict: Verdict
     paper: tuple[PaperPair, ...]
 
@@ -72,7 +74,7 @@ def _distilled(table: StageTable, row: StageRow | None) -> Iterator[Finding]:
 
 
 def _finding(claim: str, key: str, low: Cell, high: Cell, paper: tuple[PaperPair, ...]) -> Finding:
-    return Finding(claim, key, low, high, verdict(low, high), paper)
+    return Finding(claim, key, low, high, difference(low, high), verdict(low, high), paper)
 
 
 def _side(table: StageTable, rows: Mapping[str, StageRow], key: str, side: Side) -> Cell:
@@ -108,8 +110,11 @@ def verdict(low: Cell, high: Cell) -> Verdict:
 def difference(low: Cell, high: Cell) -> tuple[float, float] | None:
     """Return the 95 % confidence interval of high - low, or None if a cell has no interval.
 
+    Paired by problem and pooled over runs (`evals.paired.pool`), where the values of every problem are recorded. Else
     Newcombe 1998, method 10, for independent samples. Conservative: both models answered the same problems.
     """
+    if (above := _by_problem(high, low)) and (below := _by_problem(low, high)):
+        return pool(above, below).ci95
     if low.value is None or high.value is None or low.interval is None or high.interval is None:
         return None
     (low_low, low_high), (high_low, high_high) = low.interval, high.interval
@@ -118,6 +123,18 @@ def difference(low: Cell, high: Cell) -> tuple[float, float] | None:
     return least, gap + hypot(high_high - high.value, low.value - low_low)
 
 
+def _by_problem(cell: Cell, other: Cell) -> Sequence[Mapping[str, float]]:
+    """Return the values of every problem in every run, those of a constant for the problems of the other side."""
+    if cell.runs or cell.value is None or cell.low != cell.high:
+        return cell.runs
+    return [dict.fromkeys(run, cell.value) for run in other.runs]
+
+
 def records(table: StageTable) -> dict[str, Any]:
-    """Return the table and its findings ("directions") as plain values for JSON."""
-    return {**asdict(table), "directions": [asdict(finding) for finding in findings(table)]}
+    """Return the table and its findings ("directions") as plain values for JSON, without the values of problems."""
+
+    def kept(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {key: value for key, value in items if key != "runs"}
+
+    table_and_findings = asdict(table, dict_factory=kept)
+    return {**table_and_findings, "directions": [asdict(f, dict_factory=kept) for f in findings(table)]}

@@ -9,7 +9,7 @@ The benchmark `general` has the non-reasoning problems.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from statistics import fmean
@@ -17,8 +17,8 @@ from typing import Any
 
 from r1kit.evals.named import paper
 from r1kit.evals.named.paper import PaperNumber
-from r1kit.report.collect import Run, is_number
-from r1kit.report.comparison import Cell, ComparisonRow, comparison_rows, metric_label, row_label
+from r1kit.report.collect import Run, Stage, is_number, problem_values
+from r1kit.report.comparison import SECTIONS, Cell, ComparisonRow, comparison_rows, metric_label, row_label
 from r1kit.report.win_rate import win_rates
 
 GENERAL = "general"
@@ -105,12 +105,25 @@ class PaperRow:
 def stage_table(run: Run) -> StageTable:
     """Return the table of a run's evaluate stages, in the order of the recipe."""
     columns = columns_of(run)
-    rows = list(_rows(run.evals))
+    stages = {stage.name: stage for stage in run.stages}
+    evaluated = [stages[name] for name in run.evals]
+    rows = [_with_problems(row, evaluated) for row in _rows(run.evals)]
     opponent = next((column.stage for column in columns if column.role == "zero"), None)
     if opponent is not None and (cells := win_rates(run, opponent, GENERAL)):
         at = next((i for i, row in enumerate(rows) if row.key.startswith(f"{GENERAL}/")), len(rows))
         rows.insert(at, StageRow(f"{GENERAL}/win_rate", metric_label("win_rate"), "win_rate", cells))
     return StageTable(columns, tuple(rows))
+
+
+def _with_problems(row: StageRow, stages: Sequence[Stage]) -> StageRow:
+    """Return the row with the value of every problem, where the stages have recorded it."""
+    benchmark, _, where = row.key.partition("/")
+    section, _, group = where.partition("/")
+    chosen = {section: group} if section in SECTIONS.values() else {}
+    metric = row.label if row.metric == "gain" else row.metric
+    found = (problem_values(stage, benchmark, metric, chosen) for stage in stages)
+    cells = zip(row.cells, found, strict=True)
+    return replace(row, cells=tuple(replace(cell, runs=(own,)) if own else cell for cell, own in cells))
 
 
 def columns_of(run: Run) -> tuple[Column, ...]:
@@ -171,7 +184,8 @@ def _gain(summary: Any, metric: str) -> Cell:
 def mean_table(tables: Sequence[StageTable]) -> StageTable:
     """Return the mean of several runs of one recipe, cell by cell. ValueError if their columns differ.
 
-    The interval is the mean of the runs' intervals, not narrower: all runs were evaluated on the same problems.
+    The interval is the mean of the runs' intervals, not narrower: all runs were evaluated on the same problems. The
+    cells keep the values of every problem in every run, by which findings are checked.
     """
     if len({table.columns for table in tables}) != 1:
         stages = "; ".join(", ".join(column.stage for column in table.columns) for table in tables)
@@ -191,10 +205,11 @@ def _mean_cell(cells: Sequence[Cell]) -> Cell:
     if not known:
         return Cell(None)
     value = fmean(cell.value for cell in known if cell.value is not None)
+    runs = tuple(run for cell in cells for run in cell.runs) if all(cell.runs for cell in cells) else ()
     intervals = [cell.interval for cell in known if cell.interval is not None]
     if len(intervals) < len(known):
-        return Cell(value)
-    return Cell(value, fmean(low for low, _ in intervals), fmean(high for _, high in intervals))
+        return Cell(value, runs=runs)
+    return Cell(value, fmean(low for low, _ in intervals), fmean(high for _, high in intervals), runs)
 
 
 @lru_cache(maxsize=1)

@@ -27,11 +27,12 @@ class FindingLine:
     claim: str
     low: str
     high: str
+    difference: str  # 95 % confidence interval of the difference, in points
     verdict: Verdict
     paper: str  # benchmark, both numbers and the source
 
 
-FINDING_HEADINGS = ("finding", "expected lower", "expected higher", "in this run", "in the paper")
+FINDING_HEADINGS = ("finding", "expected lower", "expected higher", "difference", "in this run", "in the paper")
 
 
 def table_lines(rows: Sequence[StageRow], columns: Sequence[Column]) -> Iterator[Line]:
@@ -57,7 +58,8 @@ def finding_lines(table: StageTable) -> list[FindingLine]:
 
 def _finding_line(finding: Finding) -> FindingLine:
     paper = "; ".join(f"{name} {low:g}, {high:g} ({source})" for name, low, high, source in finding.paper)
-    return FindingLine(finding.claim, _share(finding.low), _share(finding.high), finding.verdict, paper)
+    between = "" if finding.difference is None else " to ".join(f"{100 * end:+.1f}" for end in finding.difference)
+    return FindingLine(finding.claim, _share(finding.low), _share(finding.high), between, finding.verdict, paper)
 
 
 def _share(cell: Cell) -> str:
@@ -82,5 +84,5 @@ def markdown(table: StageTable, runs: Sequence[StageTable]) -> str:
     for check in finding_lines(table):
         count = sum(verdict.get(check.claim) == "agrees" for verdict in verdicts)
         agree = f"{count} of {len(runs)}"
-        checks.append((check.claim, check.low, check.high, check.verdict, agree, check.paper))
+        checks.append((check.claim, check.low, check.high, check.difference, check.verdict, agree, check.paper))
     return "\n\n".join("\n".join(f"| {' | '.join(line)} |" for line in part) for part in (lines, checks))

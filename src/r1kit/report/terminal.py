@@ -140,7 +140,8 @@ def _all_models(table: StageTable) -> Group:
     for heading in FINDING_HEADINGS[:-1]:
         checks.add_column(heading)
     for line in finding_lines(table):
-        checks.add_row(Text(printable(line.claim)), line.low, line.high, Text(line.verdict, style=STYLES[line.verdict]))
+        verdict = Text(line.verdict, style=STYLES[line.verdict])
+        checks.add_row(Text(printable(line.claim)), line.low, line.high, line.difference, verdict)
     return Group(*blocks, checks)
 
 

@@ -22,7 +22,7 @@ def win_rates(run: Run, opponent: str, benchmark: str) -> tuple[Cell, ...]:
     if not _is_world(stages[opponent], benchmark):
         return ()
     theirs = _replies(stages[opponent], benchmark)
-    tie = Cell(0.5, 0.5, 0.5)
+    tie = Cell(0.5, 0.5, 0.5, (dict.fromkeys(theirs, 0.5),))
     return tuple(
         tie if name == opponent else _win_rate(_replies(stage, benchmark), theirs) for name, stage in stages.items()
     )
@@ -45,9 +45,12 @@ def _replies(stage: Stage, benchmark: str) -> dict[str, list[Row]]:
 
 
 def _win_rate(ours: dict[str, list[Row]], theirs: dict[str, list[Row]]) -> Cell:
-    pairs = {key: list(zip(ours[key], theirs[key], strict=False)) for key in ours if key in theirs}
-    means = [fmean(_win(one, other) for one, other in rows) for rows in pairs.values()]
-    return Cell(*mean_ci95(means)) if means else Cell(None)
+    by_problem = {
+        key: fmean(_win(one, other) for one, other in zip(ours[key], theirs[key], strict=False))
+        for key in ours
+        if key in theirs
+    }
+    return Cell(*mean_ci95([*by_problem.values()]), (by_problem,)) if by_problem else Cell(None)
 
 
 def _win(one: Row, other: Row) -> float:

@@ -12,7 +12,7 @@ from r1kit.stages.context import StageContext
 
 
 def run(config: Evaluate, context: StageContext) -> dict[str, Any]:
-    """Write data/results.json and data/samples.jsonl. Return pass@1 by benchmark.
+    """Write results.json, problems.jsonl and samples.jsonl to data/. Return pass@1 by benchmark.
 
     Completions are sampled and graded in blocks, each written to disk atomically, so an interrupted stage continues at
     the first missing block.

@@ -48,6 +48,9 @@ def test_evaluation_has_a_summary_and_a_row_per_completion(tokenizer: PreTrained
         (0, "2", True, "sums"),
         (1, "3", False, "sums"),
     ]
+    problem = next(row for row in evaluation.problems if row["benchmark"] == "sums")
+    assert (problem["prompt_id"], problem["level"], problem["family"]) == (SUM.id, SUM.level, "sums")
+    assert {"cons@1": 0.5, **summary} | problem["values"] == {"cons@1": 0.5, **summary}, "of a single problem"
 
 
 def test_completions_without_a_grade_are_left_out(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -56,6 +59,7 @@ def test_completions_without_a_grade_are_left_out(tokenizer: PreTrainedTokenizer
     assert (summary["pass@1"], summary["ungraded"], summary["format_rate"]) == (0.5, 2, 1.0)
     assert [row["correct"] for row in evaluation.samples] == [True, False, None, None]
     assert "options" in evaluation.samples[2]["reason"]
+    assert [row["prompt_id"] for row in evaluation.problems] == [SUM.id]
 
 
 def test_benchmark_without_any_grade_is_an_error(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -147,6 +147,41 @@ def test_mean_of_runs_is_cell_by_cell(table: StageTable, tmp_path: Path) -> None
         mean_table([table, fewer])
 
 
+def write_problems(run: Path, stage: str, values: list[float]) -> None:
+    rows = [
+        {"benchmark": "reasoning", "prompt_id": f"p{i}", "level": 1, "family": "logic", "language": "en",
+         "values": {"pass@1": value, "cons@2": 0.0, "cons@4": value + 0.01 * (i % 3)}}
+        for i, value in enumerate(values)
+    ]  # fmt: skip
+    write_lines(run / f"stages/{stage}/data/problems.jsonl", rows)
+
+
+def test_findings_are_paired_by_problem_and_pooled_over_runs(tmp_path: Path) -> None:
+    skill = dict.fromkeys(SKILL, 0.5)  # all cells are equal, and their intervals overlap
+    tables, difficulty = [], [i / 100 for i in range(100)]
+    for seed in range(3):
+        run = make_r1(tmp_path / str(seed), skill)
+        write_problems(run, "base_eval", difficulty)
+        gains = [0.015 + 0.001 * seed + 0.01 * (i % 2) for i in range(100)]
+        write_problems(run, "zero_eval", [x + gain for x, gain in zip(difficulty, gains, strict=True)])
+        tables.append(stage_table(collect(run)))
+    finding = findings(mean_table(tables))[0]
+    assert finding.claim == "R1-Zero reasons better than the base" and finding.verdict == "agrees"
+    assert sum(finding.difference) / 2 == pytest.approx(0.021) and finding.difference[1] < 0.025
+    votes = {f.claim: f for f in findings(tables[0])}["majority voting beats single answers: R1-Zero"]
+    assert sum(votes.difference) / 2 == pytest.approx(0.0099), "the largest vote less the single answer"
+    others = findings(tables[0])[5]
+    assert others.difference == difference(others.low, others.high) and others.verdict == "no clear difference"
+    assert "p1" not in json.dumps(records(mean_table(tables))), "values of problems are for comparing only"
+
+
+def test_damaged_values_of_problems_are_left_out(tmp_path: Path) -> None:
+    run = make_r1(tmp_path / "run")
+    broken = [{}, {"benchmark": "reasoning", "values": 3}, {"benchmark": "reasoning", "values": {"pass@1": "high"}}]
+    write_lines(run / "stages/base_eval/data/problems.jsonl", broken)
+    assert all(not cell.runs for row in stage_table(collect(run)).rows for cell in row.cells if row.metric == "pass@1")
+
+
 @pytest.mark.slow
 def test_terminal_and_page_show_the_table(run_dir: Path) -> None:
     text = render_text(run_dir)
