@@ -27,9 +27,10 @@ LEVELS = {
     "stages": 8,
     **dict.fromkeys(("plan", "recipe", "report", "trackers", "web"), 9),  # reports and trackers read only files
     **dict.fromkeys(("run", "serve", "watch"), 10),
-    "commands": 11,
-    "cli": 12,
-    **dict.fromkeys(("__main__", "cli_reference"), 13),
+    "claim": 11,
+    "commands": 12,
+    "cli": 13,
+    **dict.fromkeys(("__main__", "cli_reference"), 14),
 }
 # Modules, and packages with all their modules, that must be importable without HEAVY libraries.
 LIGHT = [name for name, level in LEVELS.items() if level <= 1]
@@ -39,6 +40,7 @@ LIGHT += [
     "plan",
     "recipe",
     "run",
+    "claim",
     "report",
     "web",
     "watch",

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from r1kit.bundled import bundled_recipes
+from r1kit.bundled import bundled_claims, bundled_recipes
 from r1kit.run_dir import RunDir
 
 TASKS = Path(__file__).parents[1] / "evals" / "tasks"
@@ -17,6 +17,11 @@ def recipes(incomplete: str) -> list[str]:
     """Return the bundled recipes and the recipes here that begin so."""
     files = [str(path) for path in sorted(Path().glob(f"{incomplete}*.toml"))]
     return _beginning(incomplete, [*bundled_recipes(), *files])
+
+
+def claims(incomplete: str) -> list[str]:
+    """Return the paper's claims that begin so."""
+    return _beginning(incomplete, [*bundled_claims()])
 
 
 def stages(incomplete: str) -> list[str]:

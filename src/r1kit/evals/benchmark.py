@@ -135,9 +135,8 @@ def evaluate(
             size = max(1, BLOCK_COMPLETIONS // own[name].samples)  # problems of a block
             for start in range(0, len(problems), size):
                 block = problems[start : start + size]
-                done += _once(
-                    saved and saved / f"benchmark_{number:03d}_{start:06d}.jsonl", partial(grade, name, block)
-                )
+                file = f"benchmark_{number:03d}_{start:06d}.jsonl"
+                done += _once(saved and saved / file, partial(grade, name, block))
                 bar.advance(len(block))
             results, own_rows = [graded.result for graded in done], [row for graded in done for row in graded.rows]
             summaries[name] = with_protocol(_summary(name, results, own_rows), own[name], problems, results, own_rows)

@@ -28,7 +28,15 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     Raises RecipeError with one line for every mistake.
     """
     path = _find(name_or_path)
-    data = _read(path)
+    return _load(_read(path), path, overrides)
+
+
+def recipe_from(data: Mapping[str, Any], path: Path) -> Recipe:
+    """Check a recipe that is a table in the TOML file `path`; it may extend others. RecipeError as in `load_recipe`."""
+    return _load(_extended(dict(data), path, ()), path, ())
+
+
+def _load(data: dict[str, Any], path: Path, overrides: Sequence[str]) -> Recipe:
     overridden = [override(data, text) for text in overrides]
     try:
         recipe = Recipe.model_validate(_with_defaults(data)).with_folder(_folder(path))
@@ -52,6 +60,11 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise RecipeError(f"{path.name}: not valid TOML: {error}") from None
     if not data:
         raise RecipeError(f"{path.name}: the file is empty: a recipe needs a name and at least one [stage.NAME]")
+    return _extended(data, path, above)
+
+
+def _extended(data: dict[str, Any], path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    """Return a recipe written in `path` on top of the recipes that it extends."""
     base = data.pop("extends", None)
     if base is None:
         return data

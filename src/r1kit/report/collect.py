@@ -79,14 +79,18 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def problem_values(stage: Stage, benchmark: str, metric: str, where: Mapping[str, str]) -> dict[str, float]:
+def problem_values(rows: Iterable[Row], benchmark: str, metric: str, where: Mapping[str, str]) -> dict[str, float]:
     """Return problem -> value of a metric of `evals.metrics.problem_values`, or of the difference "A - B" of two.
 
-    `where` selects problems by level, family and language.
+    Args:
+        rows: Rows of problems.jsonl.
+        benchmark: A benchmark in them.
+        metric: The metric.
+        where: The level, family or language of the problems; all by default.
     """
     first, *others = metric.split(" - ")
     found = {}
-    for row in stage.problems:
+    for row in rows:
         values = {name: value for name, value in _as_dict(row.get("values")).items() if is_number(value)}
         chosen = row.get("benchmark") == benchmark and all(str(row.get(key)) == text for key, text in where.items())
         if chosen and {first, *others} <= values.keys():

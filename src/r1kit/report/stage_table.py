@@ -121,7 +121,7 @@ def _with_problems(row: StageRow, stages: Sequence[Stage]) -> StageRow:
     section, _, group = where.partition("/")
     chosen = {section: group} if section in SECTIONS.values() else {}
     metric = row.label if row.metric == "gain" else row.metric
-    found = (problem_values(stage, benchmark, metric, chosen) for stage in stages)
+    found = (problem_values(stage.problems, benchmark, metric, chosen) for stage in stages)
     cells = zip(row.cells, found, strict=True)
     return replace(row, cells=tuple(replace(cell, runs=(own,)) if own else cell for cell, own in cells))
 

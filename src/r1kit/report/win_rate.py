@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from statistics import fmean
 
 from r1kit.data.response import split_response
@@ -21,11 +22,24 @@ def win_rates(run: Run, opponent: str, benchmark: str) -> tuple[Cell, ...]:
     stages = {stage.name: stage for stage in run.stages if stage.results}
     if not _is_world(stages[opponent], benchmark):
         return ()
-    theirs = _replies(stages[opponent], benchmark)
-    tie = Cell(0.5, 0.5, 0.5, (dict.fromkeys(theirs, 0.5),))
-    return tuple(
-        tie if name == opponent else _win_rate(_replies(stage, benchmark), theirs) for name, stage in stages.items()
-    )
+    theirs = stages[opponent].samples
+    tie = Cell(0.5, 0.5, 0.5, (dict.fromkeys(_replies(theirs, benchmark), 0.5),))
+    rates = {n: preferred(stage.samples, theirs, benchmark) for n, stage in stages.items() if n != opponent}
+    cells = {n: Cell(*mean_ci95([*own.values()]), (own,)) if own else Cell(None) for n, own in rates.items()}
+    return tuple(tie if name == opponent else cells[name] for name in stages)
+
+
+def preferred(ours: Iterable[Row], theirs: Iterable[Row], benchmark: str) -> dict[str, float]:
+    """Return problem -> share of our replies that a rule of the sprout worlds prefers; a tie counts half.
+
+    Args:
+        ours: Rows of samples.jsonl.
+        theirs: Those of the other model, whose samples are compared with ours of the same number.
+        benchmark: A benchmark of problems of the sprout worlds.
+    """
+    one, other = _replies(ours, benchmark), _replies(theirs, benchmark)
+    pairs = {key: zip(one[key], other[key], strict=False) for key in one if key in other}
+    return {key: fmean(_win(*rows) for rows in each) for key, each in pairs.items()}
 
 
 def _is_world(stage: Stage, benchmark: str) -> bool:
@@ -35,22 +49,13 @@ def _is_world(stage: Stage, benchmark: str) -> bool:
     return bool(names) and all(str(name).startswith("world:") for name in names)
 
 
-def _replies(stage: Stage, benchmark: str) -> dict[str, list[Row]]:
+def _replies(samples: Iterable[Row], benchmark: str) -> dict[str, list[Row]]:
     """Return the answers by problem."""
     by_problem: dict[str, list[Row]] = {}
-    for row in stage.samples:
+    for row in samples:
         if row.get("benchmark") == benchmark:
             by_problem.setdefault(str(row.get("prompt_id")), []).append(row)
     return by_problem
-
-
-def _win_rate(ours: dict[str, list[Row]], theirs: dict[str, list[Row]]) -> Cell:
-    by_problem = {
-        key: fmean(_win(one, other) for one, other in zip(ours[key], theirs[key], strict=False))
-        for key in ours
-        if key in theirs
-    }
-    return Cell(*mean_ci95([*by_problem.values()]), (by_problem,)) if by_problem else Cell(None)
 
 
 def _win(one: Row, other: Row) -> float:

@@ -1,0 +1,126 @@
+"""The results of all claims as text for terminals and as the page `docs/claims.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from r1kit.claim.measure import Finding, State, Verdict
+from r1kit.console import number
+
+INTRODUCTION = """\
+# The paper's claims, each one runnable
+
+For readers of the DeepSeek-R1 paper (arXiv 2501.12948 and Nature 645) who want to try a claim
+themselves. After this page you know which claims come out in small models, by how much, and how to
+run each of them.
+
+```
+r1kit claims                       # list them, with what finished runs say
+r1kit claims cold-start            # run one with seeds 0, 1 and 2, or continue it
+r1kit claims --all --dry-run       # what is still to run, and about how long it takes
+r1kit claims --all --page docs/claims.md
+```
+
+A claim is a file in `claims/`: the paper's sentence in our words, recipes, and comparisons of two
+numbers with the band in which the difference counts as confirmed. Runs are kept in `runs/claims`;
+stages that claims have in common run once, and `--reuse RUN` takes finished stages of another run,
+such as one of `sprout-r1`. `r1kit claims FILE.toml` runs a claim of your own.
+
+- **confirmed**: the 95 % interval of every difference is inside its band. **refuted**: that of one is
+  outside. **open**: neither, so these seeds and problems cannot tell.
+- Differences of evaluations are paired by problem and pooled over seeds, with the variance between
+  seeds ([how](evaluation.md#how-many-problems-and-seeds)). Metrics of training have one value a seed.
+- Only the order of two numbers compares with the paper's: its model has 671 billion parameters, ours
+  one million, on a [small world](sprout.md).
+"""
+SIGNS: dict[State, str] = {"confirmed": "confirmed", "open": "open", "refuted": "**refuted**", "not run": "not run"}
+
+
+def page(verdicts: Sequence[Verdict], about: str) -> str:
+    """Return the Markdown page. `about` says on which machine and when."""
+    came_out = sum(verdict.state == "confirmed" for verdict in verdicts)
+    judged = sum(verdict.state != "not run" for verdict in verdicts)
+    summary = f"{came_out} of {judged} claims that have run are confirmed; {len(verdicts) - judged} have not run."
+    rows = ["| claim | paper | state |", "|---|---|---|"]
+    rows += [f"| [{v.claim.claim}](#{v.name}) | {v.claim.theirs} | {SIGNS[v.state]} |" for v in verdicts]
+    sections = ["\n".join(_section(verdict)) for verdict in verdicts]
+    missing = [f"- [{v.name}](#{v.name}): {_shortfall(v)}" for v in verdicts if v.state in ("open", "refuted")]
+    what_did_not = ["## What did not come out", "\n".join(missing)] if missing else []
+    note = "This page is written by `r1kit claims --all --page docs/claims.md`."
+    return "\n\n".join([INTRODUCTION + f"\n{summary} {about}", "\n".join(rows), *what_did_not, *sections, note]) + "\n"
+
+
+def _section(verdict: Verdict) -> Iterator[str]:
+    claim = verdict.claim
+    yield f"## {verdict.name}\n"
+    yield f"{claim.claim} Paper: {claim.paper}{f': {claim.theirs}' if claim.theirs else ''}.\n"
+    if claim.note:
+        yield f"{claim.note}\n"
+    yield "| measure | lower | higher | difference | by seed | band | state |"
+    yield "|---|---|---|---|---|---|---|"
+    for finding in verdict.findings:
+        yield f"| {' | '.join(_cells(finding))} | {SIGNS[finding.state]} |"
+    if verdict.seeds:
+        problems = next((f"; {f.problems:,} problems" for f in verdict.findings if f.problems), "")
+        yield f"\nSeeds {', '.join(map(str, verdict.seeds))}{problems}."
+
+
+def _shortfall(verdict: Verdict) -> str:
+    return "; ".join(
+        f"{f.what}: {_difference(f)}, needed {_band(f)} ({f.state})" for f in verdict.findings if f.state != "confirmed"
+    )
+
+
+def _cells(finding: Finding) -> tuple[str, ...]:
+    by_seed = ", ".join(_amount(finding, value, signed=True) for value in finding.by_seed)
+    ends = (_amount(finding, finding.low), _amount(finding, finding.high))
+    return finding.what, *ends, _difference(finding), by_seed, _band(finding)
+
+
+def _difference(finding: Finding) -> str:
+    if finding.low is None or finding.high is None:
+        return ""
+    difference = _amount(finding, finding.high - finding.low, signed=True)
+    if finding.ci95 is None:
+        return difference
+    least, most = (_amount(finding, end, signed=True) for end in finding.ci95)
+    return f"{difference} ({least} to {most})"
+
+
+def _band(finding: Finding) -> str:
+    above, below = finding.band
+    text = f"above {_amount(finding, above)}"
+    return text if below is None else f"{text}, below {_amount(finding, below)}"
+
+
+def _amount(finding: Finding, value: float | None, signed: bool = False) -> str:
+    """Format a share of an evaluation in per cent or points, and any other number as it is."""
+    if value is None:
+        return ""
+    if is_share(finding.metric):
+        return f"{100 * value:+.1f}" if signed else f"{100 * value:.1f} %"
+    return ("+" if signed and value >= 0 else "") + number(value, 3)
+
+
+def is_share(metric: str) -> bool:
+    """Return whether a metric is a share from 0 to 1 of an evaluation."""
+    names = ("pass@", "cons@", "format_rate", "readable", "language", "truncated", "win_rate")
+    return metric.partition("/")[2].startswith(names)
+
+
+def lines(verdict: Verdict) -> Iterator[str]:
+    """Yield a claim for the terminal: its state, and a line for each finding of finished runs."""
+    yield f"{verdict.state:10} {verdict.name}: {verdict.claim.claim}"
+    for finding in verdict.findings if verdict.seeds else ():
+        low, high = _amount(finding, finding.low), _amount(finding, finding.high)
+        yield f"{'':11}{finding.state}: {finding.what}: {low}, {high}; difference {_difference(finding)}"
+
+
+def record(verdict: Verdict) -> dict[str, Any]:
+    """Return a claim with its findings as plain values for JSON."""
+    claim = verdict.claim
+    about = {"name": verdict.name, "claim": claim.claim, "paper": claim.paper, "theirs": claim.theirs}
+    findings = [asdict(finding) for finding in verdict.findings]
+    return {**about, "state": verdict.state, "seeds": list(verdict.seeds), "findings": findings}

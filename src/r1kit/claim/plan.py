@@ -1,0 +1,68 @@
+"""What claims still have to run, each stage once, and about how long it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from r1kit.claim.runs import ClaimRun, Key, Shared
+from r1kit.claim.spec import Claim
+from r1kit.console import duration
+from r1kit.run.resolve import ResolvedStage
+
+# First guesses: seconds of a stage, or of one of its steps if it has `steps`, in `sprout-r1` on two cores (AMD EPYC,
+# Zen 4 without AMX). Finished stages replace them.
+GUESSES = {"rl": 1.8, "pretrain": 0.2, "sft": 60.0, "curate": 30.0, "preference": 30.0, "evaluate": 15.0}
+
+Runs = Mapping[int, Mapping[str, ClaimRun]]  # seed -> name of the run -> run
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One run of a claim that has something to do."""
+
+    claim: str
+    seed: int
+    name: str  # of the run
+    run: ClaimRun
+    to_do: tuple[str, ...]  # stages that have finished nowhere, and that no earlier run of the plan makes
+    seconds: float  # estimate
+
+
+def make_plan(claims: Sequence[tuple[Claim, Runs]], shared: Shared) -> list[Planned]:
+    """Return the runs in order; runs that only take finished stages of others have nothing to do."""
+    seen: set[Key] = set(shared.places)
+    planned = []
+    for claim, runs in claims:
+        for seed, own in runs.items():
+            for name, run in own.items():
+                to_do = [stage for stage in run.stages if (stage.name, stage.identity) not in seen]
+                seen.update(run.keys)
+                seconds = sum(estimate(stage, shared) for stage in to_do)
+                planned.append(Planned(claim.name, seed, name, run, tuple(s.name for s in to_do), seconds))
+    return planned
+
+
+def estimate(stage: ResolvedStage, shared: Shared) -> float:
+    """Return the seconds that a stage probably takes: as finished ones of its name, else of its kind, by steps."""
+    finished = [(name, each) for (name, _), each in shared.artifacts.items() if each.get("kind") == stage.config.kind]
+    alike = [each for name, each in finished if name == stage.name] or [each for _, each in finished]
+    steps = getattr(stage.config, "steps", 1)
+    rates = [each["seconds"] / each["config"].get("steps", 1) for each in alike if each.get("seconds")]
+    return steps * (fmean(rates) if rates else GUESSES.get(stage.config.kind, 30.0))
+
+
+def render(planned: Sequence[Planned]) -> str:
+    """Format the plan as text: a line for each claim and seed with something to do, and the sum."""
+    lines = [
+        f"  {p.claim}, seed {p.seed}, {p.name}: {len(p.to_do)} of {len(p.run.stages)} stages "
+        f"({', '.join(p.to_do)}), about {duration(p.seconds)}"
+        for p in planned
+        if p.to_do
+    ]
+    stages, claims = sum(len(p.to_do) for p in planned), len({p.claim for p in planned})
+    total = duration(sum(p.seconds for p in planned))
+    return "\n".join(
+        [*lines, f"to do: {stages} stages, about {total}, for {claims} claims; nothing was run or written"]
+    )

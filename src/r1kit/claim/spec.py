@@ -1,0 +1,151 @@
+"""A claim of the paper as it stands in `claims/NAME.toml`.
+
+claim = "RL without SFT raises the accuracy of a base model."      # the paper's sentence in our words
+paper = "Section 2.3, Figure 1: AIME 2024"                         # its place
+theirs = "15.6 % -> 77.9 %"                                        # the paper's numbers
+
+[runs.r1]                      # a recipe; measures name its stages as r1/STAGE. Only these and what they need run
+extends = "sprout-r1"
+stage.zero.steps = 40
+
+[[measure]]                    # confirmed if the 95 % interval of high - low is above `above` and below `below`
+what = "accuracy: R1-Zero above the base"
+metric = "reasoning/pass@1"
+low = "r1/base_eval"
+high = "r1/zero_eval"
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
+
+from r1kit.bundled import bundled_claims
+from r1kit.config.base import Strict
+from r1kit.errors import UserError
+from r1kit.synonyms import nearest
+
+
+class Side(Strict):
+    """One side of a comparison: a constant, or a metric of a stage. A plain string is short for `at` alone."""
+
+    at: str = ""
+    """RUN/STAGE: a key of `runs`, and a stage of that recipe."""
+    value: float | None = None
+    """A constant instead of a stage. A plain number is short for it."""
+    metric: str = ""
+    """The measure's metric by default. Of an evaluate stage BENCHMARK/METRIC with a name or a difference `A - B` of
+    names in its problems.jsonl, or BENCHMARK/win_rate; of another stage a metric of its log, or `seconds`."""
+    where: dict[str, str] = Field({})
+    """Problems of an evaluate stage to look at, by level, family or language."""
+    against: str = ""
+    """RUN/STAGE whose replies a win rate compares with."""
+    steps: tuple[float, float] = (0.0, 1.0)
+    """Part of a training stage's log to average, as shares of its steps."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: object) -> object:
+        return (
+            {"at": value} if isinstance(value, str) else {"value": value} if isinstance(value, int | float) else value
+        )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if bool(self.at) == (self.value is not None):
+            raise ValueError("give either RUN/STAGE, or a number")
+        return self
+
+    @property
+    def places(self) -> list[tuple[str, str]]:
+        """The stages that the side reads, as (run, stage)."""
+        return [(run, stage) for run, _, stage in (each.partition("/") for each in (self.at, self.against) if each)]
+
+
+class Measure(Strict):
+    """A comparison that belongs to a claim: `high` should be above `low`."""
+
+    what: str
+    """What is compared, in words."""
+    metric: str
+    """Metric of both sides; see `Side.metric`."""
+    low: Side
+    """The side that should be lower."""
+    high: Side
+    """The side that should be higher."""
+    above: float = 0.0
+    """Lower end of the band in which high - low counts as confirmed; below 0 where a small loss is allowed."""
+    below: float | None = None
+    """Upper end of the band; none by default."""
+
+    @property
+    def sides(self) -> tuple[Side, Side]:
+        """(low, high), each with its metric."""
+        low, high = (each.model_copy(update={"metric": each.metric or self.metric}) for each in (self.low, self.high))
+        return low, high
+
+
+class Claim(Strict):
+    """One claim: where the paper makes it, the runs that test it, and what is measured in them."""
+
+    claim: str
+    """The paper's sentence in our words."""
+    paper: str
+    """Its place in the paper."""
+    theirs: str = ""
+    """The paper's numbers."""
+    note: str = ""
+    """What is different here, or how to read the result."""
+    runs: dict[str, dict[str, Any]] = Field(min_length=1)
+    """Recipes by name; most write `extends` and what differs."""
+    measure: list[Measure] = Field(min_length=1)
+    """All must be confirmed for the claim to be."""
+
+    _path: Path = PrivateAttr()
+
+    @model_validator(mode="after")
+    def _runs_exist(self) -> Self:
+        for run, stage in self.places():
+            if run not in self.runs or not stage:
+                names = ", ".join(self.runs)
+                raise ValueError(f"{run}/{stage}: must be RUN/STAGE with a run of this file: {names}")
+        return self
+
+    def places(self) -> Iterator[tuple[str, str]]:
+        """Yield every (run, stage) that a measure reads."""
+        return (place for each in self.measure for side in (each.low, each.high) for place in side.places)
+
+    @property
+    def path(self) -> Path:
+        """The file of the claim."""
+        return self._path
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return self._path.stem
+
+
+def load_claim(name_or_path: str) -> Claim:
+    """Read a bundled claim or a TOML file. UserError with one line for every mistake."""
+    bundled: Mapping[str, Path] = bundled_claims()
+    path = bundled.get(name_or_path, Path(name_or_path).expanduser())
+    if not path.is_file():
+        close = nearest(name_or_path, bundled)
+        raise UserError(
+            f"{name_or_path}: neither a claim nor a file; {f'did you mean {close}? ' if close else ''}"
+            "`r1kit claims` lists them"
+        )
+    try:
+        claim = Claim.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"{path}: not valid TOML: {error}") from None
+    except ValidationError as error:
+        lines = (f"{path.name}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise UserError("\n".join(lines)) from None
+    claim._path = path
+    return claim
