@@ -18,7 +18,7 @@ run each of them.
 
 ```
 r1kit claims                       # list them, with what finished runs say
-r1kit claims cold-start            # run one with seeds 0, 1 and 2, or continue it
+r1kit claims cold-start-cost       # run one with seeds 0, 1 and 2, or continue it
 r1kit claims --all --dry-run       # what is still to run, and about how long it takes
 r1kit claims --all --page docs/claims.md
 ```
@@ -28,10 +28,11 @@ numbers with the band in which the difference counts as confirmed. Runs are kept
 stages that claims have in common run once, and `--reuse RUN` takes finished stages of another run,
 such as one of `sprout-r1`. `r1kit claims FILE.toml` runs a claim of your own.
 
-- **confirmed**: the 95 % interval of every difference is inside its band. **refuted**: that of one is
-  outside. **open**: neither, so these seeds and problems cannot tell.
+- **confirmed**: the 95 % interval of every difference is inside its band. **refuted**: that of one
+  is outside. **open**: neither, so these seeds and problems cannot tell.
 - Differences of evaluations are paired by problem and pooled over seeds, with the variance between
-  seeds ([how](evaluation.md#how-many-problems-and-seeds)). Metrics of training have one value a seed.
+  seeds ([how](evaluation.md#how-many-problems-and-seeds)). They are in points where the numbers are
+  shares. Metrics of training have one value a seed.
 - Only the order of two numbers compares with the paper's: its model has 671 billion parameters, ours
   one million, on a [small world](sprout.md).
 """
@@ -39,17 +40,18 @@ SIGNS: dict[State, str] = {"confirmed": "confirmed", "open": "open", "refuted": 
 
 
 def page(verdicts: Sequence[Verdict], about: str) -> str:
-    """Return the Markdown page. `about` says on which machine and when."""
+    """Return the Markdown page. `about` is the machine and the day."""
     came_out = sum(verdict.state == "confirmed" for verdict in verdicts)
     judged = sum(verdict.state != "not run" for verdict in verdicts)
-    summary = f"{came_out} of {judged} claims that have run are confirmed; {len(verdicts) - judged} have not run."
+    rest = len(verdicts) - judged
+    summary = f"{came_out} of the {judged} claims that have run are confirmed; {rest} have not run ({about})."
     rows = ["| claim | paper | state |", "|---|---|---|"]
     rows += [f"| [{v.claim.claim}](#{v.name}) | {v.claim.theirs} | {SIGNS[v.state]} |" for v in verdicts]
     sections = ["\n".join(_section(verdict)) for verdict in verdicts]
     missing = [f"- [{v.name}](#{v.name}): {_shortfall(v)}" for v in verdicts if v.state in ("open", "refuted")]
     what_did_not = ["## What did not come out", "\n".join(missing)] if missing else []
     note = "This page is written by `r1kit claims --all --page docs/claims.md`."
-    return "\n\n".join([INTRODUCTION + f"\n{summary} {about}", "\n".join(rows), *what_did_not, *sections, note]) + "\n"
+    return "\n\n".join([f"{INTRODUCTION}\n{summary}", "\n".join(rows), *what_did_not, *sections, note]) + "\n"
 
 
 def _section(verdict: Verdict) -> Iterator[str]:

@@ -20,7 +20,7 @@ from r1kit.recipe import recipe_from
 from r1kit.run import pipeline
 from r1kit.run.fork import fork
 from r1kit.run.lock import locked
-from r1kit.run.resolve import ResolvedStage, require_stage, resolve_stages
+from r1kit.run.resolve import ResolvedStage, resolve_stages
 from r1kit.run_dir import RunDir
 
 Key = tuple[str, str]  # name and identity of a stage
@@ -74,7 +74,12 @@ def claim_run(claim: Claim, name: str, seed: int, root: Path) -> ClaimRun:
     The directory's name contains a hash of the identities of its stages: a claim that was edited runs in another one.
     """
     complete = recipe_from({**claim.runs[name], "seed": seed}, claim.path)
-    recipe = _needed(complete, [stage for run, stage in claim.places() if run == name])
+    wanted = [stage for run, stage in claim.places() if run == name]
+    if missing := [stage for stage in wanted if stage not in complete.stage]:
+        raise UserError(
+            f"{claim.path.name}: {name}/{missing[0]}: that recipe has no such stage; it has {', '.join(complete.stage)}"
+        )
+    recipe = _needed(complete, wanted)
     dtype = machine.choose_compute(recipe.device, recipe.dtype).dtype
     stages = resolve_stages(recipe, dtype)
     digest = hashlib.sha256("".join(stage.identity for stage in stages).encode()).hexdigest()[:8]
@@ -86,7 +91,6 @@ def _needed(recipe: Recipe, wanted: Iterable[str]) -> Recipe:
     needed, open_ = set[str](), [*wanted]
     while open_:
         name = open_.pop()
-        require_stage("measure", name, recipe.stage)
         if name not in needed:
             needed.add(name)
             config = recipe.stage[name]

@@ -118,12 +118,11 @@ def evaluate(
     own = {name: Setting(style, samples, params) for name in benchmarks} | dict(settings or {})
     total = sum(len(problems) for problems in benchmarks.values())
     weights = ACCURACY_AND_FORMAT | dict.fromkeys(rewards, 0.0)
-    score_all = graded_here_or_by(score_many)
 
     def grade(name: str, problems: Sequence[Problem]) -> Iterator[_Graded]:
         prompts, groups = _sample(engine, tokenizer, problems, own[name])
         with heartbeat(f"grading the completions of {name}"):
-            all_scores = score_groups(prompts, groups, weights, score_all, partial_credit)
+            all_scores = score_groups(prompts, groups, weights, graded_here_or_by(score_many), partial_credit)
             for prompt, completions, scores in zip(prompts, groups, all_scores, strict=True):
                 thinking = [thinking_tokens(prompt, completion, tokenizer) for completion in completions]
                 yield _graded(name, prompt, completions, scores, thinking)

@@ -11,7 +11,7 @@ import typer
 from r1kit.bundled import bundled_claims
 from r1kit.commands import completion
 from r1kit.commands.options import Json, print_json
-from r1kit.console import duration, say
+from r1kit.console import duration, say, warn
 from r1kit.errors import UserError
 
 if TYPE_CHECKING:
@@ -60,9 +60,10 @@ def command(
         keys = ("claim", "seed", "name", "to_do", "seconds")
         data = {"runs": [{key: getattr(each, key) for key in keys} for each in planned if each.to_do]}
         return print_json(data) if json_output else print(render(planned))
-    if names or run_all:
-        _run(claims, shared)
+    failed = _run(claims, shared) if names or run_all else []
     _show(claims, page, json_output)
+    if failed:
+        raise UserError("\n".join([*failed, "the same command tries these runs again"]))
 
 
 def _seeds(given: str) -> list[int]:
@@ -73,21 +74,27 @@ def _seeds(given: str) -> list[int]:
     return list(dict.fromkeys(map(int, texts)))
 
 
-def _run(claims: Sequence[tuple[Claim, Runs]], shared: Shared) -> None:
-    """Run what is missing, claim by claim, and print what each came to."""
+def _run(claims: Sequence[tuple[Claim, Runs]], shared: Shared) -> list[str]:
+    """Run what is missing, claim by claim, and print what each came to. Return why runs failed; others go on."""
     from r1kit.claim.measure import judge
     from r1kit.claim.page import lines
     from r1kit.claim.plan import make_plan
     from r1kit.claim.runs import execute
 
+    failed = []
     for index, (claim, runs) in enumerate(claims, start=1):
         for planned in make_plan([(claim, runs)], shared):
             left = duration(sum(each.seconds for each in make_plan(claims[index - 1 :], shared)))
             what = f"claim {index}/{len(claims)} {claim.name}, seed {planned.seed}, {planned.name}"
             stages = f"{len(planned.to_do)} of {len(planned.run.stages)} stages to run"
             say(f"{what}: {stages}; about {left} left for all claims")
-            execute(planned.run, shared)
+            try:
+                execute(planned.run, shared)
+            except UserError as error:  # such as a watchdog that stopped a training
+                warn(f"{what}: {error}")
+                failed.append(f"{what}: {error}")
         say("\n".join(lines(judge(claim, runs))))
+    return failed
 
 
 def _show(claims: Sequence[tuple[Claim, Runs]], page: Path | None, json_output: bool) -> None:
@@ -100,7 +107,7 @@ def _show(claims: Sequence[tuple[Claim, Runs]], page: Path | None, json_output: 
 
     verdicts: list[Verdict] = [judge(claim, runs) for claim, runs in claims]
     if page is not None:
-        about = f"{machine.cpu_name()}, {machine.threads()} threads, {datetime.now(UTC).date().isoformat()}."
+        about = f"{machine.cpu_name()}, {machine.threads()} threads, {datetime.now(UTC).date().isoformat()}"
         files.write_bytes(page, pages.page(verdicts, about).encode())
     if json_output:
         return print_json({"claims": [pages.record(verdict) for verdict in verdicts]})

@@ -1,0 +1,320 @@
+"""`r1kit claims`: claims as files, their runs with shared stages, verdicts, the page and the bundled claims."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_factory import write_json, write_lines
+from typer.testing import CliRunner, Result
+
+from r1kit.bundled import bundled_claims
+from r1kit.claim.measure import WIN_RATE, Verdict, judge
+from r1kit.claim.page import page
+from r1kit.claim.runs import ClaimRun, claim_run, find_shared
+from r1kit.claim.spec import load_claim
+from r1kit.cli import app
+from r1kit.errors import UserError
+from r1kit.run_dir import RunDir
+
+RECIPE = """
+name = "tiny"
+dtype = "float32"
+
+[defaults.evaluate]
+benchmarks.reasoning = [{ source = "world:arithmetic", split = "held_out", limit = 6 }]
+samples = 2
+max_completion_length = 24
+
+[defaults.rl]
+model = "sprout-base"
+prompts = [{ source = "world:arithmetic", max_level = 1, limit = 16 }]
+steps = 2
+prompts_per_step = 2
+num_generations = 2
+steps_per_rollout = 1
+max_completion_length = 24
+learning_rate = 1e-6
+
+[stage.base_eval]
+kind = "evaluate"
+model = "sprout-base"
+
+[stage.zero]
+kind = "rl"
+
+[stage.zero_eval]
+kind = "evaluate"
+model = "zero"
+
+[stage.unused]
+kind = "rl"
+"""
+LENGTH = """
+claim = "Two steps change little."
+paper = "nowhere"
+
+[runs.main]
+extends = "tiny.toml"
+
+[[measure]]
+what = "tokens: R1-Zero as many as the base"
+metric = "reasoning/mean_tokens"
+low = "main/base_eval"
+high = "main/zero_eval"
+above = -20.0
+below = 20.0
+
+[[measure]]
+what = "accuracy: R1-Zero far above the base"
+metric = "reasoning/pass@1"
+low = "main/base_eval"
+high = "main/zero_eval"
+above = 0.99
+"""
+GROUPS = """
+claim = "Larger groups sample more."
+paper = "nowhere"
+
+[runs.two]
+extends = "tiny.toml"
+
+[runs.four]
+extends = "tiny.toml"
+stage.zero.num_generations = 4
+
+[[measure]]
+what = "completions are about as long"
+metric = "completions/mean_length"
+low = "two/zero"
+high = "four/zero"
+above = -1000.0
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a recipe and two claims."""
+    monkeypatch.chdir(tmp_path)
+    for name, text in (("tiny", RECIPE), ("length", LENGTH), ("groups", GROUPS)):
+        (tmp_path / f"{name}.toml").write_text(text)
+    return tmp_path
+
+
+def claims(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["claims", *arguments], catch_exceptions=False)
+
+
+def artifacts(runs: Path) -> dict[str, int]:
+    """Every finished stage with the time of its last change."""
+    return {str(path.relative_to(runs)): path.stat().st_mtime_ns for path in runs.glob("*/stages/*/artifact.json")}
+
+
+@pytest.mark.slow
+def test_claims_run_share_stages_and_continue(folder: Path) -> None:
+    given = ("length.toml", "groups.toml", "--seeds", "0,1", "--runs", "runs", "--json")
+    planned = json.loads(claims(*given, "--dry-run").stdout)["runs"]
+    assert [(each["claim"], each["seed"], each["to_do"]) for each in planned] == [
+        *(("length", seed, ["base_eval", "zero", "zero_eval"]) for seed in (0, 1)),
+        *(("groups", seed, ["zero"]) for seed in (0, 1)),
+    ]
+    result = claims(*given, "--page", "page.md")
+    first, second = json.loads(result.stdout.splitlines()[-1])["claims"]
+    assert (first["state"], second["state"]) == ("refuted", "confirmed")
+    same, far = first["findings"]
+    assert same["state"] == "confirmed" and same["problems"] == 6 and len(same["by_seed"]) == 2
+    assert far["state"] == "refuted" and far["ci95"][1] < 0.99
+    runs = sorted(path.name.rpartition("-")[0] for path in (folder / "runs").iterdir())
+    assert runs == [f"{name}-seed-{seed}" for name in ("groups.four", "groups.two", "length.main") for seed in (0, 1)]
+    shared = {path.stat().st_ino for path in folder.glob("runs/*.t*/stages/zero/artifact.json")}
+    assert len(shared) == 2, "one of each seed"
+    assert "unused" not in "".join(artifacts(folder / "runs"))
+    text = (folder / "page.md").read_text()
+    assert "1 of the 2 claims that have run are confirmed" in text and "## What did not come out" in text
+    assert "| accuracy: R1-Zero far above the base |" in text and "| **refuted** |" in text
+
+    before = artifacts(folder / "runs")
+    assert json.loads(claims(*given, "--dry-run").stdout)["runs"] == []
+    assert json.loads(claims(*given).stdout.splitlines()[-1])["claims"] == [first, second]
+    assert artifacts(folder / "runs") == before, "nothing ran again"
+
+    (folder / "length.toml").write_text(LENGTH.replace('"tiny.toml"\n', '"tiny.toml"\nstage.zero.steps = 1\n'))
+    reused = claims(
+        "length.toml", "--seeds", "0", "--runs", "other", "--reuse", str(next(folder.glob("runs/length*0-*")))
+    )
+    assert "refuted" in reused.stdout
+    assert [name for name in artifacts(folder / "other") if "zero_eval" in name], "an edited claim runs anew"
+
+
+def test_a_list_says_what_has_not_run(folder: Path) -> None:
+    assert claims("--runs", "none", "--seeds", "0").stdout.count("not run") == len(bundled_claims())
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_leaves_the_other_claims(folder: Path) -> None:
+    broken = LENGTH.replace('"tiny.toml"\n', '"tiny.toml"\nstage.zero.prompts = ["missing.jsonl"]\n')
+    (folder / "broken.toml").write_text(broken)
+    with pytest.raises(
+        UserError, match=r"claim 1/2 broken, seed 0, main: .*missing\.jsonl(?s:.*)tries these runs again"
+    ):
+        claims("broken.toml", "groups.toml", "--seeds", "0", "--runs", "runs")
+    states = json.loads(claims("--runs", "runs", "--seeds", "0", "--json", "groups.toml").stdout.splitlines()[-1])
+    assert states["claims"][0]["seeds"] == [0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("length.toml", "--all"), "--all runs every claim"),
+        (("length.toml", "--seeds", "0,x"), "--seeds 0,x: must be whole numbers"),
+        (("lenght",), "neither a claim nor a file"),
+        (("length-grow",), "did you mean length-grows?"),
+        (("length.toml", "--reuse", "."), "--reuse .: not the directory of a run"),
+        (("tiny.toml",), "claim: Field required"),
+    ],
+)
+def test_wrong_arguments_are_explained(folder: Path, arguments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UserError, match=message.replace("?", r"\?")):
+        claims(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("main/zero_eval", "other/zero_eval", "must be RUN/STAGE with a run of this file: main"),
+        ("main/zero_eval", "main/zeroeval", "length.toml: main/zeroeval: that recipe has no such stage"),
+        ('what = "tokens', 'why = "tokens', "measure.0.what: Field required"),
+        ('claim = "', "claim = ", "not valid TOML"),
+        ("[runs.main]", "[runs.main]\nsteps = 3", "length.toml: steps"),
+    ],
+)
+def test_wrong_claims_are_explained(folder: Path, old: str, new: str, message: str) -> None:
+    (folder / "length.toml").write_text(LENGTH.replace(old, new, 1))
+    with pytest.raises(UserError, match=message):
+        claims("length.toml", "--dry-run", "--seeds", "0")
+
+
+def judged(folder: Path, text: str, logs: dict[str, Any]) -> Verdict:
+    """Judge a claim by files of one seed: rows of `problems` and `samples`, or of a training log."""
+    (folder / "claim.toml").write_text(text)
+    claim = load_claim("claim.toml")
+    run = ClaimRun(claim_run(claim, "main", 0, folder).recipe, (), RunDir(folder / "run"))
+    for name, files in logs.items():
+        stage = run.dir.stage(name)
+        write_json(stage.artifact, {"seconds": files.get("seconds", 1.0)})
+        if "problems" in files:
+            write_json(stage.results, {})
+            write_lines(stage.problems, files["problems"])
+            write_lines(stage.samples, files.get("samples", []))
+        write_lines(stage.metrics, files.get("log", []))
+    return judge(claim, {0: {"main": run}})
+
+
+def problems(*values: float, level: int = 1) -> list[dict[str, Any]]:
+    return [
+        {
+            "benchmark": "reasoning",
+            "prompt_id": f"{level}-{i}",
+            "level": level,
+            "values": {"pass@1": x, "cons@2": x + 0.1},
+        }
+        for i, x in enumerate(values)
+    ]
+
+
+def measure(text: str) -> str:
+    head = 'claim = "c"\npaper = "p"\n[runs.main]\nextends = "tiny.toml"\n'
+    return f'{head}[[measure]]\nwhat = "w"\nmetric = "reasoning/pass@1"\n{text}'
+
+
+def test_levels_are_compared_without_pairing(folder: Path) -> None:
+    where = "\n".join(
+        f'{side} = {{ at = "main/zero_eval", where = {{ level = "{level}" }} }}'
+        for side, level in (("low", 2), ("high", 1))
+    )
+    rows = problems(0.8, 0.9, 0.7, 0.8) + problems(0.1, 0.2, 0.1, 0.0, level=2)
+    [finding] = judged(folder, measure(where), {"zero_eval": {"problems": rows}}).findings
+    assert finding.state == "confirmed" and finding.high - finding.low == pytest.approx(0.7)
+
+
+def test_two_metrics_of_one_stage_are_paired(folder: Path) -> None:
+    text = 'low = "main/zero_eval"\nhigh = { at = "main/zero_eval", metric = "reasoning/cons@2" }'
+    [finding] = judged(folder, measure(text), {"zero_eval": {"problems": problems(0.1, 0.5, 0.9)}}).findings
+    assert finding.ci95 == (pytest.approx(0.1), pytest.approx(0.1)) and finding.problems == 3
+
+
+def test_logs_are_averaged_over_parts_of_the_steps(folder: Path) -> None:
+    log = [{"step": step, "length": float(step)} for step in range(1, 11)]
+    text = """low = { at = "main/zero", metric = "length", steps = [0.0, 0.2] }
+high = { at = "main/zero", metric = "length", steps = [0.9, 1.0] }"""
+    [finding] = judged(folder, measure(text), {"zero": {"log": log}}).findings
+    assert (finding.low, finding.high) == (1.5, 9.5)
+    assert finding.state == "open" and finding.ci95 is None, "one seed says nothing about others"
+
+
+def test_replies_are_compared_by_the_oracle(folder: Path) -> None:
+    def rows(reply: str) -> list[dict[str, Any]]:
+        return [
+            {
+                "benchmark": "general",
+                "prompt_id": f"p{i}",
+                "question": "Capital?",
+                "answer": "Paris",
+                "completion": reply,
+            }
+            for i in range(5)
+        ]
+
+    text = """low = 0.5
+high = { at = "main/zero_eval", metric = "general/win_rate", against = "main/base_eval" }"""
+    logs = {
+        "zero_eval": {"problems": [], "samples": rows("<think> a </think> <answer> Paris </answer>")},
+        "base_eval": {"problems": [], "samples": rows("no idea")},
+    }
+    [finding] = judged(folder, measure(text), logs).findings
+    assert (finding.high, finding.state) == (1.0, "confirmed")
+
+
+def test_a_metric_that_does_not_exist_is_an_error(folder: Path) -> None:
+    text = measure('low = 0.5\nhigh = { at = "main/zero_eval", metric = "reasoning/pass@7" }')
+    with pytest.raises(UserError, match=r"main/zero_eval: .* has no reasoning/pass@7: correct the metric"):
+        judged(folder, text, {"zero_eval": {"problems": problems(0.1)}})
+
+
+@pytest.mark.parametrize(
+    ("above", "below", "state"),
+    [
+        (0.0, None, "confirmed"),
+        (0.3, None, "open"),
+        (0.9, None, "refuted"),
+        (-0.1, 0.1, "refuted"),
+        (0.0, 0.9, "confirmed"),
+    ],
+)
+def test_the_band_decides(folder: Path, above: float, below: float | None, state: str) -> None:
+    text = f'low = 0.0\nhigh = "main/zero_eval"\nabove = {above}\n' + (f"below = {below}" if below is not None else "")
+    rows = problems(0.2, 0.3, 0.4, 0.3, 0.2, 0.4)
+    verdict = judged(folder, measure(text), {"zero_eval": {"problems": rows}})
+    assert (verdict.findings[0].state, verdict.state) == (state, state)
+    assert f"above {100 * above:.1f} %" in page([verdict], "")
+
+
+def test_bundled_claims_name_stages_and_metrics_that_exist(tmp_path: Path) -> None:
+    """Every recipe loads, and every measure reads what its stages write."""
+    assert len(bundled_claims()) >= 20
+    names = ("pass@1", "pass@8", "format_rate", "readable", "language", "mean_tokens", "truncated", WIN_RATE)
+    logged = ("completions/", "rewards/", "clip_ratio", "seconds")
+    for name in bundled_claims():
+        claim = load_claim(name)
+        runs = {run: claim_run(claim, run, 0, tmp_path) for run in claim.runs}
+        for side in (side for each in claim.measure for side in each.sides if side.at):
+            stage = runs[side.at.partition("/")[0]].recipe.stage[side.at.partition("/")[2]]
+            benchmark, _, metric = side.metric.partition("/")
+            if stage.kind != "evaluate":
+                assert side.metric.startswith(logged), f"{name}: {side.metric}"
+                continue
+            assert benchmark in stage.benchmarks, f"{name}: {side.metric}"
+            assert metric in names or metric in {f"cons@{k}" for k in (1, 2, 4, 8)}, f"{name}: {side.metric}"
+    assert find_shared(tmp_path, ()).places == {}
