@@ -24,6 +24,7 @@ from r1kit.engine.base import CollectingEngine, Engine, Request, SamplingParams
 from r1kit.engine.blocks import BlockEngine
 from r1kit.engine.factory import make_live_engine
 from r1kit.engine.live.base import LiveDelta, LiveEngine, LiveRequest
+from r1kit.engine.live.blocks import THROUGHPUT, BlockLiveEngine
 from r1kit.environments.base import Environment, Episode, Message
 from r1kit.environments.calls import Calls, Outcome
 from r1kit.environments.named import environment_named
@@ -101,6 +102,8 @@ class EpisodeEngine(CollectingEngine):
         """
         capacity = self.engine.capacity
         live = make_live_engine(self.engine.model, self.engine.tokenizer, capacity.completions, capacity.cache_tokens)
+        if isinstance(live, BlockLiveEngine):
+            live.pace = THROUGHPUT
         sampling = _Sampling(self, live, params)
         done = failed = 0
         first_failure = ""

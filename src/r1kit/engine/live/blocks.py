@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Protocol, cast
 
@@ -30,9 +31,19 @@ from r1kit.machine import free_memory, memory_bytes
 from r1kit.model.attention import round_up
 from r1kit.model.policy import Policy
 
-BLOCK_SECONDS = 0.05  # that a block of steps should take, so that text flows and the queue is looked at
 CACHE_SHARE = 0.25  # of the memory: what the KV cache may take by default
-PREFILL_TOKENS = 2048  # of prompts computed before a block, so that running samples do not wait for long
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long running samples wait for others, and callers for tokens."""
+
+    block_seconds: float  # that a block of steps should take, so that text flows and the queue is looked at
+    prefill_tokens: int  # of prompts computed before a block
+
+
+RESPONSIVE = Pace(0.05, 2048)
+THROUGHPUT = Pace(60.0, 32_768)  # nobody reads along: complete blocks, and many prompts at a time
 
 
 class LiveBatch(SampledRows, Protocol):
@@ -76,6 +87,7 @@ class BlockLiveEngine:
         self.admitting: list[LiveSample] = []  # whose prompts are being computed
         self.batch: LiveBatch | None = None
         self.steps, self.requests = DECODE_BLOCK, 0
+        self.pace = RESPONSIVE
 
     @property
     def has_work(self) -> bool:
@@ -138,7 +150,7 @@ class BlockLiveEngine:
             if (delta := sample.delta(self.stops)) is not None:
                 deltas.append(delta)
         per_step = (time.perf_counter() - started) / len(block.tokens)
-        self.steps = max(1, min(DECODE_BLOCK, int(BLOCK_SECONDS / per_step)))
+        self.steps = max(1, min(DECODE_BLOCK, int(self.pace.block_seconds / per_step)))
         self._drop_finished()
         return deltas
 
@@ -160,7 +172,7 @@ class BlockLiveEngine:
             if running + 1 > self._room(row_tokens):
                 break
             if not self.admitting or self.admitting[-1].request != sample.request:
-                if prompts and prompt_tokens + length > PREFILL_TOKENS:
+                if prompts and prompt_tokens + length > self.pace.prefill_tokens:
                     break
                 prompts, prompt_tokens = prompts + 1, prompt_tokens + length
             self.admitting.append(self.waiting.popleft())
