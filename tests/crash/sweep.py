@@ -4,7 +4,8 @@
 
 Kills are spread over the phases of a run, and within a phase over its calls and their duration; the seed decides. In a
 third of the trials the second attempt is killed too. `--by stop` sends SIGTERM instead, `--by fill` fills the disk.
-`--set stage.zero.rollouts_ahead=1` samples in a thread beside the updates. `--amend STAGE` kills a run without the
+`--set stage.zero.rollouts_ahead=1` samples in a thread beside the updates, `--set stage.zero.environment=
+crash_rewards:echo` samples episodes of several turns. `--amend STAGE` kills a run without the
 `--set` in this stage, before the trials, which then continue it with `--amend` and the `--set`.
 Children are forked from one process that has imported everything and computed nothing, so that a run takes seconds.
 To test a new stage kind, add a stage to crash.toml.
@@ -35,8 +36,16 @@ from typing import Any
 os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
 
 REWARDS = """
+import time
+
 def vowels(problem, text):
     return float(sum(c in "aeiou0123456789" for c in text))
+
+def echo(problem, turns):
+    time.sleep(time.time() % 0.01)  # episodes must not depend on the clock
+    return f" {turns[-1]} " if len(turns) < 3 else None
+
+echo.stop = tuple("aeiou0123456789")
 """
 PHASES = {  # phase -> the functions that a run is in during the phase
     "rollout": ("r1kit.stages.rl_rollout:sample_completions",),
@@ -48,6 +57,7 @@ PHASES = {  # phase -> the functions that a run is in during the phase
     "curation": ("r1kit.stages.curate:run",),
     "between stages": ("r1kit.run.execute:publish_artifact",),
     "amending": ("r1kit.run.amend:apply_amendments",),
+    "episode": ("r1kit.rollout.episodes:_Sampling._answer",),  # between two turns
 }
 MARKS = {phase: chr(ord("A") + i).encode() for i, phase in enumerate(PHASES)}
 # These contain times. DCP's index of a checkpoint (.metadata, so its manifest too) contains a random number.

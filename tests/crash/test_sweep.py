@@ -13,6 +13,7 @@ SWEEP = Path(__file__).with_name("sweep.py")
 
 
 AHEAD = ("--set", "stage.zero.rollouts_ahead=1")
+EPISODES = ("--set", "stage.zero.environment=crash_rewards:echo")
 BEST_RL = ("--set", "stage.zero.best_metric=eval/sums/format_rate")
 BEST_SFT = ("--set", "stage.taught.best_metric=eval/loss")
 
@@ -35,6 +36,8 @@ AMENDED_SFT = amended("taught", epochs=2, sequences_per_step=3, learning_rate=1e
     [
         ("kill", 5, ()),
         ("kill", 3, AHEAD),
+        ("kill", 7, EPISODES),
+        pytest.param("kill", 9, (*EPISODES, *AHEAD), marks=pytest.mark.long),
         ("kill", 4, (*AMENDED_RL, *BEST_RL)),
         pytest.param("kill", 9, (*AMENDED_RL, *AHEAD), marks=pytest.mark.long),
         pytest.param("kill", 9, AMENDED_SFT, marks=pytest.mark.long),

@@ -25,7 +25,7 @@ MOST_GROUPS = 400  # sent at a time
 QUESTION_CHARACTERS = 400  # of a question in the list
 SEARCH_SECONDS = 0.5  # for which one request looks for a problem
 RECENT = 2_000_000_000  # nanoseconds in which a folder may change again without a new time
-TEXTS = ("completion", "extracted", "reason", "parts")  # keys of a completion that the list does without
+TEXTS = ("completion", "extracted", "reason", "parts", "spans")  # keys of a completion that the list does without
 
 FILTERS: dict[str, Callable[[dict[str, Any]], bool]] = {
     "": lambda answer: True,

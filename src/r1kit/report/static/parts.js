@@ -93,6 +93,12 @@ export function completionText(text) {
   return node;
 }
 
+// An episode: what the policy wrote as completions, what its environment wrote with the name of its role.
+function episode(spans) {
+  return make("div", {}, ...spans.map(([role, text]) => (role === "assistant" ? completionText(text)
+    : make("div", { class: "text message" }, make("span", { class: "tag" }, `${role}: `), text))));
+}
+
 export function mark(row) {
   if (row.correct === undefined) return make("span", {}, "•");
   return make("span", { class: row.correct ? "right" : "wrong" }, row.correct ? "✓" : "✗");
@@ -119,7 +125,7 @@ export function completion(row) {
       ["tokens", row.tokens === undefined ? undefined : short(row.tokens)],
       ["end", row.finish_reason === "length" ? "truncated at the length limit" : undefined],
     ]),
-    completionText(row.completion));
+    row.spans ? episode(row.spans) : completionText(row.completion));
 }
 
 export const about = (group) => facts([
