@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 import uuid
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import r1kit
+from r1kit.serve.calling.parser import call_entry
 from r1kit.serve.generation import Generation
 from r1kit.serve.requests import StreamOptions
 from r1kit.serve.sample import Piece, Token
@@ -137,7 +137,7 @@ class ChatFormat(Format):
         for call in piece.calls:
             index = self._calls_sent[piece.index]
             self._calls_sent[piece.index] += 1
-            entry = _call(call)
+            entry = call_entry(call)
             named = {**entry["function"], "arguments": ""}
             deltas.append({"tool_calls": [{"index": index, **entry, "function": named}]})
             deltas.append({"tool_calls": [{"index": index, "function": {"arguments": entry["function"]["arguments"]}}]})
@@ -154,7 +154,7 @@ class ChatFormat(Format):
         message: Json = {"role": "assistant", "content": whole.content, "refusal": None}
         message["reasoning_content"] = whole.reasoning or None
         if whole.calls:
-            message |= {"content": whole.content or None, "tool_calls": list(map(_call, whole.calls))}
+            message |= {"content": whole.content or None, "tool_calls": list(map(call_entry, whole.calls))}
         logprobs = self._rows(whole.tokens) if self._logprobs else None
         return _choice(index, "message", message, logprobs, whole.finish_reason)
 
@@ -222,11 +222,6 @@ def _choice(
     finish_reason: str | None = None,
 ) -> Json:
     return {"index": index, part: value, "logprobs": logprobs, "finish_reason": finish_reason}
-
-
-def _call(call: ToolCall) -> Json:
-    arguments = json.dumps(call.arguments, ensure_ascii=False)
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
 def _json_number(logprob: float) -> float | None:

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from r1kit.engine.base import SamplingParams
 from r1kit.engine.live.base import Constraint, LiveDelta, LiveRequest
@@ -139,9 +139,7 @@ def _requests(job: Job) -> list[LiveRequest]:
     """Return the engine's requests. A constraint begins where the content of the prompt's completions does."""
     requests = []
     for prompt in job.prompts:
-        constraint = job.constraint
-        if constraint is not None and job.parts_reasoning:
-            constraint = replace(constraint, after=prompt.content_begins_after)
+        constraint = prompt.begun(job.constraint) if job.parts_reasoning else job.constraint
         request = LiveRequest(
             uuid.uuid4().hex, prompt.token_ids, job.params, job.n, top_logprobs=job.top, constraint=constraint
         )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from r1kit.config import Template
 from r1kit.data.template import encode_prompt, opens_think, render_chat, render_prompt
-from r1kit.engine.live.base import LiveEngine
+from r1kit.engine.live.base import Constraint, LiveEngine
 from r1kit.errors import UserError
 from r1kit.serve.calling.grammar import call_constraint
 from r1kit.serve.calling.messages import Message, for_template
@@ -41,10 +41,9 @@ class ServedPrompt:
         """Return what parts a completion in reasoning and content."""
         return ReasoningParser(self.think_open, self.answer_tags)
 
-    @property
-    def content_begins_after(self) -> str | None:
-        """The text that content follows; None if it follows the prompt."""
-        return END_THINK if self.think_open or self.think_tags else None
+    def begun(self, constraint: Constraint | None) -> Constraint | None:
+        """Return a constraint of the content, which begins behind the reasoning if there is any."""
+        return constraint and replace(constraint, after=END_THINK if self.think_open or self.think_tags else None)
 
 
 @dataclass(frozen=True)
@@ -113,8 +112,8 @@ class ServedModel:
         if (tools or any(each.tool_calls for each in messages)) and self.call_style is None:
             raise Refused(
                 400,
-                f"the chat template of {self.name} cannot show tools in a form that this server reads: ask a model "
-                "whose template does, or start the server with --chat-template hermes or a file",
+                f"the chat template of {self.name} cannot show tools in a form that r1kit reads: ask a model "
+                "whose template does, or give --chat-template hermes or a file",
                 param="tools" if tools else "messages",
             )
         mark = uuid.uuid4().hex  # no text can hold it

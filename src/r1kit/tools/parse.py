@@ -45,6 +45,17 @@ class Parsed(NamedTuple):
     calls: list[ToolCall | BrokenCall]
 
 
+def read_arguments(call_id: str, name: str, arguments: str) -> ToolCall | BrokenCall:
+    """Return the call whose arguments are given as JSON, as OpenAI's API writes them."""
+    try:
+        value = parse(arguments)
+    except NotJson as error:
+        return BrokenCall(arguments, f"the arguments of {name}: {error}")
+    if not isinstance(value, dict):
+        return BrokenCall(arguments, f"the arguments of {name} must be a JSON object")
+    return ToolCall(call_id, name, value)
+
+
 def parse_tool_calls(text: str, style: Style, schemas: Mapping[str, Schema] | None = None) -> Parsed:
     """Return the text around the calls of a completion, without surrounding white space, and its calls in order.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from r1kit.data.template import CHAT_TEMPLATE, R1_ZERO_CHAT_TEMPLATE
+from r1kit.engine.live.base import Constraint
 from r1kit.engine.live.scripted import ScriptedLiveEngine
 from r1kit.errors import UserError
 from r1kit.serve.limits import Admission, Limits
@@ -79,7 +80,7 @@ def test_chat_templates_show_all_turns(model: ServedModel) -> None:
     text = model.tokenizer.decode(prompt.token_ids)
     assert "1+1?" in text and "and 2+2?" in text and "hm" not in text
     assert prompt.think_tags and not prompt.think_open and not prompt.answer_tags
-    assert prompt.content_begins_after == "</think>"
+    assert prompt.begun(Constraint("json_object")) == Constraint("json_object", after="</think>")
 
 
 def test_a_prompt_that_opens_the_reasoning_is_known(model: ServedModel) -> None:

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from r1kit.rewards.checks.json_schema import NotJson, parse
 from r1kit.serve.bodies import Body, refuse_unsupported, text_of
 from r1kit.serve.limits import MAX_CALL_ID
-from r1kit.tools.parse import MAX_CALLS, NAME
+from r1kit.tools.base import BrokenCall
+from r1kit.tools.parse import MAX_CALLS, NAME, read_arguments
 from r1kit.web.refusal import Refused
 
 REASONING_SENT_BACK = (
@@ -126,11 +126,8 @@ def for_template(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 
 def _call(call: Call, path: str) -> dict[str, Any]:
-    at = f"{path}.function.arguments"
-    try:
-        arguments = parse(call.function.arguments)
-    except NotJson as error:
-        raise Refused(400, f"{at}: {error}", at) from None
-    if not isinstance(arguments, dict):
-        raise Refused(400, f"{at}: must be a JSON object", at)
-    return {"id": call.id, "type": "function", "function": {"name": call.function.name, "arguments": arguments}}
+    read = read_arguments(call.id, call.function.name, call.function.arguments)
+    if isinstance(read, BrokenCall):
+        at = f"{path}.function.arguments"
+        raise Refused(400, f"{at}: {read.reason}", at)
+    return {"id": read.id, "type": "function", "function": {"name": read.name, "arguments": read.arguments}}

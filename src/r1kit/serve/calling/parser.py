@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from r1kit.engine.live.base import Constraint
 from r1kit.serve.text import Trimmed
@@ -36,6 +38,12 @@ class CallParser:
                 self._content.add(part.text if isinstance(part, BrokenCall) else part)
         self.has_called |= bool(calls)
         return self._content.take(), calls
+
+
+def call_entry(call: ToolCall) -> dict[str, Any]:
+    """Return a call as OpenAI's API writes it."""
+    arguments = json.dumps(call.arguments, ensure_ascii=False)
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
 @dataclass(frozen=True, slots=True)

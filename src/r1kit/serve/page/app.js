@@ -24,6 +24,7 @@ async function run(turn, index = turns.length) {
     retry: () => running || run(again(turn), index),
     again: () => running || run(again(turn, turn.settings.seed), index),
     link: () => share(index),
+    results: (results) => running || run(newTurn("", turn.models, turn.settings, results)),
     copy: (text) => copy(text, "Answer copied."),
   });
   if (index < turns.length) $("turns").children[index].replaceWith(element);
@@ -42,6 +43,8 @@ async function run(turn, index = turns.length) {
     });
   }));
   if (running?.signal === signal) setRunning(null);
+  const called = turn.answers.every(({ state, calls }) => state === "done" && calls.length);
+  element.querySelector(".send-results").hidden = !called;
   if (turn.answers.some(({ problem }) => problem?.status === 401) && (await askForKey())) {
     return run(again(turn, turn.settings.seed), index);
   }
@@ -64,7 +67,8 @@ function speaker(answer, element) {
     last = answer.state;
     const outcome = { thinking: "is thinking.", answering: "is answering.", stopped: "stopped.", failed: "failed: " }[last];
     const text = last === "failed" ? answer.problem.message : "";
-    const words = outcome ? `${outcome}${text}` : `says: ${element.querySelector(".content").innerText.slice(0, SPOKEN)}`;
+    const called = answer.calls.map((call) => ` It calls ${call.function.name}.`).join("");
+    const words = outcome ? `${outcome}${text}` : `says: ${element.querySelector(".content").innerText.slice(0, SPOKEN)}${called}`;
     $("spoken").textContent = `${answer.model} ${words}`;
   };
 }
@@ -129,9 +133,9 @@ async function openLink() {
   const { models: [model, other = ""], settings } = asked.at(-1);
   $("model").value = model;
   $("other").value = other;
-  fillSettings({ max_tokens: null, system: "", ...settings, seed: null });
+  fillSettings({ max_tokens: null, system: "", tools: "", ...settings, seed: null });
   for (const turn of asked) {
-    if (!(await run(newTurn(turn.question, turn.models, turn.settings)))) return;
+    if (!(await run(newTurn(turn.question, turn.models, turn.settings, turn.results)))) return;
   }
 }
 

@@ -1,7 +1,9 @@
 // The settings form, and what is remembered of it in this browser.
 
+import { parseJson } from "./link.js";
+
 const STORED = "r1kit-chat";
-const DEFAULTS = { temperature: 0.6, top_p: 0.95, max_tokens: null, seed: null, system: "", unfolded: false };
+const DEFAULTS = { temperature: 0.6, top_p: 0.95, max_tokens: null, seed: null, system: "", tools: "", unfolded: false };
 
 const form = document.querySelector("#settings form");
 
@@ -11,6 +13,7 @@ export function startSettings() {
   form.addEventListener("change", () => {
     if (form.checkValidity()) localStorage.setItem(STORED, JSON.stringify({ ...readSettings(), unfolded: keepsUnfolded() }));
   });
+  form.elements.tools.addEventListener("input", checkTools);
   form.addEventListener("submit", (event) => event.preventDefault());
 }
 
@@ -21,6 +24,13 @@ export function fillSettings(settings) {
     if (field?.type === "checkbox") field.checked = value;
     else if (field) field.value = value ?? "";
   }
+  checkTools();
+}
+
+function checkTools() {
+  const { tools } = form.elements;
+  const isList = !tools.value.trim() || Array.isArray(parseJson(tools.value));
+  tools.setCustomValidity(isList ? "" : "This must be a JSON list: [{\"type\": \"function\", \"function\": {…}}]");
 }
 
 /** Return the settings for a question, or null if one is invalid; the form then says which. */
@@ -29,8 +39,8 @@ export function readSettings() {
   const value = (name) => (form.elements[name].value === "" ? null : form.elements[name].valueAsNumber);
   const names = ["temperature", "top_p", "max_tokens", "seed"];
   const settings = Object.fromEntries(names.map((name) => [name, value(name)]).filter(([, number]) => number !== null));
-  const system = form.elements.system.value.trim();
-  return system ? { ...settings, system } : settings;
+  const texts = ["system", "tools"].map((name) => [name, form.elements[name].value.trim()]).filter(([, text]) => text);
+  return { ...settings, ...Object.fromEntries(texts) };
 }
 
 export function reportInvalid() {

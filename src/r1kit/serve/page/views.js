@@ -16,11 +16,13 @@ function fill(id) {
 /** Return the element of a turn and a view for each answer. `on` has the handlers of its buttons, and notes on models. */
 export function showTurn(turn, on) {
   const element = fill("turn");
-  element.querySelector(".question").textContent = visible(turn.question);
+  const asked = turn.results ? `Result: ${turn.results.flat().join("\nResult: ")}` : turn.question;
+  element.querySelector(".question").textContent = visible(asked);
   element.classList.toggle("compared", turn.answers.length > 1);
   element.querySelector(".retry").addEventListener("click", on.retry);
   element.querySelector(".link").addEventListener("click", on.link);
   const views = turn.answers.map((answer) => new AnswerView(answer, turn.settings.seed, on));
+  element.querySelector(".send-results").addEventListener("click", () => on.results(views.map((view) => view.results())));
   element.querySelector(".answers").append(...views.map((view) => view.element));
   return { element, views };
 }
@@ -69,6 +71,7 @@ class AnswerView {
     this.element.setAttribute("aria-busy", String(running));
     this.renderReasoning();
     showMarkdown(this.find(".content"), answer.content);
+    this.renderCalls();
     this.renderProblem();
     this.find(".facts span").textContent = running ? "" : facts(answer, this.seed);
     this.find(".copy").hidden = !answer.content;
@@ -90,6 +93,26 @@ class AnswerView {
     if (!thinking.open) return;
     const box = this.find(".reasoning");
     keepAtEnd(box, () => showMarkdown(box, answer.reasoning));
+  }
+
+  /** Show calls as text, each with a field for its result. */
+  renderCalls() {
+    const list = this.find(".calls");
+    for (const { function: { name } } of this.answer.calls.slice(list.children.length)) {
+      const item = fill("call");
+      item.querySelector("code").textContent = name;
+      item.querySelector("pre").setAttribute("aria-label", `Arguments of ${name}`);
+      list.append(item);
+    }
+    for (const [index, item] of [...list.children].entries()) {
+      item.querySelector("pre").textContent = visible(this.answer.calls[index].function.arguments);
+    }
+    list.hidden = !list.children.length;
+  }
+
+  /** Return what was typed as the results of the calls. */
+  results() {
+    return [...this.element.querySelectorAll(".call textarea")].map((field) => field.value);
   }
 
   renderProblem() {

@@ -10,8 +10,12 @@ from typing import Any, NamedTuple, Protocol
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from r1kit.errors import UserError
+from r1kit.rewards.sandbox.base import InfraError
+from r1kit.tools.base import Tool, ToolResult, ToolSession
+from r1kit.tools.parse import read_arguments
 
 SEEDS = 2**31  # random seeds are below
+MAX_ROUNDS = 16  # of calls and results before an answer
 
 
 class Settings(BaseModel):
@@ -46,11 +50,8 @@ class Settings(BaseModel):
         return self.checked({key: value for key, value in values.items() if value != "" or key != name})
 
 
-class Message(NamedTuple):
-    """A message as a chat template gets it."""
-
-    role: str
-    content: str
+Message = dict[str, Any]
+"""A message, or a call of a tool, as OpenAI's API has it."""
 
 
 class Piece(NamedTuple):
@@ -58,6 +59,9 @@ class Piece(NamedTuple):
 
     reasoning: str = ""
     content: str = ""
+    calls: tuple[Message, ...] = ()
+    results: tuple[ToolResult, ...] = ()
+    """Of the calls, in their order."""
     finish_reason: str | None = None
     tokens: int = 0  # of the answer so far, if known
 
@@ -70,8 +74,10 @@ class Backend(Protocol):
         """Whether the model sees the system prompt and earlier turns, and not only a question."""
         ...
 
-    def stream(self, messages: Sequence[Message], settings: Settings, seed: int) -> Iterator[Piece]:
-        """Yield an answer as it grows. Closing the iterator stops it.
+    def stream(
+        self, messages: Sequence[Message], settings: Settings, seed: int, tools: Sequence[Tool]
+    ) -> Iterator[Piece]:
+        """Yield an answer as it grows; its calls of tools come last. Closing the iterator stops it.
 
         Raises:
             UserError: There is no answer, with the reason.
@@ -85,17 +91,36 @@ class Turn:
 
     question: str
     content: str = ""
+    before: list[Message] = field(default_factory=list)
+    """Calls and results before the answer."""
+
+    def asked(self) -> list[Message]:
+        """Return all but the answer."""
+        return [{"role": "user", "content": self.question}, *self.before]
 
 
 @dataclass(slots=True)
 class Conversation:
-    """Asks one question after the other; each is answered in view of the turns before."""
+    """Asks one question after the other; each is answered in view of the turns before.
+
+    Where an answer calls tools, they run here, and the model goes on with their results.
+    """
 
     backend: Backend
     settings: Settings
     turns: list[Turn] = field(default_factory=list)
     seed: int = 0
     """Of the last answer."""
+    tools: Sequence[Tool] = ()
+    session: ToolSession = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.session = ToolSession(self.tools)
+
+    def forget(self) -> None:
+        """Begin again: without turns, and with tools that have kept nothing."""
+        self.turns.clear()
+        self.session = ToolSession(self.tools)
 
     def ask(self, question: str) -> Generator[Piece]:
         """Yield the answer to a question as it grows. A question without any answer is forgotten."""
@@ -109,20 +134,41 @@ class Conversation:
         turn = Turn(question)
         turns = [*earlier, turn]
         self.seed = random.randrange(SEEDS) if seed is None else seed
-        for piece in self.backend.stream(self._messages(question, earlier), self.settings, self.seed):
-            self.turns = turns
-            turn.content += piece.content
-            yield piece
+        for _ in range(MAX_ROUNDS):
+            calls: tuple[Message, ...] = ()
+            for piece in self.backend.stream(self._messages(turn, earlier), self.settings, self.seed, self.tools):
+                self.turns = turns
+                turn.content += piece.content
+                calls += piece.calls
+                yield piece
+            if not calls:
+                return
+            yield self._run(calls, turn)
+        raise UserError(f"the model called tools {MAX_ROUNDS} times without an answer: ask something else, or /retry")
 
-    def _messages(self, question: str, earlier: Sequence[Turn]) -> list[Message]:
-        asked = Message("user", question)
+    def _run(self, calls: Sequence[Message], turn: Turn) -> Piece:
+        """Run the calls of an answer, and add them and their results to the turn."""
+        results: list[ToolResult] = []
+        messages: list[Message] = [{"role": "assistant", "content": turn.content or None, "tool_calls": [*calls]}]
+        for call in calls:
+            function = call["function"]
+            try:
+                results.append(self.session.call(read_arguments(call["id"], function["name"], function["arguments"])))
+            except InfraError as error:
+                raise UserError(f"{function['name']}: the sandbox failed: {error}") from None
+            messages.append({"role": "tool", "tool_call_id": call["id"], "content": results[-1].text})
+        turn.before += messages
+        turn.content = ""
+        return Piece(results=tuple(results))
+
+    def _messages(self, turn: Turn, earlier: Sequence[Turn]) -> list[Message]:
         if not self.backend.reads_conversations:
             if self.settings.system:
                 raise UserError(
                     "system: the prompt template of this model has room for one question only; leave it empty"
                 )
-            return [asked]
-        messages = [Message("system", self.settings.system)] if self.settings.system else []
-        for turn in earlier:
-            messages += [Message("user", turn.question), Message("assistant", turn.content)]
-        return [*messages, asked]
+            return turn.asked()
+        messages: list[Message] = [{"role": "system", "content": self.settings.system}] if self.settings.system else []
+        for each in earlier:
+            messages += [*each.asked(), {"role": "assistant", "content": each.content}]
+        return [*messages, *turn.asked()]

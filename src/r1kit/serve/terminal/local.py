@@ -8,10 +8,12 @@ from r1kit.engine.base import EngineChoice, SamplingParams
 from r1kit.engine.live.base import LiveRequest
 from r1kit.errors import UserError
 from r1kit.serve import load
-from r1kit.serve.calling.messages import Message as RequestMessage
+from r1kit.serve.calling.parser import call_entry
 from r1kit.serve.limits import Limits
+from r1kit.serve.requests import ChatRequest
 from r1kit.serve.sample import Sample
 from r1kit.serve.terminal.conversation import Message, Piece, Settings
+from r1kit.tools.base import Tool
 from r1kit.web.refusal import Refused
 
 ID = "answer"  # of the only request
@@ -39,23 +41,30 @@ class LocalModel:
         """Whether the template shows the system prompt and earlier turns."""
         return self._model.reads_conversations
 
-    def stream(self, messages: Sequence[Message], settings: Settings, seed: int) -> Iterator[Piece]:
+    def stream(
+        self, messages: Sequence[Message], settings: Settings, seed: int, tools: Sequence[Tool]
+    ) -> Iterator[Piece]:
         """Yield an answer as it grows. See `Backend.stream`."""
         model, engine = self._model, self._model.engine
+        definitions = [tool.definition() for tool in tools]
         try:
-            prompt = model.chat_prompt([RequestMessage.model_validate(message._asdict()) for message in messages])
+            asked = ChatRequest.model_validate({"model": model.name, "messages": messages, "tools": definitions})
+            prompt, calling = model.chat_prompt(asked.messages, definitions), model.calling(asked)
         except Refused as refused:
             raise UserError(refused.message) from None
         max_tokens = settings.max_tokens or engine.context_length - len(prompt.token_ids)
         params = SamplingParams(seed, max_tokens, settings.temperature, settings.top_p)
-        sample = Sample(0, model.tokenizer, (), prompt.parser())
-        engine.add(LiveRequest(ID, prompt.token_ids, params))
+        reader = None if calling is None else calling.parser()
+        constraint = None if calling is None else prompt.begun(calling.constraint)
+        sample = Sample(0, model.tokenizer, (), prompt.parser(), reader)
+        engine.add(LiveRequest(ID, prompt.token_ids, params, constraint=constraint))
         try:
             while engine.has_work:
                 for delta in engine.step():
                     if delta.finish_reason == "error":
                         raise UserError(str(delta.error))
                     piece = sample.add(delta)
-                    yield Piece(piece.reasoning, piece.content, piece.finish_reason, sample.length)
+                    calls = tuple(map(call_entry, piece.calls))
+                    yield Piece(piece.reasoning, piece.content, calls, (), piece.finish_reason, sample.length)
         finally:
             engine.cancel(ID)

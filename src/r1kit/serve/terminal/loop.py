@@ -29,6 +29,7 @@ HELP = """\
 /settings        show the settings
 /quit            end; as ^D
 ^C stops an answer. A backslash at the end of a line continues the question on the next one."""
+SHOWN_LINES = 20  # of a call or a result
 ENDS = {"length": "cut off; /max_tokens allows more", "stopped": "stopped"}
 
 
@@ -111,7 +112,7 @@ class Loop:
             case "retry":
                 self._retry()
             case "new":
-                self.conversation.turns.clear()
+                self.conversation.forget()
             case "think":
                 self.shows_reasoning = not self.shows_reasoning
                 self._out.print(f"the reasoning is {'shown' if self.shows_reasoning else 'hidden'}")
@@ -158,6 +159,20 @@ class _Printer:
         if self._shows_reasoning:
             self._print(piece.reasoning, "dim")
         self._print(piece.content, "none")
+        for call in piece.calls:
+            self._line(f"call {call['function']['name']}({call['function']['arguments']})", "cyan")
+        for result in piece.results:
+            label, style = ("result", "green") if result.succeeded else ("failed", "red")
+            self._line(f"{label} {result.text}", style)
+
+    def _line(self, text: str, style: str) -> None:
+        """Print a call or a result, with the first lines of what it says."""
+        lines = text.splitlines() or [""]
+        if len(lines) > SHOWN_LINES:
+            lines[SHOWN_LINES:] = [f"... {len(lines) - SHOWN_LINES} more lines"]
+        between = "\n" if self._style else ""
+        self._out.print(between + printable("\n".join(lines)), style=style, end="")
+        self._style = style
 
     def _print(self, text: str, style: str) -> None:
         if text:

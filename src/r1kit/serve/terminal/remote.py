@@ -11,6 +11,7 @@ import httpx
 
 from r1kit.errors import UserError
 from r1kit.serve.terminal.conversation import Message, Piece, Settings
+from r1kit.tools.base import Tool
 
 CONNECT_SECONDS = 10.0
 SILENT_SECONDS = 600.0  # for the first token, and between tokens
@@ -41,17 +42,21 @@ class RemoteModel:
         self.reads_conversations = bool(self._description().get("conversations", True))
         """Whether the model sees the system prompt and earlier turns. Only r1kit's servers say when it does not."""
 
-    def stream(self, messages: Sequence[Message], settings: Settings, seed: int) -> Iterator[Piece]:
+    def stream(
+        self, messages: Sequence[Message], settings: Settings, seed: int, tools: Sequence[Tool]
+    ) -> Iterator[Piece]:
         """Yield an answer as it grows. See `Backend.stream`."""
         body = {
             "model": self._name,
-            "messages": [message._asdict() for message in messages],
+            "messages": [*messages],
             "temperature": settings.temperature,
             "top_p": settings.top_p,
             "seed": seed,
             "stream": True,
             "stream_options": {"include_usage": True},
         }
+        if tools:
+            body["tools"] = [tool.definition() for tool in tools]
         if settings.max_tokens is not None:
             body["max_tokens"] = settings.max_tokens
         try:
@@ -100,14 +105,18 @@ class RemoteModel:
         raise UserError(f"{self._url}: the connection was cut before the answer was complete")
 
     def _pieces(self, response: httpx.Response) -> Iterator[Piece]:
-        """Yield what each event adds. The last event has no text, but the number of tokens."""
-        finish_reason = None
+        """Yield what each event adds; calls of tools, whose arguments come in parts, at the end."""
+        finish_reason, tokens, calls = None, 0, dict[int, Message]()
         for event in self._events(response):
             choice = (event.get("choices") or [{}])[0]
             delta = choice.get("delta", {})
             finish_reason = choice.get("finish_reason") or finish_reason
             tokens = (event.get("usage") or {}).get("completion_tokens", 0)
-            yield Piece(delta.get("reasoning_content") or "", delta.get("content") or "", finish_reason, tokens)
+            for part in delta.get("tool_calls") or []:
+                _extend(calls, part)
+            yield Piece(delta.get("reasoning_content") or "", delta.get("content") or "", (), (), finish_reason, tokens)
+        if calls:
+            yield Piece(calls=tuple(calls.values()), finish_reason=finish_reason, tokens=tokens)
 
     def _unreachable(self, error: Exception) -> UserError:
         return UserError(f"{self._url}: {error}; check that the server runs")
@@ -119,3 +128,12 @@ def _message(body: bytes) -> str:
         return str(json.loads(body)["error"]["message"])
     except (ValueError, KeyError, TypeError):
         return body[:200].decode(errors="replace").strip()
+
+
+def _extend(calls: dict[int, Message], part: Message) -> None:
+    """Add a part of a call to the calls of an answer, by their index."""
+    empty = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
+    call, function = calls.setdefault(part.get("index", 0), empty), part.get("function") or {}
+    call["id"] += part.get("id") or ""
+    for name in ("name", "arguments"):
+        call["function"][name] += function.get(name) or ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import select
@@ -11,14 +12,17 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 from api_server import ApiServer, Gate, api_server
 
 from r1kit.errors import UserError
-from r1kit.serve.terminal.conversation import Conversation, Settings
+from r1kit.serve.load import read_chat_template
+from r1kit.serve.terminal.conversation import MAX_ROUNDS, Conversation, Settings
 from r1kit.serve.terminal.remote import RemoteModel
+from r1kit.tools.builtin import tools_named
 from r1kit.web.keys import ApiKeys
 
 pytestmark = pytest.mark.slow
@@ -242,3 +246,55 @@ def test_server_that_stops_midway_is_an_error(chat_tokenizer) -> None:
             with pytest.raises(UserError, match="the server is stopping"):
                 answer_of(pieces)
     assert talk.turns[0].content.startswith("word")
+
+
+CALL = '<tool_call>\n{{"name": "calculator", "arguments": {{"expression": "{}"}}}}\n</tool_call>'
+HOSTILE = CALL.format("\\u202e1/0")
+
+
+@pytest.fixture
+def calling_server(chat_tokenizer) -> Iterator[ApiServer]:
+    """A model that calls the calculator rightly, then wrongly, then answers; and one that only calls."""
+    conversing = copy.deepcopy(chat_tokenizer)
+    conversing.chat_template = read_chat_template("hermes")
+    answers = cycle([f"I compute.{CALL.format('6*7')}", HOSTILE, "It is 42."])
+    scripts = {"r1": lambda *_: next(answers), "caller": lambda *_: HOSTILE}
+    with api_server(conversing, scripts, template="chat") as served:
+        yield served
+
+
+def test_tools_run_here_and_the_model_goes_on(calling_server: ApiServer) -> None:
+    backend = RemoteModel(f"{calling_server.url}/v1", "r1", "NO_KEY")
+    talk = Conversation(backend, Settings(), tools=tools_named(["calculator"]))
+    pieces = list(talk.ask("6*7?"))
+    results = [result for piece in pieces for result in piece.results]
+    assert [result.succeeded for result in results] == [True, False] and results[0].text == "42"
+    assert talk.turns[0].content == "It is 42."
+    assert [message["role"] for message in talk.turns[0].before] == ["assistant", "tool"] * 2
+    list(talk.ask("Sure?"))
+    served = calling_server.engines["r1"]
+    text = calling_server.service.models["r1"].tokenizer.decode(served.seen[-1].token_ids)
+    assert text.count("<tool_response>\n42\n</tool_response>") == 2 and "It is 42." in text
+    talk.forget()
+    assert talk.turns == [] and talk.session.outcomes == []
+    endless = Conversation(RemoteModel(f"{calling_server.url}/v1", "caller", "NO_KEY"), Settings(), tools=talk.tools)
+    with pytest.raises(UserError, match=f"called tools {MAX_ROUNDS} times"):
+        list(endless.ask("6*7?"))
+
+
+def test_calls_and_results_are_printed_as_text(calling_server: ApiServer) -> None:
+    asked = command(calling_server, "--tool", "calculator")
+    done = subprocess.run(asked, input="6*7?", capture_output=True, text=True, timeout=SECONDS)
+    assert done.stdout == (
+        'I compute.\ncall calculator({"expression": "6*7"})\nresult 42\n'
+        'call calculator({"expression": "\ufffd1/0"})\n'
+        "failed error: only numbers, + - * / // % ** and parentheses are allowed\n\nIt is 42.\n"
+    )
+    done = subprocess.run([*asked, "--tool", "shell"], input="", capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 2 and "tool 'shell': must be one of calculator, python" in done.stderr
+
+
+def test_a_model_whose_template_has_no_tools_says_so(server: ApiServer) -> None:
+    talk = Conversation(RemoteModel(f"{server.url}/v1", "r1", "NO_KEY"), Settings(), tools=tools_named(["calculator"]))
+    with pytest.raises(UserError, match="cannot show tools"):
+        list(talk.ask("2+2?"))
