@@ -82,7 +82,7 @@ def _tiles(run: Run) -> list[Tile]:
 def _stage_card(stage: Stage) -> StageCard:
     parents = stage.artifact.get("parents")
     made_from = f"from {', '.join(map(str, parents))}" if isinstance(parents, dict) and parents else ""
-    steps = ", ".join(f"{amendment['step']:,}" for amendment in stage.amendments)
+    steps = ", ".join(dict.fromkeys(f"{amendment['step']:,}" for amendment in stage.amendments))
     amended = f"amended after step {steps}" if steps else ""
     details = (duration(stage.seconds) if stage.seconds else "", _progress(stage), amended, made_from)
     summary = stage.artifact.get("summary")

@@ -400,7 +400,7 @@ def test_amendments_and_the_published_step_are_shown(tmp_path: Path) -> None:
     amendment = {"step": 4, "at": "2030-01-01T00:00:00Z", "sequences": 0, "identity": "ab" * 32}
     amendment |= {"changed": {"learning_rate": [1e-3, 2e-3], "<b>": [None, "x" * 90]}}
     path = run / "stages/zero/artifact.json"
-    artifact = json.loads(path.read_text()) | {"amendments": [amendment]}
+    artifact = json.loads(path.read_text()) | {"amendments": [amendment, amendment]}
     artifact["config"]["best_metric"] = "eval/sums/pass@1"
     artifact["summary"] = {"steps": 10, "published_step": 6, "eval/sums/pass@1": 0.25}
     write_json(path, artifact)
@@ -409,7 +409,7 @@ def test_amendments_and_the_published_step_are_shown(tmp_path: Path) -> None:
     assert "zero: published step 6 of 10, the best by eval/sums/pass@1: 0.25" in text
     page = " ".join(Page(write_report(run)).text.split())
     assert "Amended after step 4: learning_rate from 0.001 to 0.002; <b> from not set" in page
-    assert "10 steps · amended after step 4" in page and "published_step" in page
+    assert "10 steps · amended after step 4 · from" in page and "published_step" in page
     path.unlink()  # the stage is under way
     write_json(run / "lineage.json", {"stages": {"zero": {"amendments": [amendment]}}})
     assert "amended after step 4" in render_text(run)
