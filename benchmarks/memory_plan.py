@@ -43,6 +43,30 @@ micro_batch_tokens = 2048
 max_completion_length = 256
 save_every = 1
 """),
+    "PPO, 19M": ("19M", "float32", """
+kind = "rl"
+objective = "ppo"
+prompts = ["world:arithmetic"]
+steps = 2
+steps_per_rollout = 1
+prompts_per_step = 2
+num_generations = 8
+micro_batch_tokens = 2048
+max_completion_length = 256
+save_every = 1
+"""),
+    "PPO, 52M, bfloat16": ("52M", "bfloat16", """
+kind = "rl"
+objective = "ppo"
+prompts = ["world:arithmetic"]
+steps = 2
+steps_per_rollout = 1
+prompts_per_step = 1
+num_generations = 8
+micro_batch_tokens = 1024
+max_completion_length = 256
+save_every = 1
+"""),
     "RL, 52M, bfloat16": ("52M", "bfloat16", """
 kind = "rl"
 prompts = ["world:arithmetic"]

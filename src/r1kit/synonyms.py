@@ -52,6 +52,8 @@ _NAMES: Mapping[str, str] = {
         "async_level max_async_level async_train async_rollout async_grpo one_step_off max_staleness "
         "max_staleness_steps max_trajectory_age_steps"
     ),
+    "critic": "value_model critic_model value_network value_head vf critic_lr critic_learning_rate",
+    "gae_lambda": "lam lambd lambda gae gae_lam lam_gae td_lambda",
     "objective": "loss loss_type algorithm algo adv_estimator advantage_estimator policy_loss estimator",
     "ref_refresh_steps": "ref_model_sync_steps sync_ref_model ref_update_steps ref_sync_steps",
     "dynamic_sampling": "filter_groups dynamic_filtering",

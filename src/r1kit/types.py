@@ -140,6 +140,10 @@ class TrainBatch:
     temperature: float = 1.0
     sampled_BT: torch.Tensor | None = None
     """True on tokens that the policy sampled, or padding; None if it sampled all. It reads the others only."""
+    rewards_B: torch.Tensor | None = None
+    """Rewards of the completions; for PPO only."""
+    values_BT: torch.Tensor | None = None
+    """What the critic gave the states before each token when the rollout was new; for PPO only."""
 
     @property
     def trained_BT(self) -> torch.Tensor:

@@ -14,6 +14,7 @@ SWEEP = Path(__file__).with_name("sweep.py")
 
 AHEAD = ("--set", "stage.zero.rollouts_ahead=1")
 EPISODES = ("--set", "stage.zero.environment=crash_rewards:echo")
+PPO = ("--set", 'stage.zero.objective="ppo"', "--set", "stage.zero.critic={ learning_rate = 3e-3 }")
 BEST_RL = ("--set", "stage.zero.best_metric=eval/sums/format_rate")
 BEST_SFT = ("--set", "stage.taught.best_metric=eval/loss")
 
@@ -38,6 +39,8 @@ AMENDED_SFT = amended("taught", epochs=2, sequences_per_step=3, learning_rate=1e
         ("kill", 3, AHEAD),
         ("kill", 7, EPISODES),
         pytest.param("kill", 9, (*EPISODES, *AHEAD), marks=pytest.mark.long),
+        ("kill", 3, PPO),
+        pytest.param("kill", 9, (*PPO, *AHEAD), marks=pytest.mark.long),
         ("kill", 4, (*AMENDED_RL, *BEST_RL)),
         pytest.param("kill", 9, (*AMENDED_RL, *AHEAD), marks=pytest.mark.long),
         pytest.param("kill", 9, AMENDED_SFT, marks=pytest.mark.long),

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from learner_batches import CAP, LENGTHS, config, gradient, random_batch
+from critics import ppo_batch, ppo_learner
+from learner_batches import CAP, LENGTHS, WITHOUT_CRITIC, config, gradient, random_batch
 from ranks import on_ranks
 
 from r1kit.learn.learner import Learner
-from r1kit.learn.loss import OBJECTIVES
 from r1kit.learn.sharded import flush, full_tensor
+from r1kit.learn.step.critic import Critic
 from r1kit.learn.world import ALONE, World
 from r1kit.model.config import ModelConfig
 from r1kit.model.decoder import Decoder
@@ -73,7 +74,7 @@ def compare(world: World, batch: TrainBatch, tolerance: float = 1e-5, **settings
     expected_sums, expected = gradient(alone, batch)
     sums = together.backward(batch, CAP)
     flush(together.model, together.master, world)
-    assert together.splits or all(parameter.grad is None for parameter in together.model.parameters())
+    assert together.passes.splits or all(parameter.grad is None for parameter in together.model.parameters())
     scale = max(float(each.abs().max()) for each in expected)
     for found, each in zip(together.master.parameters(), expected, strict=True):
         torch.testing.assert_close(full_tensor(found.grad), each, rtol=0, atol=tolerance * scale)
@@ -82,7 +83,7 @@ def compare(world: World, batch: TrainBatch, tolerance: float = 1e-5, **settings
 
 def all_cases(world: World) -> None:
     batch = random_batch(decoder())
-    for objective in OBJECTIVES:
+    for objective in WITHOUT_CRITIC:
         for beta in (0.0, 0.05):
             compare(world, batch, objective=objective, beta=beta)
     compare(world, random_batch(decoder(), lengths=ONE_TOKEN))
@@ -97,7 +98,7 @@ def all_cases(world: World) -> None:
 def shared_weights(world: World) -> None:
     """Compute weights in shares too: as many passes on every rank, each with prompts and completions."""
     batch = random_batch(decoder())
-    for objective in OBJECTIVES:
+    for objective in WITHOUT_CRITIC:
         compare(world, batch, objective=objective, beta=0.05, shard_weights=True)
     compare(world, random_batch(decoder(), lengths=ONE_TOKEN), shard_weights=True, beta=0.0)
     compare(world, random_batch(decoder(), template=300), shard_weights=True)
@@ -107,7 +108,42 @@ def shared_weights(world: World) -> None:
     compare(world, silent, skip_zero_variance=True, shard_weights=True)
     compare(world, batch, shard_weights=True, recompute="on")
     updates(world, shard_weights=True)
+    ppo(world, shard_weights=True)
     half_precision(world, shard_weights=True)
+
+
+def ppo(world: World, **changes: object) -> None:
+    """Values, both gradients, and three updates of policy and critic are those of a single process."""
+    batch, last = ppo_batch(decoder()), ppo_batch(decoder(), lengths=ONE_TOKEN)
+    alone, together = ppo_learner(decoder(), **changes), ppo_learner(decoder(), world, **changes)
+    torch.testing.assert_close(together.critic.values(batch), alone.critic.values(batch), rtol=1e-4, atol=1e-5)
+    for compute in (gradient_of_policy, gradient_of_critic):
+        (expected_sums, expected), (sums, found) = compute(alone, batch), compute(together, batch)
+        assert sums == pytest.approx(expected_sums, rel=1e-4, abs=1e-5)
+        scale = max(float(each.abs().max()) for each in expected)
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-5 * scale)
+    for step, each in enumerate((batch, last, batch)):
+        assert together.step(each, step) == pytest.approx(alone.step(each, step), rel=1e-3, abs=1e-5)
+    for one, other in zip(together.critic.master.parameters(), alone.critic.master.parameters(), strict=True):
+        torch.testing.assert_close(full_tensor(one.detach()), other.detach(), rtol=0, atol=1e-4)
+
+
+def gradient_of_policy(made: Learner, batch: TrainBatch) -> tuple[dict[str, float], list[torch.Tensor]]:
+    return made.backward(batch, CAP), complete_gradient(made, made.world)
+
+
+def gradient_of_critic(made: Learner, batch: TrainBatch) -> tuple[dict[str, float], list[torch.Tensor]]:
+    sums = made.critic.backward(batch, made.prepare(batch).returns_BT)
+    return sums, complete_gradient(made.critic, made.world)
+
+
+def complete_gradient(made: Learner | Critic, world: World) -> list[torch.Tensor]:
+    """The gradient of the master weights, complete on every rank, which then have none."""
+    flush(made.model, made.master, world)
+    gradients = [full_tensor(weight.grad).clone() for weight in made.master.parameters()]
+    made.master.zero_grad()
+    return gradients
 
 
 def updates(world: World, **changes: object) -> None:
@@ -144,7 +180,7 @@ def out_of_memory(world: World) -> None:
     accumulate, attempts = together._accumulate, []
 
     def failing(*args: object) -> dict[str, float]:
-        attempts.append(together.micro_batch_tokens)
+        attempts.append(together.passes.micro_batch_tokens)
         sums = accumulate(*args)
         if world.rank == 1 and len(attempts) == 1:
             raise MemoryError
@@ -173,7 +209,7 @@ def half_precision(world: World, **changes: object) -> None:
 
 
 def everything(world: World) -> None:
-    for check in (all_cases, updates, nothing_to_learn, out_of_memory, half_precision):
+    for check in (all_cases, updates, nothing_to_learn, out_of_memory, half_precision, ppo):
         check(world)
 
 

@@ -23,6 +23,7 @@ LENGTHS = (5, 1, 12, 3, 2, 9, 9, 4, 1, 1, 1, 1, 14, 6, 2, 7)
 TRUNCATED = {5, 9}  # rows that reached the completion cap
 CAP = 16
 Tensors = list[torch.Tensor]
+WITHOUT_CRITIC = [name for name in OBJECTIVES if name != "ppo"]
 
 
 def config(**changes: object) -> RL:
@@ -95,7 +96,7 @@ def plain_terms(learner: Learner, batch: TrainBatch) -> tuple[Terms, torch.Tenso
     """What the objective reads, and the entropy [B, T]."""
     logp, entropy = plain_rows(learner.model, batch)
     ref = plain_rows(learner.reference, batch)[0].detach() if learner.reference else None
-    return Terms(logp, batch.old_logp_BT, ref, batch.advantages_B, batch.trained_BT), entropy
+    return Terms(logp, batch.old_logp_BT, ref, batch.advantages_B[:, None], batch.trained_BT), entropy
 
 
 def plain_gradient(learner: Learner, batch: TrainBatch) -> tuple[float, Tensors]:

@@ -12,6 +12,7 @@ from r1kit.config.base import (
     Strict,
     Template,
 )
+from r1kit.config.critic import Critic
 from r1kit.config.curate import Curate
 from r1kit.config.evaluate import Evaluate, Protocol
 from r1kit.config.preference import Preference
@@ -30,6 +31,7 @@ __all__ = [
     "Adapters",
     "Amount",
     "Architecture",
+    "Critic",
     "Curate",
     "Episodes",
     "Evaluate",

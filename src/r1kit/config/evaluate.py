@@ -35,7 +35,6 @@ class Evaluate(Protocol, Sampled, Episodes, Scoring):
     output: ClassVar[Output] = "results"
 
     kind: Literal["evaluate"]
-    model: str | None = None
     endpoint: Service | None = None
     """Endpoint of a model to measure instead of `model`, such as a teacher or a larger model. With the template `chat`,
     the default here, the endpoint applies its own; other templates need its `/completions`."""

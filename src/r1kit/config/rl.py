@@ -1,4 +1,4 @@
-"""The `rl` stage: GRPO and its relatives.
+"""The `rl` stage: GRPO, its relatives and PPO.
 
 One vocabulary for batch sizes, named as in TRL and the paper:
 
@@ -16,14 +16,15 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import override
 
-from r1kit.config.base import Episodes, Location, Prompting, PromptSource, Sampling, Scoring, Strict
+from r1kit.config.base import Episodes, Location, Optimizer, Prompting, PromptSource, Sampling, Scoring, Strict
+from r1kit.config.critic import Critic
 from r1kit.config.evaluate import Protocol
 from r1kit.config.stage import (
     PROMPT_TOKENS,
     Amount,
     MemoryUse,
     Output,
-    StageConfig,
+    WithModel,
     benchmark_sources,
     label,
     prompt_sources,
@@ -31,7 +32,7 @@ from r1kit.config.stage import (
 )
 from r1kit.config.training import Adapters, Published, Training
 
-Objective = Literal["grpo", "grpo_sequence", "dr_grpo", "dapo", "gspo", "cispo"]
+Objective = Literal["grpo", "grpo_sequence", "dr_grpo", "dapo", "gspo", "cispo", "ppo"]
 # DAPO is more than its loss (arXiv 2503.14476). CISPO has no lower bound (arXiv 2506.13585, section 3.1), which here is
 # 1 - 1 = 0; its paper does not give the upper one. Weights end at 1 + 4 = 5, the middle of the caps that ScaleRL found
 # equally good (4, 5 and 8; arXiv 2510.13786, appendix A.17).
@@ -50,7 +51,7 @@ class GeneralPrompts(Strict):
     """Weight of each reward. The name of an earlier preference stage is a reward as well."""
 
 
-class RL(StageConfig, Training, Published, Adapters, Episodes, Scoring, Sampling, Prompting):
+class RL(WithModel, Training, Published, Adapters, Episodes, Scoring, Sampling, Prompting):
     """GRPO on verifiable problems (paper: R1-Zero and both later RL stages)."""
 
     module: ClassVar[str] = "r1kit.stages.rl"
@@ -58,7 +59,6 @@ class RL(StageConfig, Training, Published, Adapters, Episodes, Scoring, Sampling
     legend: ClassVar[dict[str, str]] = {"reward": "reward", "length": "completions/mean_length", "loss": "loss"}
 
     kind: Literal["rl"]
-    model: str
     prompts: list[PromptSource] = Field(min_length=1)
     """Sources of verifiable problems."""
     rewards: dict[str, float] = Field({"accuracy": 1.0, "format": 1.0})
@@ -82,11 +82,17 @@ class RL(StageConfig, Training, Published, Adapters, Episodes, Scoring, Sampling
     """Rollouts that are sampled and graded while the learner still updates on the one before. With 1, weights are up to
     2 x `steps_per_rollout` - 1 updates older than those they train, and a copy of them takes memory. Paper: 0."""
     objective: Objective = "grpo"
-    """Policy loss. Paper: grpo."""
+    """Policy loss. With `ppo`, a critic estimates advantages. Paper: grpo."""
+    critic: Critic | None = None
+    """The critic, with `objective = "ppo"` only. Keys of the optimizer that it lacks are the stage's."""
+    gae_lambda: float = Field(1.0, ge=0, le=1)
+    """λ of generalised advantage estimation, with `objective = "ppo"` only; its discount γ is 1. Paper: 1 comes close
+    to GRPO, 0.95 does not."""
     beta: float = Field(0.001, ge=0)
-    """Coefficient of the KL penalty; 0 needs no reference model. Paper: 0.001."""
+    """Coefficient of the KL penalty, in `ppo` on rewards; 0 needs no reference model. Paper: 0.001."""
     epsilon: float = Field(0.2, gt=0)
-    """Clip range of the probability ratio. Paper: 10 (first RL stage of R1; undisclosed for R1-Zero)."""
+    """Clip range of the probability ratio, and of the critic's values. Paper: 10 (first RL stage of R1; undisclosed for
+    R1-Zero)."""
     epsilon_high: float | None = Field(None, gt=0)
     """Upper clip range; `epsilon` by default, 0.28 in DAPO, 4 in CISPO."""
     dual_clip: float | None = Field(None, gt=1)
@@ -142,7 +148,9 @@ class RL(StageConfig, Training, Published, Adapters, Episodes, Scoring, Sampling
     def _defaults_of_objective(cls, value: object) -> object:
         """Change the defaults that belong to another objective."""
         if isinstance(value, dict) and isinstance(objective := value.get("objective"), str):
-            return {**OBJECTIVE_DEFAULTS.get(objective, {}), **value}
+            value = {**OBJECTIVE_DEFAULTS.get(objective, {}), **value}
+            if objective == "ppo" and isinstance(critic := value.get("critic") or {}, dict):
+                value["critic"] = {**{key: value[key] for key in Optimizer.model_fields if key in value}, **critic}
         return value
 
     @model_validator(mode="after")
@@ -173,6 +181,18 @@ class RL(StageConfig, Training, Published, Adapters, Episodes, Scoring, Sampling
                 'dual_clip and importance_cap have no effect with objective = "cispo", which caps the weight of every '
                 "token at 1 + epsilon_high: remove them"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _critic_in_ppo(self) -> RL:
+        if self.objective == "ppo" and self.skip_zero_variance:
+            raise ValueError(
+                'skip_zero_variance = true with objective = "ppo", whose critic gives advantages to groups with equal '
+                "rewards too: leave it out"
+            )
+        given = ["critic"] * (self.critic is not None) + ["gae_lambda"] * (self.gae_lambda != 1)
+        if self.objective != "ppo" and given:
+            raise ValueError(f'{given[0]} with objective = "{self.objective}", which has no critic: remove it')
         return self
 
     @property
@@ -212,7 +232,8 @@ class RL(StageConfig, Training, Published, Adapters, Episodes, Scoring, Sampling
 
     @override
     def models_read(self, stages: Container[str]) -> list[str]:
-        return [self.model, *(name for general in self.general for name in general.rewards if name in stages)]
+        initial = [self.critic.model] if self.critic is not None and self.critic.model else []
+        return [self.model, *(name for general in self.general for name in general.rewards if name in stages), *initial]
 
     @override
     def sources(self) -> list[tuple[Location, PromptSource]]:
@@ -270,6 +291,7 @@ class RL(StageConfig, Training, Published, Adapters, Episodes, Scoring, Sampling
             saves=self.save_every < self.steps,
             prompts=min(self.prompts_per_step, max(1, self.micro_batch_tokens // PROMPT_TOKENS)),
             has_reference=self.beta > 0,
+            has_critic=self.critic is not None,
             samples_ahead=self.rollouts_ahead > 0,
             completions=counts["completions_per_rollout"],
             samples=self.num_generations,

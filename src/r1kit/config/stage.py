@@ -35,6 +35,8 @@ class MemoryUse:
     """Whether training predicts tokens."""
     has_reference: bool = False
     """Whether a frozen reference model is kept."""
+    has_critic: bool = False
+    """Whether a critic is trained beside the policy."""
     samples_ahead: bool = False
     """Whether the next rollout is sampled, by a copy of the weights, while the stage trains on one."""
     completions: int | None = 0
@@ -75,7 +77,7 @@ class StageConfig(Strict):
 
     kind: str
     """Kind of the stage. It decides which other keys are allowed."""
-    model: str | None
+    model: str | None = None
     """Model to start from: an earlier stage, a directory, a stage of another run (`runs/NAME/STAGE`), a model on the
     Hugging Face hub, or `sprout-base`."""
     seed: int | None = None
@@ -131,6 +133,12 @@ class StageConfig(Strict):
     def warnings(self) -> list[str]:
         """Return what is allowed but probably not intended."""
         return []
+
+
+class WithModel(StageConfig):
+    """A stage that cannot do without a model."""
+
+    model: str
 
 
 def prompt_sources(key: str, sources: list[PromptSource]) -> list[tuple[Location, PromptSource]]:

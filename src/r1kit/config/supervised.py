@@ -6,16 +6,15 @@ from pydantic import Field
 from typing_extensions import override
 
 from r1kit.config.base import Template
-from r1kit.config.stage import MemoryUse, StageConfig
+from r1kit.config.stage import MemoryUse, WithModel
 from r1kit.config.training import Published, Training
 
 MIN_ROW_TOKENS = 8192
 
 
-class Supervised(StageConfig, Training, Published):
+class Supervised(WithModel, Training, Published):
     """Complete epochs over records that are packed into rows."""
 
-    model: str
     data: list[str] = Field(min_length=1)
     """Records: earlier stages, `world:NAME`, files as in prompt sources, or datasets on the Hugging Face hub."""
     template: Template = "chat"

@@ -1,4 +1,4 @@
-"""Turn completions into tensors, and a step's batch into micro-batches that fit in memory.
+"""Turn completions into tensors, and choose the rows that a rank and a micro-batch compute; see `learn.step.passes`.
 
 Shapes as in `types.TrainBatch`: P prompts, G group size, B = P * G sequences, L longest prompt, T longest completion.
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from r1kit.learn.world import World
 from r1kit.types import Completion, TrainBatch
@@ -26,11 +27,14 @@ def make_batch(
     mask_truncated: bool,
     device: torch.device | str = "cpu",
     graded_PG: Tensor | None = None,
+    rewards_PG: Tensor | None = None,
+    values: Sequence[Tensor] = (),
 ) -> TrainBatch:
     """Pad prompts and completions on the right.
 
     `mask_truncated` excludes truncated completions from the loss. Completions with `graded_PG` False (none by default)
-    are excluded from the loss and from its normaliser. So are tokens that an environment wrote.
+    are excluded from the loss and from its normaliser. So are tokens that an environment wrote. PPO needs `rewards_PG`,
+    and `values` of every token of every completion.
     """
     completions = [completion for group in groups for completion in group]
     completion_BT, completion_mask_BT = _pad([c.token_ids for c in completions], torch.long)
@@ -55,6 +59,8 @@ def make_batch(
         duplicate_of_B=_first_equal(content_BT, len(completions) // len(prompts)).to(device),
         temperature=temperature,
         sampled_BT=None if sampled_BT is None else sampled_BT.to(device),
+        rewards_B=None if rewards_PG is None else rewards_PG.flatten().to(device=device, dtype=torch.float32),
+        values_BT=pad_sequence([*values], batch_first=True).to(device) if values else None,
     )
 
 

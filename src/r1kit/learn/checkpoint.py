@@ -1,6 +1,6 @@
 """Training state on disk, written with torch.distributed.checkpoint (DCP).
 
-    checkpoints/step_00000030/   weights, optimizer and reference model (DCP shards), progress.json and
+    checkpoints/step_00000030/   weights, optimizer, reference model and critic (DCP shards), progress.json and
                                  progress.safetensors, manifest.json
 
 A checkpoint is copied in memory between two steps and written in the background: into a temporary directory, with the
@@ -25,7 +25,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
-from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 
@@ -33,6 +33,7 @@ from r1kit.console import heartbeat, say, warn
 from r1kit.errors import UserError
 from r1kit.files import find_damage, fsync, publish, write_bytes, write_manifest
 from r1kit.learn.lora import trained_weights
+from r1kit.learn.optim import load_state
 from r1kit.learn.sharded import is_shared, on_cpu, writers
 from r1kit.learn.world import ALONE, World
 
@@ -57,6 +58,10 @@ class TrainingState(Protocol):
     @property
     def reference(self) -> torch.nn.Module | None:
         """The reference model, if there is one."""
+
+    @property
+    def critic(self) -> TrainingState | None:
+        """The critic and its optimizer, if there is one."""
 
     def sync_compute_weights(self) -> None:
         """Copy the master weights to the compute weights. Called after `master` is restored."""
@@ -130,9 +135,7 @@ class Checkpoints:
             tensors = _tensors(state)
             with heartbeat(f"loading the checkpoint {newest}"), _original_errors():
                 dcp_load(tensors, checkpoint_id=newest, **self._ranks)
-            with _hyperparameters_kept(state.optimizer):
-                set_optimizer_state_dict(state.master, state.optimizer, optim_state_dict=tensors["optimizer"])
-            state.sync_compute_weights()
+            _take_over(state, tensors)
             progress = read_progress(newest)
         lengths = progress.pop("logs") if progress is not None else {}
         if self.world.is_first:
@@ -302,7 +305,17 @@ def _tensors(state: TrainingState) -> dict[str, Any]:
     }
     if state.reference is not None:
         tensors["reference"] = state.reference.state_dict()
+    if state.critic is not None:
+        tensors["critic"] = _tensors(state.critic)
     return tensors
+
+
+def _take_over(state: TrainingState, tensors: Mapping[str, Any]) -> None:
+    """Continue with loaded tensors: those of models have been filled in place."""
+    load_state(state.master, state.optimizer, tensors["optimizer"])
+    state.sync_compute_weights()
+    if state.critic is not None:
+        _take_over(state.critic, tensors["critic"])
 
 
 def _copy(value: Any) -> Any:
@@ -318,15 +331,6 @@ def _copy(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _copy(item) for key, item in value.items()}
     return [_copy(item) for item in value] if isinstance(value, list) else value
-
-
-@contextmanager
-def _hyperparameters_kept(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Let the block change the optimizer's state, but not its settings."""
-    settings = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
-    yield
-    for group, kept in zip(optimizer.param_groups, settings, strict=True):
-        group.update(kept)
 
 
 @contextmanager

@@ -20,6 +20,11 @@ def k3(logp: Tensor, ref_logp: Tensor) -> Tensor:
     return difference.exp() - difference - 1
 
 
+def k1(logp: Tensor, ref_logp: Tensor) -> Tensor:
+    """Estimate KL as log(pi/pi_ref): unbiased, but negative for some tokens (PPO; DeepSeekMath, eq. 2)."""
+    return logp - ref_logp
+
+
 KLEstimator = Callable[[Tensor, Tensor], Tensor]
 ESTIMATORS: Mapping[str, KLEstimator] = {"k3": k3}
 

@@ -1,12 +1,11 @@
-"""One policy update: log-probabilities with shared prompts, the objective, gradients, AdamW.
+"""One policy update: log-probabilities, the objective, gradients, AdamW.
 
     1. Compute the reference model's log-probabilities of the complete batch.
-    2. Compute the prompts: keys, values and last hidden states, once per prompt instead of once per completion.
-    3. Compute the completions' log-probabilities behind those, once per distinct completion of a prompt.
-    4. Evaluate the objective over all completions, and send gradients back to the detached results of step 2.
-    5. Send what those accumulated back through the prompts.
+    2. In PPO, compute the advantages of tokens from the critic's values, and their returns.
+    3. Compute log-probabilities and gradients of the completions, in as many passes as memory needs (`step.passes`).
+    4. Update the policy, and in PPO the critic.
 
-Shapes: P prompts, B sequences, U distinct ones, L longest prompt, T longest completion, N tokens, D model width.
+Shapes: B sequences, T completion tokens, S sampled ones in a micro-batch, D model width.
 """
 
 from __future__ import annotations
@@ -15,70 +14,45 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from r1kit.config import RL
-from r1kit.console import say
-from r1kit.errors import UserError, is_out_of_memory
-from r1kit.learn.batch import micro_batches, prompt_blocks, rows_of_rank
-from r1kit.learn.kl import KLPenalty
+from r1kit.learn.advantage import generalised_advantages, token_rewards, whiten
+from r1kit.learn.kl import KLPenalty, k1
 from r1kit.learn.logprobs import token_logprobs, token_logprobs_and_entropy
 from r1kit.learn.loss import OBJECTIVES, Clip, Norm, Terms, clip_counts
 from r1kit.learn.memory import offloads
 from r1kit.learn.optim import learning_rate, make_optimizer, update
 from r1kit.learn.precision import copy_weights, master_copy
 from r1kit.learn.reference import make_reference, reference_model, refresh_reference
-from r1kit.learn.sharded import filled, flush, gather_by_block, idle_pass, release, split
+from r1kit.learn.sharded import filled, flush, gather_by_block, release, split
+from r1kit.learn.step.critic import Critic
+from r1kit.learn.step.passes import Passes, Rows
 from r1kit.learn.world import ALONE, World
-from r1kit.machine import free_memory
-from r1kit.model.policy import Policy, Prompts
-from r1kit.model.prefix import PromptTokens
+from r1kit.model.policy import Policy, RewardModel
 from r1kit.types import TrainBatch
 
 CLIP_METRICS = ("clip_ratio", "dual_clip_ratio", "importance_capped")  # shares of tokens
-OUT_OF_MEMORY = (
-    "out of memory with one completion at a time ({tokens} tokens): lower max_completion_length, use a smaller model, "
-    "or free memory and run the same command again to continue"
-)
-OUT_OF_MEMORY_SPLIT = (
-    "out of memory with micro_batch_tokens = {tokens}, which shard_weights = true cannot lower during a step: lower it "
-    "and run the same command again to continue"
-)
+GAMMA = 1.0  # PPO's discount: a reward is worth as much after a long completion as after a short one
 
 
-class _Rows:
-    """Some rows of a batch, as long as the longest of them.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is computed of a batch before its gradient."""
 
-    Shapes: N tokens inside the mask, S sampled ones among them.
-    """
-
-    def __init__(self, batch: TrainBatch, rows_U: Tensor) -> None:
-        length = max(1, int(batch.completion_mask_BT[rows_U].sum(1).max()))
-        self.tokens_UT, self.mask_UT = batch.completion_BT[rows_U, :length], batch.completion_mask_BT[rows_U, :length]
-        self.all_sampled = batch.sampled_BT is None
-        self.trained_UT = self.mask_UT if self.all_sampled else batch.trained_BT[rows_U, :length]
-
-    def states(self, model: Policy, prompts: Prompts, prompt_U: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the hidden states [S, D] in front of the sampled tokens, and these tokens [S]."""
-        states_ND = prompts.completion_states(model, prompt_U, self.tokens_UT, self.mask_UT)
-        states_SD = states_ND if self.all_sampled else states_ND[self.trained_UT[self.mask_UT]]
-        return states_SD, self.tokens_UT[self.trained_UT]
-
-    def padded(self, x_S: Tensor) -> Tensor:
-        """Return x as [U, T], zero except at sampled tokens."""
-        return x_S.new_zeros(self.trained_UT.shape).masked_scatter(self.trained_UT, x_S)
-
-
-def _total(sums: list[dict[str, float]]) -> dict[str, float]:
-    """Return the sums over all ranks; of `gap_max`, the largest."""
-    names = dict.fromkeys(name for each in sums for name in each)
-    return {name: (max if name == "gap_max" else sum)(each.get(name, 0.0) for each in sums) for name in names}
+    ref_logp_BT: Tensor | None
+    """Of this rank's rows, or of all in PPO; None without reference model."""
+    advantages_BT: Tensor
+    """[B, 1] if all tokens of a completion have the same."""
+    returns_BT: Tensor | None
+    """What the critic learns; None without one."""
 
 
 class Learner:
-    """Policy, reference model and optimizer.
+    """Policy, reference model, critic and optimizers.
 
     `model` holds the compute weights in the run's dtype and `master` the fp32 weights that the optimizer updates.
     Several ranks are given the same batches: each does a part of the work, and all have the same weights and metrics.
@@ -86,19 +60,21 @@ class Learner:
     that was given has none (`complete_policy`).
     """
 
-    def __init__(self, model: Policy, config: RL, world: World = ALONE) -> None:
+    def __init__(self, model: Policy, config: RL, world: World = ALONE, critic: RewardModel | None = None) -> None:
+        """Prepare the training of a policy. `critic` is the value model of PPO before its first update."""
         self.model, self.config, self.world = model, config, world
-        self.splits, self._given = config.shard_weights and world.size > 1, model
+        self.passes, self._given = Passes(config, world), model
         offload = offloads(config, model.device)
         self.reference = make_reference(model, offload) if config.beta > 0 else None
-        if self.splits:
+        if self.passes.splits:
             self.model = self.master = split(model, world, next(model.parameters()).dtype)
             if self.reference is not None:
                 gather_by_block(self.reference, world)
         else:
             self.master = master_copy(model, offload, world)
         self.optimizer = make_optimizer(self.master, config)
-        self.micro_batch_tokens = config.micro_batch_tokens  # halved when it does not fit in memory
+        assert (critic is not None) == (config.critic is not None)
+        self.critic = Critic(critic, config, self.passes) if critic is not None else None
         self.clip = Clip.from_config(config)
         self.kl = KLPenalty.from_config(config)
         self.objective = OBJECTIVES[config.objective]
@@ -106,27 +82,33 @@ class Learner:
 
     def step(self, batch: TrainBatch, step: int) -> dict[str, float]:
         """Update the policy on one batch and return metrics under TRL's names. Non-finite gradients are dropped."""
-        sums = self.backward(batch, self.config.completion_cap(step))
+        prepared = self.prepare(batch)
+        sums = self.backward(batch, self.config.completion_cap(step), prepared)
         flush(self.model, self.master, self.world)
         rate = learning_rate(self.config, step, self.config.steps)
         grad_norm = update(self.master, self.optimizer, rate, self.config.max_grad_norm)
         self.sync_compute_weights()
+        critic: dict[str, float] = {}
+        if self.critic is not None and prepared.returns_BT is not None:
+            critic = self.critic.step(batch, prepared.returns_BT, step)
         refresh = self.config.ref_refresh_steps
         if refresh and (step + 1) % refresh == 0:
             self.refresh_reference()
         tokens = max(1, sums["tokens"])
-        halved = self.micro_batch_tokens < self.config.micro_batch_tokens
+        halved = self.passes.micro_batch_tokens < self.config.micro_batch_tokens
+        is_finite = math.isfinite(grad_norm) and math.isfinite(critic.get("critic/grad_norm", 0.0))
         return {
             "loss": sums["loss"],
             "grad_norm": grad_norm,
-            "skipped": float(not math.isfinite(grad_norm)),
+            "skipped": float(not is_finite),
             "learning_rate": rate,
             "kl": sums["kl"] / tokens,
             "entropy": sums["entropy"] / tokens,
             **{name: count / tokens for name, count in sums.items() if name in CLIP_METRICS},
+            **critic,
             "sampling/logp_difference_mean": sums["gap"] / tokens,
             "sampling/logp_difference_max": sums["gap_max"],
-            **({"micro_batch_tokens": self.micro_batch_tokens} if halved else {}),
+            **({"micro_batch_tokens": self.passes.micro_batch_tokens} if halved else {}),
         }
 
     def sync_compute_weights(self) -> None:
@@ -136,7 +118,7 @@ class Learner:
     @contextmanager
     def complete_policy(self) -> Iterator[Policy]:
         """Yield the policy with all its weights, to sample with or to save. All ranks enter the block."""
-        if self.splits:
+        if self.passes.splits:
             with filled(self._given, self.model) as policy:
                 yield policy
         else:
@@ -147,133 +129,87 @@ class Learner:
         if self.reference is not None:
             refresh_reference(self.reference, self.model)
 
-    def backward(self, batch: TrainBatch, max_tokens: int) -> dict[str, float]:
-        """Accumulate the gradient of a step, on several ranks each its part. Return the sums that `step` reports.
+    def prepare(self, batch: TrainBatch) -> Prepared:
+        """Compute what the losses of a batch read besides it."""
+        start, reference = time.monotonic(), self.reference  # first of all, while no activations of the policy are held
+        ref_logp_BT: Tensor | None = None
+        if reference is not None:
+            ref_logp_BT = self.passes.fitting(lambda: self._reference_logprobs(batch, reference), batch, ())
+        self.seconds_in_reference = time.monotonic() - start
+        if self.critic is None:
+            return Prepared(ref_logp_BT, batch.advantages_B[:, None], None)
+        if ref_logp_BT is not None:
+            ref_logp_BT = self.world.sum(ref_logp_BT)  # whitening needs the tokens of all ranks
+        advantages_BT, returns_BT = self._token_advantages(batch, ref_logp_BT)
+        return Prepared(ref_logp_BT, whiten(advantages_BT, batch.trained_BT), returns_BT)
 
-        When memory runs out on any rank, all halve the micro-batch permanently and compute the gradient again from the
-        start: how a step is split does not change its gradient.
-        """
-        smallest = max(batch.prompt_PL.shape[1], batch.completion_BT.shape[1])  # one row at a time
-        while True:
-            sums: dict[str, float] | None = None
-            try:
-                sums = self._accumulate(batch, max_tokens)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                if self.splits:
-                    raise UserError(OUT_OF_MEMORY_SPLIT.format(tokens=self.micro_batch_tokens)) from error
-            # Outside the except clause, nothing references the tensors of a failed attempt.
-            if not self.world.any(sums is None):
-                return _total(self.world.gather(sums or {}))
-            if self.micro_batch_tokens <= smallest:
-                raise UserError(OUT_OF_MEMORY.format(tokens=smallest))
-            self.micro_batch_tokens = max(smallest, min(self.micro_batch_tokens, batch.completion_BT.numel()) // 2)
-            say(f"out of memory: continuing with micro_batch_tokens = {self.micro_batch_tokens} (same gradient)")
-            free_memory()
-            for parameter in (*self.model.parameters(), *self.master.parameters()):
-                parameter.grad = None
+    def _token_advantages(self, batch: TrainBatch, ref_logp_BT: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return GAE's advantages and returns [B, T] of sampled tokens. What an environment wrote is no step of it."""
+        assert batch.rewards_B is not None and batch.values_BT is not None
+        trained_BT = batch.trained_BT
+        values_BT, penalty_BT = batch.values_BT * trained_BT, torch.zeros_like(batch.values_BT)
+        if ref_logp_BT is not None:
+            penalty_BT = self.config.beta * k1(batch.old_logp_BT, ref_logp_BT) * trained_BT
+        order_BT = (~trained_BT).byte().argsort(dim=1, stable=True)  # sampled tokens first
+        values_BS, penalty_BS, mask_BS = (x.gather(1, order_BT) for x in (values_BT, penalty_BT, trained_BT))
+        rewards_BS = token_rewards(batch.rewards_B, mask_BS, penalty_BS)
+        advantages_BS = generalised_advantages(rewards_BS, values_BS, GAMMA, self.config.gae_lambda)
+        advantages_BT = torch.zeros_like(values_BT).scatter(1, order_BT, advantages_BS)
+        return advantages_BT, advantages_BT + values_BT
 
-    def _accumulate(self, batch: TrainBatch, max_tokens: int) -> dict[str, float]:
+    def backward(self, batch: TrainBatch, max_tokens: int, prepared: Prepared | None = None) -> dict[str, float]:
+        """Accumulate the policy's gradient of a step, on several ranks each its part. Return the sums of `step`."""
+        read = prepared or self.prepare(batch)
+        models = (self.model, self.master)
+        return self.passes.total(self.passes.fitting(lambda: self._accumulate(batch, max_tokens, read), batch, models))
+
+    def _accumulate(self, batch: TrainBatch, max_tokens: int, prepared: Prepared) -> dict[str, float]:
         sums = dict.fromkeys(("loss", "tokens", "kl", "entropy", "clip_ratio", "gap", "gap_max"), 0.0)
         norm = Norm(max(1, int(batch.graded_B.sum())), max(1, int(batch.trained_BT.sum())), max_tokens)
-        # First of all, while no activations of the policy are held.
-        start = time.monotonic()
-        ref_logp_BT, idle_passes = None, self._missing_passes(batch)
-        if self.reference is not None:
-            ref_logp_BT = self._reference_logprobs(batch, self.reference, idle_passes)
-        self.seconds_in_reference = time.monotonic() - start
-        for prompts, micro_batches_ in self._split(batch):
-            shared = self._prompts(self.model, batch, prompts)
-            leaves = shared.as_leaves()
-            for distinct_U, prompt_U in micro_batches_:
-                self._backward_rows(batch, distinct_U, prompt_U, leaves, ref_logp_BT, norm, sums)
-            pairs = zip(shared.tensors, leaves.tensors, strict=True)
-            outputs = [(x, leaf.grad) for x, leaf in pairs if leaf.grad is not None]
-            torch.autograd.backward([x for x, _ in outputs], [grad for _, grad in outputs])
-        for _ in range(idle_passes):
-            idle_pass(self.model)
+        self.passes.backward(
+            self.model, batch, lambda states_SD, rows: self._loss(batch, prepared, norm, sums, states_SD, rows)
+        )
         return sums
 
-    def _prompts(self, model: Policy, batch: TrainBatch, prompts: Tensor) -> Prompts:
-        """Return some prompts. With `splits`, they are computed with their completions, in one pass."""
-        prompt_PL, mask_PL = batch.prompt_PL[prompts], batch.prompt_mask_PL[prompts]
-        return PromptTokens(prompt_PL, mask_PL) if self.splits else model.prompts(prompt_PL, mask_PL)
-
-    def _missing_passes(self, batch: TrainBatch) -> int:
-        """Return how many passes less than some other rank this one has, if they must have equally many."""
-        if not self.splits:
-            return 0
-        passes = sum(len(micro_batches_) for _, micro_batches_ in self._split(batch))
-        return max(self.world.gather(passes)) - passes
-
-    def _split(self, batch: TrainBatch) -> Iterator[tuple[Tensor, list[tuple[Tensor, Tensor]]]]:
-        """Yield blocks of prompts, each with its micro-batches: distinct rows [U], and their prompts in the block."""
-        group = len(batch.advantages_B) // len(batch.prompt_PL)
-        lengths_B = batch.completion_mask_BT.sum(1)
-        if self.splits or not self.model.config.is_native:  # rows hold their prompts
-            lengths_B = lengths_B + batch.prompt_mask_PL.sum(1).repeat_interleave(group)
-        skip = self.config.skip_zero_variance
-        mine_B = rows_of_rank(batch, skip, self.world)
-        for prompts in prompt_blocks(batch, self.micro_batch_tokens, skip, mine_B):
-            rows = (prompts[:, None] * group + torch.arange(group, device=prompts.device)).flatten()
-            distinct_U = rows[(batch.duplicate_of_B[rows] == rows) & mine_B[rows]]
-            picked = [distinct_U[each] for each in micro_batches(lengths_B[distinct_U], self.micro_batch_tokens)]
-            yield prompts, [(rows_U, torch.searchsorted(prompts, rows_U // group)) for rows_U in picked]
-
-    @torch.no_grad()
-    def _reference_logprobs(self, batch: TrainBatch, reference: nn.Module, idle_passes: int) -> Tensor:
-        """Return the reference model's log-probabilities [B, T] of the distinct rows, zero elsewhere."""
-        logp_BT = torch.zeros_like(batch.old_logp_BT)
+    def _reference_logprobs(self, batch: TrainBatch, reference: nn.Module) -> Tensor:
+        """Return the reference model's log-probabilities [B, T] of this rank's rows, zero elsewhere."""
         with reference_model(reference, self.model) as model:
-            for prompts, micro_batches_ in self._split(batch):
-                shared = self._prompts(model, batch, prompts)
-                for distinct_U, prompt_U in micro_batches_:
-                    rows = _Rows(batch, distinct_U)
-                    states_SD, tokens_S = rows.states(model, shared, prompt_U)
-                    logp_S = token_logprobs(
-                        states_SD, model.head_weight, tokens_S, batch.temperature, fp32=model.fp32_head
-                    )
-                    logp_BT[distinct_U, : rows.mask_UT.shape[1]] = rows.padded(logp_S)
-            for _ in range(idle_passes):
-                idle_pass(model)
+
+            def logprobs(states_SD: Tensor, rows: Rows) -> Tensor:
+                return token_logprobs(
+                    states_SD, model.head_weight, rows.targets_S, batch.temperature, fp32=model.fp32_head
+                )
+
+            logp_BT = self.passes.forward(model, batch, logprobs)
         release(reference)
         return logp_BT
 
-    def _backward_rows(
+    def _loss(
         self,
         batch: TrainBatch,
-        distinct_U: Tensor,
-        prompt_U: Tensor,
-        shared: Prompts,
-        ref_logp_BT: Tensor | None,
+        prepared: Prepared,
         norm: Norm,
         sums: dict[str, float],
-    ) -> None:
-        """Backpropagate one micro-batch of U distinct rows and the B rows that equal one of them; add to `sums`."""
-        rows = _Rows(batch, distinct_U)
-        rows_B, source_B = (batch.duplicate_of_B[:, None] == distinct_U).nonzero(as_tuple=True)
-        length = rows.mask_UT.shape[1]
-        if ref_logp_BT is not None:
-            ref_logp_BT = ref_logp_BT[distinct_U[source_B], :length]
-
-        states_SD, tokens_S = rows.states(self.model, shared, prompt_U)
+        states_SD: Tensor,
+        rows: Rows,
+    ) -> Tensor:
+        """Return the loss of one micro-batch; add to `sums`."""
         logp_S, entropy_S = token_logprobs_and_entropy(
-            states_SD, self.model.head_weight, tokens_S, batch.temperature, fp32=self.model.fp32_head
+            states_SD, self.model.head_weight, rows.targets_S, batch.temperature, fp32=self.model.fp32_head
         )
-        logp_BT, mask_BT = rows.padded(logp_S)[source_B], rows.trained_UT[source_B]
-        old_logp_BT = batch.old_logp_BT[rows_B, :length]
-        terms = Terms(logp_BT, old_logp_BT, ref_logp_BT, batch.advantages_B[rows_B], mask_BT)
+        logp_BT, old_logp_BT, mask_BT = rows.spread(logp_S), rows.take(batch.old_logp_BT), rows.trained_BT
+        ref_logp_BT = None if prepared.ref_logp_BT is None else rows.take(prepared.ref_logp_BT)
+        terms = Terms(logp_BT, old_logp_BT, ref_logp_BT, rows.take(prepared.advantages_BT), mask_BT)
         loss = self.objective.loss(terms, self.clip, self.kl, norm)
-        torch.autograd.backward(loss)
         with torch.no_grad():
             gap_BT = (logp_BT - old_logp_BT).abs() * mask_BT
             sums["loss"] += float(loss)
             sums["tokens"] += int(mask_BT.sum())
-            sums["entropy"] += float(rows.padded(entropy_S)[source_B].sum())
+            sums["entropy"] += float(rows.spread(entropy_S).sum())
             for name, count in clip_counts(self.objective, terms, self.clip).items():
                 sums[name] = sums.get(name, 0.0) + count
             sums["gap"] += float(gap_BT.sum())
             sums["gap_max"] = max(sums["gap_max"], float(gap_BT.max()))
             if ref_logp_BT is not None:
                 sums["kl"] += float((self.kl.estimate(logp_BT, ref_logp_BT) * mask_BT).sum())
+        return loss

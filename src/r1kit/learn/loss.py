@@ -1,4 +1,4 @@
-"""The GRPO family of objectives. To add one, write a function here, enter it in `OBJECTIVES`, and name it in config.py.
+"""GRPO, its relatives and PPO. To add one, write a function here, enter it in `OBJECTIVES`, and name it in config.py.
 
 Every loss is a pure function of tensors. It returns a sum over its sequences divided by totals of the step
 (`Norm`), so the losses of micro-batches add up: how a step is split never changes its gradient.
@@ -26,7 +26,7 @@ class Terms:
     logp_BT: Tensor  # under the policy being trained, with gradient
     old_logp_BT: Tensor  # under the policy that sampled
     ref_logp_BT: Tensor | None  # under the reference model; None when beta is 0
-    advantages_B: Tensor
+    advantages_BT: Tensor  # of each token; [B, 1] where all tokens of a sequence have the same
     mask_BT: Tensor  # True on tokens that count
 
 
@@ -155,8 +155,27 @@ def cispo(terms: Terms, clip: Clip, kl: KLPenalty, norm: Norm) -> Tensor:
     well (appendix A.17).
     """
     weight_BT = token_ratio(terms).detach().clamp(1 - clip.low, 1 + clip.high)
-    loss_BT = -weight_BT * terms.advantages_B[:, None] * terms.logp_BT
+    loss_BT = -weight_BT * terms.advantages_BT * terms.logp_BT
     return token_mean(loss_BT + _penalty(terms, kl), terms.mask_BT, norm)
+
+
+def ppo(terms: Terms, clip: Clip, kl: KLPenalty, norm: Norm) -> Tensor:
+    """Token-level ratios and advantages (DeepSeekMath eq. 1). The KL penalty is in the rewards of the tokens."""
+    loss_BT = -surrogate(token_ratio(terms, clip.cap), terms.advantages_BT, clip)
+    return sequence_mean(loss_BT, terms.mask_BT, norm)
+
+
+def value_loss(
+    values_BT: Tensor, old_BT: Tensor, returns_BT: Tensor, mask_BT: Tensor, epsilon: float, tokens: int
+) -> Tensor:
+    """Return half the squared error of values, or of clipped ones where it is larger, over the step's `tokens`.
+
+    Values are clipped to `epsilon` around the `old` ones, as in OpenAI's baselines, TRL and verl: a value that has
+    moved further towards its return gets no gradient.
+    """
+    clipped_BT = torch.clamp(values_BT, old_BT - epsilon, old_BT + epsilon)
+    errors_BT = torch.maximum((values_BT - returns_BT).square(), (clipped_BT - returns_BT).square())
+    return (errors_BT * mask_BT).sum() / (2 * tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +198,16 @@ OBJECTIVES: Mapping[str, Objective] = {
     "dapo": Objective(dapo),
     "gspo": Objective(gspo, ratio=mean_ratio),
     "cispo": Objective(cispo, is_clipped=is_outside),
+    "ppo": Objective(ppo),
 }
 
 
 def clip_counts(objective: Objective, terms: Terms, clip: Clip) -> dict[str, float]:
     """Return how many tokens are clipped, clipped by `clip.dual`, and truncated by `clip.cap`."""
-    ratio, advantages_B1 = objective.ratio(terms, clip.cap), terms.advantages_B[:, None]
-    counts = {"clip_ratio": objective.is_clipped(ratio, advantages_B1, clip)}
+    ratio, advantages_BT = objective.ratio(terms, clip.cap), terms.advantages_BT
+    counts = {"clip_ratio": objective.is_clipped(ratio, advantages_BT, clip)}
     if clip.dual is not None:
-        counts["dual_clip_ratio"] = (ratio > clip.dual) & (advantages_B1 < 0)
+        counts["dual_clip_ratio"] = (ratio > clip.dual) & (advantages_BT < 0)
     if clip.cap is not None:
         counts["importance_capped"] = objective.ratio(terms, None) > clip.cap
     return {name: float((chosen & terms.mask_BT).sum()) for name, chosen in counts.items()}
@@ -207,12 +227,12 @@ def token_mean(x_BT: Tensor, mask_BT: Tensor, norm: Norm) -> Tensor:
 
 
 def _clipped_with_kl(terms: Terms, clip: Clip, kl: KLPenalty) -> Tensor:
-    return -surrogate(token_ratio(terms, clip.cap), terms.advantages_B[:, None], clip) + _penalty(terms, kl)
+    return -surrogate(token_ratio(terms, clip.cap), terms.advantages_BT, clip) + _penalty(terms, kl)
 
 
 def _sequence_surrogate(ratio_B1: Tensor, terms: Terms, clip: Clip) -> Tensor:
     """Return the surrogate [B]; 0 for a sequence without tokens that count."""
-    return (surrogate(ratio_B1, terms.advantages_B[:, None], clip) * terms.mask_BT.any(1, keepdim=True)).squeeze(1)
+    return (surrogate(ratio_B1, terms.advantages_BT, clip) * terms.mask_BT.any(1, keepdim=True)).squeeze(1)
 
 
 def _penalty(terms: Terms, kl: KLPenalty) -> Tensor:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.checkpoint.state_dict import set_optimizer_state_dict
 
 from r1kit.config import Optimizer
 from r1kit.errors import UserError, require
@@ -31,6 +33,14 @@ def make_optimizer(model: nn.Module, config: Optimizer) -> torch.optim.Optimizer
         adam: type[torch.optim.Optimizer] = require("bitsandbytes", "8bit").optim.AdamW8bit
         return adam(groups, lr=config.learning_rate, betas=betas)  # type: ignore[call-arg]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, fused=True)
+
+
+def load_state(model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Give an optimizer a state from a checkpoint, but not its settings: these may have been amended."""
+    settings = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    set_optimizer_state_dict(model, optimizer, optim_state_dict=state)
+    for group, kept in zip(optimizer.param_groups, settings, strict=True):
+        group.update(kept)
 
 
 def learning_rate(config: Optimizer, step: int, steps: int) -> float:

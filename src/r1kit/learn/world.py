@@ -14,10 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from socket import gethostname
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from r1kit.errors import UserError
 from r1kit.interrupt import StepAbandoned, abandonable, announce_if, request_stop
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
@@ -85,6 +88,14 @@ class World:
         count = torch.tensor(int(flag))
         dist.all_reduce(count, group=self.group)
         return bool(count)
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Return the sum of a tensor over all ranks, in its memory."""
+        if self.size > 1:
+            import torch.distributed as dist
+
+            dist.all_reduce(tensor, group=self.group)
+        return tensor
 
     def should_stop(self, signalled: bool) -> bool:
         """Return whether a rank got a signal; then all of them stop as if they had got it."""

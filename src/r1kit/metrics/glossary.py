@@ -191,6 +191,23 @@ UPDATE = {
     "alerts": "Alerts of the watchdogs in this step. The warnings at the top of the page list them with remedies.",
     "tokens": "Completion tokens sampled so far: the cost of the run, independent of the machine.",
 }
+CRITIC = {
+    "critic/explained_variance": (
+        "How much of the variance of the returns the critic's values explain, when the rollout is new: 1 is perfect, 0 "
+        "no better than a constant. It should rise above 0 within some tens of steps. Below 0, the critic misleads the "
+        "policy: lower critic.learning_rate, or raise gae_lambda to 1."
+    ),
+    "critic/loss": (
+        "Half the mean squared difference between the critic's values and the returns, in units of the reward squared. "
+        "It falls as the critic learns, and rises where the policy changes faster than the critic."
+    ),
+    "critic/clip_ratio": (
+        "Share of tokens whose value has moved by more than epsilon since the rollout was new. With one update per "
+        "rollout it is 0. Above about 20 %, lower critic.learning_rate or steps_per_rollout."
+    ),
+    "critic/grad_norm": "Norm of the critic's gradient before it is clipped to critic.max_grad_norm.",
+    "critic/learning_rate": "Step size of the critic's optimizer, after warm-up and schedule.",
+}
 TIME = {
     "time/rollout": (
         "Seconds of sampling completions, usually the largest part of a step. With rollouts_ahead, only those that the "
@@ -205,7 +222,8 @@ TIME = {
         "Seconds of sampling and grading beside the updates on the rollout before (rollouts_ahead). They cost no time, "
         "except where both need the same cores."
     ),
-    "time/update": "Seconds of the gradient update, with the reference model.",
+    "time/update": "Seconds of the gradient update, with the reference model, and in PPO of the critic's.",
+    "time/values": "Seconds in which the critic of PPO values a new rollout.",
     "time/reference": "Seconds of the reference model's forward passes; part of time/update.",
     "time/data": "Seconds of waiting for the next batch. Large values mean that reading the data is slow.",
     "time/alerts": "Alerts of the watchdogs that read the clock.",
@@ -245,6 +263,7 @@ GROUPS = {
     "Rewards": REWARDS,
     "Completions": COMPLETIONS,
     "The update": UPDATE,
+    "The critic (PPO)": CRITIC,
     "Time": TIME,
     "Supervised stages": SUPERVISED,
 }

@@ -1,7 +1,7 @@
 """How an RL step's time divides among the paper's four modules (supplement, B.1), from the timings of its rows.
 
     rollout               time/rollout
-    inference             time/reference + time/reward_models
+    inference             time/reference + time/reward_models + time/values
     rule-based rewards    time/grade - time/reward_models: what grading adds after the last completion is sampled
     training              time/update - time/reference
 
@@ -44,7 +44,7 @@ def module_times(rows: Sequence[Mapping[str, Any]]) -> list[ModuleTime]:
     models, reference = mean("time/reward_models"), mean("time/reference")
     seconds = {
         "rollout": mean("time/rollout"),
-        "inference": reference + models,
+        "inference": reference + models + mean("time/values"),
         "rule-based rewards": mean("time/grade") - models,
         "training": mean("time/update") - reference,
         "evaluation": mean("time/eval"),

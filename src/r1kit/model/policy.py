@@ -78,6 +78,8 @@ class Policy(nn.Module):
 class RewardModel(Policy):
     """A model with a scalar head instead of an output matrix. A document's score is read at its last token.
 
+    As the critic of PPO, it gives a value at every token.
+
     transformers reads the score at the last token that is not padding. Documents therefore end in their own last
     token and not in an end-of-text token, which may also be the padding token.
     """
@@ -88,7 +90,13 @@ class RewardModel(Policy):
 
     def scores(self, hidden_TD: Tensor, last_N: Tensor) -> Tensor:
         """Return scores [N] in fp32, given a row's hidden states and the position of every document's last token."""
-        return project(hidden_TD[last_N], cast(Tensor, self.score.weight), self.fp32_head).squeeze(-1).float()
+        return self.values(hidden_TD[last_N])
+
+    def values(self, hidden_ND: Tensor) -> Tensor:
+        """Return what the head makes of hidden states: [N] in fp32."""
+        weight_1D = cast(Tensor, self.score.weight)
+        exact_ND = hidden_ND.float() if weight_1D.dtype == torch.float32 else hidden_ND
+        return project(exact_ND, weight_1D, self.fp32_head).squeeze(-1).float()
 
     def hugging_face_keys(self) -> dict[str, object]:
         """Return the keys of config.json beyond the model's shape."""

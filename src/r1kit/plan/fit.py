@@ -81,7 +81,8 @@ def too_large(stage: StageConfig, shape: ModelConfig, setting: Setting, limits: 
     Counts only what is needed in any case: no completion is assumed to be long.
     """
     parts = memory(stage, shape, setting)
-    weights = sum(parts.get(part, 0) for part in ("weights", "master", "gradients", "optimizer", "reference"))
+    states = ("weights", "master", "gradients", "optimizer", "reference", "critic", "critic_state")
+    weights = sum(parts.get(part, 0) for part in states)
     if weights <= limits.on_device and (reason := _impossible_amount(stage, shape, limits)):
         return reason
     if not _fits(stage, shape, setting, limits):

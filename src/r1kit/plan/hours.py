@@ -6,7 +6,7 @@
     prefill    2 A operations a token, for every prompt once
     learning   6 A operations a token, 2 A more with recomputation and 2 A more with a reference model, and attention
                over all earlier tokens; on the GPU with the most tokens, which is one completion of full length if
-               others have less
+               others have less. A critic needs as many, and 2 A for its values
     links      once a step, gradients in 4 bytes and new weights in 2. With `shard_weights`, for every micro-batch:
                weights in 2 bytes for the forward pass, the backward pass and the reference, and gradients in 4
     push       weights in 2 bytes to vLLM servers, once a rollout
@@ -116,9 +116,11 @@ def _update(stage: Training, work: Work, shape: ModelConfig, share: Share) -> tu
     )
     if count == 1:
         return computing, 0.0
-    use, per_update = stage.memory_use(), 6
+    use = stage.memory_use()
+    per_update = 6 * (1 + use.has_critic)
     if stage.shard_weights:
-        per_update = math.ceil(max(tokens, work.longest) / use.trained_tokens) * (8 + 2 * use.has_reference)
+        passes = math.ceil(max(tokens, work.longest) / use.trained_tokens)
+        per_update = passes * (8 + 2 * use.has_reference + 10 * use.has_critic)
     return computing, per_update * shape.parameter_count() * (count - 1) / count / cluster.link
 
 
@@ -126,7 +128,8 @@ def training_seconds(stage: Training, shape: ModelConfig, gpu: GPU, tokens: floa
     """Return the time of one GPU for the passes over tokens that attend to `context` others on average."""
     assert isinstance(stage, StageConfig)
     use = stage.memory_use()
-    passes = 3 + recomputes(stage, use, shape, 2) + use.has_reference  # in units of a forward pass
+    trained = 3 + recomputes(stage, use, shape, 2)  # in units of a forward pass
+    passes = trained + use.has_reference + (1 + trained) * use.has_critic
     widths = shape.cache_width // shape.num_key_value_heads  # of a key and a value head
     attention = 2 * shape.num_hidden_layers * shape.num_attention_heads * widths * context
     return tokens * passes * (2 * computing_parameters(shape) + attention) / (PEAK_SHARE * gpu.flops)

@@ -10,6 +10,9 @@ width of those that compute a token):
     optimizer     8 T for AdamW's two moments in fp32, 2 T in 8 bits
     reference     N b with a KL penalty; 4 T with adapters
     reward models N b each
+    critic        C b for the C parameters of PPO's critic, which has no output matrix, unless its master weights
+                  compute. It is taken to have the policy's shape
+    critic state  its master weights (4 bytes each) and optimizer. Its gradients come when the policy's are gone
     sampling      the weights of a rollout that is sampled ahead: N b, 4 T with adapters
     completions   (700 + 68 cap) each: token ids, log-probabilities, text and score as Python objects
 
@@ -24,8 +27,8 @@ width of those that compute a token):
                   not serve the next request of its size (measured in six stages: 11 to 73 %; the same stage differs
                   by up to 400 MB of 2 GB from run to run)
 
-    checkpoint    4 T + optimizer + reference + sampling: the copy that is written while the stage goes on, in RL with
-                  a rollout
+    checkpoint    4 T + optimizer + reference + critic state + sampling: the copy that is written while the stage goes
+                  on, in RL with a rollout
     packed        copies of all matrices for generation on a CPU: two in fp32, one in bfloat16
     kv cache      2 layers K E b for every prompt and sampled token, and once more for the layer that is growing. On a
                   CPU half as much again: what a layer frees when it grows is too small for the next (measured: 45 %).
@@ -67,6 +70,8 @@ KEPT = (
     "optimizer",
     "reference",
     "reward_models",
+    "critic",
+    "critic_state",
     "sampling_weights",
     "completions",
     "vllm",
@@ -175,7 +180,7 @@ def _main_memory_parts(stage: StageConfig, setting: Setting) -> tuple[str, ...]:
     if setting.device == "cpu":
         return ()
     offloaded = isinstance(stage, Training) and stage.offload
-    held = ("master", "gradients", "optimizer", "reference", "reward_models") if offloaded else ()
+    held = ("master", "gradients", "optimizer", "reference", "reward_models", "critic_state") if offloaded else ()
     return ("completions", "checkpoint", *held)
 
 
@@ -201,6 +206,7 @@ def _training(stage: Training, use: MemoryUse, shape: ModelConfig, setting: Sett
     optimizer = trained * (2 if stage.adam_8bit else 8) // count
     copied_weights = 4 * trained if rank else n * b // shares
     reference, ahead = (copied_weights if has else 0 for has in (use.has_reference, use.samples_ahead))
+    critic = critic_bytes(stage, shape, setting)
     passes = _passes(stage, use, shape, setting)
     if use.step_tokens <= use.trained_tokens:  # a single pass: gradients arrive while activations go
         passes["gradients"] = max(0, gradients - sum(passes.values()))
@@ -212,12 +218,31 @@ def _training(stage: Training, use: MemoryUse, shape: ModelConfig, setting: Sett
         "master": copied,
         "optimizer": optimizer,
         "reference": reference,
+        **critic,
         **({"sampling_weights": ahead} if ahead else {}),
-        "checkpoint": 4 * trained // count + optimizer + reference + ahead,
+        "checkpoint": 4 * trained // count + optimizer + reference + ahead + critic.get("critic_state", 0),
         **passes,
         **({"weights": gathered_bytes(shape, b)} if shares > 1 else {}),
         **({"gathered": n * b} if shares > 1 and use.completions else {}),
     }
+
+
+def critic_bytes(stage: Training, shape: ModelConfig, setting: Setting) -> dict[str, int]:
+    """Return the bytes of the compute weights of PPO's critic, and of its training state; {} without one."""
+    if not isinstance(stage, RL) or stage.critic is None:
+        return {}
+    parameters, rank = critic_parameters(shape), stage.lora_rank
+    trained = _adapter_parameters(shape, rank) + shape.hidden_size if rank else parameters
+    count = 1 if rank else setting.processes
+    is_master = not rank and (stage.shard_weights if count > 1 else setting.bytes_each == 4)
+    weights = 0 if is_master else setting.bytes_each * parameters
+    return {"critic": weights, "critic_state": (4 + (2 if stage.critic.adam_8bit else 8)) * trained // count}
+
+
+def critic_parameters(shape: ModelConfig) -> int:
+    """Return the parameters of a critic: those of the policy with one row instead of an output matrix."""
+    head = 0 if shape.tie_word_embeddings else shape.vocab_size * shape.hidden_size
+    return shape.parameter_count() - head + shape.hidden_size
 
 
 def gathered_bytes(shape: ModelConfig, bytes_each: int) -> int:

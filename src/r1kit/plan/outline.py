@@ -91,7 +91,10 @@ def sized_stages(recipe: Recipe) -> Iterator[SizedStage]:
         if shape is not None and isinstance(stage, Supervised):
             shape = shape.with_context(stage.context_length)
         shapes[name] = shape
-        scorers = [shapes.get(model) for model in stage.models_read(recipe.stage) if model != stage.model]
+        read = stage.models_read(recipe.stage)
+        if isinstance(stage, RL) and stage.critic is not None and stage.critic.model:
+            read.remove(stage.critic.model)  # counted as the critic
+        scorers = [shapes.get(model) for model in read if model != stage.model]
         scoring = sum(scorer.parameter_count() for scorer in scorers if scorer is not None)
         yield SizedStage(name, given, stage, shape, scoring)
 

@@ -10,6 +10,9 @@ hold comes on top):
                blocks are gathered at a time, one of them has gradients in fp32; embeddings and head stay gathered. To
                generate, all weights are
 
+    critic     of PPO: 2 bytes a parameter for its weights and 12 for its training state, in shares where those of the
+               policy are. Its gradients come when the policy's are gone
+
     native     generates with the learner's weights; the KV cache is in what is free while nothing is trained
     vllm       has its own weights and KV cache on the same GPU, all the time
     servers    vLLM on half of the GPUs, several for one copy of weights that take more than WEIGHT_SHARE of a GPU
@@ -18,20 +21,21 @@ hold comes on top):
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from r1kit.config import Adapters, StageConfig, Training
 from r1kit.config.stage import PROMPT_TOKENS
 from r1kit.model.config import ModelConfig
 from r1kit.plan.gpus import Cluster
-from r1kit.plan.memory import BASE_BYTES, MEMORY_SHARE, VLLM_RESERVE, Setting, gathered_bytes, memory
+from r1kit.plan.memory import BASE_BYTES, MEMORY_SHARE, VLLM_RESERVE, Setting, critic_bytes, gathered_bytes, memory
 from r1kit.plan.units import show_bytes
 
 EngineKind = Literal["native", "vllm", "servers"]
 WEIGHT_SHARE = 0.6  # of a GPU's memory, for the weights of a vLLM server: the rest is for keys and values
 RESERVE = VLLM_RESERVE["cuda"]
-BETWEEN = ("weights", "reference", "master", "optimizer", "reward_models")  # what stays while completions are generated
+# What stays while completions are generated.
+BETWEEN = ("weights", "reference", "master", "optimizer", "reward_models", "critic", "critic_state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,7 @@ def _learning(stage: Training, shape: ModelConfig, setting: Setting, count: int)
     parts = memory(stage, shape, setting)
     trained = _trained(stage, parts)
     among = 1 if isinstance(stage, Adapters) and stage.lora_rank else count
+    critic = critic_bytes(stage, shape, replace(setting, processes=count))
     if stage.shard_weights and among > 1:
         shares = {"reference": parts["reference"], "master": 4 * trained, "optimizer": parts["optimizer"]}
         held = {name: size // count for name, size in {**shares, "gradients": 4 * trained}.items()}
@@ -111,6 +116,7 @@ def _learning(stage: Training, shape: ModelConfig, setting: Setting, count: int)
             "base": BASE_BYTES["cuda"],
             **held,
             "gathered": gathered_bytes(shape, setting.bytes_each),
+            **critic,
             **_own(parts),
         }
     held = {"weights": parts["weights"], "reference": parts["reference"], "gradients": 4 * trained}
@@ -119,9 +125,9 @@ def _learning(stage: Training, shape: ModelConfig, setting: Setting, count: int)
         state = {"master": 4 * trained // count, "optimizer": parts["optimizer"] // count}
         held["gradients"] += 4 * trained // count  # a share of the sum over GPUs
     if stage.offload:
-        state, held["reference"] = {}, 0
+        state, held["reference"], critic["critic_state"] = {}, 0, 0
         held["gradients"] = 0 if among == 1 else 4 * trained
-    return {"base": BASE_BYTES["cuda"], **held, **state, **_own(parts)}
+    return {"base": BASE_BYTES["cuda"], **held, **state, **critic, **_own(parts)}
 
 
 def resharded(stage: Training, shape: ModelConfig, setting: Setting, count: int) -> int:

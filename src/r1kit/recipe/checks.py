@@ -64,7 +64,7 @@ class _Check:
     folder: Path | None  # of the recipe
 
     def model(self) -> Iterable[Mistake]:
-        """Check that `model` exists, and that r1kit can build a new one."""
+        """Check that `model` and the critic's exist, and that r1kit can build a new one."""
         if isinstance(self.stage, Pretrain) and self.stage.architecture is not None:
             given = self.stage.architecture.model_type
             at = (*self.at, "architecture")
@@ -72,12 +72,16 @@ class _Check:
                 yield Mistake((*at, "model_type"), unknown("value", given, FAMILIES), quote(given))
             elif (text := _shape_mistake(self.stage.architecture)) is not None:
                 yield Mistake(at, text)
-        if self.stage.model is not None and (text := self._model_mistake(self.stage.model)) is not None:
-            yield Mistake((*self.at, "model"), text, quote(self.stage.model))
+        models: list[tuple[Location, str | None, str]] = [(("model",), self.stage.model, "model")]
+        if isinstance(self.stage, RL) and self.stage.critic is not None:
+            models.append((("critic", "model"), self.stage.critic.model, "reward model"))
+        for key, reference, needed in models:
+            if reference is not None and (text := self._model_mistake(reference, needed)) is not None:
+                yield Mistake((*self.at, *key), text, quote(reference))
 
-    def _model_mistake(self, reference: str) -> str | None:
+    def _model_mistake(self, reference: str, needed: str) -> str | None:
         if reference in self.earlier:
-            return self._output_mistake(reference, "model")
+            return self._output_mistake(reference, needed)
         if reference in self.names:
             return f"stage {reference} does not come earlier; stages run as written (a directory is ./{reference})"
         try:
@@ -85,8 +89,9 @@ class _Check:
                 return None
         except errors.UserError as error:
             return str(error)
-        known = [name for name, stage in self.earlier.items() if stage.output == "model"] + bundled_models()
-        return unknown("model (not an earlier stage, directory or hub id org/name)", reference, known)
+        known = [name for name, stage in self.earlier.items() if stage.output == needed]
+        known += bundled_models() if needed == "model" else []
+        return unknown(f"{needed} (not an earlier stage, directory or hub id org/name)", reference, known)
 
     def _output_mistake(self, name: str, needed: str) -> str | None:
         stage = self.earlier[name]
@@ -152,11 +157,13 @@ class _Check:
             yield Mistake((*self.at, "environment"), str(error), quote(self.stage.environment))
 
     def learning_rate(self) -> Iterable[Mistake]:
-        """Check that the learning rate is one that can train."""
-        rate = self.stage.learning_rate if isinstance(self.stage, Optimizer) else MAX_LEARNING_RATE
-        if not MIN_LEARNING_RATE <= rate <= MAX_LEARNING_RATE:
-            text = f"must be between {MIN_LEARNING_RATE:g} and {MAX_LEARNING_RATE:g}; the paper's are 2e-6 to 1e-4"
-            yield Mistake((*self.at, "learning_rate"), text, quote(rate))
+        """Check that the learning rates of policy and critic are such that can train."""
+        optimizers = {(): self.stage, ("critic",): self.stage.critic if isinstance(self.stage, RL) else None}
+        for at, optimizer in optimizers.items():
+            rate = optimizer.learning_rate if isinstance(optimizer, Optimizer) else MAX_LEARNING_RATE
+            if not MIN_LEARNING_RATE <= rate <= MAX_LEARNING_RATE:
+                text = f"must be between {MIN_LEARNING_RATE:g} and {MAX_LEARNING_RATE:g}; the paper's are 2e-6 to 1e-4"
+                yield Mistake((*self.at, *at, "learning_rate"), text, quote(rate))
 
     def corpus(self) -> Iterable[Mistake]:
         """Check that the corpus of a pretrain stage exists."""

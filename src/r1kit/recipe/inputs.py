@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from r1kit import hub
-from r1kit.config import Evaluate, Location, PromptSource, Recipe
+from r1kit.config import RL, Evaluate, Location, PromptSource, Recipe
 from r1kit.console import heartbeat
 from r1kit.data.store import READERS, data_suffix, file_problem
 from r1kit.engine.factory import missing_engine
@@ -52,8 +52,12 @@ class _Inputs:
     def add_stage(self, name: str) -> None:
         """Look at the model and the data of a stage, as far as no earlier stage makes them."""
         stage = self.recipe.stage[name]
-        if stage.model is not None and stage.model not in self.recipe.stage:
-            self._add_model(("stage", name, "model"), stage.model)
+        models: dict[Location, str | None] = {("model",): stage.model}
+        if isinstance(stage, RL) and stage.critic is not None:
+            models["critic", "model"] = stage.critic.model
+        for at, model in models.items():
+            if model is not None and model not in self.recipe.stage:
+                self._add_model(("stage", name, *at), model)
         for i, source in enumerate(stage.data_read()):
             if source not in self.recipe.stage:
                 self._add_data(("stage", name, "data", i), source)

@@ -27,7 +27,7 @@ COLOURS = [f"#c0000{i}" for i in range(1, 9)]  # placeholders for the page's var
 FLAT, NOISE = 1e-3, 1e-7  # curves that vary less, relative or absolute, are drawn as constant
 INK, GRID = "#c00010", "#c00011"  # placeholders for --muted and --line
 
-PHASES = ("rollout", "grade", "data", "update", "eval", "save")
+PHASES = ("rollout", "grade", "values", "data", "update", "eval", "save")
 
 Curve = tuple[list[float], list[float]]
 
@@ -71,19 +71,22 @@ PANELS = (
     Panel("KL to the reference", ("kl",)),
     Panel("Entropy", ("entropy",)),
     Panel("Clipped tokens", ("clip_ratio", "dual_clip_ratio", "importance_capped"), "share"),
+    Panel("Explained variance of the critic", ("critic/explained_variance",)),
+    Panel("Loss of the critic", ("critic/loss",)),
+    Panel("Clipped values of the critic", ("critic/clip_ratio",), "share"),
     Panel(
         "Difference of sampling and training",
         ("sampling/logp_difference_mean", "sampling/logp_difference_max"),
         "log",
     ),
     Panel("Loss", ("loss",)),
-    Panel("Gradient norm", ("grad_norm",)),
+    Panel("Gradient norm", ("grad_norm", "critic/grad_norm")),
     Panel(
         "Skipped updates, ungraded completions, weights lag",
         ("skipped", "completions/ungraded", "sampling/weights_lag"),
         smooth=False,
     ),
-    Panel("Learning rate", ("learning_rate",), smooth=False),
+    Panel("Learning rate", ("learning_rate", "critic/learning_rate"), smooth=False),
     Panel("Time by phase, seconds per step", tuple(f"time/{p}" for p in PHASES), "stack"),
     Panel("Time of inference, seconds per step", ("time/reference", "time/reward_models"), "stack"),
     Panel("Time beside the updates, seconds per step", ("time/overlapped/*",), "stack"),

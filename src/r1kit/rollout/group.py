@@ -23,6 +23,9 @@ class Group:
     completions: Sequence[Completion]
     scores: Sequence[Score]
     rewards: Sequence[float]  # the total of each score, with the length penalty
+    values: Sequence[
+        torch.Tensor
+    ] = ()  # the critic's, in PPO: of each completion, those of the states before its tokens
 
     @property
     def problem(self) -> Problem:

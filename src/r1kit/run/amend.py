@@ -131,9 +131,13 @@ def _refusal(
     if not step:
         return "it has finished, and its checkpoints are gone" if directory.is_finished else None
     fixed = {**FIXED, **FIXED_BY_KIND.get(config.kind, {}), str(config.model): WEIGHTS}
+    if isinstance(config, RL) and config.critic is not None:
+        if not old.get("critic"):
+            return "its checkpoint holds no critic, for its objective had none"
+        fixed |= {"critic.model": WEIGHTS, "critic.adam_8bit": FIXED["adam_8bit"], str(config.critic.model): WEIGHTS}
     parents = {**recorded["parents"], **stage.parents}
     for key in changed:
-        if reason := fixed.get(key if key in parents else key.partition(".")[0]):
+        if reason := fixed.get(key) or (None if key in parents else fixed.get(key.partition(".")[0])):
             return f"{key} has changed, and {reason}"
     if isinstance(config, RL) and config.beta and not old["beta"]:
         return "beta was 0, so its checkpoint holds no reference model"

@@ -25,7 +25,7 @@ HELD_OUT = "benchmarks of evaluate stages"  # among parents
 UNRELATED_KEYS = ("watchdogs", "shard_weights")
 # Keys that came later and change nothing at their default. At it, they are not part of the identity, so that stages of
 # older runs stay finished.
-ADDED_KEYS = ("rollouts_ahead", "best_metric", "environment")
+ADDED_KEYS = ("rollouts_ahead", "best_metric", "environment", "critic", "gae_lambda")
 
 
 @dataclass(frozen=True, slots=True)

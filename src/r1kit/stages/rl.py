@@ -1,4 +1,4 @@
-"""The RL stage: GRPO on problems whose answers can be checked.
+"""The RL stage: GRPO, its relatives or PPO on problems whose answers can be checked.
 
     prompts -> engine -> completions -> rewards -> advantages -> learner, `steps_per_rollout` updates per rollout
 
@@ -27,20 +27,18 @@ from r1kit.engine.factory import make_engine
 from r1kit.evals.benchmark import evaluate, load_benchmarks
 from r1kit.hashing import derive_seed
 from r1kit.interrupt import StepAbandoned, defer_signals
-from r1kit.learn.advantage import group_advantages
-from r1kit.learn.batch import make_batch
 from r1kit.learn.checkpoint import Checkpoints
 from r1kit.learn.learner import Learner
 from r1kit.learn.lora import add_adapters, merge_adapters
-from r1kit.learn.loss import OBJECTIVES
 from r1kit.learn.memory import configure
+from r1kit.learn.step.critic import load_critic
 from r1kit.metrics.best import Best
 from r1kit.metrics.log import read_metrics
 from r1kit.metrics.pace import CALIBRATION_STEPS, seconds_left
 from r1kit.metrics.watchdog_log import WatchdogLog
 from r1kit.model.dtypes import torch_dtype
 from r1kit.model.hf import load_model, load_tokenizer, publish_model
-from r1kit.model.policy import Policy
+from r1kit.model.policy import Policy, RewardModel
 from r1kit.rewards.services import Settings
 from r1kit.rewards.workers.pool import open_sandbox_for
 from r1kit.rollout.episodes import in_environment
@@ -50,7 +48,16 @@ from r1kit.stages.context import StageContext
 from r1kit.stages.rl_ahead import RolloutAhead, Start
 from r1kit.stages.rl_prompts import RLPrompts, merged
 from r1kit.stages.rl_rewards import RLRewards
-from r1kit.stages.rl_rollout import collect, completion_rows, metrics, minibatches, pack, unpack
+from r1kit.stages.rl_rollout import (
+    collect,
+    completion_rows,
+    metrics,
+    minibatches,
+    pack,
+    train_batch,
+    unpack,
+    with_values,
+)
 
 
 def run(config: RL, context: StageContext) -> dict[str, Any]:
@@ -85,10 +92,25 @@ def initial_model(config: RL, context: StageContext) -> tuple[Policy, PreTrained
     eos = tokenizer.eos_token_id
     set_template(tokenizer, config.template)
     model.config = model.config.stopping_at(tokenizer.eos_token_id, eos)  # a base model still ends with `eos`
-    configure(model, config, max(config.micro_batch_tokens, config.longest_completion), torch_dtype(context.dtype))
+    configure(model, config, _pass_tokens(config), torch_dtype(context.dtype))
     if config.lora_rank:
         add_adapters(model, config.lora_rank, config.lora_alpha, derive_seed(context.seed, "adapters"))
     return model, tokenizer
+
+
+def initial_critic(config: RL, context: StageContext) -> RewardModel | None:
+    """Return the value model of PPO before its first update; None for other objectives."""
+    if config.critic is None:
+        return None
+    dtype, given = torch_dtype(context.dtype), config.critic.model
+    paths = context.models[config.model], context.models[given] if given else None
+    critic = load_critic(config, *paths, dtype, context.device, derive_seed(context.seed, "critic"))
+    configure(critic, config, _pass_tokens(config), dtype)
+    return critic
+
+
+def _pass_tokens(config: RL) -> int:
+    return max(config.micro_batch_tokens, config.longest_completion)
 
 
 class Trainer:
@@ -99,7 +121,7 @@ class Trainer:
         self.world = context.world
         self.world_ahead = self.world.aside() if config.rollouts_ahead else self.world  # of rollouts in the thread
         model, self.tokenizer = initial_model(config, context)
-        self.learner = Learner(model, config, self.world)
+        self.learner = Learner(model, config, self.world, initial_critic(config, context))
         with self.learner.complete_policy() as policy:
             engine = make_engine(
                 policy, self.tokenizer, context.max_concurrent, context.kv_cache_tokens, context.engine
@@ -150,7 +172,7 @@ class Trainer:
             rows = [self.unlogged]
         if rows:  # the size may have been halved when memory ran out
             allowed = self.config.micro_batch_tokens
-            self.learner.micro_batch_tokens = min(allowed, rows[-1].get("micro_batch_tokens", allowed))
+            self.learner.passes.micro_batch_tokens = min(allowed, rows[-1].get("micro_batch_tokens", allowed))
 
     def save(self, stopping: bool) -> None:
         """Save a checkpoint if one is due. Called after logging: a row may be written twice, but is never missing."""
@@ -205,7 +227,7 @@ class Trainer:
             self.rollout = rollout = self._next_rollout()
             self.cursor += len(rollout.sampled)
             self.tokens += rollout.tokens
-            phases |= {**rollout.seconds.metrics(), **rollout.report}
+            phases |= {**rollout.seconds.metrics(), **rollout.report, **self._value(rollout)}
             if self.config.rollouts_ahead:
                 self._start_next(rollout)
         shown = {**metrics(self.rollout, self.config.reward_names), "tokens": self.tokens}
@@ -250,6 +272,19 @@ class Trainer:
     def _minibatches(self, rollout: Rollout) -> list[list[Group]]:
         return minibatches(rollout, self.config, self.prompts, self.context.seed)
 
+    def _value(self, rollout: Rollout) -> dict[str, float]:
+        """Let the critic, if there is one, value the completions of a new rollout. Return how long it takes."""
+        if self.learner.critic is None:
+            return {}
+        start, size, values = time.monotonic(), self.config.prompts_per_step, list[torch.Tensor]()
+        for i in range(0, len(rollout.selected), size):
+            groups = rollout.selected[i : i + size]
+            rows_BT = self.learner.critic.values(train_batch(groups, self.config, self.context.device)).cpu()
+            lengths = [len(c.token_ids) for group in groups for c in group.completions]
+            values += [row_T[:length].clone() for row_T, length in zip(rows_BT, lengths, strict=True)]
+        rollout.selected = with_values(rollout.selected, values)
+        return {"time/values": time.monotonic() - start}
+
     def _update(self, groups: Sequence[Group], on_policy: bool) -> dict[str, float]:
         """Do one policy update and return its metrics.
 
@@ -257,27 +292,13 @@ class Trainer:
         so only then are the metrics of their difference logged. Of rollouts that were sampled ahead, none is.
         """
         start = time.monotonic()
-        graded_PG = torch.tensor([group.graded for group in groups])
-        advantages_PG = group_advantages(
-            torch.tensor([group.rewards for group in groups]),
-            scale_by_std=OBJECTIVES[self.config.objective].scale_by_std,
-            graded_PG=graded_PG,
-        )
-        batch = make_batch(
-            [group.prompt.token_ids for group in groups],
-            [group.completions for group in groups],
-            advantages_PG,
-            temperature=self.config.temperature,
-            mask_truncated=self.config.mask_truncated_completions,
-            device=self.context.device,
-            graded_PG=graded_PG,
-        )
+        batch = train_batch(groups, self.config, self.context.device)
         update = self.learner.step(batch, self.step)
         self.step += 1
         seconds = time.monotonic() - start
         if self.world.is_first and (self.step == 1 or self.step % self.config.log_rollouts_every == 0):
             path = self.context.files.rollouts / f"step_{self.step:06d}.jsonl"
-            write_jsonl(path, completion_rows(self.step, groups, advantages_PG.tolist()))
+            write_jsonl(path, completion_rows(self.step, groups, batch.advantages_B.view(len(groups), -1).tolist()))
         update = {k: v for k, v in update.items() if on_policy or not k.startswith("sampling/")}
         inference = {"time/reference": self.learner.seconds_in_reference} if self.learner.reference is not None else {}
         return {**update, "time/update": seconds, **inference}

@@ -20,13 +20,15 @@ from r1kit.data.prompt import Prompt, make_prompt, make_prompts
 from r1kit.engine.base import Engine, Finished
 from r1kit.evals.style import other_language_share, reflective_words, repetition
 from r1kit.hashing import derive_seed
-from r1kit.learn.advantage import overlong_penalty
+from r1kit.learn.advantage import group_advantages, overlong_penalty
+from r1kit.learn.batch import make_batch
+from r1kit.learn.loss import OBJECTIVES
 from r1kit.learn.world import ALONE, World
 from r1kit.rollout.group import Group, Rollout
 from r1kit.rollout.sample import sample_completions, sampling_params
 from r1kit.stages.rl_prompts import RLPrompts
 from r1kit.stages.rl_rewards import RLRewards
-from r1kit.types import ASSISTANT, Completion, Problem, Score
+from r1kit.types import ASSISTANT, Completion, Problem, Score, TrainBatch
 
 MAX_ROUNDS = 4  # rounds of sampling; then dynamic sampling makes do with the groups it has
 
@@ -142,6 +144,35 @@ def _select(groups: list[Group], config: RL) -> list[Group]:
     return useful + others[: -len(useful) % size]
 
 
+def with_values(groups: Sequence[Group], values: Sequence[torch.Tensor]) -> list[Group]:
+    """Return groups with the critic's values, one tensor for each completion."""
+    rest = iter(values)
+    return [replace(group, values=[next(rest) for _ in group.completions]) for group in groups]
+
+
+def train_batch(groups: Sequence[Group], config: RL, device: str) -> TrainBatch:
+    """Return groups as tensors. In PPO, `advantages_B` are rewards above the value of the prompt, for display."""
+    graded_PG, rewards_PG = (torch.tensor([getattr(g, name) for g in groups]) for name in ("graded", "rewards"))
+    values = [value_T for group in groups for value_T in group.values]
+    if config.critic is None:
+        scale_by_std = OBJECTIVES[config.objective].scale_by_std
+        advantages_PG = group_advantages(rewards_PG, scale_by_std=scale_by_std, graded_PG=graded_PG)
+    else:
+        first = [value_T[0] for value_T in values] or [torch.tensor(0.0)] * rewards_PG.numel()
+        advantages_PG = (rewards_PG - torch.stack(first).view_as(rewards_PG)).where(graded_PG, 0.0)
+    return make_batch(
+        [group.prompt.token_ids for group in groups],
+        [group.completions for group in groups],
+        advantages_PG,
+        temperature=config.temperature,
+        mask_truncated=config.mask_truncated_completions,
+        device=device,
+        graded_PG=graded_PG,
+        rewards_PG=rewards_PG,
+        values=values,
+    )
+
+
 def minibatches(rollout: Rollout, config: RL, prompts: RLPrompts, seed: int) -> list[list[Group]]:
     """Shuffle the selected groups and split them into updates of `prompts_per_step` groups (paper: 32).
 
@@ -179,12 +210,14 @@ def pack(rollout: Rollout) -> dict[str, Any]:
         _SavedGroup(group.problem, [_without_tokens(c) for c in group.completions], group.scores, group.rewards)
         for group in rollout.sampled
     ]
+    values = [value for group in rollout.selected for value in group.values]
     return {
         "step": rollout.step,
         "drawn": _SAVED_GROUPS.dump_python(groups),
         "lengths": torch.tensor([len(c.token_ids) for c in completions]),
         "token_ids": torch.tensor([token for c in completions for token in c.token_ids], dtype=torch.int32),
         "logprobs": torch.tensor([logp for c in completions for logp in c.logprobs], dtype=torch.float64),
+        **({"values": torch.cat(values)} if values else {}),  # by a critic that has changed since
     }
 
 
@@ -210,7 +243,11 @@ def unpack(packed: Mapping[str, Any], config: RL, tokenizer: PreTrainedTokenizer
         )
         for saved in _SAVED_GROUPS.validate_python(packed["drawn"])
     ]
-    return Rollout(packed["step"], groups, _select(groups, config))
+    selected = _select(groups, config)
+    if "values" in packed:
+        lengths = [len(c.token_ids) for group in selected for c in group.completions]
+        selected = with_values(selected, torch.split(packed["values"], lengths))
+    return Rollout(packed["step"], groups, selected)
 
 
 def metrics(rollout: Rollout, reward_names: Sequence[str]) -> Mapping[str, float | str]:

@@ -63,6 +63,7 @@ class TrainState(Generic[M]):
     optimizer: torch.optim.Optimizer
     world: World
     reference: None = None
+    critic: None = None
 
     def sync_compute_weights(self) -> None:
         """Copy the master weights to the compute weights, rounded to their dtype."""

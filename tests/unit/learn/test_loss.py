@@ -32,6 +32,7 @@ KL_MEANS = (0.5 + (3 - math.log(4)) * 1.5) / 3  # 0.5 / 3 + (3 - ln 4) / 2
 
 POLICY = {  # loss without KL
     "grpo": -(5.4 / 3 - 2.3 / 2) / 2,
+    "ppo": -(5.4 / 3 - 2.3 / 2) / 2,
     "dr_grpo": -(5.4 - 2.3) / (2 * 10),
     "dapo": -(5.4 - 2.3) / 5,
     # product of ratios 0.75 twice: min(1.5, 1.6) and min(-0.75, -0.8)
@@ -43,6 +44,7 @@ POLICY = {  # loss without KL
 }
 KL = {  # factor of beta
     "grpo": KL_MEANS / 2,
+    "ppo": 0,  # it is in the rewards
     "dr_grpo": sum(KL_SUMS) / (2 * 10),
     "dapo": sum(KL_SUMS) / 5,
     "grpo_sequence": (0 + 3 - math.log(4)) / 2,  # sequence probabilities differ by 2 * 1 * 0.5 = 1, and by 4
@@ -55,7 +57,7 @@ def example(with_reference: bool = True) -> Terms:
     logp = torch.tensor(LOGP, dtype=torch.float64)
     ref = logp + torch.tensor(REF_RATIO, dtype=torch.float64).log()
     old = logp - torch.tensor(RATIO, dtype=torch.float64).log()
-    advantages = torch.tensor([2.0, -1.0], dtype=torch.float64)
+    advantages = torch.tensor([[2.0], [-1.0]], dtype=torch.float64)
     return Terms(logp.requires_grad_(), old, ref if with_reference else None, advantages, torch.tensor(MASK))
 
 
@@ -78,7 +80,7 @@ def test_asymmetric_clip_matches_worked_example():
 
 # Where a gradient remains. Token ratios: not at the first token of each sequence; sequence ratios: not in the second.
 ACTIVE = {"grpo_sequence": [[1, 1, 1], [0, 0, 0]], "gspo": MASK, "cispo": MASK}
-ACTIVE |= {name: [[0, 1, 1], [0, 1, 0]] for name in ("grpo", "dr_grpo", "dapo")}
+ACTIVE |= {name: [[0, 1, 1], [0, 1, 0]] for name in ("grpo", "ppo", "dr_grpo", "dapo")}
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -89,7 +91,7 @@ def test_gradient_is_zero_exactly_where_is_clipped(name):
     assert torch.equal(terms.logp_BT.grad != 0, active)
     if name != "cispo":  # it clips the weight and keeps the gradient
         ratio = OBJECTIVES[name].ratio(terms)
-        clipped = is_clipped(ratio, terms.advantages_B[:, None], CLIP)
+        clipped = is_clipped(ratio, terms.advantages_BT, CLIP)
         assert torch.equal(clipped & terms.mask_BT, ~active & terms.mask_BT)
 
 
@@ -97,7 +99,7 @@ def test_gradient_is_zero_exactly_where_is_clipped(name):
 def test_gradient_at_ratio_one_matches_deepseekmath(name):
     """DeepSeekMath eq. 21: each token's coefficient is A + beta (pi_ref / pi - 1)."""
     terms = example()
-    terms = Terms(terms.logp_BT, terms.logp_BT.detach(), terms.ref_logp_BT, terms.advantages_B, terms.mask_BT)
+    terms = Terms(terms.logp_BT, terms.logp_BT.detach(), terms.ref_logp_BT, terms.advantages_BT, terms.mask_BT)
     OBJECTIVES[name].loss(terms, CLIP, KL_PENALTY, NORM).backward()
     per_token = torch.tensor(
         [[2 + BETA * (2 - 1), 2, 2 + BETA * (0.5 - 1)], [-1, -1 + BETA * (4 - 1), 0]], dtype=torch.float64
@@ -106,6 +108,7 @@ def test_gradient_at_ratio_one_matches_deepseekmath(name):
     lengths = torch.tensor([[3.0], [2.0]], dtype=torch.float64)
     expected = {
         "grpo": per_token / lengths / 2,
+        "ppo": torch.tensor([[2.0] * 3, [-1, -1, 0]], dtype=torch.float64) / lengths / 2,
         "dr_grpo": per_token / 20,
         "dapo": per_token / 5,
         "grpo_sequence": per_sequence / 2,
@@ -142,7 +145,7 @@ def random_terms(seed: int) -> Terms:
     logp, old, ref = -3 * torch.rand(3, 6, 9, generator=generator, dtype=torch.float64)
     lengths = torch.tensor([9, 1, 4, 0, 7, 3])  # one sequence without any token
     mask = torch.arange(9) < lengths[:, None]
-    advantages = torch.randn(6, generator=generator, dtype=torch.float64)
+    advantages = torch.randn(6, 1, generator=generator, dtype=torch.float64)
     return Terms(logp.requires_grad_(), logp.detach() * 0.5 + old * 0.5, ref, advantages, mask)
 
 
@@ -155,7 +158,7 @@ def test_losses_of_micro_batches_add_up(name):
         total = 0
         for part in parts:
             rows = torch.tensor([part]).flatten()
-            fields = (terms.logp_BT, terms.old_logp_BT, terms.ref_logp_BT, terms.advantages_B, terms.mask_BT)
+            fields = (terms.logp_BT, terms.old_logp_BT, terms.ref_logp_BT, terms.advantages_BT, terms.mask_BT)
             total = total + OBJECTIVES[name].loss(Terms(*(x[rows] for x in fields)), CLIP, KL_PENALTY, norm)
         (gradient,) = torch.autograd.grad(total, terms.logp_BT)
         torch.testing.assert_close(total, full, rtol=1e-6, atol=1e-12)
@@ -174,7 +177,7 @@ def test_padding_and_empty_sequences_do_not_count(name):
     kept = [0, 1, 2, 4, 5]  # all but the empty one
     changed = Terms(
         (terms.logp_BT + noise)[kept], (terms.old_logp_BT - noise)[kept], (terms.ref_logp_BT * (1 + noise))[kept],
-        terms.advantages_B[kept], terms.mask_BT[kept],
+        terms.advantages_BT[kept], terms.mask_BT[kept],
     )  # fmt: skip
     torch.testing.assert_close(OBJECTIVES[name].loss(changed, CLIP, KL_PENALTY, norm), loss)
 
@@ -205,13 +208,13 @@ def test_importance_cap_of_sequence_ratios():
     terms = example(False)
     old = terms.old_logp_BT.clone()
     old[0, 0] -= math.log(4)
-    terms = Terms(terms.logp_BT, old, None, terms.advantages_B, terms.mask_BT)
+    terms = Terms(terms.logp_BT, old, None, terms.advantages_BT, terms.mask_BT)
     OBJECTIVES["grpo_sequence"].loss(terms, Clip(10, 10, cap=2.0), NO_KL, NORM).backward()
     expected = torch.tensor([[2.0 * 2] * 3, [-0.75, -0.75, 0]], dtype=torch.float64) / 2
     torch.testing.assert_close(-terms.logp_BT.grad, expected)
     assert sequence_ratio(terms, 2.0).flatten().tolist() == pytest.approx([2, 0.75])
     assert sequence_ratio(terms).flatten().tolist() == pytest.approx([3, 0.75])
-    huge = Terms(terms.logp_BT, old - 400, None, terms.advantages_B, terms.mask_BT)
+    huge = Terms(terms.logp_BT, old - 400, None, terms.advantages_BT, terms.mask_BT)
     loss = OBJECTIVES["grpo_sequence"].loss(huge, Clip(10, 10, cap=2.0), NO_KL, NORM)
     (gradient,) = torch.autograd.grad(loss, terms.logp_BT)
     assert torch.isfinite(gradient).all(), "a ratio that overflows is capped too"
@@ -246,7 +249,7 @@ def test_cispo_has_the_bounds_of_its_papers():
     weights = {0.001: 0.001, 1.0: 1.0, 4.9: 4.9, 30.0: 5.0}
     logp = torch.full((1, len(weights)), -1.0, dtype=torch.float64, requires_grad=True)
     old = logp.detach() - torch.tensor([list(weights)], dtype=torch.float64).log()
-    terms = Terms(logp, old, None, torch.tensor([1.0], dtype=torch.float64), torch.ones_like(old, dtype=torch.bool))
+    terms = Terms(logp, old, None, torch.tensor([[1.0]], dtype=torch.float64), torch.ones_like(old, dtype=torch.bool))
     OBJECTIVES["cispo"].loss(terms, clip, NO_KL, Norm(1, 1, 10)).backward()
     torch.testing.assert_close(-logp.grad, torch.tensor([list(weights.values())], dtype=torch.float64))
     plain = Clip.from_config(RL(kind="rl", model="m", prompts=["p.jsonl"]))

@@ -112,6 +112,17 @@ def test_memory_of_shared_weights_is_16_over_n_bytes_a_parameter(tmp_path: Path)
         assert 2 * n / 28 < held["gathered"] < 4 * n
 
 
+@pytest.mark.parametrize("shard_weights", ["false", "true"])
+def test_a_critic_is_counted_on_each_gpu(tmp_path: Path, shard_weights: str) -> None:
+    n, keys = KNOWN_SHAPES["Qwen/Qwen2.5-1.5B"].parameter_count(), [f"stage.zero.shard_weights={shard_weights}"]
+    (plain,), (ppo,) = (plan_of(tmp_path, "8xH100", *keys, *more).stages for more in ([], ["stage.zero.objective=ppo"]))
+    held = {name: ppo.share.learning[name] for name in ("critic", "critic_state")}
+    assert ppo.share.peak - plain.share.peak == sum(held.values())
+    expected = {"critic": 0 if shard_weights == "true" else 2 * n, "critic_state": 12 * n // 8}
+    assert held == pytest.approx(expected, rel=1e-4)
+    assert ppo.hours > plain.hours
+
+
 def test_one_gpu_has_the_memory_of_the_plan_for_this_machine(tmp_path: Path) -> None:
     (stage,) = plan_of(tmp_path, "1xH100").stages
     (here,) = plan.make_plan(load_recipe(str(tmp_path / "p.toml"), ["device=cuda", "dtype=bfloat16"])).stages

@@ -126,6 +126,15 @@ def test_means_to_save_memory_are_counted(tmp_path: Path, monkeypatch: pytest.Mo
     vllm = parts(VLLM, CACHE)
     assert vllm["vllm"] == local.GPU_RESERVE + vllm["weights"]
     assert vllm["peak"] - alternating["peak"] == vllm["vllm"] + generation, "its cache stays while the stage trains"
+    ppo, adapted = parts("objective=ppo"), parts("objective=ppo", "lora_rank=16")
+    assert ppo["critic"] == pytest.approx(plain["weights"], rel=1e-3), "the head of this model is tied"
+    assert ppo["critic_state"] == 6 * ppo["critic"] and adapted["critic"] == ppo["critic"]
+    assert ppo["peak"] - plain["peak"] >= ppo["critic"] + ppo["critic_state"] > 50 * adapted["critic_state"]
+    assert ppo["checkpoint"] - plain["checkpoint"] == ppo["critic_state"]
+    of_critic = parts("objective=ppo", "critic={ adam_8bit = true }")["critic_state"]
+    assert of_critic * 2 == ppo["critic_state"]
+    offloaded = parts("objective=ppo", "offload=true")
+    assert offloaded["main_memory"] - parts("offload=true")["main_memory"] >= ppo["critic_state"]
     adapted = parts("lora_rank=16")
     assert adapted["weights"] == plain["weights"] and adapted["optimizer"] < plain["optimizer"] / 50
 

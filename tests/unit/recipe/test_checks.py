@@ -45,6 +45,8 @@ EVALUATE = '[stage.last]\nkind = "evaluate"\nmodel = "eval"\nbenchmarks = { x = 
                                   "did you mean base?"),
         ("stage.zero.best_metric=eval/loss", 'best_metric = "eval/loss": this stage evaluates nothing: set benchmarks, '
                                              "and eval_every of 1 to 20 (steps)"),
+        ("stage.zero.gae_lamda=0.9", "unknown key; did you mean gae_lambda?"),
+        ("stage.zero.value_model='x'", "unknown key; did you mean critic?"),
         ("stage.zero.load_best_model_at_end=true", "unknown key; did you mean best_metric?"),
         ("stage.zero.watchdogs={hi_kl='off'}", "stage.zero.watchdogs.hi_kl: unknown watchdog; did you mean high_kl?"),
     ],
@@ -84,3 +86,23 @@ def test_best_metric_is_one_that_is_measured(good: Path) -> None:
     assert 'best_metric = "eval/sums/pas@1": unknown metric; did you mean eval/sums/pass@1?' in text
     recipe = load_recipe("good.toml", [*measured, "stage.zero.best_metric=eval/sums/cons@2"])
     assert recipe.stage["zero"].best_metric == "eval/sums/cons@2"
+
+
+def test_a_critic_starts_from_a_reward_model(good: Path) -> None:
+    judge = '[stage.judge]\nkind = "preference"\nmodel = "base"\ndata = ["pairs.jsonl"]\n'
+    good.write_text(GOOD.replace("[stage.zero]", f"{judge}[stage.zero]"))
+    ppo = "stage.zero.objective=ppo"
+    assert load_recipe("good.toml", [ppo, "stage.zero.critic.model=judge"]).stage["zero"].critic.model == "judge"
+    for model, message in (
+        (
+            "base",
+            'stage.zero.critic.model = "base": base is a stage of kind pretrain, which makes a model, not a reward',
+        ),
+        ("judgd", "unknown reward model (not an earlier stage, directory or hub id org/name); did you mean judge?"),
+        ("eval", "stage eval does not come earlier"),
+    ):
+        assert message in mistakes(ppo, f"stage.zero.critic.model={model}")
+    assert "stage.zero.critic.learning_rate = 3.0: must be between" in mistakes(
+        ppo, "stage.zero.critic.learning_rate=3"
+    )
+    assert "critic" in mistakes(ppo, "stage.zero.critic.gamma=0.9")

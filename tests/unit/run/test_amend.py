@@ -203,3 +203,9 @@ def test_reference_model_cannot_be_added(recipe: Recipe) -> None:
     assert RL.model_fields["beta"].default > 0
     with pytest.raises(UserError, match="beta was 0, so its checkpoint holds no reference model"):
         amend("stage.zero.template=chat")
+
+
+@pytest.mark.usefixtures("half_done")
+def test_critic_cannot_be_added() -> None:
+    with pytest.raises(UserError, match="its checkpoint holds no critic, for its objective had none"):
+        amend("stage.zero.objective=ppo")

@@ -16,7 +16,7 @@ from r1kit.errors import UserError
 from r1kit.recipe import dump_toml, load_recipe
 from r1kit.run import pipeline
 from r1kit.run.differences import differences
-from r1kit.run.resolve import resolve_stages
+from r1kit.run.resolve import ADDED_KEYS, resolve_stages
 
 
 def test_run_writes_recipe_lineage_and_results(recipe: Recipe, capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,8 +144,7 @@ def test_added_keys_at_their_default_change_no_identity(recipe: Recipe) -> None:
         resolve_stages(load_recipe("tiny.toml", overrides), "float32")
         for overrides in ([], ["stage.zero.rollouts_ahead=1"])
     )
-    left_out = {"watchdogs", "shard_weights", "rollouts_ahead", "best_metric", "environment"}
-    old = base.config.model_dump(mode="json", exclude=left_out)
+    old = base.config.model_dump(mode="json", exclude={"watchdogs", "shard_weights", *ADDED_KEYS})
     settings = {**old, "seed": base.seed, "dtype": "float32"}
     assert base.identity == hashing.identity("rl", settings, base.parents, r1kit.__version__)
     assert changed.identity != base.identity

@@ -130,3 +130,32 @@ def test_checkpoint_of_an_unfinished_stage_is_exported(run_dir: Path, monkeypatc
     ):
         with pytest.raises(UserError, match=message):
             export(run_dir, stage, step)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{}, {"dynamic_sampling": True}, {"rollouts_ahead": 1}, {"beta": 0.1}])
+def test_ppo_continues_within_a_rollout_as_if_it_had_not_stopped(run_dir: Path, changes: dict[str, object]) -> None:
+    """The values of the critic that saw the rollout first are in the checkpoint: that critic no longer exists."""
+    keys = {"objective": "ppo", "steps_per_rollout": 3, "learning_rate": 1e-3, "rewards": {"own:last": 0.5}, **changes}
+    finished = run_dir.with_name("finished") / "run"
+    (finished.parent / "base").parent.mkdir()
+    (finished.parent / "base").symlink_to(run_dir.parent / "base")
+    (finished.parent / "own.py").symlink_to(run_dir.parent / "own.py")
+    expected = train_ahead(make_trainer(finished, **keys), 5)
+    train_ahead(make_trainer(run_dir, **keys), 4)
+    again = make_trainer(run_dir, **keys)
+    again.restore()
+    assert again.step == 4 and all(group.values for group in again.rollout.selected)
+    train_ahead(again, 1)
+    rows, wanted = ((each / "stages/zero/metrics.jsonl").read_text() for each in (run_dir, finished))
+    assert rows == wanted and json.loads(rows.splitlines()[-1])["critic/grad_norm"] > 0
+    for one, other in ((again.learner, expected.learner), (again.learner.critic, expected.learner.critic)):
+        assert all(map(torch.equal, one.master.parameters(), other.master.parameters()))
+
+
+def train_ahead(trainer: rl.Trainer, steps: int) -> rl.Trainer:
+    with trainer.checkpoints, trainer.ahead, trainer.rewards:
+        for _ in range(steps):
+            trainer.advance()
+            trainer.save(stopping=False)
+    return trainer

@@ -33,6 +33,11 @@ class GenericRewardModel(RewardModel, GenericDecoder):
         head: nn.Module = self.lm.score
         return head
 
+    @property
+    def adapted_layers(self) -> tuple[str, ...]:
+        """See `Policy.adapted_layers`."""
+        return tuple(name for name in super().adapted_layers if name != "score")
+
 
 def generic_reward_model(policy: Policy, settings: Mapping[str, Any]) -> GenericRewardModel:
     """See `reward_model.reward_model_from`."""
