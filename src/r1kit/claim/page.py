@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from textwrap import fill
 from typing import Any
 
 from r1kit.claim.measure import Finding, State, Verdict
+from r1kit.claim.spec import EXAMPLE
 from r1kit.console import number
+
+WIDTH = 100  # of paragraphs
 
 INTRODUCTION = """\
 # The paper's claims, each one runnable
@@ -26,15 +30,16 @@ r1kit claims --all --page docs/claims.md
 A claim is a file in `claims/`: the paper's sentence in our words, recipes, and comparisons of two
 numbers with the band in which the difference counts as confirmed. Runs are kept in `runs/claims`;
 stages that claims have in common run once, and `--reuse RUN` takes finished stages of another run,
-such as one of `sprout-r1`. `r1kit claims FILE.toml` runs a claim of your own.
+such as one of `sprout-r1`. `r1kit claims FILE.toml` runs
+[a claim of your own](#a-claim-of-your-own).
 
 - **confirmed**: the 95 % interval of every difference is inside its band. **refuted**: that of one
   is outside. **open**: neither, so these seeds and problems cannot tell.
 - Differences of evaluations are paired by problem and pooled over seeds, with the variance between
   seeds ([how](evaluation.md#how-many-problems-and-seeds)). They are in points where the numbers are
   shares. Metrics of training have one value a seed.
-- Only the order of two numbers compares with the paper's: its model has 671 billion parameters, ours
-  one million, on a [small world](sprout.md).
+- Only the order of two numbers compares with the paper's: its model has 671 billion parameters,
+  ours one million, on a [small world](sprout.md).
 """
 SIGNS: dict[State, str] = {"confirmed": "confirmed", "open": "open", "refuted": "**refuted**", "not run": "not run"}
 
@@ -50,16 +55,16 @@ def page(verdicts: Sequence[Verdict], about: str) -> str:
     sections = ["\n".join(_section(verdict)) for verdict in verdicts]
     missing = [f"- [{v.name}](#{v.name}): {_shortfall(v)}" for v in verdicts if v.state in ("open", "refuted")]
     what_did_not = ["## What did not come out", "\n".join(missing)] if missing else []
+    own = f"## A claim of your own\n\n```toml\n{EXAMPLE}```"
     note = "This page is written by `r1kit claims --all --page docs/claims.md`."
-    return "\n\n".join([f"{INTRODUCTION}\n{summary}", "\n".join(rows), *what_did_not, *sections, note]) + "\n"
+    return "\n\n".join([f"{INTRODUCTION}\n{summary}", "\n".join(rows), *what_did_not, *sections, own, note]) + "\n"
 
 
 def _section(verdict: Verdict) -> Iterator[str]:
     claim = verdict.claim
     yield f"## {verdict.name}\n"
-    yield f"{claim.claim} Paper: {claim.paper}{f': {claim.theirs}' if claim.theirs else ''}.\n"
-    if claim.note:
-        yield f"{claim.note}\n"
+    paper = f"Paper ({claim.paper}): {claim.theirs}." if claim.theirs else f"Paper: {claim.paper}."
+    yield fill(f"{claim.claim} {paper} {claim.note}".strip(), WIDTH) + "\n"
     yield "| measure | lower | higher | difference | by seed | band | state |"
     yield "|---|---|---|---|---|---|---|"
     for finding in verdict.findings:

@@ -1,19 +1,4 @@
-"""A claim of the paper as it stands in `claims/NAME.toml`.
-
-claim = "RL without SFT raises the accuracy of a base model."      # the paper's sentence in our words
-paper = "Section 2.3, Figure 1: AIME 2024"                         # its place
-theirs = "15.6 % -> 77.9 %"                                        # the paper's numbers
-
-[runs.r1]                      # a recipe; measures name its stages as r1/STAGE. Only these and what they need run
-extends = "sprout-r1"
-stage.zero.steps = 40
-
-[[measure]]                    # confirmed if the 95 % interval of high - low is above `above` and below `below`
-what = "accuracy: R1-Zero above the base"
-metric = "reasoning/pass@1"
-low = "r1/base_eval"
-high = "r1/zero_eval"
-"""
+"""A claim of the paper as it stands in `claims/NAME.toml`; EXAMPLE explains the keys."""
 
 from __future__ import annotations
 
@@ -28,6 +13,32 @@ from r1kit.bundled import bundled_claims
 from r1kit.config.base import Strict
 from r1kit.errors import UserError
 from r1kit.synonyms import nearest
+
+EXAMPLE = """\
+claim = "Twice the steps make R1-Zero better."   # the paper's sentence in our words
+paper = "Section 2.3, Figure 1"                  # its place
+theirs = "AIME 2024: 15.6 -> 77.9 %"             # the paper's numbers; optional, as is `note`
+
+[runs.short]                    # recipes: bundled ones, files, or complete ones
+extends = "sprout-r1"
+stage.zero.steps = 40
+
+[runs.long]
+extends = "sprout-r1"
+
+[[measure]]                     # all must be confirmed for the claim to be
+what = "accuracy of R1-Zero"
+metric = "reasoning/pass@1"     # of problems.jsonl; BENCHMARK/win_rate; or a metric of training
+low = "short/zero_eval"         # RUN/STAGE or a number; only these stages and what they need run
+high = "long/zero_eval"
+above = 0.0                     # the band of high - low; `below` is its upper end, if there is one
+
+[[measure]]
+what = "tokens of a completion in training: last tenth of the steps above the first"
+metric = "completions/mean_length"
+low = { at = "long/zero", steps = [0.0, 0.1] }    # also: metric, where.level = "5", against
+high = { at = "long/zero", steps = [0.9, 1.0] }
+"""
 
 
 class Side(Strict):

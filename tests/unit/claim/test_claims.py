@@ -14,7 +14,7 @@ from r1kit.bundled import bundled_claims
 from r1kit.claim.measure import WIN_RATE, Verdict, judge
 from r1kit.claim.page import page
 from r1kit.claim.runs import ClaimRun, claim_run, find_shared
-from r1kit.claim.spec import load_claim
+from r1kit.claim.spec import EXAMPLE, load_claim
 from r1kit.cli import app
 from r1kit.errors import UserError
 from r1kit.run_dir import RunDir
@@ -299,6 +299,15 @@ def test_the_band_decides(folder: Path, above: float, below: float | None, state
     verdict = judged(folder, measure(text), {"zero_eval": {"problems": rows}})
     assert (verdict.findings[0].state, verdict.state) == (state, state)
     assert f"above {100 * above:.1f} %" in page([verdict], "")
+
+
+def test_the_example_of_the_page_is_a_claim(folder: Path) -> None:
+    (folder / "example.toml").write_text(EXAMPLE)
+    planned = json.loads(claims("example.toml", "--seeds", "0", "--dry-run", "--json").stdout)["runs"]
+    assert [(each["name"], each["to_do"]) for each in planned] == [
+        ("short", ["zero", "zero_eval"]),
+        ("long", ["zero", "zero_eval"]),
+    ]
 
 
 def test_bundled_claims_name_stages_and_metrics_that_exist(tmp_path: Path) -> None:
