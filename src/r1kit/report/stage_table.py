@@ -119,7 +119,7 @@ def _with_problems(row: StageRow, stages: Sequence[Stage]) -> StageRow:
     """Return the row with the value of every problem, where the stages have recorded it."""
     benchmark, _, where = row.key.partition("/")
     section, _, group = where.partition("/")
-    chosen = {section: group} if section in SECTIONS.values() else {}
+    chosen = {section: group} if group and section in SECTIONS.values() else {}  # "language" is a metric too
     metric = row.label if row.metric == "gain" else row.metric
     found = (problem_values(stage.problems, benchmark, metric, chosen) for stage in stages)
     cells = zip(row.cells, found, strict=True)

@@ -150,7 +150,7 @@ def test_mean_of_runs_is_cell_by_cell(table: StageTable, tmp_path: Path) -> None
 def write_problems(run: Path, stage: str, values: list[float]) -> None:
     rows = [
         {"benchmark": "reasoning", "prompt_id": f"p{i}", "level": 1, "family": "logic", "language": "en",
-         "values": {"pass@1": value, "cons@2": 0.0, "cons@4": value + 0.01 * (i % 3)}}
+         "values": {"pass@1": value, "cons@2": 0.0, "cons@4": value + 0.01 * (i % 3), "language": 0.95}}
         for i, value in enumerate(values)
     ]  # fmt: skip
     write_lines(run / f"stages/{stage}/data/problems.jsonl", rows)
@@ -170,6 +170,10 @@ def test_findings_are_paired_by_problem_and_pooled_over_runs(tmp_path: Path) -> 
     assert sum(finding.difference) / 2 == pytest.approx(0.021) and finding.difference[1] < 0.025
     votes = {f.claim: f for f in findings(tables[0])}["majority voting beats single answers: R1-Zero"]
     assert sum(votes.difference) / 2 == pytest.approx(0.0099), "the largest vote less the single answer"
+    mixes = {f.claim: f for f in findings(tables[0])}["R1-Zero mixes languages (below 97%)"]
+    assert mixes.difference == (pytest.approx(0.02), pytest.approx(0.02)), "a metric with the name of a section"
+    levels = {row.key: row for row in tables[0].rows}["reasoning/level/1"]
+    assert [len(cell.runs) for cell in levels.cells[:3]] == [1, 1, 0]
     others = findings(tables[0])[5]
     assert others.difference == difference(others.low, others.high) and others.verdict == "no clear difference"
     assert "p1" not in json.dumps(records(mean_table(tables))), "values of problems are for comparing only"
