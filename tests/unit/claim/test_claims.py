@@ -314,7 +314,7 @@ def test_bundled_claims_name_stages_and_metrics_that_exist(tmp_path: Path) -> No
     """Every recipe loads, and every measure reads what its stages write."""
     assert len(bundled_claims()) >= 20
     names = ("pass@1", "pass@8", "format_rate", "readable", "language", "mean_tokens", "truncated", WIN_RATE)
-    logged = ("completions/", "rewards/", "clip_ratio", "seconds")
+    logged = ("completions/", "rewards/", "clip_ratio", "time/", "seconds")
     for name in bundled_claims():
         claim = load_claim(name)
         runs = {run: claim_run(claim, run, 0, tmp_path) for run in claim.runs}

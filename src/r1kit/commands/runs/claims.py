@@ -93,7 +93,8 @@ def _run(claims: Sequence[tuple[Claim, Runs]], shared: Shared) -> list[str]:
             except UserError as error:  # such as a watchdog that stopped a training
                 warn(f"{what}: {error}")
                 failed.append(f"{what}: {error}")
-        say("\n".join(lines(judge(claim, runs))))
+        if len(claims) > 1:  # one alone is printed at the end
+            say("\n".join(lines(judge(claim, runs))))
     return failed
 
 
