@@ -5,7 +5,8 @@ encoded twice. Turns of all episodes are sampled by one live engine, where they 
 beside it in threads. On a CPU with the native decoder, an episode does not depend on the others, nor on how long the
 environment takes.
 
-Later turns compute their history again, in one pass: a prefill, which is cheap beside the decode steps of a turn.
+A turn computes what follows the history of the turn before: the tokens that were sampled in it, and the message. Where
+the size of the KV cache is limited, it computes all of its history again, and nothing is kept between turns.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from r1kit.data.messages import MessageEncoder
 from r1kit.engine.base import CollectingEngine, Engine, Request, SamplingParams
 from r1kit.engine.blocks import BlockEngine
 from r1kit.engine.factory import make_live_engine
-from r1kit.engine.live.base import LiveDelta, LiveEngine, LiveRequest
+from r1kit.engine.live.base import ComputedPrompt, LiveDelta, LiveEngine, LiveRequest
 from r1kit.engine.live.blocks import THROUGHPUT, BlockLiveEngine
 from r1kit.environments.base import Environment, Episode, Message
 from r1kit.environments.calls import Calls, Outcome
@@ -57,6 +58,7 @@ class _Running:
     failure: str = ""
     episode: Episode | None = None  # once the first turn has ended
     is_closing: bool = False
+    computed: ComputedPrompt | None = None  # of the history, to its last message
 
     def sampled(self, token_ids: Sequence[int], logprobs: Sequence[float]) -> None:
         """Append tokens of the policy."""
@@ -137,7 +139,11 @@ class _Sampling:
         """Sample the first turns of a request."""
         assert request.problem is not None, "an environment reads the problem of a request"
         samples = range(request.first_sample, request.first_sample + request.samples)
-        self.running |= {(self.number, index, sample): _Running(request, request.problem, sample) for sample in samples}
+        keep = self._new_prompt()
+        self.running |= {
+            (self.number, index, sample): _Running(request, request.problem, sample, computed=keep)
+            for sample in samples
+        }
         self.total += len(samples)
         if (room := self._room(request, 0)) < 1:
             raise UserError(
@@ -145,11 +151,8 @@ class _Sampling:
                 f"{self.live.context_length:,} positions: leave out long problems"
             )
         params = replace(self.params, max_tokens=room)
-        self.live.add(
-            LiveRequest(
-                f"{index}", request.token_ids, params, request.samples, request.first_sample, 0, request.prompt_id
-            )
-        )
+        place = (request.samples, request.first_sample, 0, request.prompt_id)
+        self.live.add(LiveRequest(f"{index}", request.token_ids, params, *place, keep=keep))
 
     def run(self) -> Iterator[tuple[int, Completion]]:
         """Yield (index of the request, completion) as soon as an episode is over."""
@@ -162,6 +165,9 @@ class _Sampling:
                     yield key[1], self._completion(self.running.pop(key), outcome)
                 elif running is not None:  # else of an earlier call, which was abandoned
                     self._answer(key, running, outcome)
+
+    def _new_prompt(self) -> ComputedPrompt | None:
+        return ComputedPrompt() if self.engine.engine.capacity.cache_tokens is None else None
 
     def abandon(self) -> None:
         """Close the episodes that are not over, without waiting for it."""
@@ -219,7 +225,9 @@ class _Sampling:
         history = (*request.token_ids, *running.token_ids)
         params = replace(self.params, max_tokens=room - len(ids))
         live_id = f"{key[1]}:{running.sample}"
-        self.live.add(LiveRequest(live_id, history, params, 1, running.sample, length, request.prompt_id))
+        before, running.computed = running.computed, self._new_prompt()
+        place = (1, running.sample, length, request.prompt_id)
+        self.live.add(LiveRequest(live_id, history, params, *place, begins_with=before, keep=running.computed))
 
     def _close(self, key: _Key, running: _Running, reason: FinishReason) -> None:
         running.reason, running.is_closing = reason, True

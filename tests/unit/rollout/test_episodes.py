@@ -117,6 +117,30 @@ def test_episodes_do_not_depend_on_the_clock(sprout):
     assert sample(sprout, slow(random.Random(3)), prompts=1) == first[:4]
 
 
+def test_turns_compute_only_what_is_new(sprout, monkeypatch):
+    """Episodes are those that compute their history again at every turn, up to rounding, for less work."""
+    computed = 0
+    compute = sprout[0].forward.__func__
+
+    def counting(self, tokens, *args, **kwargs):
+        nonlocal computed
+        computed += tokens.numel()
+        return compute(self, tokens, *args, **kwargs)
+
+    monkeypatch.setattr(type(sprout[0]), "forward", counting)
+    counts, results = [], []
+    for cache_tokens in (None, 100_000):
+        computed = 0
+        engine = NativeEngine(*sprout, max_concurrent=8, kv_cache_tokens=cache_tokens)
+        episodes = EpisodeEngine(engine, Scripted(lambda problem, seed: [NOTE] * 4), 30)
+        results.append(episodes.generate(requests(sprout[1]), PARAMS))
+        counts.append(computed)
+    for kept, again in zip(*results, strict=True):
+        assert kept.token_ids == again.token_ids and kept.spans == again.spans
+        assert kept.logprobs == pytest.approx(again.logprobs, abs=1e-4)
+    assert counts[0] < 0.85 * counts[1]
+
+
 def test_limits_cut_an_episode_off(sprout):
     endless = FunctionEnvironment(lambda problem, turns: " go on ")
     endless.max_turns = 3

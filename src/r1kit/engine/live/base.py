@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from r1kit.engine.base import SamplingParams
 from r1kit.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ConstraintKind = Literal["json_object", "json_schema", "regex", "lark"]
 FinishReason = Literal["stop", "length", "error"]
@@ -27,6 +30,18 @@ class Constraint:
     optional: bool = False  # an engine that cannot follow it ignores it
 
 
+@dataclass(slots=True, eq=False)
+class ComputedPrompt:
+    """Keys and values of a prompt, for later prompts that begin with it: the turns of an episode. An engine fills it.
+
+    The one that holds it decides how long it takes memory, which is not counted in the KV cache.
+    """
+
+    length: int = 0  # tokens; 0 before it is computed, and always where an engine keeps none
+    keys: list[Tensor] = field(default_factory=list)  # per layer [K, L, E]
+    values: list[Tensor] = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True)
 class LiveRequest:
     """A tokenised prompt and how its samples are drawn, independently of all other requests."""
@@ -40,6 +55,8 @@ class LiveRequest:
     prompt_id: str = "question"  # part of every sample's random key: that of `r1kit sample`
     top_logprobs: int = 0  # likeliest tokens reported with each token, up to MAX_TOP_LOGPROBS
     constraint: Constraint | None = None
+    begins_with: ComputedPrompt | None = None  # what is known of the prompt, less than all of it
+    keep: ComputedPrompt | None = None  # where the prompt is kept
 
 
 @dataclass(frozen=True, slots=True)

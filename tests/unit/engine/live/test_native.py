@@ -90,9 +90,9 @@ def test_arrivals_interruptions_and_cancellations_change_no_bit_of_an_answer(spr
 def test_samples_share_a_prefill_and_differ(sprout, run, monkeypatch):
     calls, prefill = [], NativeLiveEngine._prefill_padded
 
-    def counting(self, groups, length):
+    def counting(self, groups, *lengths):
         calls.append(len(groups))
-        return prefill(self, groups, length)
+        return prefill(self, groups, *lengths)
 
     monkeypatch.setattr(NativeLiveEngine, "_prefill_padded", counting)
     request = replace(requests(sprout[1], 1)[0], samples=5, params=SamplingParams(seed=3, max_tokens=20))
