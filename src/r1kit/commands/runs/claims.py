@@ -34,7 +34,7 @@ def command(
         typer.Option(metavar="RUN", help="another run whose finished stages are taken over; repeatable"),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only show what is to run, and about how long")] = False,
-    page: Annotated[Path | None, typer.Option(metavar="FILE", help="write the results of all claims here")] = None,
+    page: Annotated[Path | None, typer.Option(metavar="FILE", help="write the results as Markdown here")] = None,
     json_output: Json = False,
 ) -> None:
     """Run claims of the paper and judge them, or list them with what finished runs say.
