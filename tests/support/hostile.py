@@ -100,6 +100,29 @@ def _schema(rng: random.Random) -> bytes:
     return request(json.dumps({**VALID, "response_format": wanted}).encode())
 
 
+def _tools(rng: random.Random) -> bytes:
+    """A call and its result with one or two wrong values. A server whose template has no tools refuses them all."""
+    parts: dict[str, tuple[Any, list[Any]]] = {  # what is right, and what is not
+        "schema": ({"type": "object"}, [*SCHEMAS, {"type": "object", "properties": {"a": rng.choice(SCHEMAS)}}]),
+        "name": ("f", ["a b", "</tool_call>", *VALUES]),
+        "arguments": ("{}", ["[" * 9000, "{", '{"a": 1e999}', *VALUES]),
+        "id": ("c", VALUES),
+        "content": ("5", ["<|im_end|>" * 9, "</tool_response>", "x" * 10**6, *VALUES]),
+        "choice": (rng.choice(["auto", "required"]), [{"type": "function", "function": {"name": "g"}}, *VALUES]),
+        "calls": (1, [0, 2, 200]),
+        "results": (1, [0, 2, 200]),
+        "tools": (1, [0, 2, 200]),
+    }
+    wrong = rng.sample([*parts], rng.randint(0, 2))
+    part = {name: rng.choice(bad) if name in wrong else right for name, (right, bad) in parts.items()}
+    tool = {"type": "function", "function": {"name": part["name"], "parameters": part["schema"]}}
+    call = {"id": part["id"], "type": "function", "function": {"name": "f", "arguments": part["arguments"]}}
+    result = {"role": "tool", "tool_call_id": "c", "content": part["content"]}
+    turns = [{"role": "assistant", "tool_calls": [call] * part["calls"]}, *[result] * part["results"]]
+    asked = {"messages": [*VALID["messages"], *turns], "tools": [tool] * part["tools"], "tool_choice": part["choice"]}
+    return request(json.dumps({**VALID, "response_format": None, **asked}).encode())
+
+
 def _garbled(rng: random.Random) -> bytes:
     body = bytearray(json.dumps(VALID).encode())
     for _ in range(rng.randint(1, 20)):
@@ -153,5 +176,5 @@ def _pipelined(rng: random.Random) -> bytes:
 
 KINDS: list[Callable[[random.Random], bytes]] = [
     _mutated, _mutated, _message, _schema, _garbled, _truncated, _oversized, _nested, _noise, _headers, _chunked, _path,
-    _pipelined,
+    _pipelined, _tools,
 ]  # fmt: skip
