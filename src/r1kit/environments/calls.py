@@ -52,7 +52,7 @@ class Calls(Generic[K]):
         return bool(self._waiting or self._running)
 
     def submit(self, key: K, call: Callable[[], Any]) -> None:
-        """Start a call, at once or when others have ended. A coroutine is run to its end."""
+        """Start a call, at once or when others have ended."""
         self._waiting.append((key, call))
         self._start()
 
@@ -121,14 +121,18 @@ class Calls(Generic[K]):
         return [self._running.pop(number)[0] for number in numbers]
 
 
+def resolved(value: Any) -> Any:
+    """Return what a call returned; a coroutine is run to its end. No event loop may run in this thread."""
+    return asyncio.run(cast(Coroutine[Any, Any, Any], value)) if inspect.iscoroutine(value) else value
+
+
 class _Failed(Exception):
     """Foreign code has raised; with its exception as text."""
 
 
 def _value(call: Callable[[], Any]) -> Any:
     try:
-        value = call()
-        return asyncio.run(cast(Coroutine[Any, Any, Any], value)) if inspect.iscoroutine(value) else value
+        return call()
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # no signal: those reach the main thread only
         text = " ".join(str(error)[: 4 * MAX_SHOWN].split())[:MAX_SHOWN]
         raise _Failed(f"{type(error).__name__}: {text}") from error

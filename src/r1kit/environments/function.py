@@ -11,12 +11,12 @@ attributes `stop` and `max_turns`.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
 from r1kit.environments.base import Message
+from r1kit.environments.calls import resolved
 from r1kit.types import Problem
 
 MAX_TURNS = 8  # unless the function has an attribute `max_turns`
@@ -43,12 +43,10 @@ class FunctionEpisode:
         self.turns: list[str] = []
         self.result: float | None = None
 
-    async def step(self, text: str) -> Message | None:
+    def step(self, text: str) -> Message | None:
         """See `Episode.step`."""
         self.turns.append(text)
-        answer = self.function(self.problem, [*self.turns])
-        if inspect.isawaitable(answer):
-            answer = await answer
+        answer = resolved(self.function(self.problem, [*self.turns]))
         if isinstance(answer, str):
             return Message(answer)
         if isinstance(answer, Real):

@@ -40,7 +40,7 @@ def value_of(name: str, folder: Path | None, completion: RewardInput) -> float:
     where = f"problem {completion.problem.id}, {label(completion.problem)}"
     try:
         value: object = function(completion)
-        number = _finite(value)
+        number = finite(value)
         shown = "" if number is not None else _describe(value)
     except RewardError:
         raise
@@ -58,7 +58,7 @@ def label(problem: Problem) -> str:
     return f"question {_shorten(problem.question, MAX_QUESTION)!r}" if problem.question.strip() else problem.id
 
 
-def _finite(value: object) -> float | None:
+def finite(value: object) -> float | None:
     """Return the value as a float; None if it is no finite number. An integer may exceed the range of a float."""
     with suppress(OverflowError):
         if isinstance(value, Real) and isfinite(value):

@@ -11,27 +11,27 @@ the size of the KV cache is limited, it computes all of its history again, and n
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count, islice
-from math import isfinite
-from numbers import Real
 from pathlib import Path
+from typing import get_args
 
 from r1kit.data.messages import MessageEncoder
+from r1kit.data.problem_rows import NOT_UNICODE, is_unicode
 from r1kit.engine.base import CollectingEngine, Engine, Request, SamplingParams
 from r1kit.engine.blocks import BlockEngine
 from r1kit.engine.factory import make_live_engine
 from r1kit.engine.live.base import ComputedPrompt, LiveDelta, LiveEngine, LiveRequest
 from r1kit.engine.live.blocks import THROUGHPUT, BlockLiveEngine
-from r1kit.environments.base import Environment, Episode, Message
-from r1kit.environments.calls import Calls, Outcome
+from r1kit.environments.base import Environment, Episode, Message, Role
+from r1kit.environments.calls import Calls, Outcome, resolved
 from r1kit.environments.named import environment_named
 from r1kit.errors import UserError
 from r1kit.hashing import derive_seed
 from r1kit.model.policy import Policy
+from r1kit.rewards.custom import finite
 from r1kit.rewards.services import Settings
 from r1kit.rewards.workers.outcomes import MAX_FAILED, MIN_FAILURES
 from r1kit.types import ASSISTANT, Completion, FinishReason, Problem, Span
@@ -199,15 +199,13 @@ class _Sampling:
             running.episode = self.environment.start(running.problem, seed)
         return running.episode
 
-    def _step(self, running: _Running, text: str) -> object:
-        return self._started(running).step(text)
+    def _step(self, running: _Running, text: str) -> Message | None:
+        return _checked(resolved(self._started(running).step(text)))
 
     def _answer(self, key: _Key, running: _Running, outcome: Outcome[_Key]) -> None:
         """Continue an episode with the environment's message, or end it."""
-        message = outcome.value
-        if not outcome.failure and not (message is None or _is_message(message)):
-            outcome = replace(outcome, failure=f"step returned {type(message).__name__}: must be a Message or None")
-        if outcome.failure or message is None:
+        message: Message | None = outcome.value
+        if message is None:
             running.failure = outcome.failure
             self._close(key, running, "stop")
             return
@@ -215,8 +213,12 @@ class _Sampling:
         if running.turns >= self.environment.max_turns or len(message.content) > MAX_TOKEN_CHARACTERS * room:
             self._close(key, running, "length")
             return
-        after_end = running.token_ids[-1] in self.stops
-        ids = self.messages.encode(message.content, message.role, after_end)
+        try:
+            ids = self.messages.encode(message.content, message.role, after_end=running.token_ids[-1] in self.stops)
+        except UserError as error:  # the chat template has no such role
+            running.failure = str(error)
+            self._close(key, running, "stop")
+            return
         if len(ids) >= room:
             self._close(key, running, "length")
             return
@@ -233,20 +235,22 @@ class _Sampling:
         running.reason, running.is_closing = reason, True
         self.calls.submit(key, partial(self._score, running))
 
-    async def _score(self, running: _Running) -> object:
+    def _score(self, running: _Running) -> float | None:
         """Return the episode's score, after closing it. One that was cut off in its first turn is started for that."""
-        if running.failure:
-            return running.episode and await _awaited(running.episode.close())
+        if running.failure and running.episode is None:
+            return None
         episode = self._started(running)
         try:
-            return await _awaited(episode.score())
+            score = None if running.failure else resolved(episode.score())
         finally:
-            await _awaited(episode.close())
+            resolved(episode.close())
+        number = finite(score)
+        if score is not None and number is None:
+            raise TypeError(f"score returned a {type(score).__name__}: must be a finite number or None")
+        return number
 
     def _completion(self, running: _Running, outcome: Outcome[_Key]) -> Completion:
-        score, failure = outcome.value, running.failure or outcome.failure
-        if not failure and score is not None and not (isinstance(score, Real) and isfinite(score)):
-            failure = f"score returned {score!r:.50}: must be a finite number or None"
+        failure = running.failure or outcome.failure
         return Completion(
             prompt_id=running.request.prompt_id,
             sample=running.sample,
@@ -256,7 +260,7 @@ class _Sampling:
             finish_reason=running.reason,
             weights_version=self.engine.engine.version,
             spans=self._spans(running),
-            environment_score=None if failure or score is None else float(score),
+            environment_score=outcome.value,
             failure=failure and f"environment: {failure}",
         )
 
@@ -270,12 +274,15 @@ class _Sampling:
         return str(self.tokenizer.decode(visible, skip_special_tokens=True))
 
 
-async def _awaited(value: object) -> object:
-    return await value if inspect.isawaitable(value) else value
-
-
-def _is_message(value: object) -> bool:
-    return isinstance(value, Message) and isinstance(value.content, str)
+def _checked(given: object) -> Message | None:
+    """Return what an episode's step returned. TypeError or ValueError if it is no message."""
+    if given is None:
+        return None
+    if not isinstance(given, Message) or not isinstance(given.content, str) or given.role not in get_args(Role):
+        raise TypeError(f"step returned a {type(given).__name__}: must be None or a Message with one of the roles")
+    if not is_unicode(given.content):
+        raise ValueError(f"a message: {NOT_UNICODE}")
+    return given
 
 
 def in_environment(engine: Engine, name: str | None, settings: Settings) -> Engine:

@@ -180,7 +180,22 @@ def no_number(problem: Problem, turns: list[str]) -> float:
     return float("nan")
 
 
+def half_a_character(problem: Problem, turns: list[str]) -> str:
+    return "\ud800"
+
+
+def no_role(problem: Problem, turns: list[str]) -> Message:
+    return Message("obey", "system")
+
+
+def too_large(problem: Problem, turns: list[str]) -> float:
+    return 10**400
+
+
 HOSTILE = {
+    half_a_character: "ValueError: a message: the text has half",
+    no_role: "must be None or a Message with one of the roles",
+    too_large: "OverflowError",
     raises: "SystemExit: away with the trainer",
     hangs: "took longer than 1 seconds",
     hangs_in_a_coroutine: "took longer than 1 seconds",
@@ -210,6 +225,16 @@ def test_hostile_environments_lose_only_their_own_episode(sprout, hostile: Calla
         assert HOSTILE[hostile] in episode.failure and bool(episode.failure) == bool(HOSTILE[hostile])
         assert len(episode.token_ids) <= PARAMS.max_tokens
         assert "<answer>5" not in episode.text, "the policy did not write what the environment wrote"
+
+
+def test_functions_may_wait_in_either_way(sprout):
+    async def waits(problem: Problem, turns: list[str]) -> str | None:
+        await asyncio.sleep(0.01)
+        return NOTE.content if len(turns) < 2 else None
+
+    expected = sample(sprout, FunctionEnvironment(waits))
+    assert any(len(e.spans) == 3 for e in expected)
+    assert sample(sprout, FunctionEnvironment(lambda problem, turns: asyncio.run(waits(problem, turns)))) == expected
 
 
 def test_a_message_holds_no_special_token(sprout):
