@@ -40,6 +40,7 @@ from r1kit.types import Completion, Problem, Score
 
 MAX_TOKENS = 160  # of a completion, as in the recipe sprout-zero
 MAX_CONCURRENT = 512
+TRAINING = 1_500  # problems of each family to train on
 
 
 @dataclass(slots=True)
@@ -141,6 +142,7 @@ class Actor:
         order = Random(derive_seed("order", seed)).sample(problems, len(problems))
         rows, size = [], config.prompts_per_step
         for step in range(steps):
+            before = self.compute.passes
             prompts = self.prompts([order[(step * size + i) % len(order)] for i in range(size)])
             seed_of_step = derive_seed("rollout", seed, step)
             groups = self.complete([Branch(prompt) for prompt in prompts], config.num_generations, seed_of_step)
@@ -153,7 +155,7 @@ class Actor:
                     "reward": float(rewards_PG.mean()),
                     "accuracy": fmean(score.parts["accuracy"] for group in scored for score in group),
                     "length": fmean(len(c.token_ids) for group in groups for c in group),
-                    "compute": self.compute.passes,
+                    "compute": self.compute.passes - before,
                 }
             )
         return rows
@@ -180,6 +182,21 @@ class Actor:
         documents = [document(prompt.token_ids, tokens) for prompt, tokens in branches]
         fit(self.model, documents, lambda row, _: (answer_loss(self.model, row), row.count), settings, seed)
         self.compute.trained += settings.epochs * sum(len(branch.tokens) for branch in branches)
+
+
+def started(seed: int, steps: int, prompts_per_step: int, **changes: Any) -> tuple[Actor, float]:
+    """Train R1-Zero on sprout-base for some steps. Return the actor, and the compute of RL for each prompt.
+
+    Args:
+        seed: The seed of the study.
+        steps: Updates, at a constant learning rate: this is the beginning of a longer training.
+        prompts_per_step: Of these updates.
+        changes: Keys of later RL with the actor that differ from sprout-zero.
+    """
+    actor = Actor.load("sprout-base", lr_scheduler_type="constant", prompts_per_step=prompts_per_step)
+    rows = actor.reinforce(problems("train", TRAINING), steps, derive_seed("start", seed))
+    cost = fmean(row["compute"] for row in rows[-5:]) / prompts_per_step
+    return Actor(actor.model, actor.tokenizer, **changes), cost
 
 
 def document(prompt: Sequence[int], tokens: Sequence[int]) -> Document:
@@ -213,8 +230,8 @@ def scores(prompts: Sequence[Prompt], groups: Sequence[Sequence[Completion]]) ->
 def graded(prompt: Prompt, completions: list[Completion], scored: Sequence[Score]) -> Graded:
     """Combine completions with their scores."""
     right = [score.parts["accuracy"] == 1 for score in scored]
-    votes = [score.extracted if score.readable else None for score in scored]
-    return Graded(prompt, completions, right, group_answers(prompt.problem, votes))
+    extracted = [score.extracted if score.readable else None for score in scored]
+    return Graded(prompt, completions, right, group_answers(prompt.problem, extracted))
 
 
 def votes(answered: Sequence[Graded], n: int) -> list[float]:
@@ -228,5 +245,6 @@ def rate(answered: Sequence[Graded]) -> list[float]:
 
 
 def problems(split: str, limit: int) -> list[Problem]:
-    """Return problems of the three families that have levels, the same on every call."""
-    return [problem for name in FAMILIES for problem in world_problems(name, split, limit=limit)]
+    """Return up to `limit` problems of each of the families that have levels, in an order that mixes these."""
+    families = [world_problems(name, split, limit=limit) for name in FAMILIES]
+    return sorted((problem for family in families for problem in family), key=lambda problem: problem.id)

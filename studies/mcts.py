@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from actor import Actor, Branch, Graded, problems, rate, votes
+from actor import TRAINING, Actor, Branch, Graded, problems, rate, started, votes
 from study import Arm, arm_table, curve_table, main
 from tree import Node, chosen_is_right, finished, search
 from value import Example, ValueModel, best_of, step_ends, values_of
@@ -44,8 +44,9 @@ IMITATION = SFT(
 class Sizes:
     """How much is computed. Problems are counted for each of the three families."""
 
-    prompts_per_step: int = 16
-    start_steps: int = 40  # of RL before the study begins
+    start_steps: int = 25  # of RL before the study begins
+    start_prompts: int = 32  # in each of these
+    prompts_per_step: int = 16  # of the RL that is compared
     pretraining: int = 300  # problems, with 4 solutions each, for the value model
     iterations: int = 2
     problems: int = 100  # of each iteration
@@ -56,7 +57,18 @@ class Sizes:
     samples: int = 8  # of a majority vote after training
 
 
-TINY = Sizes(2, start_steps=1, pretraining=2, iterations=1, problems=2, nodes=8, widths=(2, 4), held_out=2, samples=2)
+TINY = Sizes(
+    1,
+    start_prompts=2,
+    prompts_per_step=2,
+    pretraining=2,
+    iterations=1,
+    problems=2,
+    nodes=8,
+    widths=(2, 4),
+    held_out=2,
+    samples=2,
+)
 
 
 def pretrained_value(actor: Actor, pool: Sequence[Problem], seed: int) -> ValueModel:
@@ -170,10 +182,9 @@ def at_inference(
 
 def study(seed: int, sizes: Sizes) -> dict[str, Any]:
     """Run the study with one seed; return what `page` shows."""
-    train, held_out = problems("train", 1_500), problems("held_out", sizes.held_out)
-    start = Actor.load("sprout-base", prompts_per_step=sizes.prompts_per_step)
-    start.reinforce(train, sizes.start_steps, derive_seed("start", seed))
-    step_cost = start.compute.passes / sizes.start_steps
+    train, held_out = problems("train", TRAINING), problems("held_out", sizes.held_out)
+    size = sizes.prompts_per_step
+    start, cost = started(seed, sizes.start_steps, sizes.start_prompts, prompts_per_step=size)
 
     actor = start.copy()
     model = pretrained_value(actor, problems("train", sizes.pretraining), seed)
@@ -184,7 +195,7 @@ def study(seed: int, sizes: Sizes) -> dict[str, Any]:
     budget = actor.compute.passes
     rejection, rl = start.copy(), start.copy()
     rejection_sampling(rejection, train, sizes.iterations, budget, seed)
-    rl.reinforce(train, max(1, round(budget / step_cost)), derive_seed("rl", seed))
+    rl.reinforce(train, max(1, round(budget / cost / size)), derive_seed("rl", seed))
     for name, trained in {"search": actor, "rejection sampling": rejection, "RL": rl}.items():
         spent, n = trained.compute.passes, sizes.samples
         sampler = trained.copy()

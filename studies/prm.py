@@ -18,10 +18,10 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from actor import Actor, Branch, Graded, Scores, problems, rate, scores, votes
+from actor import TRAINING, Actor, Branch, Graded, Scores, problems, rate, scores, started, votes
 from study import Arm, arm_table, curve_table, main, markdown, mean_rows
 from torch import Tensor
-from value import Example, ValueModel, best_of, step_ends, values_of
+from value import SETTINGS, Example, ValueModel, best_of, step_ends, values_of
 
 from r1kit.data.prompt import Prompt
 from r1kit.evals.metrics import pass_at_k
@@ -33,17 +33,28 @@ from r1kit.types import Completion, Problem
 class Sizes:
     """How much is computed. Problems are counted for each of the three families."""
 
-    prompts_per_step: int = 16
-    start_steps: int = 40  # of RL before the study begins
+    start_steps: int = 25  # of RL before the study begins
+    start_prompts: int = 32  # in each of these
+    prompts_per_step: int = 16  # of the RL that is compared
     problems: int = 300  # with labelled steps
     solutions: int = 2  # of each
     rollouts: int = 8  # from every step
     held_out: int = 80
     samples: int = 8  # N of best-of-N
-    voters: int = 64  # of the longest majority vote
+    voters: int = 64  # of the largest majority vote, at least twice `samples`
 
 
-TINY = Sizes(prompts_per_step=2, start_steps=1, problems=3, solutions=2, rollouts=2, held_out=3, samples=2, voters=4)
+TINY = Sizes(
+    start_steps=1,
+    start_prompts=2,
+    prompts_per_step=2,
+    problems=3,
+    solutions=2,
+    rollouts=2,
+    held_out=3,
+    samples=2,
+    voters=4,
+)
 
 
 def label_steps(actor: Actor, answered: Sequence[Graded], rollouts: int, seed: int) -> list[Example]:
@@ -82,10 +93,9 @@ def outcomes(answered: Sequence[Graded]) -> list[Example]:
 
 def study(seed: int, sizes: Sizes) -> dict[str, Any]:
     """Run the study with one seed; return what `page` shows."""
-    train, held_out = problems("train", 1_500), problems("held_out", sizes.held_out)
-    start = Actor.load("sprout-base", prompts_per_step=sizes.prompts_per_step)
-    start.reinforce(train, sizes.start_steps, derive_seed("start", seed))
-    step_cost = start.compute.passes / sizes.start_steps
+    train, held_out = problems("train", TRAINING), problems("held_out", sizes.held_out)
+    size = sizes.prompts_per_step
+    start, cost = started(seed, sizes.start_steps, sizes.start_prompts, prompts_per_step=size)
 
     actor = start.copy()
     labelled = problems("train", sizes.problems)
@@ -97,7 +107,7 @@ def study(seed: int, sizes: Sizes) -> dict[str, Any]:
 
     orm, orm_cost, count = outcome_model(start, train, budget, seed)
     rule = start.copy()
-    steps = max(1, round(budget / step_cost))
+    steps = max(1, round(budget / cost / size))
     by_rule = rule.reinforce(train, steps, derive_seed("rl", seed))
 
     tests = start.copy()
@@ -106,16 +116,17 @@ def study(seed: int, sizes: Sizes) -> dict[str, Any]:
     each = tests.compute.passes / len(held_out) / sizes.voters  # per sample
     prompts, groups = [g.prompt for g in chosen], [g.completions for g in chosen]
     by_prm, by_orm = (values_of(m, prompts, groups, by_step=m is prm) for m in (prm, orm))
-    sampled_after_rl = rule.copy().answer(held_out, sizes.samples, derive_seed("test", seed))
-    n, v = sizes.samples, sizes.voters
+    after_rl = rule.copy()
+    sampled_after_rl = after_rl.answer(held_out, sizes.samples, derive_seed("test", seed))
+    n, v, each_rl = sizes.samples, sizes.voters, after_rl.compute.passes / len(held_out) / sizes.samples
     arms = {
         "one sample": Arm(0, each, rate(voting)),
-        f"majority vote of {n}": Arm(0, n * each, votes(voting, n)),
+        f"majority vote of {2 * n}": Arm(0, 2 * n * each, votes(voting, 2 * n)),
         f"majority vote of {v}": Arm(0, v * each, votes(voting, v)),
         f"best of {n} by PRM": Arm(budget, 2 * n * each, best_of(by_prm, chosen, n)),
         f"best of {n} by ORM": Arm(orm_cost, 2 * n * each, best_of(by_orm, chosen, n)),
-        "RL, one sample": Arm(rule.compute.passes, each, rate(sampled_after_rl)),
-        f"RL, majority vote of {n}": Arm(rule.compute.passes, n * each, votes(sampled_after_rl, n)),
+        "RL, one sample": Arm(rule.compute.passes, each_rl, rate(sampled_after_rl)),
+        f"RL, majority vote of {n}": Arm(rule.compute.passes, n * each_rl, votes(sampled_after_rl, n)),
     }
     curve = {
         k: {
@@ -134,13 +145,13 @@ def study(seed: int, sizes: Sizes) -> dict[str, Any]:
     return {"arms": {name: asdict(arm) for name, arm in arms.items()}, "curve": curve, "labels": labels, "rl": rl}
 
 
-def outcome_model(start: Actor, train: Sequence[Any], budget: int, seed: int) -> tuple[ValueModel, int, int]:
+def outcome_model(start: Actor, train: Sequence[Problem], budget: int, seed: int) -> tuple[ValueModel, int, int]:
     """Train an ORM with the compute that the PRM took. Return it, its compute, and the number of its solutions."""
     actor = start.copy()
     answered: list[Graded] = []
     size = max(1, len(train) // 8)
     model = ValueModel(actor)
-    per_token = 1 + 3 * 3  # sampled once, trained on in three epochs
+    per_token = 1 + 3 * SETTINGS.epochs  # sampled once, trained on in every epoch
     for first in range(0, len(train), size):
         answered += actor.answer(train[first : first + size], 1, derive_seed("outcomes", seed, first))
         if per_token * actor.compute.generated >= budget:

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-import torch
-from actor import Actor, Scores, by_rule, problems
+from actor import TRAINING, Actor, Scores, by_rule, problems
 from study import main, markdown
 from torch import Tensor
 from value import TAG
@@ -36,8 +35,8 @@ KINDS = (*LANGUAGES, "mixed", "no words")
 class Sizes:
     """How much is computed."""
 
-    prompts_per_step: int = 16
-    steps: int = 60  # of RL
+    prompts_per_step: int = 32
+    steps: int = 40  # of RL
     tasks: int = 60  # of each of the three families, in every language
     samples: int = 4  # of each question
 
@@ -77,7 +76,7 @@ def measure(actor: Actor, sizes: Sizes, seed: int) -> dict[str, dict[str, float]
 
 def study(seed: int, sizes: Sizes) -> dict[str, Any]:
     """Run the study with one seed; return what `page` shows."""
-    train = problems("train", 1_500)
+    train = problems("train", TRAINING)
     base = Actor.load("sprout-base", prompts_per_step=sizes.prompts_per_step)
     zero, consistent = base.copy(), base.copy()
     zero.reinforce(train, sizes.steps, derive_seed("rl", seed))
