@@ -184,18 +184,18 @@ class Actor:
         self.compute.trained += settings.epochs * sum(len(branch.tokens) for branch in branches)
 
 
-def started(seed: int, steps: int, prompts_per_step: int, **changes: Any) -> tuple[Actor, float]:
+def started(seed: int, steps: int, prompts: int, **changes: Any) -> tuple[Actor, float]:
     """Train R1-Zero on sprout-base for some steps. Return the actor, and the compute of RL for each prompt.
 
     Args:
         seed: The seed of the study.
         steps: Updates, at a constant learning rate: this is the beginning of a longer training.
-        prompts_per_step: Of these updates.
+        prompts: In each of these updates.
         changes: Keys of later RL with the actor that differ from sprout-zero.
     """
-    actor = Actor.load("sprout-base", lr_scheduler_type="constant", prompts_per_step=prompts_per_step)
+    actor = Actor.load("sprout-base", lr_scheduler_type="constant", prompts_per_step=prompts)
     rows = actor.reinforce(problems("train", TRAINING), steps, derive_seed("start", seed))
-    cost = fmean(row["compute"] for row in rows[-5:]) / prompts_per_step
+    cost = fmean(row["compute"] for row in rows[-5:]) / prompts
     return Actor(actor.model, actor.tokenizer, **changes), cost
 
 
