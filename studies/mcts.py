@@ -47,13 +47,13 @@ class Sizes:
     start_steps: int = 25  # of RL before the study begins
     start_prompts: int = 32  # in each of these
     prompts_per_step: int = 16  # of the RL that is compared
-    pretraining: int = 300  # problems, with 4 solutions each, for the value model
+    pretraining: int = 100  # problems, with 4 solutions each, for the value model
     iterations: int = 2
-    problems: int = 100  # of each iteration
+    problems: int = 60  # of each iteration
     width: int = 4  # expansion limit in training
     nodes: int = 48  # of a tree, at most: width x simulations
     widths: tuple[int, ...] = (2, 4, 8)  # expansion limits on held-out problems
-    held_out: int = 80
+    held_out: int = 60
     samples: int = 8  # of a majority vote after training
 
 

@@ -36,7 +36,7 @@ class Sizes:
     start_steps: int = 25  # of RL before the study begins
     start_prompts: int = 32  # in each of these
     prompts_per_step: int = 16  # of the RL that is compared
-    problems: int = 300  # with labelled steps
+    problems: int = 250  # with labelled steps
     solutions: int = 2  # of each
     rollouts: int = 8  # from every step
     held_out: int = 80

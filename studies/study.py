@@ -51,7 +51,7 @@ def main(
     results = []
     for seed in arguments.seeds:
         start = time.monotonic()
-        results.append(study(seed, tiny if arguments.tiny else sizes))
+        results.append(_as_stored(study(seed, tiny if arguments.tiny else sizes)))
         print(f"seed {seed}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
         _write(arguments.out / f"{name}.json", name, arguments.seeds[: len(results)], results)
     print(page(results))
@@ -67,8 +67,13 @@ def _write(path: Path, name: str, seeds: Sequence[int], results: Sequence[Mappin
     command = f"python studies/{name}.py --seeds {' '.join(map(str, seeds))}"
     content = {"command": command, "machine": describe(), "date": today(), "results": results}
     path.parent.mkdir(parents=True, exist_ok=True)
-    rounded = json.loads(json.dumps(content), parse_float=lambda text: round(float(text), 4))
-    path.write_text(json.dumps(rounded) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+
+def _as_stored(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result as the file holds it, so that tables made now and later are the same."""
+    stored: dict[str, Any] = json.loads(json.dumps(result), parse_float=lambda text: round(float(text), 4))
+    return stored
 
 
 def arm_table(arms: Sequence[Mapping[str, Mapping[str, Any]]]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,6 +16,15 @@ from paths import ROOT
 
 pytestmark = pytest.mark.slow
 STUDIES = sorted(set(re.findall(r"studies/(\w+)\.py --seeds", (ROOT / "docs/studies.md").read_text(encoding="utf-8"))))
+
+
+@pytest.fixture
+def results_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """The program that collects results, looking for them in `tmp_path`."""
+    monkeypatch.syspath_prepend(str(ROOT / "studies"))
+    page = importlib.import_module("page")
+    monkeypatch.setattr(page, "RESULTS", tmp_path)
+    return page
 
 
 def run(name: str, out: Path) -> tuple[str, dict[str, Any]]:
@@ -36,8 +47,9 @@ def test_documented_studies_exist() -> None:
     assert STUDIES == ["mcts", "prm", "slow_rewards", "third_language"]
 
 
-def test_prm_compares_at_equal_compute_and_shows_both_rewards(tmp_path: Path) -> None:
+def test_prm_compares_at_equal_compute_and_shows_both_rewards(tmp_path: Path, results_page: ModuleType) -> None:
     page, result = run("prm", tmp_path)
+    assert results_page.section("mcts") == "" and page.strip() in results_page.section("prm")
     check_arms(result, problems=9)
     assert result["labels"]["steps"] >= result["labels"]["solutions"] == 3 * 3 * 2
     assert result["arms"]["best of 2 by PRM"]["training"] > 0 == result["arms"]["one sample"]["training"]
