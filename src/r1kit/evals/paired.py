@@ -99,30 +99,30 @@ def pool(high: Sequence[Mapping[str, float]], low: Sequence[Mapping[str, float]]
     """
     if not high or len(high) != len(low):
         raise ValueError(f"{len(high)} and {len(low)} runs: must be as many, at least one")
-    above, below = _matrix(high), _matrix(low)
-    both = [key for key in above[0] if key in set(below[0])]
-    if both:
-        index_a, index_b = ([{k: i for i, k in enumerate(keys)}[key] for key in both] for keys in (above[0], below[0]))
-        sides = [above[1][:, index_a] - below[1][:, index_b]]
-        by_run = sides[0].mean(axis=1)
+    if both := _common([*high, *low]):
+        sides = [_matrix(high, both) - _matrix(low, both)]
     else:
-        sides = [above[1], below[1]]
-        by_run = above[1].mean(axis=1) - below[1].mean(axis=1)
-    variance, freedom = _variance(by_run, sides)
-    mean = float(by_run.mean())
+        sides = [_matrix(runs, _common(runs)) for runs in (high, low)]
     problems = min(side.shape[1] for side in sides)
+    if not problems:
+        raise ValueError("no problem in common: the runs were evaluated on other data")
+    means_R, *others = (side.mean(axis=1) for side in sides)
+    by_run_R = means_R - others[0] if others else means_R
+    mean, (variance, freedom) = float(by_run_R.mean()), _variance(by_run_R, sides)
     error = None if variance is None else sqrt(variance)
     half = None if error is None else student95(freedom) * error
     interval = None if half is None else (mean - half, mean + half)
-    return Pooled(mean, tuple(map(float, by_run)), error, interval, problems if problems > 1 else 0)
+    return Pooled(mean, tuple(map(float, by_run_R)), error, interval, problems if problems > 1 else 0)
 
 
-def _matrix(runs: Sequence[Mapping[str, float]]) -> tuple[list[str], np.ndarray]:
-    """Return the problems that all runs have, and their values as a matrix with a row for each run."""
-    keys = [key for key in runs[0] if all(key in run for run in runs)]
-    if not keys:
-        raise ValueError("no problem in common: the runs were evaluated on other data")
-    return keys, np.array([[run[key] for key in keys] for run in runs], np.float64)
+def _common(runs: Sequence[Mapping[str, float]]) -> list[str]:
+    """Return the problems that all runs have."""
+    return [key for key in runs[0] if all(key in run for run in runs)]
+
+
+def _matrix(runs: Sequence[Mapping[str, float]], keys: Sequence[str]) -> np.ndarray:
+    """Return the values of these problems with a row for each run."""
+    return np.array([[run[key] for key in keys] for run in runs], np.float64).reshape(len(runs), len(keys))
 
 
 def _variance(by_run_R: np.ndarray, sides: Sequence[np.ndarray]) -> tuple[float | None, float]:
