@@ -27,6 +27,15 @@ EVALUATE = '[stage.last]\nkind = "evaluate"\nmodel = "eval"\nbenchmarks = { x = 
         ),
         ("stage.zero.rewards={acuracy=1}", "stage.zero.rewards: "),
         (
+            "stage.zero.rewards={environment=1}",
+            "stage.zero.rewards: the reward environment needs the key environment",
+        ),
+        (
+            "stage.zero.environment=calculater",
+            'stage.zero.environment = "calculater": unknown environment \'calculater\': did you mean calculator?',
+        ),
+        ("stage.zero.environment=absent:tool", "environment absent:tool: No module named 'absent'"),
+        (
             'stage.zero.prompts=[{source="world:logic", min_level=9}]',
             "stage.zero.prompts[0]: no level is between min_level = 9 and max_level = 99; the levels of world:logic",
         ),
