@@ -13,6 +13,7 @@ from r1kit.errors import UserError
 from r1kit.rewards.custom import imported
 from r1kit.synonyms import nearest
 
+ENGINE = 'episodes need engine = "native"; vLLM samples single turns only'
 ENVIRONMENTS: dict[str, Callable[[], Environment]] = {"calculator": Calculator, "guess": Guess}
 
 

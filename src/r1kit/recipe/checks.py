@@ -37,7 +37,7 @@ def cross_checks(recipe: Recipe) -> list[Mistake]:
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
             text = "the name of a stage is also its directory: use lower-case letters, digits, - and _"
             mistakes.append(Mistake(("stage", name), text))
-        check = _Check(("stage", name), stage, earlier, list(recipe.stage), recipe.folder)
+        check = _Check(("stage", name), stage, earlier, list(recipe.stage), recipe.folder, recipe.engine)
         mistakes += [
             *check.model(),
             *check.data(),
@@ -62,6 +62,7 @@ class _Check:
     earlier: Mapping[str, StageConfig]
     names: list[str]  # of all stages
     folder: Path | None  # of the recipe
+    engine: str | list[str]
 
     def model(self) -> Iterable[Mistake]:
         """Check that `model` and the critic's exist, and that r1kit can build a new one."""
@@ -141,8 +142,8 @@ class _Check:
                 yield Mistake((*self.at, *at), str(error))
 
     def environment(self) -> Iterable[Mistake]:
-        """Check that the environment exists, and that there is one for the reward of that name."""
-        from r1kit.environments.named import environment_named
+        """Check that the environment exists and can be used, and that there is one for the reward of that name."""
+        from r1kit.environments.named import ENGINE, environment_named
 
         if not isinstance(self.stage, Episodes):
             return
@@ -153,6 +154,8 @@ class _Check:
             return
         try:
             environment_named(self.stage.environment, self.folder)
+            if self.engine != "native":
+                raise errors.UserError(ENGINE)
         except errors.UserError as error:
             yield Mistake((*self.at, "environment"), str(error), quote(self.stage.environment))
 

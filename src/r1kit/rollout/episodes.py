@@ -27,7 +27,7 @@ from r1kit.engine.live.base import ComputedPrompt, LiveDelta, LiveEngine, LiveRe
 from r1kit.engine.live.blocks import THROUGHPUT, BlockLiveEngine
 from r1kit.environments.base import Environment, Episode, Message, Role
 from r1kit.environments.calls import Calls, Outcome, resolved
-from r1kit.environments.named import environment_named
+from r1kit.environments.named import ENGINE, environment_named
 from r1kit.errors import UserError
 from r1kit.hashing import derive_seed
 from r1kit.model.policy import Policy
@@ -295,5 +295,5 @@ def in_environment(engine: Engine, name: str | None, settings: Settings) -> Engi
         return engine
     environment = environment_named(name, None if settings.folder is None else Path(settings.folder))
     if not isinstance(engine, BlockEngine):
-        raise UserError('environment: episodes need engine = "native"; vLLM samples single turns only')
+        raise UserError(f"environment = {name!r}: {ENGINE}")
     return EpisodeEngine(engine, environment, settings.timeout)

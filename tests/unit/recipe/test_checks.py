@@ -97,6 +97,13 @@ def test_best_metric_is_one_that_is_measured(good: Path) -> None:
     assert recipe.stage["zero"].best_metric == "eval/sums/cons@2"
 
 
+def test_episodes_need_the_native_engine(good: Path) -> None:
+    vllm = 'engine=["http://localhost:8000"]'
+    message = 'stage.zero.environment = "calculator": episodes need engine = "native"'
+    assert message in mistakes("stage.zero.environment=calculator", vllm)
+    assert load_recipe("good.toml", ["stage.zero.environment=calculator"]).stage["zero"].environment == "calculator"
+
+
 def test_a_critic_starts_from_a_reward_model(good: Path) -> None:
     judge = '[stage.judge]\nkind = "preference"\nmodel = "base"\ndata = ["pairs.jsonl"]\n'
     good.write_text(GOOD.replace("[stage.zero]", f"{judge}[stage.zero]"))
