@@ -4,6 +4,7 @@ N ?= 100
 BENCH := .venv-bench
 VLLM := .venv-vllm
 TRACKERS := .venv-trackers
+FUSED := .venv-fused
 NAME ?= grpo_step
 CLIENTS := build/clients
 BIN := $(VENV)/bin
@@ -43,6 +44,10 @@ test-fast: $(VENV)/.installed-test  ## the tests that are not marked slow, in un
 .PHONY: test-vllm
 test-vllm: $(VLLM)/.installed  ## the tests with vLLM itself, in an environment of their own
 	OMP_NUM_THREADS=1 $(VLLM)/bin/python -m pytest -q -m vllm tests/vllm
+
+.PHONY: test-fused
+test-fused: $(FUSED)/.installed  ## the tests of the engines with fused decode steps (numba), in an environment of their own
+	OMP_NUM_THREADS=1 $(FUSED)/bin/python -m pytest -q tests/unit/engine tests/parity
 
 .PHONY: docs
 docs: $(VENV)/.installed-test  ## build the documentation site in build/site; any warning or broken link fails
@@ -97,6 +102,11 @@ $(VENV)/.installed-test: $(VENV)/.installed
 $(TRACKERS)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[tensorboard,wandb,mlflow,trackio,test]'
+	@touch $@
+
+$(FUSED)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[fast,serve,lora,test]'
 	@touch $@
 
 # Clients that are no Python package of the tests, unchanged: needs node and npm.

@@ -215,12 +215,12 @@ def main() -> None:
         rates = {name: one["rate"] for name, one in results.items() if "rate" in one}
         best = max((rate, name) for name, rate in rates.items() if name != "r1kit")
         limit = floor(task, results["r1kit"]["prompt_tokens"], possible["copy"])
-        ratios.append((rates["r1kit"], best[0]))
+        ratios.append((rates["r1kit"], best[0], f"tokens/s, {task.shape} parameters, {task.dtype}"))
         details[f"{task.shape}, {task.dtype}"] = {**results, "memory_bound": limit}
         pages.append(_page(task, results, limit))
         say(pages[-1])
     finish(
-        "rollout", *ratios[0], "tokens/s, 3.2M parameters, fp32", "\n\n".join(pages), details,
+        "rollout", *ratios[0], "\n\n".join(pages), details,
         args.quick or args.task is not None or args.only != list(NAMES), more_is_better=True,
     )  # fmt: skip
 

@@ -12,4 +12,5 @@ make docs
 make test
 make test-distributed
 make test-long
+make test-fused
 make test-vllm

@@ -65,6 +65,7 @@ class MachineReport(TypedDict):
     device: str
     dtype: str
     allocator_tuned: bool
+    decode_kernels: str
     models: list[str]
     sandboxes: list[SandboxTierReport]
     warnings: list[str]
@@ -249,12 +250,15 @@ def versions(*packages: str) -> dict[str, str]:
     return installed
 
 
-def examine(sandboxes: Sequence[tuple[str, bool | None, str]], models: Sequence[str]) -> MachineReport:
+def examine(
+    sandboxes: Sequence[tuple[str, bool | None, str]], models: Sequence[str], not_fused: str | None = None
+) -> MachineReport:
     """Collect what `r1kit doctor` shows.
 
     Args:
         sandboxes: (tier, whether it works here or None if it is not built yet, the reason), strongest first.
         models: Names of the bundled models.
+        not_fused: Why decode steps on a CPU are not fused; None if they are.
     """
     import torch
 
@@ -272,6 +276,7 @@ def examine(sandboxes: Sequence[tuple[str, bool | None, str]], models: Sequence[
         "device": compute.device,
         "dtype": compute.dtype,
         "allocator_tuned": tune_allocator(),
+        "decode_kernels": f"torch ({not_fused})" if not_fused else f"fused, numba {versions('numba')['numba']}",
         "models": list(models),
         "sandboxes": [{"tier": tier, "works": works, "why": why} for tier, works, why in sandboxes],
         "warnings": _warnings(models) + ([NO_SANDBOX] if all(works is False for _, works, _ in sandboxes) else []),
@@ -303,6 +308,7 @@ def render(report: MachineReport) -> str:
         "device": report["device"],
         "dtype": f"{report['dtype']} ({why})",
         "allocator": "glibc malloc keeps freed memory" if report["allocator_tuned"] else "unchanged (not glibc)",
+        "decoding": f"on a CPU: {report['decode_kernels']}",
         "models": ", ".join(report["models"]) or "none",
     }
     lines = [f"{name:<10} {value}" for name, value in rows.items()]

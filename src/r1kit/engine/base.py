@@ -35,6 +35,11 @@ class SamplingParams:
     top_k: int = 0  # 0 keeps all
     stop: tuple[str, ...] = ()  # texts that end a completion; see `engine.stops`
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether tokens are sampled, from all."""
+        return self.temperature > 0 and self.top_p >= 1 and self.top_k <= 0
+
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:

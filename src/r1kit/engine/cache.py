@@ -37,7 +37,7 @@ class KVCache:
         self.own_k, self.own_v = own_k, own_v
         self.sampled_from = sampled_from  # where in C the sampled tokens begin
         self.starts_N = starts_N  # the position of a row's first sampled token
-        self.own_prompt_N = starts_N - sum(x.lengths_P[x.prefix_N] for x in prefixes)  # prompt tokens in no prefix
+        self.own_prompt_N = starts_N - sum(x.length_N for x in prefixes)  # prompt tokens in no prefix
         self.lengths_N = lengths_N  # tokens sampled so far
         self.least = least  # tokens that every product covers, used or not
 
@@ -68,7 +68,7 @@ class KVCache:
         return rows[self.prefixes[-1].prefix_N[rows].argsort(stable=True)] if self.prefixes else rows
 
     def begin_step(self) -> Tensor:
-        """Reserve room for the next token and compute the step's mask. Return the token's positions [N, 1]."""
+        """Reserve room for the next token. Return its positions [N, 1]."""
         self._reserve(len(self), 1)
         shortest, longest = (int(length) for length in self.lengths_N.aminmax())
         self.used = max(self.least, self.sampled_from + round_up(longest + 1, ALIGN))
@@ -76,14 +76,18 @@ class KVCache:
         self.same_place = self.sampled_from + longest if shortest == longest else None
         self.rows = torch.arange(len(self), device=self.lengths_N.device)
         self.places_N = self.sampled_from + self.lengths_N
+        self.mask: Tensor | None = None
+        return (self.starts_N + self.lengths_N)[:, None]
+
+    def _additive_mask(self) -> Tensor:
+        """Return the mask of a step [N, 1, 1, all L and C]."""
         positions = torch.arange(self.used, device=self.lengths_N.device)
         sees_own = positions <= self.places_N[:, None]
         if self.sampled_from:
             sees_own &= (positions < self.own_prompt_N[:, None]) | (positions >= self.sampled_from)
         visible = torch.cat([*(x.visible_NL for x in self.prefixes), sees_own], dim=1)
         mask = torch.zeros(visible.shape, dtype=self.own_k[0].dtype, device=visible.device)
-        self.mask = mask.masked_fill_(~visible, -torch.inf)[:, None, None]  # [N, 1, 1, all L and C]
-        return (self.starts_N + self.lengths_N)[:, None]
+        return mask.masked_fill_(~visible, -torch.inf)[:, None, None]
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Store k and v [N, K, 1, E] and attend with q [N, H, 1, E]: one softmax over prefixes and own tokens."""
@@ -98,6 +102,7 @@ class KVCache:
         q = (q * width**-0.5).reshape(rows, kv_heads, heads // kv_heads, width)
         own_scores = q @ own_k[:, :, : self.used].transpose(-1, -2)
         scores = [*(x.scores(layer, q) for x in self.prefixes), own_scores]
+        self.mask = self._additive_mask() if self.mask is None else self.mask
         weights = torch.softmax(torch.cat(scores, dim=-1).add_(self.mask), dim=-1)
         *prefix_weights, own_weights = torch.split_with_sizes(weights, [x.shape[-1] for x in scores], dim=-1)
         mixed: Tensor = own_weights @ own_v[:, :, : self.used]

@@ -12,6 +12,7 @@ import torch
 from r1kit.engine.base import Request, SamplingParams
 from r1kit.engine.batch import Batch, PartialCompletion
 from r1kit.engine.blocks import BlockEngine
+from r1kit.engine.fused.support import with_fused_steps
 from r1kit.engine.prepacked import prepacked
 from r1kit.engine.schedule import Schedule
 from r1kit.model.decoder import Decoder
@@ -28,7 +29,7 @@ class NativeEngine(BlockEngine):
     ) -> Iterator[list[tuple[PartialCompletion, int]]]:
         """See `BlockEngine._blocks`."""
         self._warn_beyond_positions(requests, params)
-        decoder = prepacked(self.model)
+        decoder = with_fused_steps(prepacked(self.model))
         schedule = Schedule(decoder, requests, parts, params, self.capacity, steps)
         batch: Batch | None = None
         while (batch := schedule.update(batch)) is not None:

@@ -33,16 +33,25 @@ class SharedPrefix:
         self.slot_N[order_N] = sorted_prefix_N * self.slots + rows - starts[sorted_prefix_N]
         self.is_sorted = torch.equal(order_N, rows)  # rows of one prefix are neighbours
         self.grid_is_full = self.is_sorted and len(order_N) == len(counts) * self.slots  # then it is a view of the rows
+        self.length_N = self.lengths_P[self.prefix_N]
         positions = torch.arange(self.keys[0].shape[2], device=order_N.device)
-        self.visible_NL = positions < self.lengths_P[self.prefix_N, None]
+        self.visible_NL = positions < self.length_N[:, None]
 
     def scores(self, layer: int, q_NKGE: Tensor) -> Tensor:
         """Return unmasked attention scores [N, K, G, L]."""
-        return self._from_grid(self._to_grid(q_NKGE) @ self.keys[layer].transpose(-1, -2))
+        return self._from_grid(self.grid_scores(layer, q_NKGE))
 
     def mix(self, layer: int, weights_NKGL: Tensor) -> Tensor:
         """Return the weighted sum of values [N, K, G, E]."""
-        return self._from_grid(self._to_grid(weights_NKGL) @ self.values[layer])
+        return self.mix_grid(layer, self._to_grid(weights_NKGL))
+
+    def grid_scores(self, layer: int, q_NKGE: Tensor) -> Tensor:
+        """Return unmasked attention scores in the grid [P, K, S * G, L]."""
+        return self._to_grid(q_NKGE) @ self.keys[layer].transpose(-1, -2)
+
+    def mix_grid(self, layer: int, weights_PKXL: Tensor) -> Tensor:
+        """Return the weighted sum of values [N, K, G, E] for weights in the grid: X = S * G."""
+        return self._from_grid(weights_PKXL @ self.values[layer])
 
     def _to_grid(self, x_NKGX: Tensor) -> Tensor:
         """[N, K, G, X] -> [P, K, S * G, X]."""

@@ -144,7 +144,7 @@ def _origin(root: Mapping[str, Any]) -> str:
 def _code(lineage: Mapping[str, Any]) -> list[str]:
     code, machine = lineage["code"], lineage["machine"]
     commit = f", commit {code['commit'][:SHORT]}" if code["commit"] else ""
-    versions = ", ".join(f"{name} {version}" for name, version in (code["versions"] or {}).items())
+    versions = ", ".join(f"{name} {version}" for name, version in (code["versions"] or {}).items() if version)
     lines = [
         f"code     r1kit {code['r1kit']}, source {code['source']}{commit}; python {code['python']}, {versions}",
         f"machine  {machine['cpu']}, {machine['threads']} threads, {machine['device']} {machine['dtype']}; "

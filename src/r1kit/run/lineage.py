@@ -39,8 +39,8 @@ def open_lineage(recipe: Recipe, run: RunDir, compute: Compute) -> Lineage:
     folder = recipe.folder and str(recipe.folder)  # `load_recipe` imports the recipe's own rewards from there
     about = {"recipe": recipe.name, "seed": recipe.seed, "folder": folder}
     lineage = cast(Lineage, {"stages": {}, "changes": [], **previous, **about, **current})
-    recorded = {"processes": 1, **previous}  # older runs do not have this key
-    if previous and (changed := _differences(flatten(recorded), flatten(current))):
+    recorded = {"processes": 1, "versions.numba": "", **flatten(previous)}  # older runs do not have these keys
+    if previous and (changed := _differences(recorded, flatten(current))):
         lineage["changes"] = [*lineage["changes"], {"at": timestamp(), "changed": changed}]
         text = "; ".join(f"{key}: was {old}, now {new}" for key, (old, new) in changed.items())
         warn(
@@ -57,7 +57,7 @@ def environment(compute: Compute) -> Environment:
         "source": hashing.hash_tree(Path(r1kit.__file__).parent, suffix=".py")[:16],
         "commit": _git_commit(),
         "python": platform.python_version(),
-        "versions": machine.versions("torch", "transformers", "tokenizers", "safetensors", "numpy"),
+        "versions": machine.versions("torch", "transformers", "tokenizers", "safetensors", "numpy", "numba"),
         "platform": platform.platform(),
         "cpu": machine.cpu_name(),
         "threads": machine.threads(),

@@ -1,0 +1,117 @@
+"""A copy of the decoder with fused decode steps.
+
+Shapes as in `engine.fused.kernels`; X is a row of several of its vectors.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from r1kit.engine.cache import KVCache
+from r1kit.engine.fused import kernels
+from r1kit.engine.fused.compiler import array
+from r1kit.engine.fused.kernels import Array
+from r1kit.engine.shared_prefix import SharedPrefix
+from r1kit.model.attention import AttentionFn
+from r1kit.model.decoder import Attention, Block, Decoder
+from r1kit.model.layers import RMSNorm
+
+
+def with_fused_blocks(model: Decoder) -> Decoder:
+    """Return a copy that decodes with the kernels. It shares all weights."""
+    blocks = (_FusedBlock(cast(Block, block)) for block in model.blocks)
+    fused = copy.copy(model)
+    fused._modules = {**model._modules, "blocks": nn.ModuleList(blocks)}
+    return fused
+
+
+class _FusedBlock(nn.Module):
+    """A block of the decoder whose decode steps take four products and five kernels."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x_N1D: Tensor, cos: Tensor, sin: Tensor, attend: AttentionFn) -> Tensor:
+        """[N, 1, D] -> [N, 1, D] in a decode step; see `Block` for prompts."""
+        block = self.block
+        if not isinstance(attend, KVCache):
+            computed: Tensor = block(x_N1D, cos, sin, attend)
+            return computed
+        x_ND = x_N1D[:, 0].clone()
+        qkv_NX = block.attention.qkv(_add_norm(x_ND, x_ND[:0], block.attention_norm))
+        mixed_NX = _attend(attend, block.layer, block.attention, qkv_NX, cos, sin)
+        gate_up_NX = block.mlp.gate_up(_add_norm(x_ND, block.attention.out(mixed_NX), block.mlp_norm))
+        gated_NF = gate_up_NX.new_empty(len(x_ND), gate_up_NX.shape[1] // 2)
+        kernels.gated_silu(array(gate_up_NX), array(gated_NF), _threads(x_ND))
+        down_ND: Tensor = block.mlp.down(gated_NF)
+        return (x_ND + down_ND)[:, None]
+
+
+def _threads(x_N: Tensor) -> int:
+    return min(torch.get_num_threads(), len(x_N))
+
+
+def _add_norm(x_ND: Tensor, update_ND: Tensor, norm: RMSNorm) -> Tensor:
+    """Add an update to x in place, unless it is empty. Return the RMSNorm of x."""
+    normed_ND = torch.empty_like(x_ND)
+    x, update, gain = (array(tensor) for tensor in (x_ND, update_ND, norm.weight.detach()))
+    kernels.add_norm(x, update, gain, np.float32(norm.eps), array(normed_ND), _threads(x_ND))
+    return normed_ND
+
+
+def _attend(cache: KVCache, layer: int, attention: Attention, qkv_NX: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate and store the new keys, attend to the cache, and return the mixed values [N, H * E]."""
+    own_k, own_v = (array(_dense(own, layer)) for own in (cache.own_k, cache.own_v))
+    q_NKGE = _rotated(cache, attention, qkv_NX, cos, sin, own_k, own_v)
+    grids = [prefix.grid_scores(layer, q_NKGE) for prefix in cache.prefixes]
+    mixed_NKGE = torch.empty_like(q_NKGE)
+    q_NHE, mixed_NHE = (array(x.flatten(1, 2)) for x in (q_NKGE, mixed_NKGE))
+    prefixes = [_prefix_arrays(*pair) for pair in zip(cache.prefixes, grids, strict=True)]
+    prefixes += [_no_prefix(q_NKGE)] * (2 - len(prefixes))
+    kernels.attend(
+        q_NHE, own_k, own_v, array(cache.own_prompt_N), cache.sampled_from, array(cache.lengths_N + 1),
+        *prefixes[0], *prefixes[1], mixed_NHE, _threads(qkv_NX),
+    )  # fmt: skip
+    for prefix, weights in zip(cache.prefixes, grids, strict=True):
+        mixed_NKGE += prefix.mix_grid(layer, weights)
+    return mixed_NKGE.flatten(1)
+
+
+def _rotated(
+    cache: KVCache, attention: Attention, qkv_NX: Tensor, cos: Tensor, sin: Tensor, own_k: Array, own_v: Array
+) -> Tensor:
+    """Return rotated queries, divided by sqrt(E), and store keys and values."""
+    heads, kv_heads, width = attention.heads, attention.kv_heads, attention.head_dim
+    q_NKGE = qkv_NX.new_empty(len(qkv_NX), kv_heads, heads // kv_heads, width)
+    norms = (attention.q_norm, attention.k_norm)
+    q_gain, k_gain = (array(qkv_NX.new_empty(0) if norm is None else norm.weight.detach()) for norm in norms)
+    eps = np.float32(norms[0].eps if norms[0] else 0)
+    kernels.rotate(
+        array(qkv_NX), array(cos[:, 0, 0]), array(sin[:, 0, 0]), q_gain, k_gain, eps, array(cache.places_N),
+        array(q_NKGE.flatten(1, 2)), own_k, own_v, _threads(qkv_NX),
+    )  # fmt: skip
+    return q_NKGE
+
+
+def _dense(tensors: list[Tensor], layer: int) -> Tensor:
+    """Return the tensor of a layer, made contiguous in place."""
+    tensors[layer] = tensors[layer].contiguous()
+    return tensors[layer]
+
+
+def _prefix_arrays(prefix: SharedPrefix, grid_PKXL: Tensor) -> tuple[Array, Array, Array]:
+    """Return what `kernels.attend` takes of a prefix."""
+    return array(grid_PKXL), array(prefix.slot_N), array(prefix.length_N)
+
+
+def _no_prefix(q_NKGE: Tensor) -> tuple[Array, Array, Array]:
+    """Return what `kernels.attend` takes instead of a prefix: one without tokens."""
+    rows, kv_heads, group, _ = q_NKGE.shape
+    zeros_N = np.zeros(rows, np.int64)
+    return array(q_NKGE.new_empty(1, kv_heads, group, 0)), zeros_N, zeros_N

@@ -1,0 +1,305 @@
+"""The kernels of a decode step. Each computes its rows one by one, so a row does not depend on the others.
+
+Arrays are float32, or bfloat16 as its bits; sums are float32. The functions that a caller uses take the number of
+threads last and split the rows among them.
+
+Shapes: N rows, D model width, F inner width of the MLP, H query heads, K key-value heads, G = H / K, E head width, C
+capacity for a row's own tokens; P prefixes that rows share, S slots (the most rows of one prefix), L their length.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from r1kit.engine.fused.compiler import float32_of_bits, from_float32, kernel, parallel, prefetch, to_float32
+
+Array = Any  # NumPy's, or a scalar
+ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
+LOG2_E, LN2_HIGH, LN2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
+LINE, AHEAD = 64, 8192  # bytes of a cache line; how far ahead keys and values are fetched
+MIN_EXPONENT = np.float32(-87)  # exp of less is 0
+# The minimax polynomial of Cephes' expf (Moshier 1992): exp(x) = 1 + x + x^2 p(x) for |x| <= log(2) / 2.
+P0, P1, P2 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519073e-3)
+P3, P4, P5 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float32(5.0000001201e-1)
+
+
+@kernel
+def _exp(x: Array) -> Array:
+    """Return exp(x) for x <= 0 without a call of the C library, so that loops over it use vectors. NaN stays NaN."""
+    bounded = MIN_EXPONENT if x < MIN_EXPONENT else x
+    power = np.floor(bounded * LOG2_E + HALF)
+    rest = bounded - power * LN2_HIGH - power * LN2_LOW
+    p = ((((P0 * rest + P1) * rest + P2) * rest + P3) * rest + P4) * rest + P5
+    scale = float32_of_bits((np.int32(power) + np.int32(127)) << np.int32(23))
+    return ZERO if x < MIN_EXPONENT else (p * rest * rest + rest + ONE) * scale
+
+
+@partial(kernel, fastmath=True)
+def _largest(x: Array) -> Array:
+    largest = x[0]
+    for i in range(1, len(x)):
+        largest = max(largest, x[i])
+    return largest
+
+
+@kernel
+def _share(count: int, thread: int, threads: int) -> Any:
+    """Return the indices that a thread computes."""
+    return range(count * thread // threads, count * (thread + 1) // threads)
+
+
+@kernel
+def _scale_of(x: Array, eps: Array) -> Array:
+    """Return what RMSNorm multiplies a row with, besides its gain."""
+    squares = ZERO
+    for i in range(len(x)):
+        squares += x[i] * x[i]
+    return ONE / np.sqrt(squares / np.float32(len(x)) + eps)
+
+
+@kernel
+def _add_norm_rows(
+    x_ND: Array, update_ND: Array, gain_D: Array, eps: Array, normed_ND: Array, thread: int, threads: int
+) -> None:
+    row_D = np.empty(x_ND.shape[1], np.float32)
+    for n in _share(len(x_ND), thread, threads):
+        x_D, normed_D = x_ND[n], normed_ND[n]
+        if len(update_ND):
+            update_D = update_ND[n]
+            for d in range(len(x_D)):
+                x_D[d] = from_float32(to_float32(x_D[d]) + to_float32(update_D[d]), x_D)
+        for d in range(len(x_D)):
+            row_D[d] = to_float32(x_D[d])
+        scale = _scale_of(row_D, eps)
+        for d in range(len(x_D)):
+            normed_D[d] = from_float32(row_D[d] * scale * to_float32(gain_D[d]), normed_D)
+
+
+@kernel
+def add_norm(x_ND: Array, update_ND: Array, gain_D: Array, eps: Array, normed_ND: Array, threads: int) -> None:
+    """Add an update, if it has rows, to the residual stream x in place, and write its RMSNorm."""
+    parallel(_add_norm_rows, (x_ND, update_ND, gain_D, eps, normed_ND), threads)
+
+
+@kernel
+def _gated_silu_rows(gate_up_NX: Array, gated_NF: Array, thread: int, threads: int) -> None:
+    width = gated_NF.shape[1]
+    for n in _share(len(gated_NF), thread, threads):
+        gate_F, up_F, gated_F = gate_up_NX[n, :width], gate_up_NX[n, width:], gated_NF[n]
+        for f in range(width):
+            gate = to_float32(gate_F[f])
+            small = _exp(-abs(gate))  # sigmoid(gate) is 1 / (1 + small) or small / (1 + small)
+            sigmoid = (ONE if gate >= ZERO else small) / (ONE + small)
+            gated_F[f] = from_float32(gate * sigmoid * to_float32(up_F[f]), gated_F)
+
+
+@kernel
+def gated_silu(gate_up_NX: Array, gated_NF: Array, threads: int) -> None:
+    """Write silu(gate) * up, given the rows of gate and up side by side: X = 2 F."""
+    parallel(_gated_silu_rows, (gate_up_NX, gated_NF), threads)
+
+
+@kernel
+def _rotate_rows(
+    qkv_NX: Array, cos_NF: Array, sin_NF: Array, q_gain_E: Array, k_gain_E: Array, eps: Array, place_N: Array,
+    q_NHE: Array, own_k_NKCE: Array, own_v_NKCE: Array, thread: int, threads: int,
+) -> None:  # fmt: skip
+    heads, width, kv_heads = q_NHE.shape[1], q_NHE.shape[2], own_k_NKCE.shape[1]
+    half, q_scale = width // 2, ONE / np.sqrt(np.float32(width))
+    row_E = np.empty(width, np.float32)
+    for n in _share(len(q_NHE), thread, threads):
+        cos_F, sin_F, place = cos_NF[n], sin_NF[n], place_N[n]
+        for h in range(heads + 2 * kv_heads):
+            head_E = qkv_NX[n, h * width : (h + 1) * width]
+            if h >= heads + kv_heads:
+                own_v_NKCE[n, h - heads - kv_heads, place] = head_E
+                continue
+            is_query = h < heads
+            gain_E = q_gain_E if is_query else k_gain_E
+            for e in range(width):
+                row_E[e] = to_float32(head_E[e])
+            if len(gain_E):
+                norm = _scale_of(row_E, eps)
+                for e in range(width):
+                    row_E[e] = row_E[e] * norm * to_float32(gain_E[e])
+            to_E = q_NHE[n, h] if is_query else own_k_NKCE[n, h - heads, place]
+            scale = q_scale if is_query else ONE
+            for e in range(half):
+                cos, sin, a, b = to_float32(cos_F[e]), to_float32(sin_F[e]), row_E[e], row_E[e + half]
+                to_E[e] = from_float32((a * cos - b * sin) * scale, to_E)
+                to_E[e + half] = from_float32((b * cos + a * sin) * scale, to_E)
+
+
+@kernel
+def rotate(
+    qkv_NX: Array, cos_NF: Array, sin_NF: Array, q_gain_E: Array, k_gain_E: Array, eps: Array, place_N: Array,
+    q_NHE: Array, own_k_NKCE: Array, own_v_NKCE: Array, threads: int,
+) -> None:  # fmt: skip
+    """Rotate queries and keys, after a norm of each head where there are gains.
+
+    Writes queries, divided by sqrt(E), to `q_NHE`; keys and values to the rows' places in the cache. F is E / 2.
+    """
+    parallel(
+        _rotate_rows,
+        (qkv_NX, cos_NF, sin_NF, q_gain_E, k_gain_E, eps, place_N, q_NHE, own_k_NKCE, own_v_NKCE),
+        threads,
+    )
+
+
+@kernel
+def _prefetch_rows(x_CE: Array) -> None:
+    """Prefetch as much as these rows hold, AHEAD bytes behind them. Processors do not foresee these loops' reads."""
+    for line in range(0, x_CE.size * x_CE.itemsize, LINE):
+        prefetch(x_CE[0], AHEAD + line)
+
+
+@kernel
+def _score(q_2E: Array, keys_CE: Array, scores_2C: Array) -> None:
+    """Write the products of two queries with all keys. Four keys at a time keep the sums in registers."""
+    q, r = q_2E[0], q_2E[1]
+    count, width = keys_CE.shape
+    for c in range(0, count - count % 4, 4):
+        _prefetch_rows(keys_CE[c : c + 4])
+        k0, k1, k2, k3 = keys_CE[c], keys_CE[c + 1], keys_CE[c + 2], keys_CE[c + 3]
+        q0 = q1 = q2 = q3 = r0 = r1 = r2 = r3 = ZERO
+        for e in range(width):
+            x0, x1, x2, x3 = to_float32(k0[e]), to_float32(k1[e]), to_float32(k2[e]), to_float32(k3[e])
+            q0, q1, q2, q3 = q0 + q[e] * x0, q1 + q[e] * x1, q2 + q[e] * x2, q3 + q[e] * x3
+            r0, r1, r2, r3 = r0 + r[e] * x0, r1 + r[e] * x1, r2 + r[e] * x2, r3 + r[e] * x3
+        scores_2C[0, c], scores_2C[0, c + 1], scores_2C[0, c + 2], scores_2C[0, c + 3] = q0, q1, q2, q3
+        scores_2C[1, c], scores_2C[1, c + 1], scores_2C[1, c + 2], scores_2C[1, c + 3] = r0, r1, r2, r3
+    for c in range(count - count % 4, count):
+        k0 = keys_CE[c]
+        q0 = r0 = ZERO
+        for e in range(width):
+            q0, r0 = q0 + q[e] * to_float32(k0[e]), r0 + r[e] * to_float32(k0[e])
+        scores_2C[0, c], scores_2C[1, c] = q0, r0
+
+
+@kernel
+def _mix(weights_2C: Array, values_CE: Array, mixed_2E: Array) -> None:
+    """Add the values, weighted for two queries."""
+    a, b = mixed_2E[0], mixed_2E[1]
+    count, width = values_CE.shape
+    for c in range(0, count - count % 4, 4):
+        _prefetch_rows(values_CE[c : c + 4])
+        v0, v1, v2, v3 = values_CE[c], values_CE[c + 1], values_CE[c + 2], values_CE[c + 3]
+        a0, a1, a2, a3 = weights_2C[0, c], weights_2C[0, c + 1], weights_2C[0, c + 2], weights_2C[0, c + 3]
+        b0, b1, b2, b3 = weights_2C[1, c], weights_2C[1, c + 1], weights_2C[1, c + 2], weights_2C[1, c + 3]
+        for e in range(width):
+            x0, x1, x2, x3 = to_float32(v0[e]), to_float32(v1[e]), to_float32(v2[e]), to_float32(v3[e])
+            a[e] += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
+            b[e] += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
+    for c in range(count - count % 4, count):
+        v0, a0, b0 = values_CE[c], weights_2C[0, c], weights_2C[1, c]
+        for e in range(width):
+            a[e] += a0 * to_float32(v0[e])
+            b[e] += b0 * to_float32(v0[e])
+
+
+@kernel
+def _softmax(x: Array) -> None:
+    largest, total = _largest(x), ZERO
+    for i in range(len(x)):
+        x[i] = _exp(x[i] - largest)
+        total += x[i]
+    scale = ONE / total
+    for i in range(len(x)):
+        x[i] *= scale
+
+
+@kernel
+def _slot(grid_PKXL: Array, slot: int, k: int, g: int, group: int) -> Array:
+    """Return what belongs to one query of a row: [L] of [P, K, S * G, L]."""
+    slots = grid_PKXL.shape[2] // group
+    return grid_PKXL[slot // slots, k, slot % slots * group + g]
+
+
+@kernel
+def _read(scores_L: Array, scores: Array) -> None:
+    for i in range(len(scores)):
+        scores[i] = to_float32(scores_L[i])
+
+
+@kernel
+def _write(weights: Array, weights_L: Array) -> None:
+    """Write the weights of a prefix, and zeros for its padding."""
+    for i in range(len(weights)):
+        weights_L[i] = from_float32(weights[i], weights_L)
+    for i in range(len(weights), len(weights_L)):
+        weights_L[i] = from_float32(ZERO, weights_L)
+
+
+@kernel
+def _attend_rows(
+    q_NHE: Array, own_k_NKCE: Array, own_v_NKCE: Array, prompt_N: Array, sampled_from: int, sampled_N: Array,
+    first_PKXL: Array, first_slot_N: Array, first_seen_N: Array, second_PKXL: Array, second_slot_N: Array,
+    second_seen_N: Array, mixed_NHE: Array, thread: int, threads: int,
+) -> None:  # fmt: skip
+    (_, heads, width), (_, kv_heads, capacity, _) = q_NHE.shape, own_k_NKCE.shape
+    group = heads // kv_heads
+    weights = np.empty((2, first_PKXL.shape[3] + second_PKXL.shape[3] + capacity), np.float32)
+    q_2E, mixed_2E = np.empty((2, width), np.float32), np.empty((2, width), np.float32)
+    for n in _share(len(q_NHE), thread, threads):
+        # A row's keys: those of the first prefix, of the second, of its own copy of a prompt, and of sampled tokens.
+        a = first_seen_N[n]
+        b = a + second_seen_N[n]
+        c = b + prompt_N[n]
+        d = c + sampled_N[n]
+        own, sampled = slice(0, prompt_N[n]), slice(sampled_from, sampled_from + sampled_N[n])
+        for k in range(kv_heads):
+            keys_CE, values_CE = own_k_NKCE[n, k], own_v_NKCE[n, k]
+            for g in range(0, group, 2):
+                queries = (g, min(g + 1, group - 1))  # in an odd group, the last one is computed twice
+                for i, query in enumerate(queries):
+                    _read(q_NHE[n, k * group + query], q_2E[i])
+                    _read(_slot(first_PKXL, first_slot_N[n], k, query, group), weights[i, :a])
+                    _read(_slot(second_PKXL, second_slot_N[n], k, query, group), weights[i, a:b])
+                _score(q_2E, keys_CE[own], weights[:, b:c])
+                _score(q_2E, keys_CE[sampled], weights[:, c:d])
+                mixed_2E[:] = ZERO
+                for i, query in enumerate(queries):
+                    _softmax(weights[i, :d])
+                    _write(weights[i, :a], _slot(first_PKXL, first_slot_N[n], k, query, group))
+                    _write(weights[i, a:b], _slot(second_PKXL, second_slot_N[n], k, query, group))
+                _mix(weights[:, b:c], values_CE[own], mixed_2E)
+                _mix(weights[:, c:d], values_CE[sampled], mixed_2E)
+                for i, query in enumerate(queries):
+                    _write(mixed_2E[i], mixed_NHE[n, k * group + query])
+
+
+@kernel
+def attend(
+    q_NHE: Array, own_k_NKCE: Array, own_v_NKCE: Array, prompt_N: Array, sampled_from: int, sampled_N: Array,
+    first_PKXL: Array, first_slot_N: Array, first_seen_N: Array, second_PKXL: Array, second_slot_N: Array,
+    second_seen_N: Array, mixed_NHE: Array, threads: int,
+) -> None:  # fmt: skip
+    """Compute one softmax over the shared prefixes and the tokens of every row, and mix the row's own values.
+
+    Args:
+        q_NHE: Queries, scaled.
+        own_k_NKCE: Keys of the rows: `prompt_N` of a prompt, and from `sampled_from` on `sampled_N` sampled ones.
+        own_v_NKCE: Their values.
+        prompt_N: See own_k_NKCE.
+        sampled_from: See own_k_NKCE.
+        sampled_N: See own_k_NKCE.
+        first_PKXL: Scores of the first shared prefix, replaced by its weights. X = S * G.
+        first_slot_N: The place of every row in it, p * S + s.
+        first_seen_N: The prefix's tokens of every row, the others being padding.
+        second_PKXL: As the first three for the second prefix; L = 0 if there is none.
+        second_slot_N: See second_PKXL.
+        second_seen_N: See second_PKXL.
+        mixed_NHE: Receives the mixed values of the rows' own tokens.
+        threads: Threads to use.
+    """
+    parallel(
+        _attend_rows,
+        (
+            q_NHE, own_k_NKCE, own_v_NKCE, prompt_N, sampled_from, sampled_N, first_PKXL, first_slot_N, first_seen_N,
+            second_PKXL, second_slot_N, second_seen_N, mixed_NHE,
+        ),
+        threads,
+    )  # fmt: skip
