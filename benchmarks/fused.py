@@ -29,7 +29,7 @@ def engines(model: Path, dtype: str, prompts: int, answers: int) -> dict[str, Ca
 
     from r1kit.engine import blocks, native, sampler
     from r1kit.engine.base import Request, SamplingParams
-    from r1kit.engine.fused import support
+    from r1kit.engine.fused import choice, support
     from r1kit.model.hf import load_model, load_tokenizer
 
     if reason := support.why_not():
@@ -43,7 +43,7 @@ def engines(model: Path, dtype: str, prompts: int, answers: int) -> dict[str, Ca
     ]
     paths = {
         "torch": (lambda model: model, sampler.sample),
-        "fused": (support.with_fused_steps, support.sample),
+        "fused": (choice.with_fused_steps, choice.sample),
     }
 
     def rollout(name: str, tokens: int) -> None:
@@ -78,7 +78,9 @@ def main() -> None:
                     spent.setdefault(name, []).append(seconds)
                 else:
                     first[name] = seconds[1]
-    middle = {name: [1e3 * median(xs) / args.tokens for xs in zip(*turns, strict=True)] for name, turns in spent.items()}
+    middle = {
+        name: [1e3 * median(xs) / args.tokens for xs in zip(*turns, strict=True)] for name, turns in spent.items()
+    }
     result = {name: dict(zip(("ms", "processor ms"), pair, strict=True)) for name, pair in middle.items()}
     print(json.dumps({"bench": "fused", **vars(args), **result, "first call, processor s": first,
                       "machine": describe(), "date": today()}))  # fmt: skip

@@ -18,7 +18,7 @@ from r1kit.console import say, warn
 from r1kit.engine.base import CollectingEngine, Request, SamplingParams
 from r1kit.engine.batch import PartialCompletion
 from r1kit.engine.decoding import Decodable, Drawn, decode_block
-from r1kit.engine.fused.support import sample
+from r1kit.engine.fused.choice import sample
 from r1kit.engine.schedule import Capacity
 from r1kit.engine.stops import stop_tokens
 from r1kit.errors import UserError, is_out_of_memory

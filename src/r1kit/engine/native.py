@@ -12,7 +12,7 @@ import torch
 from r1kit.engine.base import Request, SamplingParams
 from r1kit.engine.batch import Batch, PartialCompletion
 from r1kit.engine.blocks import BlockEngine
-from r1kit.engine.fused.support import with_fused_steps
+from r1kit.engine.fused.choice import with_fused_steps
 from r1kit.engine.prepacked import prepacked
 from r1kit.engine.schedule import Schedule
 from r1kit.model.decoder import Decoder

@@ -15,7 +15,7 @@ from r1kit.engine.base import Request, SamplingParams
 from r1kit.engine.native import NativeEngine
 
 pytest.importorskip("numba")
-from r1kit.engine.fused import kernels, sampling, support
+from r1kit.engine.fused import choice, kernels, sampling, support
 from r1kit.engine.fused.compiler import array, from_float32, kernel, to_float32
 
 pytestmark = pytest.mark.skipif(support.why_not() is not None, reason=str(support.why_not()))
@@ -129,7 +129,7 @@ def test_sampling_is_that_of_torch():
     row_R, keys_R = torch.arange(3000) % 60, torch.randint(2**62, (3000,))
     positions_R = torch.randint(5000, (3000,))
     params = SamplingParams(0, 1, temperature=0.7)
-    tokens_R, logp_R = support.sample(logits_NV, keys_R, positions_R, params, row_R)
+    tokens_R, logp_R = choice.sample(logits_NV, keys_R, positions_R, params, row_R)
     expected_R, expected_logp_R = sampler.sample(logits_NV, keys_R, positions_R, params, row_R)
     assert (tokens_R == expected_R).float().mean() > 0.998, "rounding decides rarely"
     same = tokens_R == expected_R
@@ -142,13 +142,13 @@ def test_tokens_of_probability_zero_are_never_sampled(number, monkeypatch):
     logits_NV = torch.full((1, 1000), -torch.inf)
     logits_NV[0, 300:420] = 0
     monkeypatch.setattr(sampling, "uniform", lambda keys, positions: torch.full((1,), number, dtype=torch.float64))
-    token_R, logp_R = support.sample(logits_NV, torch.tensor([1]), torch.tensor([0]), PARAMS, None)
+    token_R, logp_R = choice.sample(logits_NV, torch.tensor([1]), torch.tensor([0]), PARAMS, None)
     assert int(token_R) == (419 if number > 0.5 else 300)
     torch.testing.assert_close(logp_R.exp(), torch.tensor([1 / 120]))
 
 
 def test_nan_stays_nan():
-    _, logp_R = support.sample(torch.full((2, 300), torch.nan), torch.arange(2), torch.arange(2), PARAMS, None)
+    _, logp_R = choice.sample(torch.full((2, 300), torch.nan), torch.arange(2), torch.arange(2), PARAMS, None)
     assert bool(logp_R.isnan().all())
 
 
@@ -187,8 +187,8 @@ def test_without_kernels_torch_decodes(reason, monkeypatch, make_decoder):
     else:
         monkeypatch.setattr(support, "openmp", lambda: None)
     model = make_decoder(2)
-    assert support.why_not() and support.with_fused_steps(model) is model
+    assert support.why_not() and choice.with_fused_steps(model) is model
     support.why_not.cache_clear()
     monkeypatch.undo()
-    assert support.with_fused_steps(model) is not model
-    assert support.with_fused_steps(model.double()) is model, "no float64 kernels"
+    assert choice.with_fused_steps(model) is not model
+    assert choice.with_fused_steps(model.double()) is model, "no float64 kernels"
