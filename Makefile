@@ -47,7 +47,7 @@ test-vllm: $(VLLM)/.installed  ## the tests with vLLM itself, in an environment 
 
 .PHONY: test-fused
 test-fused: $(FUSED)/.installed  ## the tests of the engines with fused decode steps (numba), in an environment of their own
-	OMP_NUM_THREADS=1 $(FUSED)/bin/python -m pytest -q tests/unit/engine tests/parity
+	OMP_NUM_THREADS=1 $(FUSED)/bin/python -m pytest -q tests/unit/engine
 
 .PHONY: docs
 docs: $(VENV)/.installed-test  ## build the documentation site in build/site; any warning or broken link fails
