@@ -24,10 +24,11 @@ OVERLAPPED = ("time/overlapped/rollout", "time/overlapped/grade")
 
 @dataclass(frozen=True)
 class Result:
-    """One run: mean seconds of a step by phase, and pass@1 after training."""
+    """One run: mean seconds of a step by phase, pass@1 after training, and the peak of its process."""
 
     seconds: dict[str, float]
     accuracy: float
+    peak_bytes: int
 
 
 def write_recipe(runs: Path) -> Path:
@@ -68,7 +69,9 @@ def train(
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
         if meanwhile is not None:
             meanwhile(child)
-        output = child.communicate()[0]
+        output = child.stdout.read()
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {child.returncode}")
     evals = json.loads(output.splitlines()[-1])["evals"]
@@ -76,7 +79,17 @@ def train(
     seconds = {name: fmean(row.get(name, 0.0) for row in rows) for name in PHASES}
     seconds["time/step"] -= fmean(row.get("time/eval", 0.0) for row in rows)
     seconds["overlapped"] = fmean(sum(row.get(name, 0.0) for name in OVERLAPPED) for row in rows)
-    return Result(seconds, evals["zero_eval"]["benchmarks"]["sprout"]["pass@1"])
+    return Result(
+        seconds, evals["zero_eval"]["benchmarks"]["sprout"]["pass@1"], _peak(directory, usage.ru_maxrss * 1024)
+    )
+
+
+def _peak(directory: Path, measured: int) -> int:
+    """Return the largest resident set in bytes of all processes that a run had; it is kept beside the run."""
+    kept = directory.with_name(f"{directory.name}.peak")
+    peak = max(measured, int(kept.read_text()) if kept.exists() else 0)
+    kept.write_text(str(peak))
+    return peak
 
 
 def table(title: str, results: Mapping[str, Sequence[Result]], columns: Sequence[str] = PHASES) -> str:

@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,11 +28,13 @@ from r1kit.errors import UserError
 from r1kit.learn.batch import make_batch
 from r1kit.learn.learner import Learner
 from r1kit.learn.lora import add_adapters, merge_adapters, trained_weights
+from r1kit.learn.step.critic import load_critic
 from r1kit.model.generic.decoder import GenericDecoder
 from r1kit.model.hf import load_model, load_tokenizer, save_model
 from r1kit.model.hf_config import read_config
 from r1kit.model.reference import checkpoint_problem
 from r1kit.model.reward_model import load_reward_model, reward_model_from
+from r1kit.types import Completion
 
 LENGTHS = (20, 33, 7, 22)
 PARAMS = SamplingParams(seed=3, max_tokens=12)
@@ -196,6 +199,31 @@ def test_reward_model_is_a_sequence_classifier_of_transformers(family: str, made
     theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
     for text, score in zip(texts, scores, strict=True):
         torch.testing.assert_close(theirs(text[None]).logits[0, 0], score, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("family", "keys"), [("deepseek_v3", {}), ("mistral", {"lora_rank": 2})])
+def test_a_critic_of_ppo_is_trained(family: str, keys: dict[str, int], made) -> None:
+    ours, _, path = made(family)
+    if keys:
+        pytest.importorskip("peft")
+        add_adapters(ours, rank=2, alpha=4.0, seed=1)
+    settings = config(objective="ppo", critic={"learning_rate": 3e-3}, epsilon=10.0, beta=0.0, **keys)
+    critic = load_critic(settings, path, None, torch.float32, "cpu", 5)
+    assert (len(trained_weights(critic)) == 2 * 7 * 2 + 1) if keys else "lm_head" not in str([*trained_weights(critic)])
+    learner = Learner(ours, settings, critic=critic)
+    prompts, tokens = [[3, 4, 5, 6], [7, 8]], (9, 10, 11, 12, 13)
+    groups = [[Completion("p", i, tokens[: 3 + i], (-5.0,) * (3 + i), "", "stop") for i in range(2)]] * 2
+    rewards = torch.tensor([[1.0, 0.0], [0.5, 0.0]])
+    make = partial(make_batch, prompts, groups, rewards, temperature=1.0, mask_truncated=False, rewards_PG=rewards)
+    rows = []
+    for step in range(8):
+        values = [row_T[: 3 + i % 2] for i, row_T in enumerate(learner.critic.values(make()))]
+        rows.append(learner.step(make(values=values), step))
+    # Half remains: completions with equal first tokens have different rewards.
+    assert rows[-1]["critic/loss"] < 0.6 * rows[0]["critic/loss"] and rows[0]["grad_norm"] > 0
+    with torch.no_grad():
+        plain = critic.values(critic(torch.tensor([[7, 8, *tokens[:3]]]))[0])[1:-1]
+    torch.testing.assert_close(learner.critic.values(make())[2, :3], plain)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
