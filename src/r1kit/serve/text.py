@@ -105,14 +105,15 @@ class ReasoningParser:
     Args:
         think_open: Whether the prompt ended in `<think>`.
         answer_tags: Whether `<answer>` and `</answer>` are left out of the content: the template asks for them.
+        verbatim: Texts that begin and end a part of the content in which all tags stay, such as a call of a tool.
     """
 
-    def __init__(self, think_open: bool, answer_tags: bool) -> None:
+    def __init__(self, think_open: bool, answer_tags: bool, verbatim: tuple[str, str] | None = None) -> None:
         self.reasons = think_open
         """Whether the text that comes next is reasoning."""
         self.has_reasoned = think_open
         """Whether there was any reasoning section."""
-        self._answer_tags = answer_tags
+        self._answer_tags, self._verbatim, self._is_verbatim = answer_tags, verbatim, False
         self._held = ""
         self._reasoning, self._content = Trimmed(), Trimmed()
 
@@ -126,6 +127,10 @@ class ReasoningParser:
         text = self._held + text
         while (tag := self._first_tag(text)) is not None:
             before, _, text = text.partition(tag)
+            if self._verbatim is not None and tag in self._verbatim:
+                self._add(before + tag)
+                self._is_verbatim = tag == self._verbatim[0]
+                continue
             self._add(before)
             if tag in (THINK, END_THINK):
                 self.reasons = tag == THINK
@@ -142,8 +147,12 @@ class ReasoningParser:
         return self._reasoning.take(), self._content.take()
 
     def _tags(self) -> tuple[str, ...]:
+        if self._verbatim is not None and self._is_verbatim:
+            return (self._verbatim[1],)
         tags = (THINK, END_THINK)
-        return (*tags, *ANSWER_TAGS) if self._answer_tags and not self.reasons else tags
+        if self.reasons:
+            return tags
+        return (*tags, *(ANSWER_TAGS if self._answer_tags else ()), *(self._verbatim or ())[:1])
 
     def _first_tag(self, text: str) -> str | None:
         found = [(text.index(tag), tag) for tag in self._tags() if tag in text]

@@ -25,6 +25,8 @@ SCRIPTS = {
     "unfit": '<tool_call>{"name": "add", "arguments": {"a": "2"}}</tool_call>',
     "cut": CALL[:-20],
     "huge": '<tool_call>{"name": "add", "arguments": {"a": 1, "b": 1' + "0" * 300 + "}}</tool_call>",
+    "tags": "<think>a <tool_call></think>b "
+    '<tool_call>{"name": "say", "arguments": {"t": "</think><think>"}}</tool_call>',
     "text": "5 < 6 and no <tool> call",
 }
 INTEGER = {"type": "integer"}
@@ -114,6 +116,13 @@ def test_what_is_no_call_of_a_tool_is_text(client: openai.OpenAI, model: str) ->
 def test_a_huge_number_comes_back_exactly(client: openai.OpenAI) -> None:
     [call] = answer(client, "huge").choices[0].message.tool_calls
     assert json.loads(call.function.arguments)["b"] == 10**300
+
+
+def test_tags_in_arguments_stay_and_calls_in_thoughts_are_none(client: openai.OpenAI) -> None:
+    say = {"type": "function", "function": {"name": "say", "parameters": {"type": "object"}}}
+    message = answer(client, "tags", tools=[say]).choices[0].message
+    assert message.reasoning_content == "a <tool_call>" and message.content == "b"
+    assert [json.loads(call.function.arguments) for call in message.tool_calls] == [{"t": "</think><think>"}]
 
 
 def test_the_choice_decides_what_is_constrained(client: openai.OpenAI, server: ApiServer) -> None:

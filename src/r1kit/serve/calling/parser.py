@@ -11,7 +11,7 @@ from typing import Any
 from r1kit.engine.live.base import Constraint
 from r1kit.serve.text import Trimmed
 from r1kit.tools.base import BrokenCall, Schema, ToolCall
-from r1kit.tools.parse import CallReader, Part, Style
+from r1kit.tools.parse import FORMS, CallReader, Part, Style
 
 
 class CallParser:
@@ -53,6 +53,12 @@ class Calling:
     style: Style
     schemas: Mapping[str, Schema]
     constraint: Constraint | None
+
+    @property
+    def tags(self) -> tuple[str, str] | None:
+        """The texts that begin and end a call; None if calls have none."""
+        form = FORMS[self.style]
+        return (form.begin, form.end) if form.begin else None
 
     def parser(self) -> CallParser:
         """Return what reads the calls of one completion."""

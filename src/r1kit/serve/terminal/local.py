@@ -56,7 +56,7 @@ class LocalModel:
         params = SamplingParams(seed, max_tokens, settings.temperature, settings.top_p)
         reader = None if calling is None else calling.parser()
         constraint = None if calling is None else prompt.begun(calling.constraint)
-        sample = Sample(0, model.tokenizer, (), prompt.parser(), reader)
+        sample = Sample(0, model.tokenizer, (), prompt.parser(calling), reader)
         engine.add(LiveRequest(ID, prompt.token_ids, params, constraint=constraint))
         try:
             while engine.has_work:
