@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import fmean
 
 from machine import describe, today
-from sprout_zero import ROOT, Result, log_of, table, train, write_recipe
+from sprout_zero import PHASES, ROOT, VALUES, Result, log_of, table, train, write_recipe
 
 from r1kit.evals.paired import pool
 from r1kit.metrics.log import read_metrics
@@ -121,7 +121,7 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def compare(bench: Bench, chosen: Mapping[str, Rates], seeds: Sequence[int]) -> dict[str, dict[str, object]]:
     """Run every method on all seeds, print accuracy, time and memory, and return the differences from GRPO."""
     results = {method: [bench.run(method, rates, seed) for seed in seeds] for method, rates in chosen.items()}
-    print(table("method", results), end="\n\n")
+    print(table("method", results, (*PHASES, VALUES)), end="\n\n")
     of_problems = {m: [bench.problems(m, rates, seed) for seed in seeds] for m, rates in chosen.items()}
     lines, rows = {}, []
     for method, runs in results.items():

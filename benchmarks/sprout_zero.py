@@ -19,6 +19,7 @@ from r1kit.recipe import dump_toml, load_recipe
 
 ROOT = Path(__file__).parents[1]
 PHASES = ("time/step", "time/rollout", "time/grade", "time/update")
+VALUES = "time/values"  # of a critic
 OVERLAPPED = ("time/overlapped/rollout", "time/overlapped/grade")
 
 
@@ -76,7 +77,7 @@ def train(
         raise SystemExit(f"{' '.join(command)} ended with {child.returncode}")
     evals = json.loads(output.splitlines()[-1])["evals"]
     rows = read_metrics(log_of(directory))[1:]  # the first step allocates memory
-    seconds = {name: fmean(row.get(name, 0.0) for row in rows) for name in PHASES}
+    seconds = {name: fmean(row.get(name, 0.0) for row in rows) for name in (*PHASES, VALUES)}
     seconds["time/step"] -= fmean(row.get("time/eval", 0.0) for row in rows)
     seconds["overlapped"] = fmean(sum(row.get(name, 0.0) for name in OVERLAPPED) for row in rows)
     return Result(
