@@ -140,17 +140,18 @@ def right_solutions(group: Graded) -> list[Branch]:
 
 def searched(
     start: Actor, model: ValueModel, held_out: Sequence[Problem], width: int, sizes: Sizes, seed: int
-) -> tuple[Arm, float]:
-    """Search held-out problems. Return the arm, and the share of problems whose tree has a right answer."""
+) -> tuple[float, list[float], float]:
+    """Search held-out problems.
+
+    Return the compute per question, whether each answer is right, and the share of trees that have a right answer.
+    """
     actor = start.copy()
-    training, model.compute = model.compute, actor.compute
+    model.compute = actor.compute
     prompts = actor.prompts(held_out)
     roots = search(actor, model, prompts, width, sizes.nodes // width, derive_seed("test", seed), knows_answers=False)
-    model.compute = training
     pairs = list(zip(prompts, roots, strict=True))
     reached = fmean(any(finished(*pair)[1].right) for pair in pairs)
-    accuracy = [chosen_is_right(*pair) for pair in pairs]
-    return Arm(training.passes, actor.compute.passes / len(held_out), accuracy), reached
+    return actor.compute.passes / len(held_out), [chosen_is_right(*pair) for pair in pairs], reached
 
 
 def at_inference(
@@ -159,24 +160,27 @@ def at_inference(
     """Compare search with its rivals at the compute of one question. Return the arms, and shares by expansion limit."""
     arms: dict[str, Arm] = {}
     limits = {}
-    sampler, training = start.copy(), model.compute.passes
+    training, sampler = model.compute, start.copy()
     answered = sampler.answer(held_out, sizes.nodes, derive_seed("test", seed))
     each = sampler.compute.passes / len(held_out) / sizes.nodes
+    model.compute = sampler.compute  # not that of training
     values = values_of(model, [g.prompt for g in answered], [g.completions for g in answered], by_step=False)
     arms["one sample"] = Arm(0, each, rate(answered))
     for width in sizes.widths:
-        arm, reached = searched(start, model, held_out, width, sizes, seed)
-        arms[f"search, expansion limit {width}"] = arm
-        n = max(1, min(sizes.nodes, round(arm.answering / each)))
+        compute, accuracy, reached = searched(start, model, held_out, width, sizes, seed)
+        arms[f"search, expansion limit {width}"] = Arm(training.passes, compute, accuracy)
+        n = max(1, min(sizes.nodes, round(compute / each)))
         limits[width] = {
-            "answer by search": fmean(arm.accuracy),
+            "answer by search": fmean(accuracy),
             "right answer in the tree": reached,
             "right answer among samples": fmean(pass_at_k(sizes.nodes, sum(g.right), n) for g in answered),
         }
         if width == sizes.width:
             best = max(1, n // 2)  # each is read by the value model, which costs as much
-            arms[f"best of {best} by the value model"] = Arm(training, 2 * best * each, best_of(values, answered, best))
+            chosen = best_of(values, answered, best)
+            arms[f"best of {best} by the value model"] = Arm(training.passes, 2 * best * each, chosen)
             arms[f"majority vote of {n}"] = Arm(0, n * each, votes(answered, n))
+    model.compute = training
     return arms, limits
 
 

@@ -1,6 +1,6 @@
 """Monte Carlo tree search over reasoning steps, in many trees at a time.
 
-A node is the beginning of a completion, and a step is a line. One simulation of a tree:
+A node is the beginning of a completion, and a step is a line with words. One simulation of a tree:
 
     select   from the root, go to the child with the highest upper confidence bound (UCT) until a node without children
     expand   sample the next step `width` times; this is the expansion limit: a node is expanded once
@@ -16,12 +16,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from actor import MAX_TOKENS, Actor, Branch, Graded, graded, scores
-from value import Example, ValueModel
+from value import TAG, Example, ValueModel
 
 from r1kit.data.prompt import Prompt
+from r1kit.data.response import has_words
 from r1kit.hashing import derive_seed
 from r1kit.types import Completion
 
+EMPTY_LINES = 3  # at most, in front of a step
 EXPLORATION = 0.5  # weight of the confidence bound; values lie between 0 and 1
 
 
@@ -97,7 +99,7 @@ def search(
                 leaf.add(leaf.value)
         chosen = [(prompt, leaf) for prompt, leaf in zip(prompts, leaves, strict=True) if not leaf.is_end]
         branches = [Branch(prompt, leaf.tokens) for prompt, leaf in chosen]
-        groups = actor.complete(branches, width, derive_seed("search", seed, simulation), stop=("\n",))
+        groups = _next_steps(actor, branches, width, derive_seed("search", seed, simulation))
         for (_, leaf), group in zip(chosen, groups, strict=True):
             distinct = {completion.token_ids: completion for completion in group}.values()
             leaf.children = [Node(c, leaf, is_end=_is_finished(c, actor)) for c in distinct]
@@ -110,6 +112,24 @@ def _select(root: Node) -> Node:
     while node.children:
         node = max(node.children, key=Node.bound)
     return node
+
+
+def _next_steps(actor: Actor, branches: Sequence[Branch], width: int, seed: int) -> list[list[Completion]]:
+    """Sample the next step of each branch `width` times. A line without words belongs to the step after it."""
+    groups = actor.complete(branches, width, seed, stop=("\n",))
+
+    def is_step(branch: Branch, completion: Completion) -> bool:
+        new = actor.tokenizer.decode(completion.token_ids[len(branch.tokens) :], skip_special_tokens=True)
+        return _is_finished(completion, actor) or has_words(TAG.sub("", new))
+
+    for sample in range(width):  # equal branches would get equal completions in one call
+        for line in range(EMPTY_LINES):
+            short = [i for i, branch in enumerate(branches) if not is_step(branch, groups[i][sample])]
+            begun = [Branch(branches[i].prompt, groups[i][sample].token_ids) for i in short]
+            longer = actor.complete(begun, 1, derive_seed("line", seed, sample, line), stop=("\n",)) if begun else []
+            for i, (completion,) in zip(short, longer, strict=True):
+                groups[i][sample] = completion
+    return groups
 
 
 def _is_finished(completion: Completion, actor: Actor) -> bool:
