@@ -51,9 +51,9 @@ class Sizes:
     iterations: int = 2
     problems: int = 60  # of each iteration
     width: int = 4  # expansion limit in training
-    nodes: int = 48  # of a tree, at most: width x simulations
+    nodes: int = 64  # of a tree, at most: width x simulations
     widths: tuple[int, ...] = (2, 4, 8)  # expansion limits on held-out problems
-    held_out: int = 60
+    held_out: int = 50
     samples: int = 8  # of a majority vote after training
 
 
