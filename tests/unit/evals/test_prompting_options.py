@@ -21,7 +21,7 @@ def configs(monkeypatch: pytest.MonkeyPatch, tmp_path) -> list:
     monkeypatch.setattr(sample, "stream_samples", lambda _, questions, style, sampling, *rest: seen.extend(
         (style, sampling)) or iter(()))  # fmt: skip
     monkeypatch.setattr(benchmark, "evaluate_model", lambda _, config, *rest: seen.extend((config, config)) or (
-        benchmark.Evaluation({}, [])))  # fmt: skip
+        benchmark.Evaluation({}, [], [])))  # fmt: skip
     return seen
 
 
