@@ -36,6 +36,7 @@ from r1kit.rewards.services import Settings
 from r1kit.stages.context import StageContext
 from r1kit.stages.rl import Trainer
 from r1kit.stages.rl_rewards import RLRewards
+from r1kit.types import Completion, Score
 
 WAYS = ("after", "beside", "ahead")
 
@@ -58,8 +59,15 @@ class GradedAfterwards(RLRewards):
     """Rewards that start when all completions are sampled."""
 
     def scorer_of_finished(self, prompts: Sequence[Prompt]) -> Finished | None:
-        """Start nothing early."""
-        return None
+        """Keep the completions until the first is to be scored."""
+        self.begin, self.kept = super().scorer_of_finished(prompts), list[Completion]()
+        return self.kept.append
+
+    def score(self, prompt: Prompt, completions: Sequence[Completion]) -> list[Score]:
+        """Start all, then collect those of one prompt."""
+        while self.kept and self.begin is not None:
+            self.begin(self.kept.pop(0))
+        return super().score(prompt, completions)
 
 
 def train(way: str, seconds: float, sizes: Sizes, seed: int) -> dict[str, float]:
