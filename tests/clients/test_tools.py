@@ -98,8 +98,11 @@ def test_a_seed_gives_the_same_call_streamed(client: openai.OpenAI) -> None:
 
 def test_an_answer_may_be_text(client: openai.OpenAI) -> None:
     for settings in ({"tool_choice": "auto"}, {"tool_choice": "none"}, {}):
-        message = create(client, max_tokens=20, **settings).choices[0].message
-        assert message.content or message.tool_calls
+        reply = create(client, max_tokens=20, **settings)
+        choice = reply.choices[0]
+        assert 1 <= reply.usage.completion_tokens <= 20
+        assert bool(choice.message.tool_calls) == (choice.finish_reason == "tool_calls")
+        assert not (choice.message.tool_calls and settings.get("tool_choice") == "none")
 
 
 def test_the_package_for_node(tools_server: ServeProcess, installed: Path) -> None:

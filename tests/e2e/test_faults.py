@@ -139,7 +139,7 @@ resource.setrlimit(resource.RLIMIT_AS, (now + (int(sys.argv[1]) << 20), -1))
 tight.backward(batch, 256)
 error = max(float((a.grad - b.grad).norm() / a.grad.norm())
             for a, b in zip(fits.model.parameters(), tight.model.parameters()))
-print(json.dumps({"tokens": tight.micro_batch_tokens, "error": error}))
+print(json.dumps({"tokens": tight.passes.micro_batch_tokens, "error": error}))
 print(json.dumps({k: v for k, v in tight.step(batch, 0).items() if k == "micro_batch_tokens"}))
 """
 

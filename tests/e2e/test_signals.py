@@ -179,7 +179,7 @@ def train(model_dir: Path, directory: Path) -> Path:
     return directory
 
 
-@pytest.mark.parametrize("name", ["collect", "evaluate", "make_batch"])
+@pytest.mark.parametrize("name", ["collect", "evaluate", "train_batch"])
 def test_signal_in_any_part_of_a_step_changes_no_result(
     name: str,
     model_dir: Path,

@@ -119,8 +119,8 @@ def grade_row(row: Row) -> Verdict:
     if not isinstance(response, str):
         raise Ungradable(f"response is of type {type(response).__name__}: must be a string")
     try:
-        if kind in BUILT_IN:
-            return BUILT_IN[kind].judge(BUILT_IN[kind].from_row(row, response))
+        if (reward := BUILT_IN.get(kind)) and reward.from_row:
+            return reward.judge(reward.from_row(row, response))
         problem = _problem(kind, row)
     except (KeyError, TypeError, ValueError) as error:
         fault = f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
@@ -128,7 +128,10 @@ def grade_row(row: Row) -> Verdict:
     return grade(problem, response, free_form=True)
 
 
-KINDS: dict[str, Verifier[Any] | Reward] = {**VERIFIERS, **BUILT_IN}
+KINDS: dict[str, Verifier[Any] | Reward] = {
+    **VERIFIERS,
+    **{name: reward for name, reward in BUILT_IN.items() if reward.from_row is not None},
+}
 
 
 def _problem(verifier: str, row: Row) -> Problem:

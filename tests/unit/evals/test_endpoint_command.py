@@ -66,7 +66,7 @@ def test_interrupted_evaluation_continues_and_ends_in_the_same_files(
         server.reply = right
         again = run(server, tmp_path / "resumed", *options)
         assert again.exit_code == 0 and len(server.seen) == 3 and "1 completions kept from before" in again.stderr
-    names = ["results.json", "samples.jsonl"]
+    names = ["problems.jsonl", "results.json", "samples.jsonl"]
     for folder in ("complete", "resumed"):
         assert sorted(path.name for path in (tmp_path / folder).iterdir()) == names
     for name in names:

@@ -22,14 +22,14 @@ echo.stop = ("a", "e", "i", "1")
 """
 KEYS = dict(kind="rl", prompts=[{"source": "world:arithmetic", "limit": 8}], prompts_per_step=2, num_generations=4)
 KEYS |= dict(steps_per_rollout=2, max_completion_length=24, save_every=1, rewards={"environment": 1.0})
-KEYS |= dict(environment="own:echo", template="none", log_rollouts_every=1, steps=5, learning_rate=1e-3)
+KEYS |= dict(environment="echoing:echo", template="none", log_rollouts_every=1, steps=5, learning_rate=1e-3)
 KEYS |= dict(watchdogs=dict.fromkeys(("constant_reward", "never_ends", "always_cut_off"), "off"))
 
 
 @pytest.fixture
 def base(make_decoder, tokenizer, tmp_path: Path) -> Path:
     publish_model(make_decoder(0), tokenizer, tmp_path / "base")
-    (tmp_path / "own.py").write_text(ENVIRONMENT)
+    (tmp_path / "echoing.py").write_text(ENVIRONMENT)
     return tmp_path / "base"
 
 
@@ -76,5 +76,5 @@ def test_engine_and_learner_agree_on_the_sampled_tokens(base: Path) -> None:
 def test_environment_must_exist(base: Path) -> None:
     with pytest.raises(UserError, match="did you mean calculator"):
         train(base, "zero", 1, environment="calculater")
-    with pytest.raises(UserError, match=r"environment own:nothing: .*nothing"):
-        train(base, "zero", 1, environment="own:nothing")
+    with pytest.raises(UserError, match=r"environment echoing:nothing: .*nothing"):
+        train(base, "zero", 1, environment="echoing:nothing")

@@ -84,12 +84,12 @@ class Reward:
         judge: Returns a verdict; its value is the reward before weighting. Raises KeyError, TypeError or ValueError
             for a problem without the fields that the reward needs.
         from_row: Returns the request for a row of `r1kit grade` and its response. Raises KeyError, TypeError or
-            ValueError.
+            ValueError. None where a response alone is not enough.
         warm_up: See `Verifier`.
     """
 
     judge: Callable[[ScoreRequest], Verdict]
-    from_row: Callable[[Row, str], ScoreRequest]
+    from_row: Callable[[Row, str], ScoreRequest] | None
     warm_up: Callable[[], object] = lambda: None
 
 

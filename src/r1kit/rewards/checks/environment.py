@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from r1kit.rewards.checks.base import Reward, Row, ScoreRequest
+from r1kit.rewards.checks.base import Reward, ScoreRequest
 from r1kit.rewards.verdict import Verdict
 
 
@@ -14,8 +14,4 @@ def _judge(request: ScoreRequest) -> Verdict:
     return Verdict(request.environment, None, "score of the environment", "right")
 
 
-def _from_row(row: Row, response: str) -> ScoreRequest:
-    raise ValueError("the reward environment needs an episode: a response alone has none")
-
-
-REWARD = Reward(_judge, _from_row)
+REWARD = Reward(_judge, from_row=None)
