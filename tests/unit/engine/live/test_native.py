@@ -108,6 +108,7 @@ def test_a_request_joins_a_running_batch_and_leaves_before_it_ends(sprout, run):
         for name, n in (("long", 60), ("short", 4))
     )
     engine = NativeLiveEngine(*sprout)
+    engine.pace = blocks.THROUGHPUT  # blocks have as many steps on a slow machine
     engine.stop_ids = engine.stop_ids[:0]  # nothing but the length ends an answer
     engine.add(long)
     assert [delta.id for delta in engine.step()] == ["long"]
