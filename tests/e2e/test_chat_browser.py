@@ -80,6 +80,13 @@ def choose(page: Page, model: str, other: str = "") -> None:
     page.get_by_label("Second model").select_option(other)
 
 
+def test_question_before_the_models_are_listed_is_asked_then(server: ApiServer, open_page: OpenPage):
+    page = open_page(server.url)
+    expect(page.get_by_label("Model", exact=True).locator("option")).not_to_have_count(0)
+    page.evaluate("document.querySelectorAll('#model, #other').forEach((list) => list.replaceChildren())")
+    finished(ask(page, "What is 37 + 48?"))
+
+
 def test_reasoning_is_streamed_and_folded_when_the_answer_begins(server: ApiServer, open_page: OpenPage):
     page = open_page(server.url)
     with Gate(server.engines["r1"]) as gate:
@@ -271,12 +278,12 @@ def test_what_a_model_writes_is_never_active(server: ApiServer, open_page: OpenP
     choose(page, "wild")
     answer = finished(ask(page, "<img src=x onerror=\"document.title='taken'\">\u202e"))
     answer.locator("summary").click()
-    assert re.findall("[\u202a-\u202e\ufffd]", page.locator("#turns").inner_text()) == ["\ufffd"] * 5
     expect(answer.locator(".reasoning")).to_contain_text("onerror")
     expect(answer.locator(".content")).to_contain_text("<script>")
     active = "img, script, iframe, style, object, embed, [onerror], [href]:not([href^='https://example.com/'])"
     expect(page.locator("#turns").locator(active)).to_have_count(0)
     expect(answer.locator(".content a")).to_have_text(["c", "d"])
+    assert re.findall("[\u202a-\u202e\ufffd]", page.locator("#turns").inner_text()) == ["\ufffd"] * 5
     assert page.title() == "r1kit chat" and hosts == {server.url.split("/")[2]}
     assert "noopener noreferrer" in answer.locator(".content a").first.get_attribute("rel")
 

@@ -15,6 +15,7 @@ const $ = (id) => document.getElementById(id);
 let models = new Map(); // by name, as the server describes them
 let turns = [];
 let running = null; // the AbortController of the answers that are streamed
+let starting = null; // the promise of start() while the server is asked for its models
 
 /** Ask a turn as the last one, or in place of turn `index`; return whether all answers are complete. */
 async function run(turn, index = turns.length) {
@@ -73,7 +74,7 @@ function speaker(answer, element) {
   };
 }
 
-function askFromForm() {
+async function askFromForm() {
   const question = $("question").value.trim();
   if (!question || running) return;
   const settings = readSettings();
@@ -83,7 +84,10 @@ function askFromForm() {
     return;
   }
   const names = [$("model").value, $("other").value].filter(Boolean);
-  if (!names.length) return void start();
+  if (!names.length) { // a question may come before the list of models
+    if ((await start()) && $("model").value) askFromForm();
+    return;
+  }
   $("question").value = "";
   notify("");
   run(newTurn(question, names, settings));
@@ -196,7 +200,12 @@ function listen() {
 }
 
 /** Fill the lists of models; return whether the server gave them. */
-async function start() {
+function start() {
+  starting ??= fillModels().finally(() => { starting = null; });
+  return starting;
+}
+
+async function fillModels() {
   try {
     models = await listModels();
     const options = () => [...models.keys()].map((name) => new Option(name, name));
@@ -205,7 +214,7 @@ async function start() {
     notify("");
     return true;
   } catch (error) {
-    if (error instanceof ApiError && error.status === 401) return (await askForKey()) && start();
+    if (error instanceof ApiError && error.status === 401) return (await askForKey()) && fillModels();
     notify(`${error.message} Check that r1kit serve runs, then reload this page.`);
     return false;
   }
