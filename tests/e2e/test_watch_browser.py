@@ -101,7 +101,7 @@ def test_rollouts_are_filtered_and_searched(run, open_page):
         page = open_page(url)
         questions = page.locator("#rollout-list .list button")
         expect(questions).to_have_count(8)
-        answers = page.get_by_label("Answers")
+        answers = page.locator("#rollouts").get_by_label("Answers")
         answers.select_option("cut")
         expect(questions).to_have_count(1)
         expect(page.locator("#rollout-list .text")).to_contain_text("Let me think about")
@@ -112,9 +112,9 @@ def test_rollouts_are_filtered_and_searched(run, open_page):
             answers.select_option(answer)
             expect(page.locator("#rollout-list .meta").last).to_contain_text(f"verdict{verdict}")
         answers.select_option("")
-        page.get_by_label("Search").fill("等于多少")
+        page.locator("#rollouts").get_by_label("Search").fill("等于多少")
         expect(questions).to_have_count(2)
-        page.get_by_label("Search").fill("nowhere to be seen")
+        page.locator("#rollouts").get_by_label("Search").fill("nowhere to be seen")
         expect(page.locator("#rollout-list")).to_contain_text("No completion of this step matches")
 
 
