@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +110,22 @@ def start_command(run_dir: str, *args: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(r1kit.__file__).parents[1]), "."])}
     command = [sys.executable, "command.py", run_dir, *args]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run_killed(run_dir: str, *args: str) -> None:
+    """Run the command, kill it at random times, and start it again until it ends. At least one kill comes before."""
+    rng, kills = random.Random(0), 0
+    while True:
+        process = start_command(run_dir, "--no-report", "--set", "stage.zero.learning_rate=0.03", *args)
+        try:
+            _, errors = process.communicate(timeout=rng.uniform(0.2, 0.5) * 1.15**kills)
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+            assert kills < 30, "no progress between kills"
+    assert process.returncode == 0 and kills, errors
 
 
 def contents(run_dir: str | Path) -> dict[str, bytes]:

@@ -1,7 +1,9 @@
-"""Encode messages that an environment writes in the middle of an episode, without encoding its history again."""
+"""Encode what environments and tools have written: whatever it holds, it is text and ends no turn."""
 
 from __future__ import annotations
 
+import re
+import uuid
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -14,13 +16,29 @@ if TYPE_CHECKING:
 _QUESTION, _ANSWER, _MESSAGE = "A question.", "An answer.", "A message."  # show what a chat template puts around
 
 
+def break_tokens(text: str, tokenizer: PreTrainedTokenizerBase, mark: str) -> str:
+    """Break every added token that a text spells out, such as `<|im_end|>`, by a mark behind its first character."""
+    added = (str(token) for token in tokenizer.added_tokens_decoder.values())
+    tokens = sorted({*tokenizer.all_special_tokens, *added}, key=len, reverse=True)
+    if not tokens:
+        return text
+    return re.sub("|".join(map(re.escape, tokens)), lambda match: match[0][:1] + mark + match[0][1:], text)
+
+
+def encode_broken(text: str, tokenizer: PreTrainedTokenizerBase, mark: str) -> list[int]:
+    """Return the token ids of a text, without BOS. What stands on both sides of a mark is no token."""
+    pieces = [tokenizer.encode(piece, add_special_tokens=False) for piece in text.split(mark)]
+    return [token for piece in pieces for token in piece]
+
+
 class MessageEncoder:
-    """Encodes messages for one tokenizer. Their content never becomes a special token, whatever it holds."""
+    """Encodes messages in the middle of an episode for one tokenizer, without encoding their history again.
+
+    Their content never becomes an added token, whatever it holds.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer, self.end = tokenizer, end_of_answer(tokenizer)
-        added = (str(token) for token in tokenizer.added_tokens_decoder.values())
-        self.special = {*tokenizer.all_special_tokens, *added}
         self._frame = lru_cache(self._frame_of)
 
     def encode(self, content: str, role: str, after_end: bool) -> list[int]:
@@ -35,15 +53,9 @@ class MessageEncoder:
             UserError: The chat template cannot show a message with this role.
         """
         before, after = ("", "") if role == "environment" else self._frame(role)
-        if any(token in content for token in self.special):
-            plain = self.tokenizer.encode(content, add_special_tokens=False, split_special_tokens=True)
-            ids = [*self._encode(before), *plain, *self._encode(after)]
-        else:  # in one piece, as in a rendered conversation
-            ids = self._encode(before + content + after)
+        mark = uuid.uuid4().hex  # no text can hold it
+        ids = encode_broken(before + break_tokens(content, self.tokenizer, mark) + after, self.tokenizer, mark)
         return ids[1:] if after_end and ids[:1] == [self.end] else ids
-
-    def _encode(self, text: str) -> list[int]:
-        return [*self.tokenizer.encode(text, add_special_tokens=False)]
 
     def _frame_of(self, role: str) -> tuple[str, str]:
         """Return the texts from an answer to the content of a message, and from there to the next answer."""

@@ -10,7 +10,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from r1kit.config import Template
-from r1kit.data.template import encode_prompt, opens_think, render_chat, render_prompt
+from r1kit.data.messages import break_tokens, encode_broken
+from r1kit.data.template import bos_ids, encode_prompt, opens_think, render_chat, render_prompt, with_bos
 from r1kit.engine.live.base import Constraint, LiveEngine
 from r1kit.errors import UserError
 from r1kit.serve.calling.grammar import call_constraint
@@ -19,7 +20,7 @@ from r1kit.serve.calling.parser import Calling
 from r1kit.serve.requests import ChatRequest
 from r1kit.serve.text import ANSWER_TAGS, END_THINK, ReasoningParser
 from r1kit.tools.parse import Style
-from r1kit.tools.template import break_tokens, call_style, encode_broken
+from r1kit.tools.template import call_style
 from r1kit.web.refusal import Refused
 
 if TYPE_CHECKING:
@@ -163,7 +164,9 @@ class ServedModel:
         if len(text) > self.engine.context_length * LONGEST_TOKEN:
             limit = self.engine.context_length
             raise Refused(400, f"{param}: {len(text):,} characters; the context has {limit:,} tokens", param=param)
-        return tuple(encode_broken(text, self.tokenizer, mark) if mark else encode_prompt(text, self.tokenizer))
+        if not mark:
+            return tuple(encode_prompt(text, self.tokenizer))
+        return tuple(with_bos(encode_broken(text, self.tokenizer, mark), bos_ids(self.tokenizer)))
 
 
 def _mark(index: int) -> str:

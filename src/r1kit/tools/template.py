@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from r1kit.data.template import bos_ids, render_chat, with_bos
+from r1kit.data.template import render_chat
 from r1kit.errors import UserError
 from r1kit.tools.parse import FORMS, Style
 
@@ -43,20 +43,3 @@ def call_style(tokenizer: PreTrainedTokenizerBase) -> Style | None:
         if re.search(re.escape(form.begin) + r"\s*" + written, text):
             return style
     return None
-
-
-def break_tokens(text: str, tokenizer: PreTrainedTokenizerBase, mark: str) -> str:
-    """Break every added token that a text spells out, such as `<|im_end|>`, by a mark behind its first character.
-
-    A tool's result may hold anything. Encoded by `encode_broken`, it is text, and ends no turn.
-    """
-    tokens = sorted({str(added) for added in tokenizer.added_tokens_decoder.values()}, key=len, reverse=True)
-    if not tokens:
-        return text
-    return re.sub("|".join(map(re.escape, tokens)), lambda match: match[0][:1] + mark + match[0][1:], text)
-
-
-def encode_broken(text: str, tokenizer: PreTrainedTokenizerBase, mark: str) -> list[int]:
-    """Return the token ids of a rendered prompt, its BOS once. What stands on both sides of a mark is no token."""
-    pieces = [tokenizer.encode(piece, add_special_tokens=False) for piece in text.split(mark)]
-    return with_bos([token for piece in pieces for token in piece], bos_ids(tokenizer))

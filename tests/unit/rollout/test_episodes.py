@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AddedToken
 
 from r1kit.data.messages import MessageEncoder
 from r1kit.data.template import set_template
@@ -235,6 +237,13 @@ def test_functions_may_wait_in_either_way(sprout):
     expected = sample(sprout, FunctionEnvironment(waits))
     assert any(len(e.spans) == 3 for e in expected)
     assert sample(sprout, FunctionEnvironment(lambda problem, turns: asyncio.run(waits(problem, turns)))) == expected
+
+
+def test_a_message_holds_no_added_token(sprout):
+    tokenizer = copy.deepcopy(sprout[1])
+    tokenizer.add_tokens([AddedToken("<tool_call>", special=False)])  # as Qwen's
+    ids = MessageEncoder(tokenizer).encode("a call: <tool_call>", "environment", after_end=False)
+    assert tokenizer.convert_tokens_to_ids("<tool_call>") not in ids and tokenizer.decode(ids) == "a call: <tool_call>"
 
 
 def test_a_message_holds_no_special_token(sprout):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_run import contents, start_command
+from tiny_run import contents, run_killed
 
 from r1kit import files, machine
 from r1kit.config import RL, Recipe
@@ -89,20 +87,9 @@ def test_second_amendment_and_identities() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("half_done")
 def test_killed_amendments_end_in_the_same_bytes() -> None:
-    settings = ("--no-report", "--amend", "--set", MORE, "--set", "stage.zero.steps=14")
     shutil.copytree("run", "undisturbed")
     amend(MORE, "stage.zero.steps=14", run="undisturbed")
-    rng, kills = random.Random(0), 0
-    while True:
-        process = start_command("run", *settings, "--set", "stage.zero.learning_rate=0.03")
-        try:
-            _, errors = process.communicate(timeout=rng.uniform(0.2, 0.5) * 1.15**kills)
-            break
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            kills += 1
-    assert process.returncode == 0 and kills, errors
+    run_killed("run", "--amend", "--set", MORE, "--set", "stage.zero.steps=14")
     undisturbed, killed = contents("undisturbed"), contents("run")
     assert [name for name in undisturbed | killed if undisturbed.get(name) != killed.get(name)] == ["recipe.toml"]
     assert [each["step"] for each in record()["amendments"]] == [2]

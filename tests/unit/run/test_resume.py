@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from tiny_run import contents, start_command
+from tiny_run import contents, run_killed, start_command
 
 from r1kit.config import Recipe
 from r1kit.run import pipeline
@@ -24,19 +23,7 @@ def wait_for(path: str, process: subprocess.Popen[str]) -> None:
 @pytest.mark.slow
 def test_run_killed_at_random_times_ends_in_the_same_bytes(recipe: Recipe) -> None:
     pipeline.run(recipe, "undisturbed")
-    rng, kills = random.Random(0), 0
-    while True:
-        process = start_command("killed", "--no-report", "--set", "stage.zero.learning_rate=0.03")
-        try:
-            _, errors = process.communicate(timeout=rng.uniform(0.2, 0.5) * 1.15**kills)
-            break
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            kills += 1
-            assert kills < 30, "no progress between kills"
-    assert process.returncode == 0, errors
-    assert kills > 0
+    run_killed("killed")
     undisturbed, killed = contents("undisturbed"), contents("killed")
     assert undisturbed.keys() == killed.keys()
     different = [name for name in undisturbed if undisturbed[name] != killed[name]]
