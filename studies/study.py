@@ -41,30 +41,34 @@ def main(
         study: Returns the result of a seed as JSON values.
         page: Returns the results of all seeds as Markdown.
         sizes: Passed to `study`.
-        tiny: The same for a trial of seconds (--tiny), which shows nothing but that everything runs.
+        tiny: The same for a short trial (--tiny), which shows nothing but that everything runs.
     """
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__, formatter_class=_AsWritten)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, default=RESULTS, help="directory of the results")
-    parser.add_argument("--tiny", action="store_true", help="run in seconds, to try the program")
+    parser.add_argument("--out", type=Path, help=f"directory of the results; default: {RESULTS.relative_to(ROOT)}")
+    parser.add_argument("--tiny", action="store_true", help="try the program, in a minute; writes only to --out")
     arguments = parser.parse_args()
+    if min(arguments.seeds) < 0:
+        parser.error(f"--seeds {min(arguments.seeds)}: must be at least 0")
+    folder = arguments.out or (None if arguments.tiny else RESULTS)
     results = []
     for seed in arguments.seeds:
         start = time.monotonic()
         results.append(_as_stored(study(seed, tiny if arguments.tiny else sizes)))
         print(f"seed {seed}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
-        _write(arguments.out / f"{name}.json", name, arguments.seeds[: len(results)], results)
+        if folder is not None:
+            options = ["--tiny"] * arguments.tiny + ["--seeds", *map(str, arguments.seeds[: len(results)])]
+            _write(folder / f"{name}.json", f"python studies/{name}.py {' '.join(options)}", results)
     print(page(results))
 
 
 _AsWritten = argparse.RawDescriptionHelpFormatter
 
 
-def _write(path: Path, name: str, seeds: Sequence[int], results: Sequence[Mapping[str, Any]]) -> None:
+def _write(path: Path, command: str, results: Sequence[Mapping[str, Any]]) -> None:
     sys.path.append(str(ROOT / "benchmarks"))  # which name the machine as here
     from machine import describe, today
 
-    command = f"python studies/{name}.py --seeds {' '.join(map(str, seeds))}"
     content = {"command": command, "machine": describe(), "date": today(), "results": results}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content) + "\n", encoding="utf-8")

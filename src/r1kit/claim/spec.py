@@ -148,7 +148,7 @@ def load_claim(name_or_path: str) -> Claim:
     if not path.is_file():
         close = nearest(name_or_path, bundled)
         raise UserError(
-            f"{name_or_path}: neither a claim nor a file; {f'did you mean {close}? ' if close else ''}"
+            f"{name_or_path!r}: neither a claim nor a file; {f'did you mean {close}? ' if close else ''}"
             "`r1kit claims` lists them"
         )
     try:
@@ -156,7 +156,10 @@ def load_claim(name_or_path: str) -> Claim:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
     except ValidationError as error:
-        lines = (f"{path.name}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        lines = []
+        for each in error.errors():
+            where = "".join(f"{key}." for key in each["loc"])[:-1]
+            lines.append(": ".join(filter(None, [str(path), where, each["msg"].removeprefix("Value error, ")])))
         raise UserError("\n".join(lines)) from None
     claim._path = path
     return claim

@@ -27,8 +27,8 @@ class FunctionEnvironment:
 
     def __init__(self, function: Callable[[Problem, list[str]], Any]) -> None:
         self.function = function
-        self.stop = tuple(getattr(function, "stop", ()))
-        self.max_turns = int(getattr(function, "max_turns", MAX_TURNS))
+        self.stop = getattr(function, "stop", ())
+        self.max_turns = getattr(function, "max_turns", MAX_TURNS)
 
     def start(self, problem: Problem, seed: int) -> FunctionEpisode:
         """See `Environment.start`."""

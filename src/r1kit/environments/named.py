@@ -36,12 +36,20 @@ def environment_named(name: str, folder: Path | None = None) -> Environment:
             f"{', '.join(ENVIRONMENTS)}, or name one of your own as module:name"
         )
     given = imported("environment", name, folder)
-    made = given() if isinstance(given, type) else given
+    try:
+        made = given() if isinstance(given, type) else given
+    except Exception as error:  # of the user's code
+        raise UserError(f"environment {name} cannot be made: {type(error).__name__}: {error}") from error
     if not hasattr(made, "start"):
         if not callable(made):
             raise UserError(f"environment {name} is of type {type(made).__name__}: must have start, or be a function")
-        return FunctionEnvironment(made)
+        made = FunctionEnvironment(made)
     if missing := [attribute for attribute in ("stop", "max_turns") if not hasattr(made, attribute)]:
         raise UserError(f"environment {name} has no {' and no '.join(missing)}: see r1kit.environments.base")
     environment: Environment = made
+    stop, max_turns = environment.stop, environment.max_turns
+    if not isinstance(stop, list | tuple) or not all(isinstance(text, str) and text for text in stop):
+        raise UserError(f"environment {name} has stop = {stop!r}: must be a tuple or list of texts, as ('</call>',)")
+    if type(max_turns) is not int or max_turns < 1:
+        raise UserError(f"environment {name} has max_turns = {max_turns!r}: must be an integer of at least 1")
     return environment

@@ -162,7 +162,8 @@ UPDATE = {
     ),
     "loss": (
         "The loss starts at 0 in GRPO, and that is normal: the advantages of a group sum to zero, and the ratio is 1 "
-        "until the first update. It does not measure progress; watch the reward and the held-out accuracy."
+        "until the first update. In PPO it is not 0, as advantages differ from token to token. It does not measure "
+        "progress; watch the reward and the held-out accuracy."
     ),
     "grad_norm": (
         "Norm of the gradient before it is clipped to max_grad_norm. Single peaks are harmless. A steady climb often "

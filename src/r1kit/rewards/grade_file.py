@@ -115,7 +115,10 @@ def grade_row(row: Row) -> Verdict:
     if not isinstance(kind, str) or kind not in KINDS:
         close = nearest(kind, KINDS) if isinstance(kind, str) else None
         hint = f"did you mean {close}? " if close else ""
-        raise Ungradable(f"unknown kind {kind!r}: {hint}Use one of {', '.join(KINDS)}")
+        fault = f"unknown kind {kind!r}" if "kind" in row else "the field 'kind' is missing"
+        raise Ungradable(f"{fault}: {hint}Use one of {', '.join(KINDS)}")
+    if "response" not in row:
+        raise Ungradable("the field 'response' is missing")
     if not isinstance(response, str):
         raise Ungradable(f"response is of type {type(response).__name__}: must be a string")
     try:

@@ -246,7 +246,7 @@ class _Sampling:
             resolved(episode.close())
         number = finite(score)
         if score is not None and number is None:
-            raise TypeError(f"score returned a {type(score).__name__}: must be a finite number or None")
+            raise TypeError(f"score returned {score!r:.80}: must be a finite number or None")
         return number
 
     def _completion(self, running: _Running, outcome: Outcome[_Key]) -> Completion:

@@ -35,19 +35,32 @@ def open_lineage(recipe: Recipe, run: RunDir, compute: Compute) -> Lineage:
     """
     files.write_bytes(run.recipe, dump_toml(recipe).encode())
     previous = files.read_json(run.lineage) if run.lineage.is_file() else {}
-    current = environment(compute)
+    current = {**environment(compute), "own_code": (own := own_code(recipe))}
     folder = recipe.folder and str(recipe.folder)  # `load_recipe` imports the recipe's own rewards from there
     about = {"recipe": recipe.name, "seed": recipe.seed, "folder": folder}
     lineage = cast(Lineage, {"stages": {}, "changes": [], **previous, **about, **current})
-    recorded = {"processes": 1, "versions.numba": "", **flatten(previous)}  # older runs do not have these keys
+    recorded = {"processes": 1, "versions.numba": "", "own_code": {}}  # older runs do not have these keys
+    recorded |= {**flatten({"own_code": own}), **flatten(previous)}  # a new module is a change of the recipe
     if previous and (changed := _differences(recorded, flatten(current))):
         lineage["changes"] = [*lineage["changes"], {"at": timestamp(), "changed": changed}]
         text = "; ".join(f"{key}: was {old}, now {new}" for key, (old, new) in changed.items())
+        extent = "" if any(key.startswith("own_code.") for key in changed) else " in rounding"
         warn(
             f"the software or the machine of this run has changed ({text}). The run continues, but its "
-            f"results may differ in rounding. The change is recorded in {run.lineage.name}"
+            f"results may differ{extent}. The change is recorded in {run.lineage.name}"
         )
     return lineage
+
+
+def own_code(recipe: Recipe) -> dict[str, str]:
+    """Return hashes of the files in the recipe's directory that define its own rewards and environments."""
+    names: set[str] = set()
+    for stage in recipe.stage.values():
+        names |= {name for _, rewards in stage.reward_tables() for name in rewards}
+        names.add(getattr(stage, "environment", None) or "")
+    modules = sorted({name.partition(":")[0] for name in names if ":" in name})
+    paths = {module: (recipe.folder or Path()) / f"{module.replace('.', '/')}.py" for module in modules}
+    return {module: hashing.file_sha256(path)[:16] for module, path in paths.items() if path.is_file()}
 
 
 def environment(compute: Compute) -> Environment:

@@ -68,6 +68,7 @@ class Lineage(Environment, total=False):
     recipe: str
     seed: int
     folder: str | None  # the directory of the recipe that the run was started with
+    own_code: dict[str, str]  # module of a reward or environment in that directory -> hash of its file
     stages: dict[str, StageRecord]
     changes: list[Change]
     forked_from: str

@@ -55,12 +55,23 @@ def test_own_environments_are_functions_classes_or_objects(tmp_path: Path) -> No
         "function.max_turns = 3\n"
         "made, number = Guess(), 5\n"
         "class Partial:\n    def start(self, problem, seed): ...\n"
+        "class Failing:\n    def __init__(self): raise RuntimeError('no server')\n"
+        "def text(problem, turns): return None\n"
+        "text.stop = '</call>'\n"
+        "def never(problem, turns): return None\n"
+        "never.max_turns = 0\n"
     )
     function = environment_named("own_environments:function", tmp_path)
     assert isinstance(function, FunctionEnvironment) and (function.stop, function.max_turns) == ((), 3)
     assert isinstance(environment_named("own_environments:Guess", tmp_path), Guess)
     assert isinstance(environment_named("own_environments:made", tmp_path), Guess)
-    for name, message in (("number", "must have start, or be a function"), ("Partial", "has no stop and no max_turns")):
+    for name, message in (
+        ("number", "must have start, or be a function"),
+        ("Partial", "has no stop and no max_turns"),
+        ("Failing", "cannot be made: RuntimeError: no server"),
+        ("text", "stop = '</call>': must be a tuple or list of texts"),
+        ("never", "max_turns = 0: must be an integer of at least 1"),
+    ):
         with pytest.raises(UserError, match=message):
             environment_named(f"own_environments:{name}", tmp_path)
     assert {environment_named(name).max_turns for name in ENVIRONMENTS} == {6, 9}

@@ -11,6 +11,7 @@ import r1kit
 from r1kit import files, hashing
 from r1kit.config import Recipe
 from r1kit.errors import UserError
+from r1kit.recipe import load_recipe
 from r1kit.report import ancestry
 from r1kit.run import pipeline
 
@@ -36,6 +37,23 @@ def test_changed_environment_is_reported_and_recorded(
     lineage = files.read_json(Path("run/lineage.json"))
     assert lineage["changes"][0]["changed"] == {"versions.torch": ["1.0", torch], "threads": [2, 3]}
     assert lineage["threads"] == 3 and lineage["versions"]["torch"] == torch
+
+
+@pytest.mark.usefixtures("recipe")
+def test_changed_code_of_a_reward_is_reported_and_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    reward = Path("brief_reward.py")
+    reward.write_text("def brief(completion): return 1.0\n")
+    recipe = load_recipe("tiny.toml", ["stage.zero.rewards={'brief_reward:brief' = 1.0}"])
+    pipeline.run(recipe, "run", until="zero")
+    before = files.read_json(Path("run/lineage.json"))["own_code"]
+    capsys.readouterr()
+    reward.write_text("def brief(completion): return 0.5\n")
+    pipeline.run(recipe, "run", until="more")
+    now = files.read_json(Path("run/lineage.json"))
+    changed = {"own_code.brief_reward": [before["brief_reward"], now["own_code"]["brief_reward"]]}
+    assert [change["changed"] for change in now["changes"]] == [changed]
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "own_code.brief_reward: was" in shown and "its results may differ. The change" in shown
 
 
 def test_trace_leads_back_to_the_roots(recipe: Recipe) -> None:

@@ -32,7 +32,7 @@ def run(name: str, out: Path) -> tuple[str, dict[str, Any]]:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=out)
     assert done.returncode == 0, done.stderr
     content = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
-    assert content["command"] == f"python studies/{name}.py --seeds 3"
+    assert content["command"] == f"python studies/{name}.py --tiny --seeds 3"
     (result,) = content["results"]
     return done.stdout, result
 
