@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -49,6 +50,16 @@ def test_runner_reads_files_commands_and_output(tmp_path: Path) -> None:
     page.write_text("```bash\nfalse\ntrue\n```\n")
     with pytest.raises(AssertionError, match="false"):
         run_tutorial(page, tmp_path, os.environ, 60)
+
+
+def test_runner_ends_what_a_failed_command_leaves_in_the_background(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```bash\nsleep 600 & echo $! > pid\nfalse\n```\n")
+    with pytest.raises(AssertionError, match="false"):
+        run_tutorial(page, tmp_path, os.environ, 60)
+    left = (tmp_path / "pid").read_text().strip()
+    state = subprocess.run(["ps", "-o", "stat=", "-p", left], capture_output=True, text=True, check=False).stdout
+    assert state.strip()[:1] in {"", "Z"}  # gone, or dead and not reaped yet
 
 
 def test_output_is_compared_without_numbers() -> None:

@@ -10,9 +10,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,20 +60,29 @@ def run_tutorial(page: Path, directory: Path, environment: Mapping[str, str], ti
 
 
 def run(script: str, directory: Path, environment: Mapping[str, str], timeout: float) -> str:
-    """Run a script of bash, and return all that it prints. AssertionError if one of its commands fails."""
-    done = subprocess.run(
-        ["bash", "-e", "-o", "pipefail", "-c", script],
-        cwd=directory,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    assert done.returncode == 0, f"{script}\n{done.stdout}"
-    return done.stdout
+    """Run a script of bash, and return all that it prints. AssertionError if one of its commands fails.
+
+    Ends what the script leaves in the background, such as a server.
+    """
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as printed:
+        bash = subprocess.Popen(
+            ["bash", "-e", "-o", "pipefail", "-c", script],
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=printed,  # a file, because a pipe would stay open as long as a server in the background
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            returncode = bash.wait(timeout)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(bash.pid, signal.SIGKILL)
+        printed.seek(0)
+        output = printed.read()
+    assert returncode == 0, f"{script}\n{output}"
+    return output
 
 
 def missing(shown: str, printed: str) -> list[str]:
