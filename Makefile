@@ -5,6 +5,7 @@ BENCH := .venv-bench
 VLLM := .venv-vllm
 TRACKERS := .venv-trackers
 FUSED := .venv-fused
+VERIFIERS := .venv-verifiers
 NAME ?= grpo_step
 CLIENTS := build/clients
 BIN := $(VENV)/bin
@@ -57,6 +58,10 @@ docs: $(VENV)/.installed-test  ## build the documentation site in build/site; an
 test-trackers: $(TRACKERS)/.installed  ## the tests with TensorBoard, wandb, MLflow and Trackio, in an environment of their own
 	OMP_NUM_THREADS=1 $(TRACKERS)/bin/python -m pytest -q tests/unit/trackers tests/unit/run/test_tracking.py
 
+.PHONY: test-verifiers
+test-verifiers: $(VERIFIERS)/.installed  ## the tests with environments of the package verifiers, in an environment of their own
+	OMP_NUM_THREADS=1 $(VERIFIERS)/bin/python -m pytest -q tests/unit/environments
+
 .PHONY: test-clients
 test-clients: $(VENV)/.installed-test $(CLIENTS)/.installed  ## the clients of `r1kit serve`: openai for Python and node, curl, llm
 	$(PYTEST) tests/clients
@@ -107,6 +112,13 @@ $(TRACKERS)/.installed: pyproject.toml constraints.txt
 $(FUSED)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[fast,serve,lora,test]'
+	@touch $@
+
+# The package wants older versions of some packages than those tested.
+$(VERIFIERS)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(@D)
+	grep -Ev '^(datasets|fsspec|dill|multiprocess|huggingface.hub|regex)=' constraints.txt > $(@D)/constraints.txt
+	$(VLLM_PIP) -e '.[verifiers,serve,test]'
 	@touch $@
 
 # Clients that are no Python package of the tests, unchanged: needs node and npm.

@@ -37,6 +37,10 @@ class Problem:
     """What the verifier needs besides the answer."""
     prompt: str = ""
     """What the user asks, if it is more than the question, such as instructions or passages."""
+    messages: tuple[Mapping[str, Any], ...] = ()
+    """The conversation to continue, as OpenAI's API has it, in place of `prompt`; for the template "chat" only."""
+    tools: tuple[Mapping[str, Any], ...] = ()
+    """Definitions of the tools that the policy may call, as OpenAI's API has them; for the template "chat" only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,9 @@ class PromptSource(Strict):
     """A source of problems. A plain string is short for a table with only `source`."""
 
     source: str
-    """`world:NAME`, `reasoning_gym:NAME`, a file (JSONL, JSON, CSV or TSV, each also with .gz, or Parquet), or a
-    dataset on the Hugging Face hub (`org/name` or `org/name:config`). Among `benchmarks` also `bench:NAME`, one of
-    `r1kit benchmarks`, or `bench:NAME=FILE` with its data from a file."""
+    """`world:NAME`, `reasoning_gym:NAME`, `verifiers:NAME`, a file (JSONL, JSON, CSV or TSV, each also with .gz, or
+    Parquet), or a dataset on the Hugging Face hub (`org/name` or `org/name:config`). Among `benchmarks` also
+    `bench:NAME`, one of `r1kit benchmarks`, or `bench:NAME=FILE` with its data from a file."""
     split: str = "train"
     """Split of the world or dataset; files have none."""
     min_level: int = 0
@@ -102,9 +102,10 @@ class Episodes(Strict):
     """What the policy deals with while it answers."""
 
     environment: str | None = None
-    """Environment that answers the policy within a completion, or None: `calculator`, `guess`, or `module:name` of your
-    own; see docs/environments.md. `max_completion_length` limits the episode, with what the environment writes, and
-    `reward_timeout` each of its calls. Paper: none."""
+    """Environment that answers the policy within a completion, or None: `calculator`, `guess`, `tools`,
+    `verifiers:NAME` of the package verifiers, or `module:name` of your own; see docs/environments.md.
+    `max_completion_length` limits the episode, with what the environment writes, and `reward_timeout` each of its
+    calls. Paper: none."""
 
 
 class Prompting(Strict):

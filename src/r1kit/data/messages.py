@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from r1kit.errors import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_QUESTION, _ANSWER, _MESSAGE = "A question.", "An answer.", "A message."  # show what a chat template puts around
+_QUESTION, _ANSWER = "A question.", "An answer."  # show what a chat template puts around
 
 
 def break_tokens(text: str, tokenizer: PreTrainedTokenizerBase, mark: str) -> str:
@@ -52,19 +53,31 @@ class MessageEncoder:
         Raises:
             UserError: The chat template cannot show a message with this role.
         """
-        before, after = ("", "") if role == "environment" else self._frame(role)
+        return self.encode_all([(role, content)], after_end)
+
+    def encode_all(self, messages: Sequence[tuple[str, str]], after_end: bool) -> list[int]:
+        """Return the tokens of consecutive messages, given as (role, content). See `encode`.
+
+        Several have roles of the chat template, which may frame them together, as results of tools.
+        """
+        roles = tuple(role for role, _ in messages)
+        frame = ("", "") if roles == ("environment",) else self._frame(roles)
         mark = uuid.uuid4().hex  # no text can hold it
-        ids = encode_broken(before + break_tokens(content, self.tokenizer, mark) + after, self.tokenizer, mark)
+        contents = [break_tokens(content, self.tokenizer, mark) for _, content in messages]
+        text = frame[0] + "".join(map("".join, zip(contents, frame[1:], strict=True)))
+        ids = encode_broken(text, self.tokenizer, mark)
         return ids[1:] if after_end and ids[:1] == [self.end] else ids
 
-    def _frame_of(self, role: str) -> tuple[str, str]:
-        """Return the texts from an answer to the content of a message, and from there to the next answer."""
-        messages = [("user", _QUESTION), ("assistant", _ANSWER), (role, _MESSAGE)]
-        text = render_chat([{"role": each, "content": content} for each, content in messages], self.tokenizer)
-        before, shown, after = text.rpartition(_ANSWER)[2].partition(_MESSAGE)
-        if _ANSWER not in text or not shown:
+    def _frame_of(self, roles: Sequence[str]) -> tuple[str, ...]:
+        """Return the texts from an answer to the content of a message, between messages, and to the next answer."""
+        shown = [f"Message {number}." for number in range(len(roles))]
+        messages = [("user", _QUESTION), ("assistant", _ANSWER), *zip(roles, shown, strict=True)]
+        text = render_chat([{"role": role, "content": content} for role, content in messages], self.tokenizer)
+        parts = re.split("|".join(map(re.escape, shown)), text.rpartition(_ANSWER)[2])
+        if _ANSWER not in text or len(parts) != len(shown) + 1:
+            names = " or ".join(map(repr, dict.fromkeys(roles)))
             raise UserError(
-                f"the chat template shows no message with the role {role!r} after an answer: this environment needs "
+                f"the chat template shows no message with the role {names} after an answer: this environment needs "
                 'template = "chat" and a tokenizer whose chat template does'
             )
-        return before, after
+        return tuple(parts)

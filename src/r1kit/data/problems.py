@@ -1,7 +1,8 @@
 """Load problems to train and evaluate on, and draw them in endless shuffled epochs.
 
-A source is a world (`world:NAME`), a family of reasoning-gym (`reasoning_gym:NAME`), a local file or a dataset on the
-Hugging Face hub; `problem_rows.py` describes the rows that files and datasets may have.
+A source is a world (`world:NAME`), a family of reasoning-gym (`reasoning_gym:NAME`), an environment of the package
+verifiers (`verifiers:NAME`), a local file or a dataset on the Hugging Face hub. `problem_rows.py` describes the rows
+that files and datasets may have.
 """
 
 from __future__ import annotations
@@ -85,6 +86,10 @@ def _load(source: PromptSource, answered: bool) -> list[Problem]:
         from r1kit.data.reasoning_gym import gym_problems
 
         return gym_problems(name, source.split, source.limit)
+    if kind == "verifiers":
+        from r1kit.data.verifiers import verifiers_problems
+
+        return verifiers_problems(name, source.split, source.limit)
     path = Path(source.source).expanduser()
     if data_suffix(path) in READERS or path.exists():
         stem = path.name.removesuffix(data_suffix(path))

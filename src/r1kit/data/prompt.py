@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 from r1kit.config import Prompting
 from r1kit.data.problem_rows import NOT_UNICODE, is_unicode
-from r1kit.data.template import asks_for_answer_tags, encode_prompt, has_think_tags, opens_think, render_prompt
+from r1kit.data.template import (
+    asks_for_answer_tags,
+    encode_prompt,
+    has_think_tags,
+    opens_think,
+    render_conversation,
+    render_prompt,
+)
 from r1kit.errors import UserError
 from r1kit.types import Problem
 
@@ -35,13 +42,24 @@ class Prompt:
 def make_prompt(problem: Problem, style: Prompting, tokenizer: PreTrainedTokenizerBase) -> Prompt:
     """Render and tokenize the prompt of a problem. UserError if the question is not valid Unicode."""
     template = style.template
-    asked = problem.prompt or problem.question
-    text = render_prompt(asked + style.prompt_suffix, template, tokenizer, style.system_prompt)
+    text = _render(problem, style, tokenizer)
     if not is_unicode(text):
         raise UserError(f"problem {problem.id}: {NOT_UNICODE}")
     token_ids = tuple(encode_prompt(text, tokenizer))
     tags = opens_think(text), asks_for_answer_tags(template), has_think_tags(text, template, tokenizer)
     return Prompt(problem, text, token_ids, *tags)
+
+
+def _render(problem: Problem, style: Prompting, tokenizer: PreTrainedTokenizerBase) -> str:
+    asked = problem.prompt or problem.question
+    if not problem.messages and not problem.tools:
+        return render_prompt(asked + style.prompt_suffix, style.template, tokenizer, style.system_prompt)
+    if style.template != "chat":
+        needs = "a conversation needs" if problem.messages else "tools need"
+        raise UserError(f'problem {problem.id}: {needs} template = "chat", not "{style.template}"')
+    *before, last = problem.messages or ({"role": "user", "content": asked},)
+    messages = [*before, {**last, "content": last["content"] + style.prompt_suffix}]
+    return render_conversation(messages, tokenizer, style.system_prompt, problem.tools)
 
 
 def make_prompts(problems: Sequence[Problem], style: Prompting, tokenizer: PreTrainedTokenizerBase) -> list[Prompt]:

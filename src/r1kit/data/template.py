@@ -56,12 +56,32 @@ def render_prompt(
         return question
     if template != "chat":
         raise UserError(f"template = {template!r}: must be one of {', '.join(get_args(Template))}")
-    messages = [{"role": "user", "content": question}]
-    if not system_prompt:
-        return render_chat(messages, tokenizer)
-    text = render_chat([{"role": "system", "content": system_prompt}, *messages], tokenizer)
+    return render_conversation([{"role": "user", "content": question}], tokenizer, system_prompt)
+
+
+def render_conversation(
+    messages: Sequence[Mapping[str, Any]],
+    tokenizer: PreTrainedTokenizerBase | None,
+    system_prompt: str = "",
+    tools: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """Return the text that the assistant continues, which shows the system prompt and all tools.
+
+    The system prompt stands before a conversation without one. The other arguments are those of `render_chat`.
+
+    Raises:
+        UserError: The chat template refuses the conversation, or leaves out the system prompt or a tool.
+    """
+    system_prompt = "" if messages[0]["role"] == "system" else system_prompt
+    before = [{"role": "system", "content": system_prompt}] if system_prompt else []
+    text = render_chat([*before, *messages], tokenizer, tools)
     if system_prompt.strip() not in text:
         raise UserError("system_prompt: the chat template of this tokenizer leaves it out; use prompt_suffix instead")
+    if hidden := [name for tool in tools if (name := tool["function"]["name"]) not in text]:
+        raise UserError(
+            f"the chat template of this tokenizer does not show the tools {', '.join(hidden)}: use a model whose chat "
+            "template has tools"
+        )
     return text
 
 

@@ -7,13 +7,16 @@ A turn ends with EOS, or with a text of `Environment.stop`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
+from r1kit.tools.parse import Style
 from r1kit.types import Problem
 
 Role = Literal["environment", "user", "tool"]
+Result: TypeAlias = "Message | Sequence[Message] | None"
+"""What follows a turn: a message, several of the roles "user" and "tool", or None if the episode is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,8 @@ class Episode(Protocol):
     Calls may be `async`. An exception, or a call that takes too long, masks this episode and no other.
     """
 
-    def step(self, text: str) -> Message | Awaitable[Message | None] | None:
-        """Return what follows a turn of the policy; None if the episode is over. `text` is that turn alone."""
+    def step(self, text: str) -> Result | Awaitable[Result]:
+        """Return what follows a turn of the policy. `text` is that turn alone."""
         ...
 
     def score(self) -> float | Awaitable[float | None] | None:
@@ -61,3 +64,12 @@ class Environment(Protocol):
     def start(self, problem: Problem, seed: int) -> Episode:
         """Begin an episode about a problem. Equal seeds must begin equal episodes, or no run can be repeated."""
         ...
+
+
+class ToolEnvironment(Environment, Protocol):
+    """An environment that offers tools in the prompts, in the form of the model's chat template."""
+
+    tools: Sequence[Mapping[str, Any]]
+    """Their definitions, as OpenAI's API has them. Problems that bring their own keep those."""
+    style: Style | None
+    """How the chat template writes calls, None if in no known form. It is set before the first episode begins."""

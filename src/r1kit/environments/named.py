@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from r1kit.data.verifiers import PREFIX
 from r1kit.environments.base import Environment
 from r1kit.environments.calculator import Calculator
 from r1kit.environments.function import FunctionEnvironment
 from r1kit.environments.guess import Guess
+from r1kit.environments.tools import Tools
+from r1kit.environments.verifiers import VerifiersEnvironment
 from r1kit.errors import UserError
-from r1kit.rewards.custom import imported
+from r1kit.rewards.custom import importable, imported
 from r1kit.synonyms import nearest
 
 ENGINE = 'episodes need engine = "native"; vLLM samples single turns only'
-ENVIRONMENTS: dict[str, Callable[[], Environment]] = {"calculator": Calculator, "guess": Guess}
+ENVIRONMENTS: dict[str, Callable[[], Environment]] = {"calculator": Calculator, "guess": Guess, "tools": Tools}
 
 
 def environment_named(name: str, folder: Path | None = None) -> Environment:
     """Return an environment.
 
     Args:
-        name: A name of ENVIRONMENTS, or `module:name` of a function, an environment, or its class.
+        name: A name of ENVIRONMENTS, `verifiers:NAME`, or `module:name` of a function, an environment, or its class.
         folder: The recipe's directory, from which modules can be imported too.
 
     Raises:
@@ -35,6 +38,9 @@ def environment_named(name: str, folder: Path | None = None) -> Environment:
             f"unknown environment {name!r}: {f'did you mean {close}? ' if close else ''}Use one of "
             f"{', '.join(ENVIRONMENTS)}, or name one of your own as module:name"
         )
+    if name.startswith(PREFIX):
+        with importable(folder):
+            return VerifiersEnvironment(name.removeprefix(PREFIX))
     given = imported("environment", name, folder)
     try:
         made = given() if isinstance(given, type) else given

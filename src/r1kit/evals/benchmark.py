@@ -39,7 +39,7 @@ from r1kit.rewards import services
 from r1kit.rewards.judge.endpoint import Endpoint
 from r1kit.rewards.score import RewardError
 from r1kit.rewards.workers.pool import RewardPool, Scorer, needs_processes, open_sandbox_for, require_judge, score_here
-from r1kit.rollout.episodes import in_environment
+from r1kit.rollout.episodes import in_environment, with_tools
 from r1kit.rollout.sample import sample_completions, sampling_params
 from r1kit.rollout.score import ACCURACY_AND_FORMAT, score_groups
 from r1kit.types import Completion, Problem, Score
@@ -162,7 +162,7 @@ def _sample(
     if isinstance(engine, EndpointModel):
         return engine.sample(problems, setting.style, setting.samples, setting.params)
     assert tokenizer is not None, "an engine samples from prompts that a tokenizer has encoded"
-    prompts = make_prompts(problems, setting.style, tokenizer)
+    prompts = make_prompts(with_tools(engine, problems), setting.style, tokenizer)
     return prompts, sample_completions(engine, prompts, setting.samples, setting.params)
 
 
@@ -291,7 +291,7 @@ def evaluate_model(
         loaded, tokenizer = load_engine(model, device, dtype, max_concurrent, kv_cache_tokens, engine_choice)
         engine = in_environment(loaded, config.environment, services.settings())
         for name, setting in settings.items():  # a template that the model lacks fails before anything is sampled
-            make_prompts(benchmarks[name][:1], setting.style, tokenizer)
+            make_prompts(with_tools(engine, benchmarks[name][:1]), setting.style, tokenizer)
     judged = {problem.verifier for problem in problems} & {"judge"}
     with _scorer(config.rewards, judged, reward_workers) as score_many:
         evaluation = evaluate(

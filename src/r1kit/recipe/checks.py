@@ -145,6 +145,11 @@ class _Check:
         """Check that the environment exists and can be used, and that there is one for the reward of that name."""
         from r1kit.environments.named import ENGINE, environment_named
 
+        given = self.stage.environment if isinstance(self.stage, Episodes) else None
+        for at, source in self.stage.sources():
+            if source.source.startswith("verifiers:") and source.source != given:
+                text = f"only that environment can score it: set environment = {quote(source.source)} in this stage"
+                yield Mistake((*self.at, *at), text, quote(source.source))
         if not isinstance(self.stage, Episodes):
             return
         if self.stage.environment is None:

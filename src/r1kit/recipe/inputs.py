@@ -22,7 +22,11 @@ from r1kit.model.reference import cached_model, checkpoint_problem, local_model,
 from r1kit.recipe.errors import Mistake
 
 Repository = tuple[str, hub.Kind]
-PACKAGES = {"datasets": "hub", "reasoning_gym": "reasoning-gym"}  # module -> extra of r1kit that installs it
+PACKAGES = {
+    "datasets": "hub",
+    "reasoning_gym": "reasoning-gym",
+    "verifiers": "verifiers",
+}  # module -> extra of r1kit that installs it
 
 
 def unusable_inputs(recipe: Recipe, stages: Collection[str]) -> list[Mistake]:
@@ -95,8 +99,8 @@ class _Inputs:
         path = Path(source).expanduser()
         if prefix == "world":
             return
-        if prefix == "reasoning_gym":
-            self._require(at, source, "reasoning_gym")
+        if prefix in ("reasoning_gym", "verifiers"):
+            self._require(at, source, prefix)
         elif data_suffix(path) in READERS or path.exists() or source[:1] in ("/", ".", "~"):
             problem = file_problem(path) or (None if path.stat().st_size else "the file is empty")
             if problem is not None:

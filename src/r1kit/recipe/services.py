@@ -67,6 +67,8 @@ def _verifiers(source: PromptSource, answered: bool) -> set[str]:
     path = Path(source.source).expanduser()
     if source.source.startswith("reasoning_gym:"):
         return {"reasoning_gym"}
+    if source.source.startswith("verifiers:"):
+        return {"environment"}
     if (task := task_of(source)) is not None:
         return {"judge"} if task.verifier in NEED_JUDGE else {task.verifier} & VERIFIERS.keys()
     if source.source.startswith("world:") or file_problem(path) is not None or not path.stat().st_size:

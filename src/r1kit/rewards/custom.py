@@ -92,7 +92,7 @@ def imported(kind: str, name: str, folder: Path | None) -> Any:
     """Import `package.module:attribute`, a reward or something else of the user's. RewardError when that fails."""
     module, _, attribute = name.partition(":")
     try:
-        with heartbeat(f"importing {module} for the {kind} {name}"), _importable(folder):
+        with heartbeat(f"importing {module} for the {kind} {name}"), importable(folder):
             return getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:  # importing runs the user's module
         raise RewardError(f"{kind} {name}: {_import_failure(error, module, attribute)}") from error
@@ -127,7 +127,7 @@ def _of_completion(name: str, function: Callable[..., float]) -> UserReward:
 
 
 @contextmanager
-def _importable(folder: Path | None) -> Iterator[None]:
+def importable(folder: Path | None) -> Iterator[None]:
     """Make the modules of `folder` importable inside the context only."""
     before = list(sys.path)
     if folder is not None:

@@ -55,6 +55,7 @@ class Reply:
     truncated: bool = False  # cut off by the length cap: only closed forms count
     free_form: bool = False  # the prompt required no format, so the text may consist of the answer alone
     answer_tags: bool = True  # the prompt asked for `<answer>` tags
+    environment: float | None = None  # what the environment of the episode gave; None for none
 
     @cached_property
     def parts(self) -> Response:

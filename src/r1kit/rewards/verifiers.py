@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from r1kit.rewards.checks import choice, countdown, ifeval, json_schema, knights, names, prose, reasoning_gym, text
+from r1kit.rewards.checks import (
+    choice,
+    countdown,
+    environment,
+    ifeval,
+    json_schema,
+    knights,
+    names,
+    prose,
+    reasoning_gym,
+    text,
+)
 from r1kit.rewards.checks.base import Verifier
 from r1kit.rewards.code import verifier as code
 from r1kit.rewards.custom import RewardError
@@ -28,6 +39,7 @@ VERIFIERS: dict[str, Verifier[Any]] = {
     "names": names.VERIFIER,
     "judge": judge.VERIFIER,
     "reasoning_gym": reasoning_gym.VERIFIER,
+    "environment": environment.VERIFIER,
 }
 
 

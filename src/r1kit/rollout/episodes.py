@@ -34,6 +34,7 @@ from r1kit.model.policy import Policy
 from r1kit.rewards.custom import finite
 from r1kit.rewards.services import Settings
 from r1kit.rewards.workers.outcomes import MAX_FAILED, MIN_FAILURES
+from r1kit.tools.template import call_style
 from r1kit.types import ASSISTANT, Completion, FinishReason, Problem, Span
 
 MAX_TOKEN_CHARACTERS = 64  # of a message per token that there is room for: longer ones are not even encoded
@@ -199,22 +200,24 @@ class _Sampling:
             running.episode = self.environment.start(running.problem, seed)
         return running.episode
 
-    def _step(self, running: _Running, text: str) -> Message | None:
+    def _step(self, running: _Running, text: str) -> tuple[Message, ...]:
         return _checked(resolved(self._started(running).step(text)))
 
     def _answer(self, key: _Key, running: _Running, outcome: Outcome[_Key]) -> None:
         """Continue an episode with the environment's message, or end it."""
-        message: Message | None = outcome.value
-        if message is None:
+        messages: Sequence[Message] = outcome.value or ()
+        if not messages:
             running.failure = outcome.failure
             self._close(key, running, "stop")
             return
         room = self._room(running.request, len(running.token_ids))
-        if running.turns >= self.environment.max_turns or len(message.content) > MAX_TOKEN_CHARACTERS * room:
+        length = sum(len(message.content) for message in messages)
+        if running.turns >= self.environment.max_turns or length > MAX_TOKEN_CHARACTERS * room:
             self._close(key, running, "length")
             return
         try:
-            ids = self.messages.encode(message.content, message.role, after_end=running.token_ids[-1] in self.stops)
+            said = [(message.role, message.content) for message in messages]
+            ids = self.messages.encode_all(said, after_end=running.token_ids[-1] in self.stops)
         except UserError as error:  # the chat template has no such role
             running.failure = str(error)
             self._close(key, running, "stop")
@@ -222,7 +225,7 @@ class _Sampling:
         if len(ids) >= room:
             self._close(key, running, "length")
             return
-        running.answered(message.role, ids)
+        running.answered(messages[-1].role, ids)
         request, length = running.request, len(running.token_ids)
         history = (*request.token_ids, *running.token_ids)
         params = replace(self.params, max_tokens=room - len(ids))
@@ -274,15 +277,25 @@ class _Sampling:
         return str(self.tokenizer.decode(visible, skip_special_tokens=True))
 
 
-def _checked(given: object) -> Message | None:
-    """Return what an episode's step returned. TypeError or ValueError if it is no message."""
+def _checked(given: object) -> tuple[Message, ...]:
+    """Return the messages that an episode's step returned. TypeError or ValueError if it returned something else."""
     if given is None:
-        return None
-    if not isinstance(given, Message) or not isinstance(given.content, str) or given.role not in get_args(Role):
-        raise TypeError(f"step returned a {type(given).__name__}: must be None or a Message with one of the roles")
-    if not is_unicode(given.content):
-        raise ValueError(f"a message: {NOT_UNICODE}")
-    return given
+        return ()
+    messages = tuple(given) if isinstance(given, list | tuple) else (given,)
+    for each in messages:
+        if not isinstance(each, Message) or not isinstance(each.content, str) or each.role not in get_args(Role):
+            raise TypeError(f"step returned a {type(each).__name__}: must be None or a Message with one of the roles")
+        if not is_unicode(each.content):
+            raise ValueError(f"a message: {NOT_UNICODE}")
+    if not messages or (len(messages) > 1 and any(each.role == "environment" for each in messages)):
+        raise ValueError(f"step returned {len(messages)} messages: must be one, or several of the roles user and tool")
+    return messages
+
+
+def with_tools(engine: Engine, problems: Sequence[Problem]) -> list[Problem]:
+    """Return problems with the tools that the engine's environment offers; those that have tools keep theirs."""
+    tools = tuple(getattr(engine.environment, "tools", ())) if isinstance(engine, EpisodeEngine) else ()
+    return [replace(each, tools=tools) if tools and not each.tools else each for each in problems]
 
 
 def in_environment(engine: Engine, name: str | None, settings: Settings) -> Engine:
@@ -296,4 +309,6 @@ def in_environment(engine: Engine, name: str | None, settings: Settings) -> Engi
     environment = environment_named(name, None if settings.folder is None else Path(settings.folder))
     if not isinstance(engine, BlockEngine):
         raise UserError(f"environment = {name!r}: {ENGINE}")
+    if hasattr(environment, "style"):
+        environment.style = call_style(engine.tokenizer)
     return EpisodeEngine(engine, environment, settings.timeout)

@@ -24,6 +24,7 @@ from r1kit.learn.advantage import group_advantages, overlong_penalty
 from r1kit.learn.batch import make_batch
 from r1kit.learn.loss import OBJECTIVES
 from r1kit.learn.world import ALONE, World
+from r1kit.rollout.episodes import with_tools
 from r1kit.rollout.group import Group, Rollout
 from r1kit.rollout.sample import sample_completions, sampling_params
 from r1kit.stages.rl_prompts import RLPrompts
@@ -76,7 +77,7 @@ def collect(
         mine = [problem for problem, rank in zip(problems, ranks, strict=True) if rank == world.rank]
         with world.abandonable() if check is None else world.raises_together(Cancelled):
             start = time.monotonic()
-            batch = make_prompts(mine, config, tokenizer)
+            batch = make_prompts(with_tools(engine, mine), config, tokenizer)
             on_finished = _checked(check, rewards.scorer_of_finished(batch))
             completions = []
             if batch:

@@ -82,6 +82,7 @@ CASES = [
     ({"kind": "names", "gold": "Ann, Bob", "response": "Bob and Ann"}, 1),
     ({"kind": "accuracy", "gold": "4", "response": "4"}, None),
     ({"kind": "judge", "problem": "q", "gold": "5", "response": "5"}, None),
+    ({"kind": "environment", "response": "x"}, None),
     ({"kind": "nope", "response": "x"}, None),
     ({"kind": ["math"], "gold": "5", "response": "x"}, None),
     ({"kind": "math", "gold": "5", "response": None}, None),

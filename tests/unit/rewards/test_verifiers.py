@@ -281,7 +281,7 @@ def test_every_verifier_judges_an_empty_reply_as_unparseable():
         "reasoning_gym": {"family": "f", "seed": 0, "size": 1, "index": 0},
     }
     for name in VERIFIERS:
-        if name in ("code", "cruxeval"):  # these open the sandbox; see test_code.py
+        if name in ("code", "cruxeval", "environment"):  # see test_code.py; an environment scores no reply by itself
             continue
         verdict = grade(
             Problem("p", "q", "5", name, extra=gold.get(name, {})), "<think>no answer yet", think_open=False

@@ -35,7 +35,7 @@ class ScoreRequest:
     @cached_property
     def reply(self) -> Reply:
         """The completion as verifiers and rewards read it."""
-        return Reply(self.text, self.think_open, self.truncated, answer_tags=self.answer_tags)
+        return Reply(self.text, self.think_open, self.truncated, False, self.answer_tags, self.environment)
 
 
 def no_fields(row: Row) -> dict[str, Any]:
