@@ -45,10 +45,10 @@ WAYS = ("after", "beside", "ahead")
 class Sizes:
     """How much is computed."""
 
-    seconds: tuple[float, ...] = (0.1, 0.4, 1.6)  # median of a completion
+    seconds: tuple[float, ...] = (0.5, 2.0, 5.0)  # median of a completion
     workers: int = 16  # completions graded at the same time
-    steps: int = 6
-    prompts_per_step: int = 16
+    steps: int = 4
+    prompts_per_step: int = 8
     num_generations: int = 8
 
 

@@ -11,6 +11,7 @@ from r1kit.console import heartbeat
 from r1kit.data.problem_rows import to_problem
 from r1kit.data.problems import renamed
 from r1kit.data.store import DataError, file_problem, read_rows
+from r1kit.data.worlds import VERIFIERS_OF
 from r1kit.errors import UserError
 from r1kit.evals.judging.judges import NEED_JUDGE
 from r1kit.evals.named.sources import task_of
@@ -60,7 +61,7 @@ def _graded(stage: StageConfig) -> Iterator[tuple[Location, PromptSource, bool]]
 
 
 def _verifiers(source: PromptSource, answered: bool) -> set[str]:
-    """Return the verifiers that a source names. Those of worlds need no service; hub datasets are not known yet.
+    """Return the verifiers that a source names; of worlds, those that need a service. Hub datasets are not known yet.
 
     DataError if the first row of a file is no problem: then the others have the wrong fields too.
     """
@@ -71,7 +72,9 @@ def _verifiers(source: PromptSource, answered: bool) -> set[str]:
         return {"environment"}
     if (task := task_of(source)) is not None:
         return {"judge"} if task.verifier in NEED_JUDGE else {task.verifier} & VERIFIERS.keys()
-    if source.source.startswith("world:") or file_problem(path) is not None or not path.stat().st_size:
+    if source.source.startswith("world:"):
+        return {name for world, name in VERIFIERS_OF.items() if source.source == f"world:{world}"}
+    if file_problem(path) is not None or not path.stat().st_size:
         return set()
     try:
         with heartbeat(f"looking at {source.source}"):

@@ -17,6 +17,7 @@ from r1kit.rewards.checks import (
     text,
 )
 from r1kit.rewards.checks.base import Verifier
+from r1kit.rewards.code import repository
 from r1kit.rewards.code import verifier as code
 from r1kit.rewards.custom import RewardError
 from r1kit.rewards.judge import accuracy as judge
@@ -27,6 +28,7 @@ VERIFIERS: dict[str, Verifier[Any]] = {
     "math": math.VERIFIER,
     "code": code.VERIFIER,
     "cruxeval": code.CRUXEVAL,
+    "repository": repository.VERIFIER,
     "choice": choice.VERIFIER,
     "countdown": countdown.VERIFIER,
     "knights": knights.VERIFIER,

@@ -48,6 +48,14 @@ def test_user_of_guess_tells_where_the_number_is() -> None:
     assert user.score() == 1 and Guess().start(PROBLEM, 0).score() == 0
 
 
+def test_guess_pays_half_for_the_range_that_is_excluded() -> None:
+    problem = Problem("p", "q", "37", extra={"bounds": (30, 45)})  # four bits
+    for turns, bits in ((), 0), (("37, or 38",), 1), (("9", "99"), 0), (("33", "38"), 2), (("36", "38"), 4):
+        user = Guess().start(problem, 0)
+        said = [user.step(turn) for turn in turns]
+        assert None not in said and user.score() == pytest.approx(bits / 8), turns
+
+
 def test_own_environments_are_functions_classes_or_objects(tmp_path: Path) -> None:
     (tmp_path / "own_environments.py").write_text(
         "from r1kit.environments.guess import Guess\n"

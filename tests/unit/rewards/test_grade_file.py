@@ -88,7 +88,7 @@ CASES = [
     ({"kind": "math", "gold": "5", "response": None}, None),
     ({"response": "x"}, None),
 ]  # fmt: skip
-SANDBOXED = {"code", "cruxeval", "reasoning_gym"}
+SANDBOXED = {"code", "cruxeval", "repository", "reasoning_gym"}
 ADD = "```python\ndef add(a, b):\n    return a + b\n```"
 LENGTH = "def f(text):\n    return len(text)\n"
 PROGRAM_CASES = [

@@ -278,6 +278,7 @@ def test_every_verifier_judges_an_empty_reply_as_unparseable():
         "ifeval": {"constraints": ["punctuation:no_comma"]},
         "rules": {"constraints": ["punctuation:no_comma"], "topic": "rain", "related": ["cloud", "wet"]},
         "code": {"tests": ["assert f(1) == 1"]},
+        "repository": {"files": {"f.py": ""}, "tests": ["assert f(1) == 1"]},
         "reasoning_gym": {"family": "f", "seed": 0, "size": 1, "index": 0},
     }
     for name in VERIFIERS:

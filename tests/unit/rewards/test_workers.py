@@ -226,5 +226,5 @@ def test_problem_for_a_judge_needs_a_judge_in_the_recipe():
 
 def test_only_foreign_code_and_endpoints_need_processes():
     verifiers = {name for name in VERIFIERS if needs_processes((), [name])}
-    assert verifiers == {"code", "cruxeval", "reasoning_gym", "judge"}
+    assert verifiers == {"code", "cruxeval", "repository", "reasoning_gym", "judge"}
     assert needs_processes(["own:f"], ()) and not needs_processes(["accuracy", "format"], ["math", "unknown"])

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from random import Random
 from typing import Any
 
-from r1kit.data.worlds import arithmetic, bignum, countdown, general, guess, instructions, logic
+from r1kit.data.worlds import arithmetic, bignum, countdown, general, guess, instructions, logic, repositories
 from r1kit.data.worlds.task import LEVELS, Family, Task, Worded, sorted_facts
 from r1kit.errors import UserError
 from r1kit.types import Problem
@@ -20,8 +20,13 @@ FAMILIES: dict[str, Family] = {family.name: family for family in (arithmetic, co
 # Of no pretraining corpus: problems for environments.
 WORDED: dict[str, Worded] = {**FAMILIES, bignum.name: bignum, guess.name: guess}
 CHINESE_SHARE = 0.2
-WORLDS = (*WORDED, *general.WORLDS, instructions.NAME)
-LEVELS_OF = {**dict.fromkeys(WORDED, LEVELS), instructions.NAME: instructions.LEVELS}
+WORLDS = (*WORDED, *general.WORLDS, instructions.NAME, repositories.NAME)
+LEVELS_OF = {
+    **dict.fromkeys(WORDED, LEVELS),
+    instructions.NAME: instructions.LEVELS,
+    repositories.NAME: repositories.LEVELS,
+}
+VERIFIERS_OF = {repositories.NAME: repositories.VERIFIER}  # of worlds whose verifiers need a service
 EPISODES = ("bignum", "bignum-by-hand", "guess")  # worlds with records for a cold start
 RECORD_WORLDS = (*general.WORLDS, *EPISODES)
 RECORDS = 500  # of each of EPISODES
@@ -57,6 +62,8 @@ def world_problems(
     wanted = limit or DEFAULT_LIMIT[split]
     if name == instructions.NAME:
         return instructions.instruction_problems(split, levels, wanted)
+    if name == repositories.NAME:
+        return repositories.repository_problems(split, levels, wanted)
     rng = Random(f"{name}:{split}:problems")
     problems: dict[str, Problem] = {}
     for index, level in enumerate(levels):

@@ -21,7 +21,7 @@ def make(rng: Random, level: int) -> Task:
     """Draw a task; its facts are the bounds."""
     low, width = rng.randint(1, 99), rng.randint(*WIDTHS[level])
     high = low + width - 1
-    return Task(name, level, (low, high), str(rng.randint(low, high)), "math")
+    return Task(name, level, (low, high), str(rng.randint(low, high)), "math", {"bounds": (low, high)})
 
 
 def question(task: Task, rng: Random, language: str) -> str:

@@ -89,6 +89,14 @@ def grade_program(
         return Verdict(0.0, program, f"cannot be graded: {error}", "infra_error")
 
 
+def judge_program(program: str, tests: Sequence[str], sandbox: Sandbox, limits: Limits = LIMITS) -> Verdict:
+    """Run tests that are Python assertions on a program; return a verdict as `grade_program` does."""
+    try:
+        return _verdict(program, _by_assertion(program, tuple(tests), sandbox, "", None, limits))
+    except (TestsError, CodecError) as error:
+        return Verdict(0.0, program, f"cannot be graded: {error}", "infra_error")
+
+
 def _needed_names(tests: Sequence[Any], mode: Mode, function: str | None) -> tuple[str, ...] | None:
     """Return the names that the tests need of the program, as `program.extract` takes them. Raises TestsError."""
     if mode not in get_args(Mode):

@@ -12,7 +12,7 @@ import r1kit.rewards.sandbox.guest.preload_sympy  # noqa: F401  first, because l
 from r1kit.rewards.sandbox.guest.heap import fill_holes
 
 fill_holes()
-from r1kit.rewards.sandbox.guest import offline, runner  # noqa: E402
+from r1kit.rewards.sandbox.guest import modules, offline, runner  # noqa: E402, F401  programs import modules
 from r1kit.rewards.sandbox.guest.runner import Program, prepare  # noqa: E402
 
 offline.cut_off()

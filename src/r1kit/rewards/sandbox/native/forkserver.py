@@ -35,7 +35,7 @@ STANDARD = """abc argparse array ast base64 binascii bisect builtins calendar cm
 ctypes dataclasses datetime decimal difflib enum fractions functools hashlib heapq inspect io itertools json locale
 logging math numbers operator pprint queue random re secrets statistics string struct sys tempfile textwrap threading
 time timeit traceback types typing unicodedata unittest uuid zlib zoneinfo""".split()
-GUEST = ["r1kit.rewards.sandbox.guest.leetcode"]
+GUEST = ["r1kit.rewards.sandbox.guest.leetcode", "r1kit.rewards.sandbox.guest.modules"]
 NUMPY = ["numpy", "numpy.random", "numpy.fft", "numpy.ma", "numpy.polynomial"]
 SYSTEM = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo"]
 TOOLCHAIN = ["/usr/bin", "/bin", "/usr/include", "/usr/local/include", "/usr/libexec"]  # compilers see these and SYSTEM
