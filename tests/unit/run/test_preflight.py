@@ -106,3 +106,5 @@ def test_programs_without_a_sandbox_are_refused(recipe: Recipe, monkeypatch: pyt
     assert preflight(programs, ["more"])[1] == [] and preflight(recipe)[1] == []
     assert preflight(load_recipe("tiny.toml", ["sandbox=none"]))[1] == []
     assert opened == ["auto"]
+    repositories = load_recipe("tiny.toml", ['stage.eval.benchmarks.sums=["world:repositories"]'])
+    assert preflight(repositories)[1] == ["stage.eval.benchmarks.sums[0]: no sandbox works here"]
