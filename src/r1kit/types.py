@@ -50,9 +50,9 @@ class Span:
     role: str
     """ASSISTANT if the policy sampled them; otherwise the role of the message that an environment wrote."""
     length: int
-    """Number of tokens."""
+    """Number of tokens; 0 for a message that is framed together with the one before, which then has the tokens."""
     text: str = ""
-    """Decoded without special tokens."""
+    """What the policy wrote, decoded without special tokens, or the content of the message."""
 
 
 @dataclass(frozen=True, slots=True)

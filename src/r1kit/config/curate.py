@@ -7,12 +7,12 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from r1kit.config.base import Location, Prompting, PromptSource, Service, Template
+from r1kit.config.base import Episodes, Location, Prompting, PromptSource, Service, Template
 from r1kit.config.sampled import Sampled
 from r1kit.config.stage import Output, benchmark_sources, prompt_sources
 
 
-class Curate(Sampled, Prompting):
+class Curate(Sampled, Episodes, Prompting):
     """Completions of a model, filtered, rewritten and mixed with other data (paper: cold start, 800k set)."""
 
     module: ClassVar[str] = "r1kit.stages.curate"
@@ -58,6 +58,9 @@ class Curate(Sampled, Prompting):
                 )
             if self.rewriter or self.data:
                 raise ValueError(f'makes = "{self.makes}": rewriter and data are for records only; remove them')
+        if self.environment and (self.makes != "records" or self.rewriter):
+            given = "rewriter" if self.rewriter else f'makes = "{self.makes}"'
+            raise ValueError(f"environment with {given}: episodes become records as they are; remove one of them")
         if self.makes == "pairs" and self.samples < 2:
             raise ValueError(f'samples = {self.samples}: must be at least 2 for makes = "pairs"')
         return self

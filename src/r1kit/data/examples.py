@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,15 @@ from r1kit.data.problem_rows import QUESTION_FIELDS
 from r1kit.data.problems import hub_rows
 from r1kit.data.response import split_response
 from r1kit.data.store import READERS, DataError, data_suffix, read_rows
-from r1kit.data.template import bos_ids, end_of_answer, opens_think, render_chat, render_prompt, with_bos
+from r1kit.data.template import (
+    bos_ids,
+    end_of_answer,
+    opens_think,
+    render_chat,
+    render_conversation,
+    render_prompt,
+    with_bos,
+)
 from r1kit.data.worlds import world_records
 from r1kit.hashing import derive_seed
 from r1kit.types import ASSISTANT
@@ -113,16 +121,17 @@ def encode(
 def _encode_episode(episode: Sequence[Message], encoder: MessageEncoder) -> tuple[list[int], list[bool]]:
     """Return the tokens of an episode as it is sampled, and whether the environment wrote each."""
     ids, is_read = list[int](), list[bool]()
-    for number, message in enumerate(episode):
-        role, content = message["role"], message["content"]
-        if role == ASSISTANT:
-            added = encoder.encode(content, "environment", after_end=False)
-            if number + 1 < len(episode) and episode[number + 1]["role"] != "environment":
+    authors = [(key, [*group]) for key, group in groupby(episode, key=lambda message: message["role"] == ASSISTANT)]
+    for number, (is_policy, messages) in enumerate(authors):
+        said = [(message["role"], message["content"]) for message in messages]
+        if is_policy:
+            added = encoder.encode("".join(content for _, content in said), "environment", after_end=False)
+            if number + 1 < len(authors) and authors[number + 1][1][0]["role"] != "environment":
                 added.append(encoder.end)  # what ends a turn is the policy's own
         else:
-            added = encoder.encode(content, role, after_end=role != "environment")
+            added = encoder.encode_all(said, after_end=said[0][0] != "environment")
         ids += added
-        is_read += [role != ASSISTANT] * len(added)
+        is_read += [not is_policy] * len(added)
     return ids, is_read
 
 
@@ -137,6 +146,16 @@ def episode_of(row: Row, where: str) -> list[Message] | None:
             f"{where}: episode has the roles {', '.join(map(str, roles))}: must begin and end with {ASSISTANT}"
         )
     return episode
+
+
+def prompt_of_episode(row: Row, where: str, template: Template, tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the prompt of a row with an `episode`: that of its `messages` if it has some, with its `tools`."""
+    messages = row.get("messages") or [{"role": "user", "content": row_prompt(row, where)}]
+    if not row.get("tools"):
+        return render_messages(messages, template, tokenizer)
+    if template != "chat":
+        raise DataError(f'{where}: tools need template = "chat", not "{template}"')
+    return render_conversation(messages, tokenizer, tools=row["tools"])
 
 
 def hold_out(prompts: Sequence[str], most: int, seed: int) -> list[int]:

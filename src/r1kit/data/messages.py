@@ -61,7 +61,7 @@ class MessageEncoder:
         Several have roles of the chat template, which may frame them together, as results of tools.
         """
         roles = tuple(role for role, _ in messages)
-        frame = ("", "") if roles == ("environment",) else self._frame(roles)
+        frame = ("",) * (len(roles) + 1) if {*roles} == {"environment"} else self._frame(roles)
         mark = uuid.uuid4().hex  # no text can hold it
         contents = [break_tokens(content, self.tokenizer, mark) for _, content in messages]
         text = frame[0] + "".join(map("".join, zip(contents, frame[1:], strict=True)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
-from typing import NotRequired, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 from r1kit.evals.contamination import normalize
 from r1kit.evals.filters import REASONS
@@ -23,6 +23,7 @@ class Review(TypedDict):
     samples: int  # sampled answers that it covers
     tokens: int  # sampled for it
     response: NotRequired[str]  # rewritten, if there is a rewriter
+    episode: NotRequired[list[Mapping[str, str]]]  # all messages of an episode, whose last part is `response`
     chosen: NotRequired[str]
     rejected: NotRequired[str]
     difference: NotRequired[float]  # how much better `chosen` is, from 0 to 2
@@ -39,7 +40,10 @@ class Row(Review):
 
     prompt_id: str
     prompt: NotRequired[str]
-    messages: NotRequired[list[Mapping[str, str]]]  # a conversation of several turns, instead of prompt and response
+    messages: NotRequired[
+        list[Mapping[str, Any]]
+    ]  # a conversation: instead of prompt and response, or before `episode`
+    tools: NotRequired[list[Mapping[str, Any]]]  # that the prompt offers
     domain: str
     language: NotRequired[str]
     level: NotRequired[int]
@@ -60,6 +64,8 @@ def make_row(problem: Problem, review: Review, length: int) -> Row:
         "domain": problem.family or "other",
         "language": problem.language,
         "level": problem.level,
+        **({"messages": [*problem.messages]} if problem.messages else {}),
+        **({"tools": [*problem.tools]} if problem.tools else {}),
         **review,
         "length": length,
     }
@@ -112,6 +118,13 @@ class Card(Counts):
     made: Made
 
 
+def texts_of(review: Review) -> list[str]:
+    """Return what was sampled, with what an environment wrote in between."""
+    if "episode" in review:
+        return [message["content"] for message in review["episode"]]
+    return [str(review[key]) for key in ("response", "chosen", "rejected") if key in review]
+
+
 def choose(rows: Iterable[Row], keep: int, seed: int) -> list[Row]:
     """Return the rows in order, with a reason against duplicates and against all but `keep` of each prompt.
 
@@ -123,7 +136,7 @@ def choose(rows: Iterable[Row], keep: int, seed: int) -> list[Row]:
     fit_by_prompt: dict[str, list[int]] = defaultdict(list)
     for row in rows:
         if not row["reason"]:
-            text = normalize(row["prompt"]), normalize(row["response"])
+            text = normalize(row["prompt"]), normalize("\n".join(texts_of(row)))
             if text in seen:
                 row = {**row, "reason": "duplicate"}
             else:

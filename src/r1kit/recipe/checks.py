@@ -147,7 +147,8 @@ class _Check:
 
         given = self.stage.environment if isinstance(self.stage, Episodes) else None
         for at, source in self.stage.sources():
-            if source.source.startswith("verifiers:") and source.source != given:
+            is_sampled = self.stage.kind != "curate" or at[0] != "benchmarks"
+            if source.source.startswith("verifiers:") and source.source != given and is_sampled:
                 text = f"only that environment can score it: set environment = {quote(source.source)} in this stage"
                 yield Mistake((*self.at, *at), text, quote(source.source))
         if not isinstance(self.stage, Episodes):

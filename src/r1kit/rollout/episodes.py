@@ -65,22 +65,23 @@ class _Running:
         """Append tokens of the policy."""
         self.turn += token_ids
         self.written += token_ids
-        self._add(ASSISTANT, token_ids, logprobs)
-
-    def answered(self, role: str, token_ids: Sequence[int]) -> None:
-        """Append a message of the environment: the next turn begins."""
-        self.turn = []
-        if role != "environment":
-            self.written = []
-        self._add(role, token_ids, [0.0] * len(token_ids))
-
-    def _add(self, role: str, token_ids: Sequence[int], logprobs: Sequence[float]) -> None:
         self.token_ids += token_ids
         self.logprobs += logprobs
-        if self.spans and self.spans[-1].role == role:
-            self.spans[-1] = Span(role, self.spans[-1].length + len(token_ids))
+        if self.spans and self.spans[-1].role == ASSISTANT:
+            self.spans[-1] = Span(ASSISTANT, self.spans[-1].length + len(token_ids))
         elif token_ids:
-            self.spans.append(Span(role, len(token_ids)))
+            self.spans.append(Span(ASSISTANT, len(token_ids)))
+
+    def answered(self, messages: Sequence[Message], token_ids: Sequence[int]) -> None:
+        """Append messages of the environment: the next turn begins."""
+        self.turn = []
+        if messages[-1].role != "environment":
+            self.written = []
+        self.token_ids += token_ids
+        self.logprobs += [0.0] * len(token_ids)
+        first, *others = messages
+        self.spans += [Span(first.role, len(token_ids), first.content)]
+        self.spans += [Span(message.role, 0, message.content) for message in others]
 
 
 class EpisodeEngine(CollectingEngine):
@@ -225,7 +226,7 @@ class _Sampling:
         if len(ids) >= room:
             self._close(key, running, "length")
             return
-        running.answered(messages[-1].role, ids)
+        running.answered(messages, ids)
         request, length = running.request, len(running.token_ids)
         history = (*request.token_ids, *running.token_ids)
         params = replace(self.params, max_tokens=room - len(ids))
@@ -270,7 +271,7 @@ class _Sampling:
     def _spans(self, running: _Running) -> tuple[Span, ...]:
         tokens = iter(running.token_ids)
         parts = [(span, [*islice(tokens, span.length)]) for span in running.spans]
-        return tuple(replace(span, text=self._text(ids)) for span, ids in parts)
+        return tuple(replace(span, text=self._text(ids)) if span.role == ASSISTANT else span for span, ids in parts)
 
     def _text(self, token_ids: Sequence[int]) -> str:
         visible = [token for token in token_ids if token not in self.stops]

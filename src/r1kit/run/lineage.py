@@ -58,7 +58,7 @@ def own_code(recipe: Recipe) -> dict[str, str]:
     for stage in recipe.stage.values():
         names |= {name for _, rewards in stage.reward_tables() for name in rewards}
         names.add(getattr(stage, "environment", None) or "")
-    modules = sorted({name.partition(":")[0] for name in names if ":" in name})
+    modules = sorted({name.removeprefix("verifiers:").partition(":")[0] for name in names if ":" in name})
     paths = {module: (recipe.folder or Path()) / f"{module.replace('.', '/')}.py" for module in modules}
     return {module: hashing.file_sha256(path)[:16] for module, path in paths.items() if path.is_file()}
 

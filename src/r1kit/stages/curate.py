@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from r1kit.config import Curate, Service
 from r1kit.console import heartbeat, progress, say
-from r1kit.data.examples import conversation, read_sources
+from r1kit.data.examples import conversation, episode_of, read_sources, row_prompt
 from r1kit.data.pairs import Pair, match_lengths
 from r1kit.data.problems import load_problems
 from r1kit.data.prompt import Prompt, make_prompts
@@ -27,10 +27,12 @@ from r1kit.engine.base import Engine
 from r1kit.engine.factory import load_engine
 from r1kit.evals.benchmark import load_benchmarks
 from r1kit.evals.contamination import Contamination, normalize
-from r1kit.evals.curation import Card, Made, Review, Row, card_text, choose, count, make_row, mix
+from r1kit.evals.curation import Card, Made, Review, Row, card_text, choose, count, make_row, mix, texts_of
 from r1kit.evals.filters import REASONS
 from r1kit.files import write_bytes, write_json
 from r1kit.hashing import derive_seed
+from r1kit.rewards.services import Settings
+from r1kit.rollout.episodes import in_environment, with_tools
 from r1kit.rollout.sample import sample_groups, sampling_params
 from r1kit.stages.background import in_background
 from r1kit.stages.context import StageContext
@@ -128,7 +130,14 @@ class _Sampler:
         clean = [problem for problem in problems if overlaps[problem.id] is None]
         if not clean:
             return
-        engine, tokenizer = self.loaded = self.loaded or load_engine(
+        engine, tokenizer = self.loaded = self.loaded or self._load()
+        prompts = make_prompts(with_tools(engine, clean), self.config, tokenizer)
+        groups = sample_groups(engine, prompts, self.config.samples, self.params)
+        for prompt, reviews in in_background(self._review, groups, self.review.threads):
+            yield prompt.problem, [self._row(prompt.problem, review, tokenizer) for review in reviews]
+
+    def _load(self) -> tuple[Engine, PreTrainedTokenizerBase]:
+        engine, tokenizer = load_engine(
             self.context.models[self.config.model],
             self.context.device,
             self.context.dtype,
@@ -136,15 +145,13 @@ class _Sampler:
             self.context.kv_cache_tokens,
             self.context.engine,
         )
-        groups = sample_groups(engine, make_prompts(clean, self.config, tokenizer), self.config.samples, self.params)
-        for prompt, reviews in in_background(self._review, groups, self.review.threads):
-            yield prompt.problem, [self._row(prompt.problem, review, tokenizer) for review in reviews]
+        return in_environment(engine, self.config.environment, Settings.from_dict(self.context.grading)), tokenizer
 
     def _review(self, group: tuple[Prompt, Sequence[Completion]]) -> tuple[Prompt, list[Review]]:
         return group[0], list(self.review(*group))
 
     def _row(self, problem: Problem, review: Review, tokenizer: PreTrainedTokenizerBase) -> Row:
-        texts = [str(review[key]) for key in ("response", "chosen", "rejected") if key in review]
+        texts = texts_of(review)
         lengths = [len(tokenizer.encode(text, add_special_tokens=False)) for text in texts]
         if not review["reason"] and (benchmark := self.contamination.find(*texts)) is not None:
             review.update({"reason": "contaminated", "benchmark": benchmark})
@@ -164,8 +171,7 @@ def _other_rows(config: Curate, context: StageContext, contamination: Contaminat
     """Yield the records of other sources, with a reason against contaminated and duplicate ones."""
     seen = set()
     for where, record in read_sources(context.data.get(source, source) for source in config.data):
-        messages, answer = conversation(record, where)
-        texts = [*(message["content"] for message in messages), answer]
+        content, texts = _content(record, where)
         normalized = tuple(map(normalize, texts))
         row: Row = {
             "prompt_id": where,
@@ -176,11 +182,20 @@ def _other_rows(config: Curate, context: StageContext, contamination: Contaminat
             "length": 0,
         }
         seen.add(normalized)
-        if len(messages) == 1:
-            row.update({"prompt": texts[0], "response": answer})
-        else:
-            row["messages"] = [*messages, {"role": "assistant", "content": answer}]
-        yield row
+        yield cast(Row, {**row, **content})
+
+
+def _content(record: Mapping[str, Any], where: str) -> tuple[dict[str, Any], list[str]]:
+    """Return what is trained on of a record, and its texts."""
+    if (episode := episode_of(record, where)) is not None:
+        kept = {key: record[key] for key in ("messages", "tools") if record.get(key)}
+        prompt = row_prompt(record, where)
+        return {"prompt": prompt, **kept, "episode": episode}, [prompt, *(message["content"] for message in episode)]
+    messages, answer = conversation(record, where)
+    texts = [*(message["content"] for message in messages), answer]
+    if len(messages) == 1:
+        return {"prompt": texts[0], "response": answer}, texts
+    return {"messages": [*messages, {"role": "assistant", "content": answer}]}, texts
 
 
 def _publish(config: Curate, context: StageContext, rows: Sequence[Row], mixed: Sequence[Row]) -> dict[str, Any]:
@@ -228,4 +243,5 @@ def _model_name(helper: Service | str | None) -> str | None:
 
 
 def _record(row: Row) -> Mapping[str, object]:
-    return {key: value for key, value in row.items() if key not in ("reason", "samples", "tokens", "length")}
+    left_out = ("reason", "samples", "tokens", "length", *(("response",) if "episode" in row else ()))
+    return {key: value for key, value in row.items() if key not in left_out}

@@ -85,6 +85,8 @@ def _review_records(rewrite: Rewriter | None, score_many: Scorer) -> ReviewFunct
         scores = score_group(prompt, completions, score_many=score_many)
         for completion, score in zip(completions, scores, strict=True):
             row = _review(completion, _response(prompt, completion), why_unusable(completion, score, prompt.think_tags))
+            if completion.spans:
+                row["episode"] = _episode(prompt, completion)
             if row["reason"]:
                 row["why"] = score.reason
             elif rewrite is not None:
@@ -94,6 +96,13 @@ def _review_records(rewrite: Rewriter | None, score_many: Scorer) -> ReviewFunct
             yield row
 
     return review
+
+
+def _episode(prompt: Prompt, completion: Completion) -> list[Mapping[str, str]]:
+    """Return the messages of an episode; the first opens its own think tag."""
+    first, *others = completion.spans
+    messages = [{"role": span.role, "content": span.text} for span in others]
+    return [{"role": first.role, "content": prompt.full_response(first.text)}, *messages]
 
 
 def _rewrite(row: Review, problem: Problem, answer: str, rewrite: Rewriter, score_many: Scorer) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.config import SFT
-from r1kit.data.examples import Row, continue_prompt, conversation, episode_of, render_messages, row_prompt
+from r1kit.data.examples import Row, continue_prompt, conversation, episode_of, prompt_of_episode, render_messages
 from r1kit.data.pack import PackedRow, pack
 from r1kit.learn.lora import merge_adapters
 from r1kit.learn.next_token import answer_loss
@@ -30,9 +30,9 @@ def run(config: SFT, context: StageContext) -> dict[str, Any]:
 
     def read(row: Row, where: str) -> Texts:
         if (episode := episode_of(row, where)) is not None:
-            question = {"role": "user", "content": row_prompt(row, where)}
-            prompt = render_messages([question], config.template, tokenizer)
-            return Texts(prompt, [(prompt, episode)])
+            prompt = prompt_of_episode(row, where, config.template, tokenizer)
+            first = {**episode[0], "content": continue_prompt(prompt, episode[0]["content"])}
+            return Texts(prompt, [(prompt, [first, *episode[1:]])])
         messages, answer = conversation(row, where)
         prompt = render_messages(messages, config.template, tokenizer)
         return Texts(prompt, [(prompt, continue_prompt(prompt, answer))])
