@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from r1kit.cli import app
 from r1kit.config import Evaluate
 from r1kit.config.stage import MemoryUse
+from r1kit.data.worlds import world_problems
 from r1kit.errors import UserError
 from r1kit.evals.protocol import setting_of
 from r1kit.stages.context import StageContext
@@ -147,3 +148,22 @@ def test_model_here_and_behind_an_endpoint_get_the_same_numbers(tmp_path: Path) 
     by_level = [{level: each["pass@1"] for level, each in number["by_level"].items()} for number in numbers]
     assert by_level[0] == by_level[1]
     assert sorted(asked.values()) == [2, 2, 2]
+
+
+@pytest.mark.slow
+def test_a_chat_model_is_measured_on_repositories(tmp_path: Path) -> None:
+    problems = {problem.prompt: problem for problem in world_problems("repositories", "held_out", limit=4)}
+
+    def resolve(body: dict) -> dict:
+        """Resolve the issues of level 1 only."""
+        problem = problems[body["messages"][-1]["content"]]
+        answer = problem.answer if problem.level == 1 else "I see nothing wrong."
+        return {"message": {"content": f"Here is the change.\n\n{answer}"}, "finish_reason": "stop"}
+
+    with chat_server(resolve) as server:
+        command = ["eval", "--endpoint", server.url, "--model", "m", "--prompts", "world:repositories", "--limit", "4"]
+        done = CliRunner().invoke(app, [*command, "--samples", "1", "--out", str(tmp_path / "out"), "--json"])
+    assert done.exit_code == 0, done.output
+    summary = json.loads(done.stdout.splitlines()[-1])["benchmarks"]["repositories"]
+    solved = {level: values["pass@1"] for level, values in summary["by_level"].items()}
+    assert solved == {"1": 1.0, "2": 0.0} and summary["ungraded"] == 0
