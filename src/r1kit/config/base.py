@@ -49,6 +49,11 @@ class PromptSource(Strict):
         """Whether the problems are generated, in splits that have no problem in common."""
         return self.source.startswith(("world:", "reasoning_gym:"))
 
+    @property
+    def has_held_out(self) -> bool:
+        """Whether the splits are named train and held_out, as those of generated problems and of environments."""
+        return self.is_generated or self.source.startswith("verifiers:")
+
     @model_validator(mode="before")
     @classmethod
     def _from_string(cls, value: object) -> object:

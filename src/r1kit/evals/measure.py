@@ -68,6 +68,10 @@ def evaluate(
         judge = replace(judge, cache=str(out / "judge"))
     if config.rewards or judge or config.environment:
         _configure_rewards(config.rewards, judge)
+    if config.environment:  # a mistake in it fails before the model is loaded
+        from r1kit.environments.named import environment_named
+
+        environment_named(config.environment, Path.cwd())
     source: Path | Endpoint = resolve_model(model) if endpoint is None else endpoint
     compute = machine.choose_compute(device)
     measured = fingerprint(source) if isinstance(source, Path) else source.base_url
@@ -294,7 +298,7 @@ def benchmarks_from(
 
     Args:
         sources: Prompt sources.
-        split: The split to use; "held_out" for worlds and "test" for other sources by default.
+        split: The split to use; "held_out" for worlds and environments, "test" for other sources by default.
         limit: Problems per source; all by default.
     """
     benchmarks: dict[str, list[PromptSource]] = {}
@@ -302,14 +306,14 @@ def benchmarks_from(
     for source in names:
         taken = {name for other in names if other != source for name in names[other]}
         name = next((name for name in names[source] if name not in taken), source)
-        chosen = split or ("held_out" if PromptSource(source=source).is_generated else "test")
+        chosen = split or ("held_out" if PromptSource(source=source).has_held_out else "test")
         benchmarks[name] = [PromptSource(source=source, split=chosen, limit=limit)]
     return benchmarks
 
 
 def _names(source: str) -> list[str]:
     """Return names for a source, the shortest first: a/b/test.jsonl is test, b/test or a/b/test."""
-    if PromptSource(source=source).is_generated:
+    if PromptSource(source=source).has_held_out:
         return [source.partition(":")[2], source]
     path, _, config = source.partition(":")  # a hub dataset may end with its configuration
     parts = [*Path(path).parts[:-1], Path(path).stem]

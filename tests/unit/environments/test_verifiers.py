@@ -5,6 +5,7 @@ Run by `make test-verifiers`, in an environment with the package.
 
 from __future__ import annotations
 
+import json
 import signal
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 
 pytest.importorskip("verifiers")
 
+from typer.testing import CliRunner
+
+from r1kit.cli import app
 from r1kit.config import RL, PromptSource
 from r1kit.data.problems import load_problems
 from r1kit.data.store import DataError
@@ -239,6 +243,8 @@ def test_loading_keeps_the_handlers_of_signals(folder: Path) -> None:
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
+HERMES = Path(rl.__file__).parents[1] / "data" / "chat_templates" / "hermes.jinja"
+
 # -- training ---------------------------------------------------------------------------------------------------------
 
 KEYS = dict(kind="rl", prompts_per_step=2, num_generations=4, steps_per_rollout=2, max_completion_length=40)
@@ -287,6 +293,22 @@ def test_an_interrupted_stage_continues_with_the_same_bits(base: Path, folder: P
 
 
 @pytest.mark.slow
+def test_a_model_is_evaluated_in_the_environment(base: Path, folder: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(folder)
+    tokenizer = load_tokenizer(base)
+    tokenizer.chat_template = HERMES.read_text()
+    tokenizer.save_pretrained(base)
+    given = ["--prompts", "verifiers:vf_tools", "--environment", "verifiers:vf_tools", "--template", "chat"]
+    given += ["--reward", "environment", "--samples", "4", "--max-completion-length", "200", "--json"]
+    done = CliRunner().invoke(app, ["eval", str(base), *given, "--stop", " ", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.exception
+    rows = [json.loads(line) for line in (tmp_path / "out/samples.jsonl").read_text().splitlines()]
+    complete = [row for row in rows if not row["truncated"]]
+    assert len(rows) == 8 and {row["rewards"]["environment"] for row in complete} <= {0.25, 1.25}
+    assert complete and all(row["correct"] == (row["rewards"]["environment"] >= 0.5) for row in complete)
+
+
+@pytest.mark.slow
 def test_a_single_turn_trains(base: Path, folder: Path) -> None:
     row = read_metrics(train(base, folder, "single", "vf_single", 2) / "metrics.jsonl")[-1]
     assert "completions/ungraded" not in row and row["reward"] >= 0
@@ -297,7 +319,7 @@ def test_tools_need_a_chat_template_that_shows_them(base: Path, folder: Path) ->
     with pytest.raises(UserError, match="does not show the tools multiply"):
         train(base, folder, "tools", "vf_tools", 1)
     tokenizer = load_tokenizer(base)
-    tokenizer.chat_template = (Path(rl.__file__).parents[1] / "data/chat_templates/hermes.jinja").read_text()
+    tokenizer.chat_template = HERMES.read_text()
     tokenizer.save_pretrained(base)
     row = read_metrics(train(base, folder, "tools", "vf_tools", 1) / "metrics.jsonl")[-1]
     assert "completions/ungraded" not in row

@@ -28,6 +28,7 @@ SUMMARY = {"pass@1": 0.5, "by_family": {"sums": {"pass@1": 0.25}, "sets": {"pass
         (["org/gsm8k:main", "other/gsm8k:main"], ["org/gsm8k", "other/gsm8k"]),
         (["org/set:a", "org/set:b"], ["set:a", "set:b"]),
         (["world:logic", "reasoning_gym:logic"], ["world:logic", "reasoning_gym:logic"]),
+        (["verifiers:wordle"], ["wordle"]),
     ],
 )
 def test_benchmarks_are_named_by_the_end_of_the_path_that_is_their_own(sources: list[str], names: list[str]) -> None:
@@ -95,3 +96,14 @@ def test_samples_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         printed = json.loads(result.stdout.splitlines()[-1])
         assert json.loads((directory / "results.json").read_text()) == printed
         assert str(directory.relative_to(tmp_path)) in result.output, "the directory is told"
+
+
+@pytest.mark.slow
+def test_episodes_are_evaluated_with_their_environment(tmp_path: Path) -> None:
+    given = ["--prompts", "world:bignum", "--environment", "calculator", "--template", "none", "--limit", "2"]
+    given += ["--samples", "1", "--max-completion-length", "24", "--out", str(tmp_path / "out")]
+    assert CliRunner().invoke(app, ["eval", "sprout-base", *given]).exit_code == 0
+    rows = [json.loads(line) for line in (tmp_path / "out/samples.jsonl").read_text().splitlines()]
+    assert [row["spans"][0][0] for row in rows] == ["assistant"] * 2
+    wrong = CliRunner().invoke(app, ["eval", "sprout-base", "--environment", "calculater"])
+    assert wrong.exit_code and "did you mean calculator" in str(wrong.exception)

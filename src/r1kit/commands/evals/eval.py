@@ -31,7 +31,9 @@ DEFAULTS = {"template": "r1-zero", "samples": 4, "max_completion_length": 512}
 
 Prompts = Annotated[
     list[str] | None,
-    typer.Option(metavar="SOURCE", help="world:NAME, a file or a hub dataset; repeatable; default: every world"),
+    typer.Option(
+        metavar="SOURCE", help="world:NAME, verifiers:NAME, a file or a hub dataset; repeatable; default: every world"
+    ),
 ]
 Bench = Annotated[
     str | None,
@@ -49,7 +51,7 @@ Field = Annotated[
     list[str] | None,
     typer.Option(metavar="OURS=THEIRS", help="the name of a column in the files of --data; repeatable"),
 ]
-Split = Annotated[str | None, typer.Option(help="split of the sources; default: held_out for worlds, test for others")]
+Split = Annotated[str | None, typer.Option(help="split of the sources; default: held_out for worlds, else test")]
 Limit = Annotated[int | None, typer.Option(min=1, help="the first N problems of each source or benchmark")]
 Samples = Annotated[
     int | None, typer.Option(min=1, max=100_000, help="completions per problem; default: 4, with --bench its k")
@@ -59,6 +61,12 @@ BenchTemplate = Annotated[
 ]
 Cap = Annotated[
     int | None, typer.Option(help="longest completion in tokens; default: 512, with --bench its own, mostly 32,768")
+]
+Environment = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="what answers the model within a completion: calculator, guess, tools, verifiers:NAME, ..."
+    ),
 ]
 Reward = Annotated[
     list[str] | None,
@@ -109,6 +117,7 @@ def command(
     top_p: TopP = 0.95,
     max_completion_length: Cap = None,
     seed: Seed = 0,
+    environment: Environment = None,
     reward: Reward = None,
     endpoint: EndpointUrl = None,
     name: EndpointModel = None,
@@ -139,7 +148,7 @@ def command(
         _refuse({"--prompts": prompts, "--split": split})
         benchmarks = measure.named_benchmarks(bench, data or [], field or [], limit)
         settings = {key: given for key, given in settings.items() if given is not None}
-    settings |= {"temperature": temperature, "top_p": top_p, "rewards": reward or []}
+    settings |= {"temperature": temperature, "top_p": top_p, "rewards": reward or [], "environment": environment}
     settings |= {"system_prompt": system_prompt, "prompt_suffix": prompt_suffix, "stop": stop or []}
     settings["endpoint"] = _endpoint(endpoint, model, api_key_env, max_concurrent, price)
     settings["judge"] = _endpoint(judge_url, judge_model, api_key_env, max_concurrent)
