@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import shutil
@@ -47,6 +48,22 @@ def test_opens_from_disk_and_runs_only_its_own_script(report, open_page):
 def test_opens_for_a_planned_run(tmp_path, open_page):
     (tmp_path / "recipe.toml").write_text('name = "plan"\n[stage.zero]\nkind = "rl"\n', encoding="utf-8")
     assert "Stage zero has not started" in open_page(write_report(tmp_path).as_uri()).content()
+
+
+def test_episodes_show_who_wrote_what(tmp_path, open_page):
+    run = make_run(tmp_path, steps=20)
+    spans = [["assistant", "<think>a</think>b"], ["tool", "408\n409"], ["tool", HOSTILE], ["assistant", "c"]]
+    path = run / "stages/after/data/samples.jsonl"
+    rows = [json.loads(line) | {"spans": spans, "rewards": {"environment": 0.5}} for line in path.open()]
+    write_lines(path, rows)
+    page = open_page(write_report(run).as_uri())
+    episode = page.locator(".episode").first
+    assert episode.locator(".author").all_inner_texts() == ["turn 1", "tool", "tool", "turn 2"]
+    assert episode.locator(".message .text").all_inner_texts()[0] == "408\n409"
+    assert HOSTILE.strip() in episode.locator(".message .text").nth(1).text_content()
+    assert episode.locator(".think").count() == 1 and "environment 0.5" in page.locator(".meta").all_inner_texts()[-1]
+    assert page.title() == "sprout-zero - r1kit report"
+    assert axe_findings(page) == []
 
 
 def test_controls_and_cursor(report, open_page):

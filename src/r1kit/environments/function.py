@@ -1,7 +1,7 @@
 """A Python function as an environment.
 
     def my_environment(problem, turns):
-        return "the next message"   # or an `environments.base.Message`
+        return "the next message"   # or an `environments.base.Message`, or a list of these
         return 0.5                  # the episode is over, with this score
         return None                 # the episode is over, without a score of its own
 
@@ -43,7 +43,7 @@ class FunctionEpisode:
         self.turns: list[str] = []
         self.result: float | None = None
 
-    def step(self, text: str) -> Message | None:
+    def step(self, text: str) -> Message | list[Message] | None:
         """See `Episode.step`."""
         self.turns.append(text)
         answer = resolved(self.function(self.problem, [*self.turns]))
@@ -52,9 +52,11 @@ class FunctionEpisode:
         if isinstance(answer, Real):
             self.result = float(answer)
             return None
-        if answer is None or isinstance(answer, Message):
+        if answer is None or isinstance(answer, Message | list):
             return answer
-        raise TypeError(f"returned {type(answer).__name__}: must be a text, a Message, a number or None")
+        raise TypeError(
+            f"returned {type(answer).__name__}: must be a text, a Message, a list of these, a number or None"
+        )
 
     def score(self) -> float | None:
         """See `Episode.score`."""

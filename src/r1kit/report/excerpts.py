@@ -15,7 +15,7 @@ from r1kit.report.collect import Row, Stage, is_number, problem_rank
 QUESTION_KEYS = ("prompt_id", "prompt", "question", "answer", "level", "family", "language")
 COMPLETION_KEYS = (
     *("sample", "completion", "extracted", "reward", "parts", "advantage", "tokens", "finish_reason"),
-    *("correct", "format", "reason", "spans"),
+    *("correct", "format", "reason", "spans", "rewards"),
 )
 ONE_LANGUAGE = 0.9  # share of words in the question's language from which a completion is in one language
 

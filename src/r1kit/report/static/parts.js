@@ -87,16 +87,19 @@ export function completionText(text) {
     const isTag = i % 2 === 1;
     if (isTag && !piece.startsWith("</")) open(piece.slice(1, -1));
     if (isTag) part.append(make("span", { class: "tag" }, piece));
-    else if (part !== node || piece.trim()) part.append(piece);
+    else if (part !== node || piece.trim()) part.append(part === node && i ? piece.replace(/^\n+/, "") : piece);
     if (isTag && piece.startsWith("</")) part = node;
   });
   return node;
 }
 
-// An episode: what the policy wrote as completions, what its environment wrote with the name of its role.
+// An episode: the policy's turns, numbered, as completions, and what its environment wrote under the name of its role.
 function episode(spans) {
-  return make("div", {}, ...spans.map(([role, text]) => (role === "assistant" ? completionText(text)
-    : make("div", { class: "text message" }, make("span", { class: "tag" }, `${role}: `), text))));
+  let turns = 0;
+  const part = (name, kind, body) => make("li", { class: kind }, make("div", { class: "author" }, name), body);
+  return make("ol", { class: "episode" }, ...spans.map(([role, text]) => (role === "assistant"
+    ? part(`turn ${(turns += 1)}`, "turn", completionText(text))
+    : part(role, "message", make("div", { class: "text" }, text)))));
 }
 
 export function mark(row) {
@@ -121,6 +124,7 @@ export function completion(row) {
       ["format", yesNo(row.format, "valid", "invalid")],
       ["reward", row.reward === undefined ? undefined : short(row.reward)],
       ["reward parts", parts.join(", ")],
+      ["rewards", Object.entries(row.rewards ?? {}).map(([name, value]) => `${name} ${short(value)}`).join(", ")],
       ["advantage", row.advantage === undefined ? undefined : signed(row.advantage)],
       ["tokens", row.tokens === undefined ? undefined : short(row.tokens)],
       ["end", row.finish_reason === "length" ? "truncated at the length limit" : undefined],
