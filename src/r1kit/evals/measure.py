@@ -67,11 +67,7 @@ def evaluate(
     if judge is not None and out is not None:
         judge = replace(judge, cache=str(out / "judge"))
     if config.rewards or judge or config.environment:
-        _configure_rewards(config.rewards, judge)
-    if config.environment:  # a mistake in it fails before the model is loaded
-        from r1kit.environments.named import environment_named
-
-        environment_named(config.environment, Path.cwd())
+        _configure_own(config, judge)
     source: Path | Endpoint = resolve_model(model) if endpoint is None else endpoint
     compute = machine.choose_compute(device)
     measured = fingerprint(source) if isinstance(source, Path) else source.base_url
@@ -93,12 +89,15 @@ def evaluate(
     return {"model": model, "identity": identity, "benchmarks": evaluation.benchmarks}
 
 
-def _configure_rewards(rewards: Sequence[str], judge: Endpoint | None) -> None:
-    """Set the judge and the folder of the user's own rewards. UserError if one of these does not exist."""
+def _configure_own(config: Evaluate, judge: Endpoint | None) -> None:
+    """Set the judge and the folder of the user's own rewards and environment. UserError if one does not exist."""
+    from r1kit.environments.named import environment_named
     from r1kit.rewards import score, services
 
     services.configure(services.Settings(folder=str(Path.cwd()), judge=judge))
-    score.check_reward_names(dict.fromkeys(rewards, 1.0), Path.cwd())
+    score.check_reward_names(dict.fromkeys(config.rewards, 1.0), Path.cwd())
+    if config.environment:
+        environment_named(config.environment, Path.cwd())
 
 
 def _hash(settings: list[Any]) -> str:

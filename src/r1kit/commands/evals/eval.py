@@ -131,9 +131,8 @@ def command(
 ) -> None:
     """Evaluate a model on benchmarks.
 
-    Reports pass@1 (mean over samples) with its 95 % confidence interval, cons@k, pass@k, format rate and length, and
-    how they were measured. With --bench, the paper's numbers follow. Writes results.json and samples.jsonl, which has
-    every completion with its grade.
+    Reports pass@1 (mean over samples) with its 95 % confidence interval, cons@k, pass@k, format rate and length, how
+    they were measured, and with --bench the paper's numbers. Writes results.json and samples.jsonl.
     """
     from r1kit.evals import measure
 
@@ -148,10 +147,10 @@ def command(
         _refuse({"--prompts": prompts, "--split": split})
         benchmarks = measure.named_benchmarks(bench, data or [], field or [], limit)
         settings = {key: given for key, given in settings.items() if given is not None}
-    settings |= {"temperature": temperature, "top_p": top_p, "rewards": reward or [], "environment": environment}
+    judge = _endpoint(judge_url, judge_model, api_key_env, max_concurrent)
+    settings |= {"temperature": temperature, "top_p": top_p, "rewards": reward or [], "judge": judge}
     settings |= {"system_prompt": system_prompt, "prompt_suffix": prompt_suffix, "stop": stop or []}
-    settings["endpoint"] = _endpoint(endpoint, model, api_key_env, max_concurrent, price)
-    settings["judge"] = _endpoint(judge_url, judge_model, api_key_env, max_concurrent)
+    settings |= {"environment": environment, "endpoint": _endpoint(endpoint, model, api_key_env, max_concurrent, price)}
     out = out or Path("evals") / f"{Path(model).name}-{datetime.now():%Y%m%d-%H%M%S}"
     result = measure.evaluate(model, benchmarks, seed=seed, out=out, **settings)
     say(f"results and samples: {out}")
