@@ -47,8 +47,8 @@ test-vllm: $(VLLM)/.installed  ## the tests with vLLM itself, in an environment 
 	OMP_NUM_THREADS=1 $(VLLM)/bin/python -m pytest -q -m vllm tests/vllm
 
 .PHONY: test-fused
-test-fused: $(FUSED)/.installed  ## the tests of the engines with fused decode steps (numba), in an environment of their own
-	OMP_NUM_THREADS=1 $(FUSED)/bin/python -m pytest -q tests/unit/engine
+test-fused: $(FUSED)/.installed  ## the tests of engines and training with fused kernels (numba), in an environment of their own
+	OMP_NUM_THREADS=1 $(FUSED)/bin/python -m pytest -q tests/unit/engine tests/unit/model tests/unit/learn
 
 .PHONY: docs
 docs: $(VENV)/.installed-test  ## build the documentation site in build/site; any warning or broken link fails

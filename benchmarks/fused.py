@@ -1,10 +1,11 @@
-"""Compare fused decode steps (the extra `fast`) with torch's: milliseconds of a step, in turns in one process.
+"""Compare fused kernels (the extra `fast`) with torch: milliseconds of some work, in turns in one process.
 
-python benchmarks/fused.py [--shape 3.2M] [--dtype bfloat16] [--threads 1]
+python benchmarks/fused.py [--work decode] [--shape 3.2M] [--dtype bfloat16] [--threads 1]
 
-A rollout of 32 prompts x 16 completions at 3.2M parameters (4 prompts at 0.5B), prefill included. Seconds of the
-processor are reported too: with one thread, other programs affect them less than the clock. The first call compiles the
-kernels or loads them from numba's cache; its seconds are listed apart.
+The work is a decode step of a rollout of 32 prompts x 16 completions (4 prompts at 0.5B), prefill included; an update
+on random completions; or a step of supervised training on packed documents. Seconds of the processor are reported too:
+with one thread, other programs affect them less than the clock. The first call compiles the kernels or loads them from
+numba's cache; its seconds are listed apart.
 """
 
 from __future__ import annotations
@@ -18,44 +19,44 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from machine import describe, today
-from models import SHAPES, prepare, prompt_texts
+from models import prepare, prompt_texts
+from roofline import SIZES, Size, supervised_step, update_step
 
 from r1kit.machine import tune_allocator
 
 
-def engines(model: Path, dtype: str, prompts: int, answers: int) -> dict[str, Callable[[int], None]]:
-    """Map "torch" and "fused" to functions that sample so many tokens of every completion."""
+def rollout(model: Path, dtype: str, size: Size, tokens: int) -> Callable[[], object]:
+    """Return a function that samples so many tokens of every completion."""
     import torch
 
-    from r1kit.engine import blocks, native, sampler
     from r1kit.engine.base import Request, SamplingParams
-    from r1kit.engine.fused import choice, support
+    from r1kit.engine.native import NativeEngine
     from r1kit.model.hf import load_model, load_tokenizer
 
-    if reason := support.why_not():
-        raise SystemExit(reason)
     tokenizer = load_tokenizer(model)
-    engine = native.NativeEngine(load_model(model, getattr(torch, dtype), "cpu"), tokenizer)
-    texts = prompt_texts(prompts, tokenizer)
+    engine = NativeEngine(load_model(model, getattr(torch, dtype), "cpu"), tokenizer)
     requests = [
-        Request(str(i), tuple(tokenizer.encode(text, add_special_tokens=False)), answers)
-        for i, text in enumerate(texts)
+        Request(str(i), tuple(tokenizer.encode(text, add_special_tokens=False)), size.answers)
+        for i, text in enumerate(prompt_texts(size.prompts, tokenizer))
     ]
-    paths = {
-        "torch": (lambda model: model, sampler.sample),
-        "fused": (choice.with_fused_steps, choice.sample),
-    }
+    return lambda: engine.generate(requests, SamplingParams(0, tokens))
 
-    def rollout(name: str, tokens: int) -> None:
-        native.with_fused_steps, blocks.sample = paths[name]
-        engine.generate(requests, SamplingParams(0, tokens))
 
-    return {name: lambda tokens, name=name: rollout(name, tokens) for name in paths}
+def training(model: Path, dtype: str, size: Size, work: str) -> Callable[[], object]:
+    """Return a function that makes a step."""
+    import torch
+
+    from r1kit.model.hf import load_model
+
+    if work == "update":
+        return update_step(load_model(model, getattr(torch, dtype), "cpu"), size)
+    return supervised_step(load_model(model, torch.float32, "cpu"), size, dtype)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", choices=SHAPES, default="3.2M")
+    parser.add_argument("--work", choices=["decode", "update", "supervised"], default="decode")
+    parser.add_argument("--shape", choices=SIZES, default="3.2M")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=128, help="of a completion")
@@ -65,23 +66,27 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(args.threads)
-    spent: dict[str, list[tuple[float, float]]] = {}
-    first = {}
+    from r1kit.model.fused import support
+
+    if reason := support.why_not():
+        raise SystemExit(reason)
+    size, steps = SIZES[args.shape], args.tokens if args.work == "decode" else 1
+    spent: dict[str, list[tuple[float, float]]] = {"torch": [], "fused": []}
     with TemporaryDirectory() as scratch:
-        rollouts = engines(prepare(args.shape, Path(scratch)), args.dtype, 4 if args.shape == "0.5B" else 32, 16)
-        for turn in range(args.repeats + 1):
-            for name, rollout in rollouts.items():
+        model = prepare(args.shape, Path(scratch))
+        if args.work == "decode":
+            work = rollout(model, args.dtype, size, args.tokens)
+        else:
+            work = training(model, args.dtype, size, args.work)
+        for _ in range(args.repeats + 1):
+            for name, times in spent.items():
+                support.why_not = lambda name=name: "not fused here" if name == "torch" else None
                 clock, processor = time.perf_counter(), time.process_time()
-                rollout(args.tokens if turn else 2)
-                seconds = (time.perf_counter() - clock, time.process_time() - processor)
-                if turn:
-                    spent.setdefault(name, []).append(seconds)
-                else:
-                    first[name] = seconds[1]
-    middle = {
-        name: [1e3 * median(xs) / args.tokens for xs in zip(*turns, strict=True)] for name, turns in spent.items()
-    }
+                work()
+                times.append((time.perf_counter() - clock, time.process_time() - processor))
+    middle = {name: [1e3 * median(xs) / steps for xs in zip(*times[1:], strict=True)] for name, times in spent.items()}
     result = {name: dict(zip(("ms", "processor ms"), pair, strict=True)) for name, pair in middle.items()}
+    first = {name: times[0][1] for name, times in spent.items()}
     print(json.dumps({"bench": "fused", **vars(args), **result, "first call, processor s": first,
                       "machine": describe(), "date": today()}))  # fmt: skip
 

@@ -65,7 +65,7 @@ class MachineReport(TypedDict):
     device: str
     dtype: str
     allocator_tuned: bool
-    decode_kernels: str
+    kernels: str
     models: list[str]
     sandboxes: list[SandboxTierReport]
     warnings: list[str]
@@ -258,7 +258,7 @@ def examine(
     Args:
         sandboxes: (tier, whether it works here or None if it is not built yet, the reason), strongest first.
         models: Names of the bundled models.
-        not_fused: Why decode steps on a CPU are not fused; None if they are.
+        not_fused: Why kernels on a CPU are not fused; None if they are.
     """
     import torch
 
@@ -276,7 +276,7 @@ def examine(
         "device": compute.device,
         "dtype": compute.dtype,
         "allocator_tuned": tune_allocator(),
-        "decode_kernels": f"torch ({not_fused})" if not_fused else f"fused, numba {versions('numba')['numba']}",
+        "kernels": f"torch ({not_fused})" if not_fused else f"fused, numba {versions('numba')['numba']}",
         "models": list(models),
         "sandboxes": [{"tier": tier, "works": works, "why": why} for tier, works, why in sandboxes],
         "warnings": _warnings(models) + ([NO_SANDBOX] if all(works is False for _, works, _ in sandboxes) else []),
@@ -308,7 +308,7 @@ def render(report: MachineReport) -> str:
         "device": report["device"],
         "dtype": f"{report['dtype']} ({why})",
         "allocator": "glibc malloc keeps freed memory" if report["allocator_tuned"] else "unchanged (not glibc)",
-        "decoding": f"on a CPU: {report['decode_kernels']}",
+        "kernels": f"on a CPU: {report['kernels']}",
         "models": ", ".join(report["models"]) or "none",
     }
     lines = [f"{name:<10} {value}" for name, value in rows.items()]

@@ -10,12 +10,14 @@ Shapes: N positions, C positions of a chunk, D model width, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, cast
 
 import torch
 from torch import Tensor
 
 from r1kit.model.autograd import Context
+from r1kit.model.fused.support import can_fuse
 from r1kit.model.layers import project
 
 # Logits per chunk in fp32. The backward pass holds them twice. On a GPU, products of fewer rows leave it idle.
@@ -57,7 +59,7 @@ class _Saved(Context, Protocol):
 
 
 class _LinearLogProbs(torch.autograd.Function):
-    """Log-probability and entropy [N] (0 without `with_entropy`) of a linear layer's softmax."""
+    """Log-probability and entropy [N] (arbitrary without `with_entropy`) of a linear layer's softmax."""
 
     @staticmethod
     def forward(
@@ -70,16 +72,15 @@ class _LinearLogProbs(torch.autograd.Function):
         with_entropy: bool,
     ) -> tuple[Tensor, Tensor]:
         logp_N = hidden_ND.new_empty(len(targets_N), dtype=torch.float32)
-        entropy_N = torch.zeros_like(logp_N)
+        entropy_N = torch.empty_like(logp_N)
         chunks, kept = _chunks(len(targets_N), head_VD), []
         weight_VD = _weight(head_VD, fp32)
         for chunk in chunks:
-            all_logp_CV = _all_logprobs(hidden_ND[chunk], weight_VD, temperature, fp32)
-            logp_N[chunk] = all_logp_CV.gather(1, targets_N[chunk, None]).squeeze(1)
-            if with_entropy:
-                entropy_N[chunk] = -(all_logp_CV.exp().mul_(all_logp_CV)).sum(-1)
+            logits_CV = project(hidden_ND[chunk], weight_VD, fp32).float()
+            logp_C, entropy_C, softmax = _logprobs(logits_CV, targets_N[chunk], temperature, with_entropy)
+            logp_N[chunk], entropy_N[chunk] = logp_C, entropy_C
             if len(chunks) == 1:  # saves the backward pass a product
-                kept.append(all_logp_CV)
+                kept += softmax
         ctx.save_for_backward(hidden_ND, head_VD, targets_N, *kept)
         ctx.temperature, ctx.fp32 = temperature, fp32
         ctx.mark_non_differentiable(entropy_N)
@@ -88,16 +89,17 @@ class _LinearLogProbs(torch.autograd.Function):
     @staticmethod
     def backward(ctx: _Saved, grad_N: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         hidden_ND, head_VD, targets_N, *kept = ctx.saved_tensors
-        grad_hidden_ND = torch.zeros_like(hidden_ND)
+        grad_hidden_ND = torch.empty_like(hidden_ND)
         grad_head_VD: Tensor | None = None
         weight_VD = head_VD if kept else _weight(head_VD, ctx.fp32)
         for chunk in _chunks(len(targets_N), head_VD):
-            hidden_CD = hidden_ND[chunk]
-            grad_C1 = grad_N[chunk, None]
-            all_logp_CV = kept[0] if kept else _all_logprobs(hidden_CD, weight_VD, ctx.temperature, ctx.fp32)
-            grad_CV = torch.zeros_like(all_logp_CV).scatter_(1, targets_N[chunk, None], grad_C1)
-            grad_CV = torch._log_softmax_backward_data(grad_CV, all_logp_CV, -1, torch.float32)
-            grad_CV = (grad_CV if ctx.temperature == 1 else grad_CV.div_(ctx.temperature)).to(hidden_ND.dtype)
+            hidden_CD, targets_C = hidden_ND[chunk], targets_N[chunk]
+            if kept:
+                softmax = kept
+            else:
+                logits_CV = project(hidden_CD, weight_VD, ctx.fp32).float()
+                softmax = _logprobs(logits_CV, targets_C, ctx.temperature, with_entropy=False)[2]
+            grad_CV = _logits_gradient(softmax, targets_C, ctx.temperature, grad_N[chunk], hidden_ND.dtype)
             grad_hidden_ND[chunk] = grad_CV @ head_VD
             if ctx.needs_input_grad[1]:
                 part_VD = (grad_CV.t() @ hidden_CD).float()
@@ -119,6 +121,34 @@ def _weight(head_VD: Tensor, fp32: bool) -> Tensor:
     return head_VD.float() if fp32 and head_VD.dtype.itemsize < 4 and head_VD.device.type == "cpu" else head_VD
 
 
-def _all_logprobs(hidden_CD: Tensor, weight_VD: Tensor, temperature: float, fp32: bool) -> Tensor:
-    logits_CV = project(hidden_CD, weight_VD, fp32).float()
-    return torch.log_softmax(logits_CV if temperature == 1 else logits_CV.div_(temperature), dim=-1)
+def _logprobs(
+    logits_CV: Tensor, targets_C: Tensor, temperature: float, with_entropy: bool
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Return log-probabilities and entropies, and what `_logits_gradient` needs. May overwrite the logits.
+
+    Entropies are arbitrary without `with_entropy`.
+    """
+    if can_fuse(logits_CV):
+        from r1kit.model.fused import softmax
+
+        logp_C, entropy_C, shift_C = softmax.logprobs(logits_CV, targets_C, temperature)
+        return logp_C, entropy_C, [logits_CV, shift_C]
+    all_logp_CV = torch.log_softmax(logits_CV if temperature == 1 else logits_CV.div_(temperature), dim=-1)
+    logp_C = all_logp_CV.gather(1, targets_C[:, None]).squeeze(1)
+    entropy_C = -(all_logp_CV.exp().mul_(all_logp_CV)).sum(-1) if with_entropy else torch.zeros_like(logp_C)
+    return logp_C, entropy_C, [all_logp_CV]
+
+
+def _logits_gradient(
+    kept: Sequence[Tensor], targets_C: Tensor, temperature: float, grad_C: Tensor, dtype: torch.dtype
+) -> Tensor:
+    """Return the gradient for logits [C, V] in a dtype."""
+    if can_fuse(kept[0]):
+        from r1kit.model.fused import softmax
+
+        logits_CV, shift_C = kept
+        return softmax.logits_gradient(logits_CV, shift_C, targets_C, temperature, grad_C, dtype)
+    (all_logp_CV,) = kept
+    grad_CV = torch.zeros_like(all_logp_CV).scatter_(1, targets_C[:, None], grad_C[:, None])
+    grad_CV = torch._log_softmax_backward_data(grad_CV, all_logp_CV, -1, torch.float32)
+    return (grad_CV if temperature == 1 else grad_CV.div_(temperature)).to(dtype)

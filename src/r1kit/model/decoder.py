@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from r1kit.model.attention import AttentionFn, causal_attention
 from r1kit.model.config import ModelConfig
-from r1kit.model.layers import GatedMLP, RMSNorm, Rotary, project, rotate
+from r1kit.model.layers import GatedMLP, RMSNorm, Rotary, project, split_rotated
 from r1kit.model.packed import PackedAttention
 from r1kit.model.policy import Policy, Prompts
 from r1kit.model.prefix import PromptCache
@@ -39,11 +39,10 @@ class Attention(nn.Module):
     def forward(self, x_BTD: Tensor, cos: Tensor, sin: Tensor, layer: int, attend: AttentionFn) -> Tensor:
         """[B, T, D] -> [B, T, D], with the rotary angles of every token."""
         qkv = torch.unflatten(self.qkv(x_BTD), -1, (-1, self.head_dim))
-        qk, v = torch.split_with_sizes(qkv, (self.heads + self.kv_heads, self.kv_heads), dim=2)
         if self.q_norm is not None and self.k_norm is not None:
-            q, k = torch.split_with_sizes(qk, (self.heads, self.kv_heads), dim=2)
-            qk = torch.cat((self.q_norm(q), self.k_norm(k)), dim=2)
-        q, k = torch.split_with_sizes(rotate(qk, cos, sin), (self.heads, self.kv_heads), dim=2)
+            q, k, v = torch.split_with_sizes(qkv, (self.heads, self.kv_heads, self.kv_heads), dim=2)
+            qkv = torch.cat((self.q_norm(q), self.k_norm(k), v), dim=2)
+        q, k, v = split_rotated(qkv, cos, sin, self.heads)
         mixed = attend(layer, q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
         projected: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return projected

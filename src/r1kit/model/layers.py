@@ -1,7 +1,8 @@
 """Normalisation, rotary positions and the gated MLP of Qwen and Llama decoders.
 
-Gradients are written by hand. Without gradients the plain functions are called: for the few rows of a decode step,
-autograd's bookkeeping takes longer than the arithmetic.
+Gradients are written by hand. On a CPU with the extra `fast`, kernels compute the layers and their gradients
+(`model.fused`). Without gradients the plain functions are called: for the few rows of a decode step, autograd's
+bookkeeping takes longer than the arithmetic.
 
 Shapes: B rows, T tokens, D model width, H query heads, K key-value heads, E head width, N positions.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from r1kit.model.autograd import Context, apply
 from r1kit.model.config import ModelConfig, RopeScaling
+from r1kit.model.fused.support import can_fuse
 
 
 class RMSNorm(nn.Module):
@@ -30,27 +32,37 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last dimension."""
-        if not torch.is_grad_enabled():
-            return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
-        return apply(_RMSNorm, x, self.weight, self.eps)
+        return apply(_RMSNorm, x, self.weight, self.eps) if torch.is_grad_enabled() else _norm(x, self.weight, self.eps)
 
 
 class _NormContext(Context, Protocol):
     eps: float
 
 
+def _norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    if can_fuse(x):
+        from r1kit.model.fused import layers
+
+        return layers.norm(x, weight, eps)
+    return F.rms_norm(x, weight.shape, weight, eps)
+
+
 class _RMSNorm(torch.autograd.Function):
-    """torch's RMSNorm with a gradient in fewer passes over memory. It saves the input and recomputes the scales."""
+    """RMSNorm with a gradient in fewer passes over memory. It saves the input and recomputes the scales."""
 
     @staticmethod
     def forward(ctx: _NormContext, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.eps = eps
-        return F.rms_norm(x, weight.shape, weight, eps)
+        return _norm(x, weight, eps)
 
     @staticmethod
     def backward(ctx: _NormContext, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         x, weight = ctx.saved_tensors
+        if can_fuse(x):
+            from r1kit.model.fused import layers
+
+            return *layers.norm_gradient(x, grad, weight, ctx.eps), None
         width = x.shape[-1]
         x_ND, grad_ND = x.reshape(-1, width), grad.reshape(-1, width)
         exact = torch.promote_types(x.dtype, torch.float32)
@@ -141,6 +153,34 @@ def _rotated(x: Tensor, cos: Tensor, sin: Tensor, direction: int) -> Tensor:
     return rotated
 
 
+def split_rotated(qkv_BTJE: Tensor, cos: Tensor, sin: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return rotated queries [B, T, H, E] and keys [B, T, K, E], and values [B, T, K, E]: J = H + 2 K."""
+    kv_heads = (qkv_BTJE.shape[2] - heads) // 2
+    if can_fuse(qkv_BTJE):
+        outputs = _SplitRotated.apply(qkv_BTJE, cos, sin, heads)  # type: ignore[no-untyped-call]  # torch's
+        return cast(tuple[Tensor, Tensor, Tensor], outputs)
+    qk, v = torch.split_with_sizes(qkv_BTJE, (heads + kv_heads, kv_heads), dim=2)
+    q, k = torch.split_with_sizes(rotate(qk, cos, sin), (heads, kv_heads), dim=2)
+    return q, k, v
+
+
+class _SplitRotated(torch.autograd.Function):
+    """Rotation that writes queries, keys and values apart, and their gradients together, in one pass each."""
+
+    @staticmethod
+    def forward(ctx: Context, qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+        from r1kit.model.fused import layers
+
+        ctx.save_for_backward(cos, sin)
+        return layers.split_rotated(qkv, cos, sin, heads)
+
+    @staticmethod
+    def backward(ctx: Context, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, None, None, None]:
+        from r1kit.model.fused import layers
+
+        return layers.join_rotated(q, k, v, *ctx.saved_tensors), None, None, None
+
+
 class _GatedSiLU(torch.autograd.Function):
     """silu(gate) * up. It saves only its input for the backward pass."""
 
@@ -152,6 +192,10 @@ class _GatedSiLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Context, grad: Tensor) -> Tensor:
         (gate_up,) = ctx.saved_tensors
+        if can_fuse(gate_up):
+            from r1kit.model.fused import layers
+
+            return layers.gated_silu_gradient(gate_up, grad)
         gate, up = gate_up.chunk(2, dim=-1)
         grad_gate_up = torch.empty_like(gate_up)
         grad_gate, grad_up = grad_gate_up.chunk(2, dim=-1)
@@ -163,6 +207,10 @@ class _GatedSiLU(torch.autograd.Function):
 
 
 def _gated_silu(gate_up: Tensor) -> Tensor:
+    if can_fuse(gate_up):
+        from r1kit.model.fused import layers
+
+        return layers.gated_silu(gate_up)
     gate, up = gate_up.chunk(2, dim=-1)
     return F.silu(gate).mul_(up)
 

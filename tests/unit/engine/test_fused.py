@@ -15,8 +15,10 @@ from r1kit.engine.base import Request, SamplingParams
 from r1kit.engine.native import NativeEngine
 
 pytest.importorskip("numba")
-from r1kit.engine.fused import choice, kernels, sampling, support
-from r1kit.engine.fused.compiler import array, from_float32, kernel, to_float32
+from r1kit.engine.fused import choice, kernels, sampling
+from r1kit.model.fused import support
+from r1kit.model.fused.compiler import array, from_float32, kernel, to_float32
+from r1kit.model.fused.layers import gated_silu
 
 pytestmark = pytest.mark.skipif(support.why_not() is not None, reason=str(support.why_not()))
 PARAMS = SamplingParams(seed=11, max_tokens=40)
@@ -171,8 +173,7 @@ def test_bfloat16_is_rounded_as_torch_rounds():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_silu_for_numbers_of_all_sizes(dtype):
     gate_up = torch.cat((torch.linspace(-200, 200, 401), torch.ones(401)))[None].to(dtype)
-    gated = torch.empty(1, 401, dtype=dtype)
-    kernels.gated_silu(array(gate_up), array(gated), 1)
+    gated = gated_silu(gate_up)
     expected = torch.nn.functional.silu(gate_up[:, :401].double())
     torch.testing.assert_close(gated.double(), expected, rtol=1e-5 if dtype == torch.float32 else 2**-8, atol=1e-35)
 

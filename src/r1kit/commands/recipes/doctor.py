@@ -18,7 +18,7 @@ def command(
     json_output: Json = False,
 ) -> None:
     """Show what this machine offers and the device, dtype and sandbox that r1kit chooses on it."""
-    from r1kit.engine.fused.support import why_not
+    from r1kit.model.fused.support import why_not
     from r1kit.model.reference import bundled_models
     from r1kit.rewards.sandbox import survey
 

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from r1kit.engine.cache import KVCache
 from r1kit.engine.fused import kernels
-from r1kit.engine.fused.compiler import array
-from r1kit.engine.fused.kernels import Array
 from r1kit.engine.shared_prefix import SharedPrefix
 from r1kit.model.attention import AttentionFn
 from r1kit.model.decoder import Attention, Block, Decoder
+from r1kit.model.fused.compiler import array
+from r1kit.model.fused.layers import gated_silu
+from r1kit.model.fused.rows import Array
 from r1kit.model.layers import RMSNorm
 
 
@@ -47,9 +48,7 @@ class _FusedBlock(nn.Module):
         qkv_NX = block.attention.qkv(_add_norm(x_ND, x_ND[:0], block.attention_norm))
         mixed_NX = _attend(attend, block.layer, block.attention, qkv_NX, cos, sin)
         gate_up_NX = block.mlp.gate_up(_add_norm(x_ND, block.attention.out(mixed_NX), block.mlp_norm))
-        gated_NF = gate_up_NX.new_empty(len(x_ND), gate_up_NX.shape[1] // 2)
-        kernels.gated_silu(array(gate_up_NX), array(gated_NF), _threads(x_ND))
-        down_ND: Tensor = block.mlp.down(gated_NF)
+        down_ND: Tensor = block.mlp.down(gated_silu(gate_up_NX))
         return (x_ND + down_ND)[:, None]
 
 
@@ -60,7 +59,7 @@ def _threads(x_N: Tensor) -> int:
 def _add_norm(x_ND: Tensor, update_ND: Tensor, norm: RMSNorm) -> Tensor:
     """Add an update to x in place, unless it is empty. Return the RMSNorm of x."""
     normed_ND = torch.empty_like(x_ND)
-    x, update, gain = (array(tensor) for tensor in (x_ND, update_ND, norm.weight.detach()))
+    x, update, gain = (array(tensor) for tensor in (x_ND, update_ND, norm.weight))
     kernels.add_norm(x, update, gain, np.float32(norm.eps), array(normed_ND), _threads(x_ND))
     return normed_ND
 
@@ -90,7 +89,7 @@ def _rotated(
     heads, kv_heads, width = attention.heads, attention.kv_heads, attention.head_dim
     q_NKGE = qkv_NX.new_empty(len(qkv_NX), kv_heads, heads // kv_heads, width)
     norms = (attention.q_norm, attention.k_norm)
-    q_gain, k_gain = (array(qkv_NX.new_empty(0) if norm is None else norm.weight.detach()) for norm in norms)
+    q_gain, k_gain = (array(qkv_NX.new_empty(0) if norm is None else norm.weight) for norm in norms)
     eps = np.float32(norms[0].eps if norms[0] else 0)
     kernels.rotate(
         array(qkv_NX), array(cos[:, 0, 0]), array(sin[:, 0, 0]), q_gain, k_gain, eps, array(cache.places_N),

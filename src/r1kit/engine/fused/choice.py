@@ -7,8 +7,8 @@ from torch import Tensor
 
 from r1kit.engine import sampler
 from r1kit.engine.base import SamplingParams
-from r1kit.engine.fused.support import can_fuse
 from r1kit.model.decoder import Decoder
+from r1kit.model.fused.support import can_fuse
 
 
 def with_fused_steps(model: Decoder) -> Decoder:

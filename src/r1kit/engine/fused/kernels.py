@@ -9,55 +9,12 @@ capacity for a row's own tokens; P prefixes that rows share, S slots (the most r
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
-
 import numpy as np
 
-from r1kit.engine.fused.compiler import float32_of_bits, from_float32, kernel, parallel, prefetch, to_float32
+from r1kit.model.fused.compiler import from_float32, kernel, parallel, prefetch, to_float32
+from r1kit.model.fused.rows import ONE, ZERO, Array, exp, largest, norm_scale, share
 
-Array = Any  # NumPy's, or a scalar
-ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
-LOG2_E, LN2_HIGH, LN2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
 LINE, AHEAD = 64, 8192  # bytes of a cache line; how far ahead keys and values are fetched
-MIN_EXPONENT = np.float32(-87)  # exp of less is 0
-# The minimax polynomial of Cephes' expf (Moshier 1992): exp(x) = 1 + x + x^2 p(x) for |x| <= log(2) / 2.
-P0, P1, P2 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519073e-3)
-P3, P4, P5 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float32(5.0000001201e-1)
-
-
-@kernel
-def _exp(x: Array) -> Array:
-    """Return exp(x) for x <= 0 without a call of the C library, so that loops over it use vectors. NaN stays NaN."""
-    bounded = MIN_EXPONENT if x < MIN_EXPONENT else x
-    power = np.floor(bounded * LOG2_E + HALF)
-    rest = bounded - power * LN2_HIGH - power * LN2_LOW
-    p = ((((P0 * rest + P1) * rest + P2) * rest + P3) * rest + P4) * rest + P5
-    scale = float32_of_bits((np.int32(power) + np.int32(127)) << np.int32(23))
-    return ZERO if x < MIN_EXPONENT else (p * rest * rest + rest + ONE) * scale
-
-
-@partial(kernel, fastmath=True)
-def _largest(x: Array) -> Array:
-    largest = x[0]
-    for i in range(1, len(x)):
-        largest = max(largest, x[i])
-    return largest
-
-
-@kernel
-def _share(count: int, thread: int, threads: int) -> Any:
-    """Return the indices that a thread computes."""
-    return range(count * thread // threads, count * (thread + 1) // threads)
-
-
-@kernel
-def _scale_of(x: Array, eps: Array) -> Array:
-    """Return what RMSNorm multiplies a row with, besides its gain."""
-    squares = ZERO
-    for i in range(len(x)):
-        squares += x[i] * x[i]
-    return ONE / np.sqrt(squares / np.float32(len(x)) + eps)
 
 
 @kernel
@@ -65,7 +22,7 @@ def _add_norm_rows(
     x_ND: Array, update_ND: Array, gain_D: Array, eps: Array, normed_ND: Array, thread: int, threads: int
 ) -> None:
     row_D = np.empty(x_ND.shape[1], np.float32)
-    for n in _share(len(x_ND), thread, threads):
+    for n in share(len(x_ND), thread, threads):
         x_D, normed_D = x_ND[n], normed_ND[n]
         if len(update_ND):
             update_D = update_ND[n]
@@ -73,7 +30,7 @@ def _add_norm_rows(
                 x_D[d] = from_float32(to_float32(x_D[d]) + to_float32(update_D[d]), x_D)
         for d in range(len(x_D)):
             row_D[d] = to_float32(x_D[d])
-        scale = _scale_of(row_D, eps)
+        scale = norm_scale(row_D, eps)
         for d in range(len(x_D)):
             normed_D[d] = from_float32(row_D[d] * scale * to_float32(gain_D[d]), normed_D)
 
@@ -85,24 +42,6 @@ def add_norm(x_ND: Array, update_ND: Array, gain_D: Array, eps: Array, normed_ND
 
 
 @kernel
-def _gated_silu_rows(gate_up_NX: Array, gated_NF: Array, thread: int, threads: int) -> None:
-    width = gated_NF.shape[1]
-    for n in _share(len(gated_NF), thread, threads):
-        gate_F, up_F, gated_F = gate_up_NX[n, :width], gate_up_NX[n, width:], gated_NF[n]
-        for f in range(width):
-            gate = to_float32(gate_F[f])
-            small = _exp(-abs(gate))  # sigmoid(gate) is 1 / (1 + small) or small / (1 + small)
-            sigmoid = (ONE if gate >= ZERO else small) / (ONE + small)
-            gated_F[f] = from_float32(gate * sigmoid * to_float32(up_F[f]), gated_F)
-
-
-@kernel
-def gated_silu(gate_up_NX: Array, gated_NF: Array, threads: int) -> None:
-    """Write silu(gate) * up, given the rows of gate and up side by side: X = 2 F."""
-    parallel(_gated_silu_rows, (gate_up_NX, gated_NF), threads)
-
-
-@kernel
 def _rotate_rows(
     qkv_NX: Array, cos_NF: Array, sin_NF: Array, q_gain_E: Array, k_gain_E: Array, eps: Array, place_N: Array,
     q_NHE: Array, own_k_NKCE: Array, own_v_NKCE: Array, thread: int, threads: int,
@@ -110,7 +49,7 @@ def _rotate_rows(
     heads, width, kv_heads = q_NHE.shape[1], q_NHE.shape[2], own_k_NKCE.shape[1]
     half, q_scale = width // 2, ONE / np.sqrt(np.float32(width))
     row_E = np.empty(width, np.float32)
-    for n in _share(len(q_NHE), thread, threads):
+    for n in share(len(q_NHE), thread, threads):
         cos_F, sin_F, place = cos_NF[n], sin_NF[n], place_N[n]
         for h in range(heads + 2 * kv_heads):
             head_E = qkv_NX[n, h * width : (h + 1) * width]
@@ -122,7 +61,7 @@ def _rotate_rows(
             for e in range(width):
                 row_E[e] = to_float32(head_E[e])
             if len(gain_E):
-                norm = _scale_of(row_E, eps)
+                norm = norm_scale(row_E, eps)
                 for e in range(width):
                     row_E[e] = row_E[e] * norm * to_float32(gain_E[e])
             to_E = q_NHE[n, h] if is_query else own_k_NKCE[n, h - heads, place]
@@ -202,9 +141,9 @@ def _mix(weights_2C: Array, values_CE: Array, mixed_2E: Array) -> None:
 
 @kernel
 def _softmax(x: Array) -> None:
-    largest, total = _largest(x), ZERO
+    most, total = largest(x), ZERO
     for i in range(len(x)):
-        x[i] = _exp(x[i] - largest)
+        x[i] = exp(x[i] - most)
         total += x[i]
     scale = ONE / total
     for i in range(len(x)):
@@ -243,7 +182,7 @@ def _attend_rows(
     group = heads // kv_heads
     weights = np.empty((2, first_PKXL.shape[3] + second_PKXL.shape[3] + capacity), np.float32)
     q_2E, mixed_2E = np.empty((2, width), np.float32), np.empty((2, width), np.float32)
-    for n in _share(len(q_NHE), thread, threads):
+    for n in share(len(q_NHE), thread, threads):
         # A row's keys: those of the first prefix, of the second, of its own copy of a prompt, and of sampled tokens.
         a = first_seen_N[n]
         b = a + second_seen_N[n]

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from r1kit.engine.fused.compiler import array, kernel, parallel
-from r1kit.engine.fused.kernels import ZERO, Array, _exp, _largest, _share
 from r1kit.engine.sampler import uniform
+from r1kit.model.fused.compiler import array, kernel, parallel
+from r1kit.model.fused.rows import ZERO, Array, exp, largest, share
 
 BLOCK = 128  # tokens
 BELOW_ONE = np.float32(1 - 2**-24)
@@ -21,28 +21,28 @@ BELOW_ONE = np.float32(1 - 2**-24)
 def _weigh_rows(
     logits_NV: Array, temperature: Array, largest_N: Array, total_NC: Array, thread: int, threads: int
 ) -> None:
-    for n in _share(len(logits_NV), thread, threads):
+    for n in share(len(logits_NV), thread, threads):
         logits_V, total = logits_NV[n], ZERO
-        largest = _largest(logits_V)
-        largest_N[n] = largest
+        most = largest(logits_V)
+        largest_N[n] = most
         for c in range(total_NC.shape[1]):
             block, weight = logits_V[c * BLOCK : (c + 1) * BLOCK], ZERO
             for i in range(len(block)):
-                weight += _exp((block[i] - largest) / temperature)
+                weight += exp((block[i] - most) / temperature)
             total += weight
             total_NC[n, c] = total
 
 
 @kernel
-def _choose(logits_V: Array, temperature: Array, largest: Array, total_C: Array, share: Array) -> int:
+def _choose(logits_V: Array, temperature: Array, most: Array, total_C: Array, fraction: Array) -> int:
     """Return the first token behind which the cumulative weight exceeds that share of the total."""
-    target, c = min(share, BELOW_ONE) * total_C[-1], 0  # less than the total, so the token has a positive weight
+    target, c = min(fraction, BELOW_ONE) * total_C[-1], 0  # less than the total, so the token has a positive weight
     while c < len(total_C) - 1 and total_C[c] <= target:
         c += 1
     total = total_C[c - 1] if c else ZERO
     chosen = c * BLOCK
     for token in range(c * BLOCK, min((c + 1) * BLOCK, len(logits_V))):
-        weight = _exp((logits_V[token] - largest) / temperature)
+        weight = exp((logits_V[token] - most) / temperature)
         total += weight
         chosen = token if weight > ZERO else chosen  # rounding may leave the target behind the last token
         if total > target:
@@ -55,7 +55,7 @@ def _sample_rows(
     logits_NV: Array, temperature: Array, largest_N: Array, total_NC: Array, row_R: Array, share_R: Array,
     token_R: Array, logp_R: Array, thread: int, threads: int,
 ) -> None:  # fmt: skip
-    for r in _share(len(row_R), thread, threads):
+    for r in share(len(row_R), thread, threads):
         n = row_R[r]
         total_C = total_NC[n]
         token = _choose(logits_NV[n], temperature, largest_N[n], total_C, share_R[r])

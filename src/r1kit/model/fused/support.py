@@ -1,4 +1,4 @@
-"""Whether decode steps can be fused here. Imports no numba before it is needed."""
+"""Whether kernels can be used here. Imports no numba before it is needed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def can_fuse(tensor: Tensor) -> bool:
 
 @cache
 def why_not() -> str | None:
-    """Return why decode steps are not fused here; None if they are."""
+    """Return why kernels are not used here; None if they are."""
     if find_spec("numba") is None:
         return not_installed("numba", EXTRA)
     if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":

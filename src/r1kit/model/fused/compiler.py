@@ -1,9 +1,9 @@
-"""What the kernels of `engine.fused.kernels` are made of: the compiler, bfloat16, and torch's threads.
+"""What kernels are made of: the compiler, bfloat16, and torch's threads.
 
-Import it only where `engine.fused.support.why_not` returns None.
+Import it only where `model.fused.support.why_not` returns None.
 
-After a change here, delete the `__pycache__` of this folder: numba notices only changes of the file that defines a
-kernel.
+After a change here or in `rows.py`, delete the `__pycache__` of this folder and of `engine/fused`: numba notices only
+changes of the file that defines a kernel.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from r1kit.engine.fused.support import EXTRA, OPENMP, openmp
 from r1kit.errors import require
+from r1kit.model.fused.support import EXTRA, OPENMP, openmp
 
 numba: Any = require("numba", EXTRA)
 types, cgutils = numba.types, require("numba.core", EXTRA).cgutils
@@ -38,7 +38,8 @@ def kernel(function: Callable[..., Any], fastmath: set[str] | bool = REORDERED) 
 
 def array(tensor: Tensor) -> Any:
     """Return a tensor's memory as a NumPy array; bfloat16 as its bits (uint16), which NumPy does not know."""
-    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    plain = tensor.detach()
+    return (plain.view(torch.uint16) if plain.dtype == torch.bfloat16 else plain).numpy()
 
 
 @intrinsic  # type: ignore[untyped-decorator]
