@@ -129,7 +129,7 @@ $(CLIENTS)/.installed:
 	@touch $@
 
 # Environments with vLLM, which wants older versions of some packages than those tested.
-$(BENCH)/.installed: REQUIREMENTS = -e . -r benchmarks/requirements-peers.txt
+$(BENCH)/.installed: REQUIREMENTS = -e '.[fast]' -r benchmarks/requirements-peers.txt
 $(VLLM)/.installed: REQUIREMENTS = -e '.[lora,test]'
 $(BENCH)/.installed: benchmarks/requirements-peers.txt
 $(BENCH)/.installed $(VLLM)/.installed: pyproject.toml constraints.txt benchmarks/requirements-vllm.txt

@@ -5,7 +5,8 @@ make bench NAME=rollout
 The tasks are 512 completions of 128 tokens from a 3.2M-parameter Qwen2 (32 prompts x 16, in fp32 and bf16), and 64
 completions of 64 tokens from the shape of Qwen2.5-0.5B (4 prompts x 16, in bf16). All are sampled at temperature 1, and
 none ends early. vLLM uses n=16 per prompt, prefix caching, compilation and Intel's OpenMP; it uses all cores, or in the
-variant "a core spared" leaves one to its scheduler, as it does by default. Only r1kit also returns log-probabilities.
+variant "a core spared" leaves one to its scheduler, as it does by default. r1kit uses the extra `fast`, and in the
+variant "torch" only torch. Only r1kit also returns log-probabilities.
 
 The time to the first token is from starting Python to one token of one prompt, including imports and loading weights.
 For vLLM, "again" is with the code that it compiled the first time.
@@ -29,7 +30,7 @@ from models import SHAPES, prepare, prompt_texts
 Generate = Callable[
     [list[list[int]], int, int], int
 ]  # (prompts, completions per prompt, tokens per completion) -> tokens generated
-NAMES = ("r1kit", "vLLM", "vLLM, a core spared", "transformers", "transformers, continuous batching")
+NAMES = ("r1kit", "r1kit, torch", "vLLM", "vLLM, a core spared", "transformers", "transformers, continuous batching")
 CACHE_BYTES = 2 << 30  # of vLLM; more than any task needs
 
 
@@ -50,12 +51,18 @@ FULL = [
 QUICK = [Task("3.2M", "float32", 2, 4, 8)]
 
 
-def ours(model: Path, dtype: str) -> Generate:
+def ours(model: Path, dtype: str, plain: bool = False) -> Generate:
     import torch
 
     from r1kit.engine.base import Request, SamplingParams
     from r1kit.engine.native import NativeEngine
+    from r1kit.model.fused import support
     from r1kit.model.hf import load_model, load_tokenizer
+
+    if plain:
+        support.why_not = lambda: "the variant without kernels"
+    elif reason := support.why_not():
+        raise SystemExit(reason)
 
     engine = NativeEngine(load_model(model, getattr(torch, dtype), "cpu"), load_tokenizer(model))
 
@@ -132,7 +139,7 @@ def contend(name: str, model: Path, task: Task) -> None:
     turns = Turns()
     kind, _, variant = name.partition(", ")
     engines = {"r1kit": ours, "vLLM": vllm, "transformers": transformers}
-    generate = engines[kind](model, task.dtype, *([True] if variant == "continuous batching" else []))
+    generate = engines[kind](model, task.dtype, *([True] if variant in ("continuous batching", "torch") else []))
     tokenizer = load_tokenizer(model)
     prompts = [tokenizer.encode(text, add_special_tokens=False) for text in prompt_texts(task.prompts, tokenizer)]
     turns.done(tokens=generate(prompts[:1], 1, 1))
@@ -213,7 +220,7 @@ def main() -> None:
         with TemporaryDirectory() as scratch:
             results = measure(task, tuple(args.only), 1 if args.quick else args.repeats, Path(scratch), options)
         rates = {name: one["rate"] for name, one in results.items() if "rate" in one}
-        best = max((rate, name) for name, rate in rates.items() if name != "r1kit")
+        best = max((rate, name) for name, rate in rates.items() if not name.startswith("r1kit"))
         limit = floor(task, results["r1kit"]["prompt_tokens"], possible["copy"])
         ratios.append((rates["r1kit"], best[0], f"tokens/s, {task.shape} parameters, {task.dtype}"))
         details[f"{task.shape}, {task.dtype}"] = {**results, "memory_bound": limit}
