@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -29,6 +29,12 @@ class Question:
     benchmark: str
     stages: Mapping[str, str]  # evaluate stage -> column
     differences: Mapping[str, tuple[str, str]]  # what adds -> (stage with it, stage without it)
+
+    def among(self, evaluated: Collection[str]) -> Question:
+        """Return the part of the question that these stages answer."""
+        stages = {stage: column for stage, column in self.stages.items() if stage in evaluated}
+        differences = {name: sides for name, sides in self.differences.items() if {*sides} <= stages.keys()}
+        return replace(self, stages=stages, differences=differences)
 
 
 QUESTIONS = {
@@ -108,17 +114,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", choices=QUESTIONS, default="sprout-tools")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--until", metavar="STAGE", help="run the recipe to this stage only, such as tools_eval")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "episodes", help="directory for the runs")
     parser.add_argument("--out", type=Path, default=RESULTS, help="directory for the page and its .json")
     arguments = parser.parse_args()
-    recipe, question = arguments.recipe, QUESTIONS[arguments.recipe]
-    results = [run_seed(recipe, seed, arguments.runs) for seed in arguments.seeds]
+    recipe, options = arguments.recipe, ["--until", arguments.until] if arguments.until else []
+    results = [run_seed(recipe, seed, arguments.runs, *options) for seed in arguments.seeds]
+    question = QUESTIONS[recipe].among(results[0]["evals"])
     runs = [arguments.runs / result["run"] for result in results]
     pooled = {name: difference(runs, question, *sides) for name, sides in question.differences.items()}
+    seeds = map(str, arguments.seeds)
     summary = _measured(results[0], next(iter(question.stages)), question)
     page = f"""# {question.title}
 
-Command: `python benchmarks/sprout_tools.py --recipe {recipe} --seeds {" ".join(map(str, arguments.seeds))}`
+Command: `python benchmarks/sprout_tools.py {" ".join(["--recipe", recipe, "--seeds", *seeds, *options])}`
 Machine: {describe()}
 Date: {today()}
 
