@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -12,10 +13,13 @@ import torch
 
 from r1kit.engine import blocks, native, sampler
 from r1kit.engine.base import Request, SamplingParams
+from r1kit.engine.live.base import LiveRequest
+from r1kit.engine.live.native import NativeLiveEngine
 from r1kit.engine.native import NativeEngine
 
 pytest.importorskip("numba")
 from r1kit.engine.fused import choice, kernels, sampling
+from r1kit.engine.fused.blocks import _FusedBlock
 from r1kit.model.fused import support
 from r1kit.model.fused.compiler import array, from_float32, kernel, to_float32
 from r1kit.model.fused.layers import gated_silu
@@ -193,3 +197,23 @@ def test_without_kernels_torch_decodes(reason, monkeypatch, make_decoder):
     monkeypatch.undo()
     assert choice.with_fused_steps(model) is not model
     assert choice.with_fused_steps(model.double()) is model, "no float64 kernels"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("tied", [True, False])
+def test_live_engines_are_fused_and_agree_with_torch(dtype, tied, make_decoder, tokenizer, in_torch):
+    """Prompts of one request, so that the live engine computes them as the other does."""
+    model = make_decoder(2, tie_word_embeddings=tied).to(dtype)
+    live = NativeLiveEngine(model, tokenizer)
+    assert type(live.model.blocks[0]) is _FusedBlock
+    prompt = requests_of((20,), 1, len(tokenizer))[0]
+    live.add(LiveRequest("r", prompt.token_ids, PARAMS, samples=20, prompt_id=prompt.prompt_id))
+    sampled: dict[int, list[int]] = {}
+    while live.has_work:
+        for delta in live.step():
+            sampled.setdefault(delta.sample, []).extend(delta.token_ids)
+    in_torch()
+    expected = NativeEngine(model, tokenizer).generate([replace(prompt, samples=20)], PARAMS)
+    same = [list(completion.token_ids) == sampled[completion.sample] for completion in expected]
+    assert sum(same) >= (len(same) - 1 if dtype == torch.float32 else len(same) // 4), "rounding decides rarely"

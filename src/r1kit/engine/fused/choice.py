@@ -13,7 +13,7 @@ from r1kit.model.fused.support import can_fuse
 
 def with_fused_steps(model: Decoder) -> Decoder:
     """Return a copy that decodes with the kernels and shares all weights; the model itself where they do not run."""
-    if not can_fuse(model.head_weight):
+    if not can_fuse(model.embed.weight):
         return model
     from r1kit.engine.fused.blocks import with_fused_blocks
 

@@ -22,6 +22,7 @@ from transformers import PreTrainedTokenizerBase
 
 from r1kit.engine.batch import Batch
 from r1kit.engine.cache import ALIGN, KVCache
+from r1kit.engine.fused.choice import with_fused_steps
 from r1kit.engine.live.base import LiveRequest
 from r1kit.engine.live.blocks import BlockLiveEngine, LiveBatch
 from r1kit.engine.live.draw import LiveSample
@@ -45,7 +46,7 @@ class NativeLiveEngine(BlockLiveEngine):
         kv_cache_tokens: int | None = None,
     ) -> None:
         super().__init__(model, tokenizer, max_concurrent, kv_cache_tokens)
-        self.model = batch_invariant(model)
+        self.model = with_fused_steps(batch_invariant(model))
 
     def _make_room(self, batch: LiveBatch) -> None:
         """See `BlockLiveEngine._make_room`."""
