@@ -1,12 +1,13 @@
-"""Compare generation in vLLM's CPU build, transformers and r1kit: tokens per second and time to the first token.
+"""Compare generation in vLLM, OpenVINO GenAI, transformers and r1kit: tokens per second and time to the first token.
 
 make bench NAME=rollout
 
 The tasks are 512 completions of 128 tokens from a 3.2M-parameter Qwen2 (32 prompts x 16, in fp32 and bf16), and 64
 completions of 64 tokens from the shape of Qwen2.5-0.5B (4 prompts x 16, in bf16). All are sampled at temperature 1, and
-none ends early. vLLM uses n=16 per prompt, prefix caching, compilation and Intel's OpenMP; it uses all cores, or in the
-variant "a core spared" leaves one to its scheduler, as it does by default. r1kit uses the extra `fast`, and in the
-variant "torch" only torch. Only r1kit also returns log-probabilities.
+none ends early. vLLM is its CPU build and uses n=16 per prompt, prefix caching, compilation and Intel's OpenMP; it uses
+all cores, or in the variant "a core spared" leaves one to its scheduler, as it does by default. OpenVINO GenAI reads
+the weights as float16. r1kit uses the extra `fast`, and in the variant "torch" only torch. Only r1kit also returns
+log-probabilities.
 
 The time to the first token is from starting Python to one token of one prompt, including imports and loading weights.
 For vLLM, "again" is with the code that it compiled the first time.
@@ -30,7 +31,15 @@ from models import SHAPES, prepare, prompt_texts
 Generate = Callable[
     [list[list[int]], int, int], int
 ]  # (prompts, completions per prompt, tokens per completion) -> tokens generated
-NAMES = ("r1kit", "r1kit, torch", "vLLM", "vLLM, a core spared", "transformers", "transformers, continuous batching")
+NAMES = (
+    "r1kit",
+    "r1kit, torch",
+    "vLLM",
+    "vLLM, a core spared",
+    "OpenVINO",
+    "transformers",
+    "transformers, continuous batching",
+)
 CACHE_BYTES = 2 << 30  # of vLLM; more than any task needs
 
 
@@ -96,6 +105,32 @@ def vllm(model: Path, dtype: str) -> Generate:
     return generate
 
 
+def openvino(model: Path, dtype: str) -> Generate:
+    import numpy as np
+    from gguf_model import write_gguf
+    from openvino import Tensor
+    from openvino_genai import ContinuousBatchingPipeline, GenerationConfig, SchedulerConfig
+
+    if not (path := model / "model.gguf").exists():
+        write_gguf(model, path)
+    scheduler = SchedulerConfig()
+    scheduler.max_num_seqs, scheduler.max_num_batched_tokens = 512, 4096
+    scheduler.cache_size = CACHE_BYTES >> 30  # GB
+    scheduler.dynamic_split_fuse = scheduler.enable_prefix_caching = True
+    precision = {"float32": "f32", "bfloat16": "bf16"}[dtype]
+    engine = ContinuousBatchingPipeline(str(path), scheduler, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+
+    def generate(prompts: list[list[int]], answers: int, tokens: int) -> int:
+        settings = GenerationConfig(
+            max_new_tokens=tokens, num_return_sequences=answers, do_sample=True, temperature=1.0, ignore_eos=True
+        )
+        given = [Tensor(np.array([ids], np.int64)) for ids in prompts]
+        done = engine.generate(given, [settings] * len(given))
+        return sum(len(ids) for result in done for ids in result.m_generation_ids)
+
+    return generate
+
+
 def transformers(model: Path, dtype: str, continuous: bool = False) -> Generate:
     import torch
     from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig
@@ -138,7 +173,7 @@ def contend(name: str, model: Path, task: Task) -> None:
 
     turns = Turns()
     kind, _, variant = name.partition(", ")
-    engines = {"r1kit": ours, "vLLM": vllm, "transformers": transformers}
+    engines = {"r1kit": ours, "vLLM": vllm, "OpenVINO": openvino, "transformers": transformers}
     generate = engines[kind](model, task.dtype, *([True] if variant in ("continuous batching", "torch") else []))
     tokenizer = load_tokenizer(model)
     prompts = [tokenizer.encode(text, add_special_tokens=False) for text in prompt_texts(task.prompts, tokenizer)]
