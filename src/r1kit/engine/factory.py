@@ -80,10 +80,11 @@ def make_live_engine(
         return ServersLiveEngine(model, tokenizer, max_concurrent, choice)
     if choice.name == "vllm":
         from r1kit.engine.live.vllm import VllmLiveEngine
+        from r1kit.engine.vllm.local import LocalVllm
 
         if missing := missing_engine(choice.name):
             raise UserError(missing)
-        return VllmLiveEngine(model, tokenizer, max_concurrent, kv_cache_tokens)
+        return VllmLiveEngine(LocalVllm(model, tokenizer, max_concurrent, kv_cache_tokens, with_tokenizer=True))
     if not isinstance(model, Decoder):
         from r1kit.engine.live.generic import GenericLiveEngine
 
@@ -91,6 +92,24 @@ def make_live_engine(
     from r1kit.engine.live.native import NativeLiveEngine
 
     return NativeLiveEngine(model, tokenizer, max_concurrent, kv_cache_tokens)
+
+
+def live_engine_of(engine: Engine) -> LiveEngine | None:
+    """Return a live engine with the present weights of a rollout engine; None where there is none.
+
+    vLLM servers have none: a turn that a lost server was sampling would be lost, and its episode with it.
+    """
+    from r1kit.engine.blocks import BlockEngine
+    from r1kit.engine.vllm.local import LocalVllm
+
+    if isinstance(engine, BlockEngine):
+        capacity = engine.capacity
+        return make_live_engine(engine.model, engine.tokenizer, capacity.completions, capacity.cache_tokens)
+    if isinstance(engine, LocalVllm):
+        from r1kit.engine.live.vllm import VllmLiveEngine
+
+        return VllmLiveEngine(engine)
+    return None
 
 
 def missing_engine(name: object) -> str | None:

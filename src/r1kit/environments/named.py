@@ -16,7 +16,7 @@ from r1kit.errors import UserError
 from r1kit.rewards.custom import importable, imported
 from r1kit.synonyms import nearest
 
-ENGINE = 'episodes need engine = "native"; vLLM samples single turns only'
+ENGINE = 'episodes need engine = "native" or "vllm": a turn that a lost vLLM server was sampling would be lost'
 ENVIRONMENTS: dict[str, Callable[[], Environment]] = {"calculator": Calculator, "guess": Guess, "tools": Tools}
 
 

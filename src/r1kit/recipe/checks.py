@@ -160,7 +160,7 @@ class _Check:
             return
         try:
             environment_named(self.stage.environment, self.folder)
-            if self.engine != "native":
+            if not isinstance(self.engine, str):
                 raise errors.UserError(ENGINE)
         except errors.UserError as error:
             yield Mistake((*self.at, "environment"), str(error), quote(self.stage.environment))

@@ -22,9 +22,10 @@ from r1kit.data.messages import MessageEncoder
 from r1kit.data.problem_rows import NOT_UNICODE, is_unicode
 from r1kit.engine.base import CollectingEngine, Engine, Request, SamplingParams
 from r1kit.engine.blocks import BlockEngine
-from r1kit.engine.factory import make_live_engine
+from r1kit.engine.factory import live_engine_of
 from r1kit.engine.live.base import ComputedPrompt, LiveDelta, LiveEngine, LiveRequest
 from r1kit.engine.live.blocks import THROUGHPUT, BlockLiveEngine
+from r1kit.engine.vllm.local import LocalVllm
 from r1kit.environments.base import Environment, Episode, Message, Role
 from r1kit.environments.calls import Calls, Outcome, resolved
 from r1kit.environments.named import ENGINE, environment_named
@@ -87,7 +88,7 @@ class _Running:
 class EpisodeEngine(CollectingEngine):
     """Samples episodes with the model of another engine."""
 
-    def __init__(self, engine: BlockEngine, environment: Environment, seconds: float) -> None:
+    def __init__(self, engine: BlockEngine | LocalVllm, environment: Environment, seconds: float) -> None:
         """Take an engine, an environment, and the seconds that one call of the environment may take."""
         self.engine, self.environment = engine, environment
         self.calls: Calls[_Key] = Calls(seconds)
@@ -104,8 +105,8 @@ class EpisodeEngine(CollectingEngine):
         Raises:
             UserError: Too many episodes have failed, with the first reason.
         """
-        capacity = self.engine.capacity
-        live = make_live_engine(self.engine.model, self.engine.tokenizer, capacity.completions, capacity.cache_tokens)
+        live = live_engine_of(self.engine)
+        assert live is not None, "in_environment refuses the others"
         if isinstance(live, BlockLiveEngine):
             live.pace = THROUGHPUT
         sampling = _Sampling(self, live, params)
@@ -169,7 +170,8 @@ class _Sampling:
                     self._answer(key, running, outcome)
 
     def _new_prompt(self) -> ComputedPrompt | None:
-        return ComputedPrompt() if self.engine.engine.capacity.cache_tokens is None else None
+        engine = self.engine.engine
+        return ComputedPrompt() if isinstance(engine, BlockEngine) and engine.capacity.cache_tokens is None else None
 
     def abandon(self) -> None:
         """Close the episodes that are not over, without waiting for it."""
@@ -303,12 +305,12 @@ def in_environment(engine: Engine, name: str | None, settings: Settings) -> Engi
     """Return an engine that samples episodes in an environment; the given one if there is none.
 
     Raises:
-        UserError: There is no such environment, or the engine is one of vLLM's.
+        UserError: There is no such environment, or vLLM servers sample.
     """
     if name is None:
         return engine
     environment = environment_named(name, None if settings.folder is None else Path(settings.folder))
-    if not isinstance(engine, BlockEngine):
+    if not isinstance(engine, BlockEngine | LocalVllm):
         raise UserError(f"environment = {name!r}: {ENGINE}")
     if hasattr(environment, "style"):
         environment.style = call_style(engine.tokenizer)

@@ -97,11 +97,16 @@ def test_best_metric_is_one_that_is_measured(good: Path) -> None:
     assert recipe.stage["zero"].best_metric == "eval/sums/cons@2"
 
 
-def test_episodes_need_the_native_engine(good: Path) -> None:
+def test_vllm_servers_sample_no_episodes(good: Path) -> None:
     vllm = 'engine=["http://localhost:8000"]'
     message = 'stage.zero.environment = "calculator": episodes need engine = "native"'
     assert message in mistakes("stage.zero.environment=calculator", vllm)
     assert load_recipe("good.toml", ["stage.zero.environment=calculator"]).stage["zero"].environment == "calculator"
+
+
+def test_problems_of_an_environment_need_it(good: Path) -> None:
+    message = 'stage.zero.prompts[0] = "verifiers:game": only that environment can score it: set environment'
+    assert message in mistakes('stage.zero.prompts=["verifiers:game"]')
 
 
 def test_a_critic_starts_from_a_reward_model(good: Path) -> None:

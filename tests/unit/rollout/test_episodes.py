@@ -166,8 +166,11 @@ async def hangs_in_a_coroutine(problem: Problem, turns: list[str]) -> str:
     return "too late"
 
 
+LONG = "x" * 50_000_000
+
+
 def overflows(problem: Problem, turns: list[str]) -> str:
-    return "x" * 50_000_000
+    return LONG
 
 
 def forges(problem: Problem, turns: list[str]) -> str | None:

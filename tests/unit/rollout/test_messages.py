@@ -9,11 +9,13 @@ import pytest
 import torch
 
 import r1kit
-from r1kit.engine.base import Request, SamplingParams
+from r1kit.engine.base import CollectingEngine, Request, SamplingParams
+from r1kit.engine.factory import live_engine_of
 from r1kit.engine.native import NativeEngine
 from r1kit.environments.base import Message
 from r1kit.environments.function import FunctionEnvironment
 from r1kit.environments.tools import Tools
+from r1kit.errors import UserError
 from r1kit.model.hf import load_model, load_tokenizer
 from r1kit.model.reference import ASSETS
 from r1kit.rewards.services import Settings
@@ -71,6 +73,12 @@ def test_other_messages_lose_the_episode(model, tokenizer, answers: list[object]
     episodes = sample(model, tokenizer, answers)
     assert all(reason in episode.failure for episode in episodes if episode.finish_reason == "stop")
     assert any(episode.failure for episode in episodes)
+
+
+def test_vllm_servers_sample_no_episodes() -> None:
+    with pytest.raises(UserError, match=r'episodes need engine = "native" or "vllm": a turn that a lost vLLM server'):
+        in_environment(CollectingEngine(), "calculator", Settings())
+    assert live_engine_of(CollectingEngine()) is None
 
 
 def test_the_form_of_calls_is_that_of_the_chat_template(model, tokenizer) -> None:

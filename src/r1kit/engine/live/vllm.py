@@ -5,25 +5,21 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
-
 from r1kit.engine.live.base import ConstraintError, LiveDelta, LiveRequest, check_request
 from r1kit.engine.live.draw import LiveSample
 from r1kit.engine.live.vllm_samples import Step, asked_of, extend, structure
-from r1kit.engine.vllm.local import LocalVllm
+from r1kit.engine.vllm.errors import check_version
+from r1kit.engine.vllm.local import WHERE, LocalVllm
 from r1kit.errors import UserError
-from r1kit.model.policy import Policy
 
 
 class VllmLiveEngine:
-    """Decodes with an `LLM` that has a copy of the weights."""
+    """Decodes with the `LLM` of a rollout engine, which has a copy of the weights."""
 
-    def __init__(
-        self, model: Policy, tokenizer: PreTrainedTokenizerBase, max_concurrent: int, kv_cache_tokens: int | None
-    ) -> None:
-        self.engine = LocalVllm(model, tokenizer, max_concurrent, kv_cache_tokens, with_tokenizer=True)
-        self.tokenizer, self.vocabulary = tokenizer, len(model.head_weight)
-        self.context_length = self.engine.max_model_len
+    def __init__(self, engine: LocalVllm) -> None:
+        """Take an engine; constraints need one that was made with a tokenizer."""
+        self.engine, self.tokenizer, self.vocabulary = engine, engine.tokenizer, engine.vocabulary
+        self.context_length = engine.max_model_len
         self.running: dict[str, LiveSample] = {}  # by vLLM's name
         self.requests = 0
 
@@ -84,6 +80,8 @@ class VllmLiveEngine:
         self.running.clear()
 
     def _extend(self, sample: LiveSample, output: Any) -> None:
+        for span in output.weight_versions or ():
+            check_version(span.version, str(self.engine.version), WHERE)
         steps = []
         for token, each in zip(output.token_ids, output.logprobs or (), strict=True):
             ranked = sorted(each.items(), key=lambda item: item[1].rank)

@@ -24,8 +24,12 @@ class Step(NamedTuple):
 
 
 def asked_of(engine: VllmEngine, request: LiveRequest, index: int) -> dict[str, Any]:
-    """Return vLLM's sampling parameters for one sample, without its constraint."""
-    plain = Request(request.prompt_id, request.token_ids)
+    """Return vLLM's sampling parameters for one sample, without its constraint.
+
+    Later turns of an episode have seeds of their own: vLLM counts the random numbers of each request from 0.
+    """
+    turn = f"@{request.first_position}" if request.first_position else ""
+    plain = Request(request.prompt_id + turn, request.token_ids)
     return engine.asked(plain, index, request.params) | {"logprobs": request.top_logprobs}
 
 

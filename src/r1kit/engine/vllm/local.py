@@ -57,7 +57,7 @@ class LocalVllm(VllmEngine):
         self.vllm = import_module("vllm")
         self.llm = _llm(model, max_concurrent, kv_cache_tokens, tokenizer if with_tokenizer else None)
         self.max_model_len = int(self.llm.llm_engine.vllm_config.model_config.max_model_len)
-        self.names, self.prober = served_names(model), Prober(model)
+        self.names, self.prober, self.vocabulary = served_names(model), Prober(model), len(model.head_weight)
         self.load_weights(model, 0)
 
     def load_weights(self, model: Policy, version: int) -> None:
