@@ -18,13 +18,13 @@ from itertools import count
 from random import Random
 
 from r1kit.data.worlds import FAMILIES
-from r1kit.data.worlds.talk import exchange, sentence
+from r1kit.data.worlds.general import corpus_exchange, sentence
 from r1kit.data.worlds.task import LEVELS, Slips, Task
 from r1kit.errors import UserError
 
-TALK_SHARE = 0.15
+TALK_SHARE = 0.22
 CHINESE_SHARE = 0.25
-FAMILY_SHARES = {"arithmetic": 0.3, "countdown": 0.4, "logic": 0.3}  # countdown is the hardest to learn
+FAMILY_SHARES = {"arithmetic": 0.27, "countdown": 0.38, "logic": 0.35}  # arithmetic is the easiest to learn
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def document(rng: Random, mixture: Mixture) -> str:
     """Draw one document: small talk, or a training problem with an answer in a random style and format."""
     language = "zh" if rng.random() < CHINESE_SHARE else "en"
     if rng.random() < TALK_SHARE:
-        user, reply = exchange(rng, language)
+        user, reply = corpus_exchange(rng, language)
         return _dialogue(rng, language, user) + " " + reply
     family = FAMILIES[rng.choices(list(FAMILY_SHARES), weights=list(FAMILY_SHARES.values()))[0]]
     task = family.make(rng, rng.choice(LEVELS))

@@ -6,7 +6,7 @@ import re
 from difflib import SequenceMatcher
 
 from r1kit.data.response import split_response
-from r1kit.data.worlds.general import DECLINES
+from r1kit.data.worlds.general.conduct import DECLINES
 from r1kit.data.worlds.task import WORDS
 from r1kit.types import Problem
 
