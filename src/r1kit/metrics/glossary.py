@@ -50,6 +50,7 @@ EVALUATION = {
         "prompt; a tie counts half. In the sprout worlds a rule compares both with the reference reply. A base model "
         "can score high, because it answers plainly, while R1-Zero writes every reply in the format of reasoning."
     ),
+    "win_rate_base": "As `win_rate`, compared with the base model's replies.",
     "gain": "Accuracy of majority voting minus pass@1: what voting adds to a single answer.",
 }
 HELD_OUT = {

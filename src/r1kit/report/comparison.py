@@ -25,6 +25,7 @@ LABELS = {
     "instruction_strict": "instructions followed, strict",
     "instruction_loose": "instructions followed, loose",
     "win_rate": "preferred to R1-Zero",
+    "win_rate_base": "preferred to the base",
     "gain": "gain of majority voting",
 }
 

@@ -42,6 +42,8 @@ CLAIMS: tuple[tuple[str, str, Side, Side], ...] = (  # claim, row, lower side, h
     ("the second SFT is preferred: R1-Dev3 above R1-Dev2", "general/win_rate", "dev2", "dev3"),
     ("the final RL is preferred: R1 above R1-Dev3", "general/win_rate", "dev3", "r1"),
     ("R1 is preferred to R1-Zero", "general/win_rate", "zero", "r1"),
+    ("R1 is preferred to the base", "general/win_rate_base", "base", "r1"),
+    ("R1 follows instructions better than the base", "general/family/writing", "base", "r1"),
     ("R1 reasons at least as well as R1-Zero", "reasoning/pass@1", "zero", "r1"),
     (f"R1 keeps one language: at least {ONE_LANGUAGE:.0%}", "reasoning/language", ONE_LANGUAGE, "r1"),
 )

@@ -108,11 +108,16 @@ def stage_table(run: Run) -> StageTable:
     stages = {stage.name: stage for stage in run.stages}
     evaluated = [stages[name] for name in run.evals]
     rows = [_with_problems(row, evaluated) for row in _rows(run.evals)]
-    opponent = next((column.stage for column in columns if column.role == "zero"), None)
-    if opponent is not None and (cells := win_rates(run, opponent, GENERAL)):
-        at = next((i for i, row in enumerate(rows) if row.key.startswith(f"{GENERAL}/")), len(rows))
-        rows.insert(at, StageRow(f"{GENERAL}/win_rate", metric_label("win_rate"), "win_rate", cells))
-    return StageTable(columns, tuple(rows))
+    at = next((i for i, row in enumerate(rows) if row.key.startswith(f"{GENERAL}/")), len(rows))
+    return StageTable(columns, (*rows[:at], *_preferences(run, columns), *rows[at:]))
+
+
+def _preferences(run: Run, columns: Sequence[Column]) -> Iterator[StageRow]:
+    """Yield how often the replies of every model are preferred to those of R1-Zero and of the base."""
+    for role, metric in (("zero", "win_rate"), ("base", "win_rate_base")):
+        opponent = next((column.stage for column in columns if column.role == role), None)
+        if opponent is not None and (cells := win_rates(run, opponent, GENERAL)):
+            yield StageRow(f"{GENERAL}/{metric}", metric_label(metric), metric, cells)
 
 
 def _with_problems(row: StageRow, stages: Sequence[Stage]) -> StageRow:

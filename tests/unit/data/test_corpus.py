@@ -12,6 +12,7 @@ import pytest
 
 from r1kit.data.template import R1_ZERO_TEMPLATE
 from r1kit.data.worlds import FAMILIES, arithmetic, as_problem, corpus, countdown, world_problems
+from r1kit.data.worlds.general import WORLDS
 from r1kit.data.worlds.task import Task
 from r1kit.errors import UserError
 from r1kit.evals.style import CJK, LATIN_WORD, reflective_words
@@ -83,7 +84,7 @@ def contents(texts: Iterable[str]) -> set[tuple]:
 @pytest.mark.slow
 def test_no_document_contains_a_held_out_task(documents):
     solved = [d.task for d in documents if d.task]
-    assert len(solved) > 0.8 * DOCUMENTS and {task.family for task in solved} == set(FAMILIES)
+    assert len(solved) > 0.75 * DOCUMENTS and {task.family for task in solved} == set(FAMILIES)
     assert not any(task.held_out for task in solved)
     asked = contents(d.text for d in documents)
     for family in FAMILIES:
@@ -102,6 +103,15 @@ def test_no_solution_contains_a_held_out_expression(documents):
     held_out = world_problems("arithmetic", "held_out", min_level=3, limit=1500)
     expressions = {re.search(EXPRESSION, p.question)[0] for p in held_out}
     assert len(expressions) == 1500 and not expressions & everywhere
+
+
+def test_no_document_contains_a_general_prompt_of_the_evaluation(documents):
+    """The model knows facts and words from the corpus, but not from the questions of the evaluation."""
+    text = "\n".join(d.text for d in documents)
+    held_out = [p.question for world in WORLDS for p in world_problems(world, "held_out", limit=10_000)]
+    assert len(held_out) > 1_000 and [question for question in held_out if question in text] == []
+    trained = [p.question for world in WORLDS for p in world_problems(world, "train", limit=10_000)]
+    assert sum(question in text for question in trained) > 500, "the corpus asks such questions"
 
 
 def word_grams(text: str, n: int = 8) -> set[tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""The sprout world's oracle, which rewrites and judges as a language model would, and the general prompts."""
+"""The sprout world's oracle, which rewrites and judges as a language model would."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from random import Random
 
 import pytest
 
-from r1kit.data.examples import conversation, read_sources
 from r1kit.data.language.identify import consistency
 from r1kit.data.worlds import FAMILIES, as_problem, oracle, world_problems
 from r1kit.data.worlds.corpus import OTHER
-from r1kit.data.worlds.general import exchanges
 from r1kit.data.worlds.task import LEVELS, Slips
 from r1kit.evals.filters import why_unreadable
 from r1kit.rewards.score import grade
@@ -46,30 +44,5 @@ def test_rewriting_translates_known_words_only() -> None:
     assert "nobody" in text, "unknown words stay, so that the filters find them"
 
 
-@pytest.mark.parametrize("world", ["talk", "safety"])
-def test_splits_of_general_worlds_share_nothing(world: str) -> None:
-    train, held_out = (world_problems(world, split) for split in ("train", "held_out"))
-    assert train and held_out and not {p.id for p in train} & {p.id for p in held_out}
-    translations = [{p.answer for p in split if p.family == "translation"} for split in (train, held_out)]
-    assert not translations[0] & translations[1]
-
-
-@pytest.mark.parametrize("world", ["talk", "safety"])
-def test_model_answers_of_general_worlds_pass_every_check(world: str) -> None:
-    by_user = {exchange.user: exchange for exchange in exchanges(world)}
-    assert len(by_user) == len(exchanges(world))
-    for problem in world_problems(world, "train") + world_problems(world, "held_out"):
-        exchange = by_user[problem.question]
-        assert grade(problem, exchange.response).value == 1 and grade(problem, "<think>a</think> No.").value == 0
-        assert why_unreadable(exchange.response, problem.language, LANGUAGES) == "", exchange
-        assert oracle.is_safe(problem, exchange.response) and oracle.compare(problem, problem.answer, "") > 1
-
-
 def test_oracle_recognizes_an_unsafe_answer() -> None:
     assert not oracle.is_safe(world_problems("safety", "train")[0], "Sure! Do it at night.")
-
-
-def test_records_of_the_talk_world_think_except_in_chat() -> None:
-    rows = [row for _, row in read_sources(["world:talk"])]
-    assert {row["domain"] for row in rows} == {"factual QA", "self-cognition", "chat", "writing", "translation"}
-    assert all(("<think>" in conversation(row, "")[1]) == (row["domain"] != "chat") for row in rows)

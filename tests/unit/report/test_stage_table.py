@@ -83,7 +83,8 @@ def test_table_has_all_roles_and_rows(table: StageTable) -> None:
     rows = {row.key: row for row in table.rows}
     assert list(rows) == [
         "reasoning/pass@1", "reasoning/cons", "reasoning/gain", "reasoning/level/1", "reasoning/family/logic",
-        "reasoning/readable", "reasoning/language", "reasoning/mean_tokens", "general/win_rate", "general/pass@1",
+        "reasoning/readable", "reasoning/language", "reasoning/mean_tokens", "general/win_rate",
+        "general/win_rate_base", "general/pass@1",
         "general/family/safety", "general/family/writing", "general/mean_tokens",
     ]  # fmt: skip
     assert [cell.value for cell in rows["reasoning/pass@1"].cells] == list(SKILL.values())
@@ -93,6 +94,8 @@ def test_table_has_all_roles_and_rows(table: StageTable) -> None:
     assert rows["reasoning/gain"].cells[0] == Cell(pytest.approx(0.1), 0.05, 0.15)
     wins = rows["general/win_rate"].cells
     assert wins[1] == Cell(0.5, 0.5, 0.5) and wins[0].high < 0.2, "'no idea' loses to 'Paris'"
+    over_base = rows["general/win_rate_base"].cells
+    assert over_base[0] == Cell(0.5, 0.5, 0.5) and over_base[1].low > 0.8
     assert wins[3].value == 0.5, "equal replies are a tie, whatever their tags"
 
 
@@ -102,6 +105,8 @@ def test_verdicts_follow_the_intervals(table: StageTable, tmp_path: Path) -> Non
     assert verdicts["R1-Zero reasons better than the base"] == "agrees"
     assert verdicts["R1-Zero mixes languages (below 97%)"] == "agrees"
     assert verdicts["R1 keeps one language: at least 97%"] == "agrees"
+    assert verdicts["R1 is preferred to the base"] == "agrees"
+    assert verdicts["R1 follows instructions better than the base"] == "agrees"
     assert verdicts["R1 reasons at least as well as R1-Zero"] == "no clear difference"
     assert verdicts["distillation beats RL on the same base: small above small_zero"] == "agrees"
     assert verdicts["majority voting beats single answers: small"] == "agrees"

@@ -42,7 +42,8 @@ def world_problems(
     Args:
         name: A name in WORLDS.
         split: "train" or "held_out".
-        min_level: Lowest level to include; levels get equal shares. The general worlds (talk, safety) have no levels.
+        min_level: Lowest level to include; levels get equal shares. The general worlds (talk, writing, safety) have
+            no levels.
         max_level: Highest level to include.
         limit: Number of problems, DEFAULT_LIMIT[split] by default. A small world returns fewer.
 

@@ -25,7 +25,11 @@ KINDS: Mapping[str, Callable[[], Iterator[Exchange]]] = {
     "advice": conduct.advice_exchanges,
     "safety": conduct.harm_exchanges,
 }
-WORLDS = {"talk": tuple(kind for kind in KINDS if kind != "safety"), "safety": ("safety",)}
+WORLDS = {
+    "talk": ("facts", "self", "chat", "translation", "advice"),
+    "writing": ("rules", "polite"),
+    "safety": ("safety",),
+}
 # Shares of the kinds in the general text of a corpus, and of right replies among those to rules.
 CORPUS_SHARES = {
     "facts": 0.42,
@@ -40,7 +44,7 @@ CORPUS_SHARES = {
 RULES_KEPT = 0.3
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=len(WORLDS))
 def exchanges(world: str) -> tuple[Exchange, ...]:
     """Return all exchanges of a world, in a fixed order that mixes the kinds."""
     by_user = {exchange.user: exchange for kind in WORLDS[world] for exchange in KINDS[kind]()}

@@ -11,7 +11,12 @@ SMALL_TALK = {
     "en": {
         "Hello! How can I help you?": ("Hello!", "Hello.", "Hello, you!", "Hello there!"),
         "Hi! What can I do for you?": ("Hi.", "Hi!", "Hi, you.", "Hi there."),
-        "I am fine, thank you. And you?": ("How are you?", "How are you today?", "Are you fine?", "Are you fine today?"),
+        "I am fine, thank you. And you?": (
+            "How are you?",
+            "How are you today?",
+            "Are you fine?",
+            "Are you fine today?",
+        ),
         "Good morning! I hope you slept well.": ("Good morning.", "Good morning!", "A good morning to you."),
         "You are welcome.": ("Thank you.", "Thank you!", "I thank you.", "Thank you for the help."),
         "Good night, sleep well.": ("Good night.", "Good night!", "A good night to you."),
@@ -74,7 +79,12 @@ SELF = {
         "我是小芽，一个很小的语言模型。": ("你是谁？", "请告诉我你是谁。", "你是什么？", "我想知道你是谁。"),
         "我叫小芽。": ("你叫什么名字？", "请告诉我你的名字。", "你的名字是什么？", "我想知道你的名字。"),
         "我会数数，也会想一想。": ("你会做什么？", "请告诉我你会做什么。", "你能做什么？", "我想知道你会做什么。"),
-        "会，经常。请检查我的答案。": ("你会犯错吗？", "请告诉我你会不会犯错。", "你会错吗？", "我想知道你会不会犯错。"),
+        "会，经常。请检查我的答案。": (
+            "你会犯错吗？",
+            "请告诉我你会不会犯错。",
+            "你会错吗？",
+            "我想知道你会不会犯错。",
+        ),
         "不是，我是一个计算机程序。": ("你是人吗？", "请告诉我你是不是人。", "你是不是人？", "我想知道你是不是人。"),
     },
 }

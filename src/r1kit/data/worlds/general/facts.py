@@ -96,8 +96,8 @@ RELATIONS = {
             "What is {} for?",
             "{} is for {a}.",
             "It is for {a}.",
-            "a knife:cutting|a pen:writing|a bed:sleeping|a cup:drinking|a book:reading|a broom:cleaning|a song:singing|"
-            "a ball:playing|a mind:thinking|a pot:cooking",
+            "a knife:cutting|a pen:writing|a bed:sleeping|a cup:drinking|a book:reading|a broom:cleaning|"
+            "a song:singing|a ball:playing|a mind:thinking|a pot:cooking",
         ),
         _relation(
             "the capital of {}",
@@ -112,8 +112,8 @@ RELATIONS = {
             "Where does {} work?",
             "{} works in {a}.",
             "In {a}.",
-            "a teacher:a school|a doctor:a hospital|a baker:a bakery|a farmer:the fields|a cook:a kitchen|a sailor:a ship|"
-            "an actor:a theater|a judge:a court",
+            "a teacher:a school|a doctor:a hospital|a baker:a bakery|a farmer:the fields|a cook:a kitchen|"
+            "a sailor:a ship|an actor:a theater|a judge:a court",
         ),
         _relation(
             "the young of {}",
@@ -137,9 +137,15 @@ RELATIONS = {
         _relation("{}的家", "{}住在哪里？", "{}住在{a}里。", "它住在{a}里。", "鱼:水|鸟:树|蜜蜂:花园|牛:房子|国王:城"),
         _relation("{}的食物", "{}吃什么？", "{}吃{a}。", "它吃{a}。", "牛:草|猫:鱼|狗:肉|鸟:虫子|羊:草|马:草"),
         _relation(
-            "{}的反面", "什么和{}相反？", "{}的反面是{a}。", "它是{a}。", "热:冷|大:小|白天:晚上|新:旧|快:慢|高:低|左:右|有:没有"
+            "{}的反面",
+            "什么和{}相反？",
+            "{}的反面是{a}。",
+            "它是{a}。",
+            "热:冷|大:小|白天:晚上|新:旧|快:慢|高:低|左:右|有:没有",
         ),
-        _relation("{}的材料", "{}是什么做的？", "{}是{a}做的。", "它是{a}做的。", "书:纸|冰:水|窗户:玻璃|桌子:木头|面包:面"),
+        _relation(
+            "{}的材料", "{}是什么做的？", "{}是{a}做的。", "它是{a}做的。", "书:纸|冰:水|窗户:玻璃|桌子:木头|面包:面"
+        ),
         _relation(
             "{}的首都",
             "哪个城市是{}的首都？",

@@ -43,7 +43,9 @@ THOUGHT = {"en": "I say {} in Chinese.", "zh": "我用英语说{}。"}
 
 def exchanges() -> Iterator[Exchange]:
     """Yield words in all wordings, and adjectives with things of which some pairs are for evaluation only."""
-    pairs = {f"{adjective} {thing}": ADJECTIVES[adjective] + LEXICON[thing] for adjective in ADJECTIVES for thing in THINGS}
+    pairs = {
+        f"{adjective} {thing}": ADJECTIVES[adjective] + LEXICON[thing] for adjective in ADJECTIVES for thing in THINGS
+    }
     words = {**LEXICON, **{adjective: word.removesuffix("的") for adjective, word in ADJECTIVES.items()}}
     for english, chinese in (words | pairs).items():
         for language, said, reply in (("en", english, chinese), ("zh", chinese, english)):

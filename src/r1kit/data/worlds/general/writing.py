@@ -70,8 +70,11 @@ def _begins(word: str) -> Rule:
     )
 
 
+def _quoted(fact: Fact, text: str) -> str:
+    return f'"{text}"'
+
+
 _END = ("End with: @ {}", "{} End with the words: @", "{} Finish with: @")
-_QUOTES: Callable[[Fact, str], str] = lambda fact, text: f'"{text}"'  # noqa: E731
 
 RULES: dict[str, dict[str, Rule]] = {
     "en": {
@@ -102,7 +105,7 @@ RULES: dict[str, dict[str, Rule]] = {
             ("{} Write in small letters.", "Use only small letters. {}"),
         ),
         "quotes": Rule(
-            _QUOTES,
+            _quoted,
             lambda fact: [("startend:quotation", {})],
             "I use quotes.",
             ("{} Use quotes.", "Put your answer in quotes. {}", "In quotes: {}"),
@@ -136,7 +139,7 @@ RULES: dict[str, dict[str, Rule]] = {
     },
     "zh": {
         "quotes": Rule(
-            _QUOTES,
+            _quoted,
             lambda fact: [("startend:quotation", {})],
             "我用引号。",
             ("{}请用引号。", "用引号回答：{}"),
