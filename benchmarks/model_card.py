@@ -17,13 +17,14 @@ from r1kit.config import Prompting, PromptSource, Sampling
 from r1kit.data.problems import load_problems
 from r1kit.data.prompt import make_prompts
 from r1kit.engine.factory import load_engine
-from r1kit.evals.style import chinese_share, reflective_words
+from r1kit.evals.style import CJK, LATIN_WORD, reflective_words
 from r1kit.model.hf_config import read_config
 from r1kit.rollout.sample import sample_completions, sampling_params
 
 ASSET = Path(__file__).parents[1] / "src" / "r1kit" / "assets" / "sprout-base"
 LENGTH = 160
 FAMILIES = ("arithmetic", "countdown", "logic")
+GENERAL = ("talk", "writing", "safety")
 WORLDS = [{"source": f"world:{name}", "split": "held_out", "limit": 50} for name in FAMILIES]
 CARD = """---
 license: mit
@@ -33,14 +34,15 @@ language: [en, zh]
 # sprout-base
 
 The base model of r1kit's sprout world: a Llama checkpoint of {parameters:,} parameters, pretrained by r1kit's own
-`pretrain` stage. It can solve the world's problems but rarely does. It knows nothing else.
+`pretrain` stage. It can solve the world's problems but rarely does. It knows some 150 facts and a
+few words of two languages, rarely keeps rules and helps with anything.
 
 - Made by: `make sprout-base` (recipe `recipes/sprout-base.toml`, seed 0), {tokens:,} tokens, {minutes:.0f} minutes
 - Machine and date: {machine}; {date}
 - Identity of its stage: `{identity}`
 - model.safetensors: {megabytes:.1f} MB, sha256 `{sha256}`
 
-Not trained on: the R1-Zero template, held-out problems, their answers.
+Not trained on: the R1-Zero template, held-out problems and general prompts, their answers.
 
 Measured by `python benchmarks/model_card.py RUN`: {problems} held-out problems in the R1-Zero template,
 64 samples each.
@@ -51,6 +53,9 @@ Measured by `python benchmarks/model_card.py RUN`: {problems} held-out problems 
 
 Of {answers:,} completions at temperature 1, {chinese:.1%} are mostly in Chinese, {mixed:.1%} of those with words mix
 both languages, and {reflective:.1%} contain a reflective word ("wait", "等等").
+
+Right replies to general prompts in held-out wordings ([kinds](../../../../docs/sprout.md#general-prompts)), in the
+R1-Zero template, by the paper's protocol with 8 samples each: {general}.
 """
 
 
@@ -62,6 +67,20 @@ def measured(name: str, model: str, temperature: float, top_p: float) -> str:
     shares = (f"{summary[key]:.1%}" for key in ("pass@64", "cons@64", "format_rate"))
     cells = [name, f"{summary['pass@1']:.1%}", f"{low:.1%} - {high:.1%}", *shares, f"{summary['mean_tokens']:.0f}"]
     return "| " + " | ".join(cells) + " |"
+
+
+def general(model: str) -> str:
+    """Return the share of right replies to held-out general prompts, by kind."""
+    prompts = [{"source": f"world:{name}", "split": "held_out", "limit": 300} for name in GENERAL]
+    sampling = {"samples": 8, "temperature": 0.6, "top_p": 0.95, "max_completion_length": LENGTH}
+    kinds = evaluate(model, {"general": prompts}, **sampling)["benchmarks"]["general"]["by_family"]
+    return ", ".join(f"{kind} {summary['pass@1']:.1%}" for kind, summary in kinds.items())
+
+
+def chinese_share(text: str) -> float | None:
+    """Return the share of words that are Chinese; None without words."""
+    chinese, latin = len(CJK.findall(text)), len(LATIN_WORD.findall(text))
+    return chinese / (chinese + latin) if chinese + latin else None
 
 
 def answer_texts() -> list[str]:
@@ -96,6 +115,7 @@ def main() -> None:
         megabytes=weights.stat().st_size / 1e6,
         sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
         rows="\n".join(rows),
+        general=general("sprout-base"),
         problems=len(texts) // 16,
         answers=len(texts),
         chinese=sum(share > 0.5 for share in shares) / len(texts),

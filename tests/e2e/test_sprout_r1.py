@@ -62,7 +62,7 @@ def test_recipe_has_the_papers_values_that_do_not_depend_on_scale() -> None:
     assert stage["zero"].rewards == {"accuracy": 1, "format": 1}
     assert stage["dev2"].rewards == stage["r1"].rewards == {"accuracy": 1, "format": 1, "language": 1}
     assert (stage["cold_data"].temperature, stage["dev2"].epsilon, stage["r1"].temperature) == (1.0, 10.0, 0.7)
-    assert stage["rs_data"].data_share == 0.25 and stage["safety"].scores == "whole"
+    assert stage["safety"].scores == "whole"
     assert stage["helpful"].scores == "summary" and stage["r1"].general_steps / stage["r1"].steps == pytest.approx(
         400 / 1700, abs=0.01
     )
