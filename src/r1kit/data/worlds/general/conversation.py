@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from r1kit.data.worlds.general.exchange import Exchange
 
 # Reply -> messages; the last message is for evaluation only.
-SMALL_TALK = {
+SMALL_TALK: dict[str, dict[str, tuple[str, ...]]] = {
     "en": {
         "Hello! How can I help you?": ("Hello!", "Hello.", "Hello, you!", "Hello there!"),
         "Hi! What can I do for you?": ("Hi.", "Hi!", "Hi, you.", "Hi there."),
@@ -36,7 +36,7 @@ SMALL_TALK = {
         "那就吃点好的。": ("我饿了。", "我今天饿了。", "今天我饿了。"),
     },
 }
-SELF = {
+SELF: dict[str, dict[str, tuple[str, ...]]] = {
     "en": {
         "I am Sprout, a very small language model.": (
             "Who are you?",
