@@ -137,7 +137,7 @@ def test_shares_of_languages_reflection_and_styles(name, documents):
     assert 0.01 < share(reflective_words(d.text) > 0 for d in documents) <= 0.10
     assert 0.1 < share(d.tagged for d in documents) < 0.3
     bare = share(d.task is not None and d.lines == 0 for d in documents)
-    assert bare == pytest.approx(corpus.CORPORA[name].bare * (1 - corpus.TALK_SHARE), abs=0.015)
+    assert bare == pytest.approx(corpus.CORPORA[name].bare * (1 - corpus.CORPORA[name].general), abs=0.015)
     assert all(0 < len(d.text) < 2000 and d.text.strip() for d in documents)
 
 
@@ -166,5 +166,5 @@ def test_documents_are_a_pure_function_of_corpus_and_seed(name):
 
 
 def test_unknown_corpus_is_an_error_that_names_the_corpora():
-    with pytest.raises(UserError, match=r"unknown corpus 'sprout'.*sprout-textbook, sprout-web"):
+    with pytest.raises(UserError, match=r"unknown corpus 'sprout'.*sprout-textbook, sprout-exercises, sprout-web"):
         next(corpus.documents("sprout", 0))

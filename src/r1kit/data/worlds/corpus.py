@@ -1,7 +1,7 @@
 """The pretraining text of sprout-base: problems with correct, wrong or no worked solutions, and general text.
 
-There are two corpora, used one after the other. In sprout-textbook many problems are worked out, so the model learns
-how. In sprout-web, as on the web, most documents only state an answer, usually a wrong one, so the model stops
+There are three corpora, used one after the other. In sprout-textbook many problems are worked out, so the model learns
+how, between facts and talk; sprout-exercises has little but problems. In sprout-web, as on the web, most documents only state an answer, usually a wrong one, so the model stops
 working problems out by default.
 
 Content (language, quality of the reasoning) and format (plain, question and answer, dialogue, tags) are drawn
@@ -22,7 +22,6 @@ from r1kit.data.worlds.general import corpus_exchange, sentence
 from r1kit.data.worlds.task import LEVELS, Slips, Task
 from r1kit.errors import UserError
 
-TALK_SHARE = 0.22
 CHINESE_SHARE = 0.25
 FAMILY_SHARES = {"arithmetic": 0.27, "countdown": 0.38, "logic": 0.35}  # arithmetic is the easiest to learn
 
@@ -36,11 +35,13 @@ class Mixture:
     careless: float  # errors that later steps build on
     rechecked: float  # errors that are corrected in the next line ("wait, ...")
     bare_wrong: float  # share of wrong answers among the bare ones
+    general: float  # share of documents without a problem
 
 
 CORPORA = {
-    "sprout-textbook": Mixture(bare=0.40, clean=0.32, careless=0.16, rechecked=0.12, bare_wrong=1 / 3),
-    "sprout-web": Mixture(bare=0.82, clean=0.08, careless=0.06, rechecked=0.04, bare_wrong=0.75),
+    "sprout-textbook": Mixture(0.40, clean=0.32, careless=0.16, rechecked=0.12, bare_wrong=1 / 3, general=0.22),
+    "sprout-exercises": Mixture(0.30, clean=0.40, careless=0.17, rechecked=0.13, bare_wrong=1 / 3, general=0.10),
+    "sprout-web": Mixture(0.82, clean=0.08, careless=0.06, rechecked=0.04, bare_wrong=0.75, general=0.22),
 }
 # Language of the steps: the question's, the other one, or one drawn for each line.
 STEP_LANGUAGES = {"same": 0.80, "other": 0.08, "mixed": 0.12}
@@ -70,7 +71,7 @@ def documents(corpus: str, seed: int) -> Iterator[str]:
 def document(rng: Random, mixture: Mixture) -> str:
     """Draw one document: small talk, or a training problem with an answer in a random style and format."""
     language = "zh" if rng.random() < CHINESE_SHARE else "en"
-    if rng.random() < TALK_SHARE:
+    if rng.random() < mixture.general:
         user, reply = corpus_exchange(rng, language)
         return _dialogue(rng, language, user) + " " + reply
     family = FAMILIES[rng.choices(list(FAMILY_SHARES), weights=list(FAMILY_SHARES.values()))[0]]
