@@ -24,6 +24,7 @@ from r1kit.rollout.sample import sample_completions, sampling_params
 ASSET = Path(__file__).parents[1] / "src" / "r1kit" / "assets" / "sprout-base"
 LENGTH = 160
 FAMILIES = ("arithmetic", "countdown", "logic")
+STAGES = ("textbook", "exercises", "base")
 GENERAL = ("talk", "writing", "safety")
 WORLDS = [{"source": f"world:{name}", "split": "held_out", "limit": 50} for name in FAMILIES]
 CARD = """---
@@ -95,12 +96,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the run that produced the installed weights")
     run = parser.parse_args().run
-    stages = [json.loads((run / f"stages/{name}/artifact.json").read_text()) for name in ("textbook", "base")]
-    textbook = str(run / "stages/textbook/model")
+    stages = [json.loads((run / f"stages/{name}/artifact.json").read_text()) for name in STAGES]
+    exercises = str(run / "stages/exercises/model")
     rows = [
         measured("paper's protocol: T 0.6, top-p 0.95", "sprout-base", 0.6, 0.95),
         measured("training: T 1", "sprout-base", 1.0, 1.0),
-        measured("after the textbook stage only: T 0.6, top-p 0.95", textbook, 0.6, 0.95),
+        measured("before the web text: T 0.6, top-p 0.95", exercises, 0.6, 0.95),
     ]
     texts = answer_texts()
     shares = [share for share in map(chinese_share, texts) if share is not None]

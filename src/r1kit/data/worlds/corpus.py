@@ -1,8 +1,8 @@
 """The pretraining text of sprout-base: problems with correct, wrong or no worked solutions, and general text.
 
 There are three corpora, used one after the other. In sprout-textbook many problems are worked out, so the model learns
-how, between facts and talk; sprout-exercises has little but problems. In sprout-web, as on the web, most documents only state an answer, usually a wrong one, so the model stops
-working problems out by default.
+how, between facts and talk; sprout-exercises has little but problems. In sprout-web, as on the web, most documents only
+state an answer, usually a wrong one, so the model stops working problems out by default.
 
 Content (language, quality of the reasoning) and format (plain, question and answer, dialogue, tags) are drawn
 independently. If tags surrounded mostly good reasoning, prompting with tags would select it, and reinforcement
