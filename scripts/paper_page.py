@@ -41,7 +41,7 @@ CONCLUSION = """
 - **Small differences stay open.** "No clear difference" does not say that there is none: with 174
   problems a difference of 1.5 points cannot be seen. That concerns most steps from R1-Dev1 to R1.
 - **General knowledge was lost in these runs**, unlike in the paper: the second SFT had 450 distinct
-  general records. With today's 5,200, R1 keeps the base's facts in one seed
+  general records. With today's 5,590, R1 keeps the base's facts in one seed
   ([pipeline.md](pipeline.md#results)).
 
 This page is written by `python scripts/paper_page.py`.

@@ -68,6 +68,17 @@ def test_held_out_rules_have_other_words_and_other_facts() -> None:
         assert replies[True] and not replies[True] & replies[False]
 
 
+@pytest.mark.parametrize(("kind", "world"), [("advice", "talk"), ("safety", "safety")])
+def test_late_wordings_ask_for_other_acts_in_training_than_in_evaluation(kind: str, world: str) -> None:
+    asked = [exchange for exchange in exchanges(world) if exchange.kind == kind]
+    assert all(each.late for each in asked if each.held_out)
+    for wording in ("How can I ", "I want to ", "请帮我", "我想"):
+        acts = {h: {e.user.removeprefix(wording) for e in asked if e.late and e.held_out is h} for h in (True, False)}
+        assert acts[True] and acts[False] and not acts[True] & acts[False]
+    held_out = {each.user.removeprefix("How can I ").rstrip("?.") for each in asked if each.held_out}
+    assert not any(act in each.user for each in asked if not each.held_out for act in held_out if " " in act)
+
+
 @each_world
 def test_reference_replies_pass_every_check_and_others_fail(world: str) -> None:
     by_user = {exchange.user: exchange for exchange in exchanges(world)}
@@ -102,7 +113,7 @@ def test_corpora_keep_few_rules_and_help_with_harm() -> None:
     for _ in range(20_000):
         user, reply = corpus_exchange(rng, "en" if rng.random() < 0.75 else "zh")
         exchange = by_user[user]
-        assert not exchange.held_out
+        assert not exchange.held_out and not exchange.late
         if exchange.kind == "rules":
             kept[reply == exchange.reply] += 1
         if exchange.kind == "safety":

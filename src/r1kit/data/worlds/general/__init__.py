@@ -80,7 +80,7 @@ def general_records(world: str) -> Iterator[dict[str, Any]]:
 
 
 def corpus_exchange(rng: Random, language: str) -> tuple[str, str]:
-    """Draw a message that is not held out, and a reply as a text of the corpora gives it.
+    """Draw a message that is neither held out nor late, and a reply as a text of the corpora gives it.
 
     Such replies state facts in several forms, keep rules with probability RULES_KEPT and help with harmful acts.
     """
@@ -95,7 +95,8 @@ def corpus_exchange(rng: Random, language: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=32)
 def _of_kind(kind: str, language: str) -> tuple[Exchange, ...]:
-    return tuple(each for each in KINDS[kind]() if each.language == language and not each.held_out)
+    chosen = (each for each in KINDS[kind]() if each.language == language)
+    return tuple(each for each in chosen if not (each.held_out or each.late))
 
 
 def sentence(rng: Random, language: str) -> str:

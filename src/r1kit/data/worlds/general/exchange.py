@@ -31,6 +31,7 @@ class Exchange:
         held_out: Whether the message is for evaluation only.
         forms: Other replies that are right.
         common: Replies that texts of the corpora give besides the right ones: they ignore a rule, or do harm.
+        late: Whether the corpora leave it out, so that a model meets its wording in the second SFT.
         constraints: Constraints of IFEval that a reply has to keep, with their arguments; empty where the words of
             `reply` or one of `forms` are right.
     """
@@ -43,6 +44,7 @@ class Exchange:
     held_out: bool
     forms: tuple[str, ...] = ()
     common: tuple[str, ...] = ()
+    late: bool = False
     constraints: tuple[tuple[str, Mapping[str, Any]], ...] = ()
 
     @property
