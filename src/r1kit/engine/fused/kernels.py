@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from r1kit.model.fused.compiler import from_float32, kernel, parallel, prefetch, to_float32
-from r1kit.model.fused.rows import ONE, ZERO, Array, exp, largest, norm_scale, share
+from r1kit.model.fused.rows import ONE, ZERO, Array, exp, largest, norm_scale, normalize, share
 
 LINE, AHEAD = 64, 8192  # bytes of a cache line; how far ahead keys and values are fetched
 
@@ -23,16 +23,12 @@ def _add_norm_rows(
 ) -> None:
     row_D = np.empty(x_ND.shape[1], np.float32)
     for n in share(len(x_ND), thread, threads):
-        x_D, normed_D = x_ND[n], normed_ND[n]
+        x_D = x_ND[n]
         if len(update_ND):
             update_D = update_ND[n]
             for d in range(len(x_D)):
                 x_D[d] = from_float32(to_float32(x_D[d]) + to_float32(update_D[d]), x_D)
-        for d in range(len(x_D)):
-            row_D[d] = to_float32(x_D[d])
-        scale = norm_scale(row_D, eps)
-        for d in range(len(x_D)):
-            normed_D[d] = from_float32(row_D[d] * scale * to_float32(gain_D[d]), normed_D)
+        normalize(x_D, gain_D, eps, row_D, normed_ND[n])
 
 
 @kernel

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from r1kit.model.fused.compiler import array, from_float32, kernel, parallel, to_float32
-from r1kit.model.fused.rows import ONE, ZERO, Array, norm_scale, share, sigmoid
+from r1kit.model.fused.rows import ONE, ZERO, Array, norm_scale, normalize, share, sigmoid
 
 
 def _threads(rows: int) -> int:
@@ -27,12 +27,7 @@ def _threads(rows: int) -> int:
 def _norm_rows(x_ND: Array, gain_D: Array, eps: Array, normed_ND: Array, thread: int, threads: int) -> None:
     row_D = np.empty(x_ND.shape[1], np.float32)
     for n in share(len(x_ND), thread, threads):
-        x_D, normed_D = x_ND[n], normed_ND[n]
-        for d in range(len(x_D)):
-            row_D[d] = to_float32(x_D[d])
-        scale = norm_scale(row_D, eps)
-        for d in range(len(x_D)):
-            normed_D[d] = from_float32(row_D[d] * scale * to_float32(gain_D[d]), normed_D)
+        normalize(x_ND[n], gain_D, eps, row_D, normed_ND[n])
 
 
 @kernel

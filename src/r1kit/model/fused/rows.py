@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from r1kit.model.fused.compiler import float32_of_bits, kernel
+from r1kit.model.fused.compiler import float32_of_bits, from_float32, kernel, to_float32
 
 Array = Any  # NumPy's, or a scalar
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
@@ -52,6 +52,16 @@ def norm_scale(x: Array, eps: Array) -> Array:
     for i in range(len(x)):
         squares += x[i] * x[i]
     return ONE / np.sqrt(squares / np.float32(len(x)) + eps)
+
+
+@kernel
+def normalize(x: Array, gain: Array, eps: Array, row: Array, normed: Array) -> None:
+    """Write the RMSNorm of a row to `normed`; `row` is float32 memory for a copy of it."""
+    for d in range(len(x)):
+        row[d] = to_float32(x[d])
+    scale = norm_scale(row, eps)
+    for d in range(len(x)):
+        normed[d] = from_float32(row[d] * scale * to_float32(gain[d]), normed)
 
 
 @kernel
