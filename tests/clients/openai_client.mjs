@@ -3,7 +3,7 @@ import OpenAI from "openai";
 
 const client = new OpenAI({ maxRetries: 0 });
 const messages = [{ role: "user", content: "What is 2+3?" }];
-const asked = { model: "sprout-base", messages, seed: 0, max_tokens: 100 };
+const asked = { model: "sprout-base", messages, seed: 123, max_tokens: 100 };
 const result = { models: [] };
 
 for await (const model of client.models.list()) result.models.push(model.id);

@@ -23,7 +23,7 @@ def client(server: ServeProcess, key: str) -> Iterator[openai.OpenAI]:
 
 
 def create(client: openai.OpenAI, **settings):
-    settings = {"model": "sprout-base", "messages": QUESTION, "max_tokens": 100, "seed": 0, **settings}
+    settings = {"model": "sprout-base", "messages": QUESTION, "max_tokens": 100, "seed": 123, **settings}
     return client.chat.completions.create(**settings)
 
 

@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 from serve_process import ServeProcess
 
-BODY = {"model": "sprout-base", "messages": [{"role": "user", "content": "What is 2+3?"}], "seed": 0, "max_tokens": 100}
+BODY = {
+    "model": "sprout-base",
+    "messages": [{"role": "user", "content": "What is 2+3?"}],
+    "seed": 123,
+    "max_tokens": 100,
+}
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
@@ -47,7 +52,7 @@ def test_llm_command(server: ServeProcess, key: str, installed: Path, tmp_path: 
     )
     (tmp_path / "keys.json").write_text(json.dumps({"r1kit": key}))
     env = {**os.environ, "LLM_USER_PATH": str(tmp_path)}
-    command = [installed / "venv" / "bin" / "llm", "-m", "sprout", "What is 2+3?", "-o", "seed", "0"]
+    command = [installed / "venv" / "bin" / "llm", "-m", "sprout", "What is 2+3?", "-o", "seed", "123"]
     for extra in ([], ["--no-stream"]):
         done = subprocess.run([*command, *extra], capture_output=True, text=True, env=env, timeout=120)
         assert done.returncode == 0 and done.stdout.strip() == "5", done.stderr

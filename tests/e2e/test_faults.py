@@ -205,7 +205,7 @@ import os, signal, time
 from pathlib import Path
 
 def raises_on(problem, text):
-    if len(text) % 13 == 0:
+    if len(text) % 3 == 0:
         raise KeyError("no such unit")
     return float(len(text) % 7)
 

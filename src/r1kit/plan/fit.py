@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import combinations
 from typing import Any
 
@@ -197,7 +198,7 @@ def _impossible_amount(stage: StageConfig, shape: ModelConfig, limits: Limits) -
         if amount.what == "tokens":
             each, limit = shape.activation_bytes(1, 2), limits.on_device
         if amount.total * each > limit:
-            key = max(amount.factors, key=lambda name: amount.factors[name] / _default(stage, name))
+            key = max(amount.factors, key=lambda name: Fraction(amount.factors[name], _default(stage, name)))
             product = " * ".join(amount.factors)
             return (
                 f"{key} = {amount.factors[key]}: {product} = {amount.total:,} {amount.what} {amount.when} need "
@@ -212,7 +213,7 @@ def largest_key(stage: StageConfig) -> str:
         return f"model = {stage.model}"
     values = {f"architecture.{key}": getattr(stage.architecture, key) for key in TYPICAL_SIZES if key != "vocab_size"}
     values["vocab_size"] = stage.vocab_size
-    key = max(values, key=lambda name: values[name] / TYPICAL_SIZES[name.removeprefix("architecture.")])
+    key = max(values, key=lambda name: Fraction(values[name], TYPICAL_SIZES[name.removeprefix("architecture.")]))
     return f"{key} = {values[key]}"
 
 

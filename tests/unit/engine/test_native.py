@@ -277,9 +277,7 @@ def test_generation_saves_no_graph_and_uses_no_global_rng(model, tokenizer, requ
 def engine(request, model, tokenizer):
     if request.param == "native":
         return NativeEngine(model, tokenizer, max_concurrent=6)
-    return ScriptedEngine(
-        tokenizer, lambda prompt, index: f"{prompt} says {'so ' * (index * 7 % 11)}and 答案是{index}."
-    )
+    return ScriptedEngine(tokenizer, lambda prompt, index: f"{prompt} says {'so ' * (index * 7 % 11 * 3)}{index}.")
 
 
 @pytest.mark.slow

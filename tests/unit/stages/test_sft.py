@@ -60,10 +60,10 @@ def without_times(rows: list[dict]) -> list[dict]:
 
 @pytest.mark.slow
 def test_answers_of_the_records_are_learned(tmp_path: Path, base: Path, records: Path) -> None:
-    summary = sft.run(config_of(records, epochs=12), context(tmp_path, base))
-    assert (summary["records"], summary["held_out"]) == (108, 12) and summary["steps"] == 108
+    summary = sft.run(config_of(records, epochs=16), context(tmp_path, base))
+    assert (summary["records"], summary["held_out"]) == (108, 12) and summary["steps"] == 144
     rows = metrics(tmp_path)
-    assert [row["step"] for row in rows] == list(range(1, 109)) and sum("eval/loss" in row for row in rows) == 10
+    assert [row["step"] for row in rows] == list(range(1, 145)) and sum("eval/loss" in row for row in rows) == 10
     assert rows[-1]["loss"] < 0.1 < 2 < rows[0]["loss"] and summary["eval/loss"] == rows[-1]["eval/loss"] < 0.1
     assert rows[-1]["learning_rate"] < 0.11e-2
     model, tokenizer = AutoModelForCausalLM.from_pretrained(tmp_path / "model"), load_tokenizer(tmp_path / "model")
