@@ -30,7 +30,7 @@ BY_NAME: dict[str, dict[str, Any]] = {
     "dev3": {"epochs": 6, "learning_rate": 2e-3},
     "helpful_pairs": {"prompts": '[{source = "world:talk", limit = 60}]', "max_completion_length": 40},
     "safety_labels": {"prompts": '[{source = "world:safety", limit = 10}]', "max_completion_length": 40},
-    "r1": {"general_steps": 1},
+    "r1": {"general_steps": 1, "log_rollouts_every": 1},
 }
 
 
@@ -82,9 +82,11 @@ def test_all_stages_run(tmp_path: Path) -> None:
     assert finished == set(load_recipe("sprout-r1").stage)
     lineage = json.loads((stages / "r1" / "artifact.json").read_text())["parents"]
     assert set(lineage) == {"dev3", "helpful", "safety"}
-    rows = [json.loads(line) for line in (stages / "r1" / "metrics.jsonl").read_text().splitlines()]
-    general = {"rewards/helpful/mean", "rewards/safety/mean"}
-    assert not general & set(rows[0]) and general & set(rows[1]), "general prompts only in the last steps"
+    families = [
+        {json.loads(line)["family"] for line in (stages / "r1/rollouts" / file).read_text().splitlines()}
+        for file in ("step_000001.jsonl", "step_000002.jsonl")
+    ]
+    assert families[0] == {"arithmetic"} and families[1] > families[0], "general prompts only in the last steps"
     card = json.loads((stages / "rs_data" / "data" / "card.json").read_text())
     assert card["kept"] and card["mixed_in"] and card["rejected"]
     cold = [json.loads(line) for line in (stages / "cold_data" / "data" / "kept.jsonl").read_text().splitlines()]
