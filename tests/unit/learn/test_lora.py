@@ -177,9 +177,9 @@ def test_adapters_learn_a_task_as_well_as_full_training(make_decoder, tokenizer)
         wanted = (model.embed.weight[:, 0] > 0).tolist()
         if rank:
             add_adapters(model, rank, alpha=16.0, seed=1)
-        made = Learner(model, config(beta=0.001, learning_rate=rate, micro_batch_tokens=4096, steps=40))
+        made = Learner(model, config(beta=0.001, learning_rate=rate, micro_batch_tokens=4096, steps=70))
         engine = NativeEngine(model, tokenizer)
-        rewards = [_step(made, engine, wanted, step) for step in range(40)]
+        rewards = [_step(made, engine, wanted, step) for step in range(70)]
         mean, low, high = mean_ci95([reward for step in rewards[-5:] for reward in step])
         assert mean_ci95(rewards[0])[0] < 0.7 and mean > 0.9, (name, mean)
         intervals[name] = (low, high)
