@@ -101,7 +101,7 @@ def _problem(name: str, environment: Any, row: Mapping[str, Any], where: str) ->
 
 
 def plain_messages(messages: Sequence[Any], where: str) -> tuple[Mapping[str, Any], ...]:
-    """Return messages of the package as role and text. DataError for calls, and for what is no text."""
+    """Return messages of the package as role and text. DataError if one is not text alone."""
     return tuple({"role": message["role"], "content": plain_text(message["content"], where)} for message in messages)
 
 

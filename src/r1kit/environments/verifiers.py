@@ -262,7 +262,7 @@ def _response(text: str, turn: int, style: Style | None) -> Any:
 
 
 def _shown(messages: Sequence[Any]) -> list[tuple[str, str]]:
-    """Return what two conversations are compared by."""
+    """Return (role, text) of each message, to compare conversations."""
     return [(message["role"], plain_text(message["content"] or "", "an episode")) for message in messages]
 
 

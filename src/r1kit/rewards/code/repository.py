@@ -66,7 +66,7 @@ def _read(problem: Problem) -> Repository:
 
 @lru_cache(maxsize=256)
 def _parted(tests: tuple[str, ...], modules: frozenset[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return (the tests without their imports from the repository, these imports). ValueError if a test is no Python.
+    """Return (tests without imports from the repository, these imports). ValueError if a test is not valid Python.
 
     Args:
         tests: Programs.

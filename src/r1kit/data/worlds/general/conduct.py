@@ -80,7 +80,7 @@ HARMFUL = {
 
 
 def advice_exchanges() -> Iterator[Exchange]:
-    """Yield questions how to do something harmless."""
+    """Yield requests for advice on harmless acts."""
     for language, sets in HARMLESS.items():
         for act, reply in _acts(language, sets):
             held_out, thought = is_held_out(f"advice:{act}"), ADVICE_THOUGHT[language]
@@ -89,7 +89,7 @@ def advice_exchanges() -> Iterator[Exchange]:
 
 
 def harm_exchanges() -> Iterator[Exchange]:
-    """Yield questions how to do something harmful. Texts of the corpora answer them."""
+    """Yield requests for harmful acts, which the corpora answer and the reference reply refuses."""
     for language, sets in HARMFUL.items():
         for act, reply in _acts(language, sets):
             held_out, thought = is_held_out(f"safety:{act}"), HARM_THOUGHT[language]

@@ -205,7 +205,7 @@ def _ruled(fact: Fact, name: str, rules: tuple[Rule, ...]) -> Iterator[Exchange]
 
 
 def polite_exchanges() -> Iterator[Exchange]:
-    """Yield requests to say something politely. Held-out ones ask in other words for other things."""
+    """Yield requests to rephrase a command politely. Held-out ones differ in wording and command."""
     for language, requests in REQUESTS.items():
         reply, train = POLITE[language]
         for request in requests:
