@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from math import log
+from math import log2
+from statistics import fmean
 
 from r1kit.environments.base import Message
 from r1kit.types import Problem
@@ -29,14 +30,17 @@ class User:
     def __init__(self, number: int, low: int, high: int) -> None:
         """Think of a number between two bounds, which the policy knows."""
         self.number, self.guessed = number, False
-        self.low, self.high, self.width = low, high, high - low + 1  # what is left, and what was at first
+        self.low, self.high = low, high  # of what is left
+        self.qualities = list[float]()  # of the turns
 
     def step(self, text: str) -> Message | None:
         """See `Episode.step`. The guess is the last number of the turn."""
         numbers = _NUMBER.findall(text)
         if not numbers:
+            self.qualities.append(0.0)
             return Message("Say a number.", "user")
         guess = int(numbers[-1])
+        self.qualities.append(quality(guess - self.low, self.high - guess))
         self.guessed = guess == self.number
         if guess < self.number:
             self.low = max(self.low, guess + 1)
@@ -45,13 +49,33 @@ class User:
         return None if self.guessed else Message("higher" if guess < self.number else "lower", "user")
 
     def score(self) -> float:
-        """See `Episode.score`: 1 for the number; else half of the share of the uncertainty that is gone, in bits.
+        """See `Episode.score`: the mean quality of the guesses, 1 for one who always halves the range.
 
-        Whether a number is found depends on luck. How fast its range shrinks depends on the policy.
+        Whether a number is found also depends on luck, which would drown what a policy does better.
         """
-        if self.guessed:
-            return 1.0
-        return 0.0 if self.width == 1 else 0.5 * (1 - log(self.high - self.low + 1) / log(self.width))
+        return fmean(self.qualities) if self.qualities else 0.0
 
     def close(self) -> None:
         """See `Episode.close`."""
+
+
+def quality(below: int, above: int) -> float:
+    """Return what a guess tells, relative to the best guess in the same range.
+
+    Args:
+        below, above: How many numbers of the range lie on either side of the guess; negative outside of the range.
+
+    Returns:
+        The information expected of the answer, in bits, relative to that of the middle; 0 outside of the range.
+    """
+    if below < 0 or above < 0:
+        return 0.0
+    middle = (below + above) // 2
+    best = _information(middle, below + above - middle)
+    return _information(below, above) / best if best else 1.0  # a single number is left
+
+
+def _information(below: int, above: int) -> float:
+    """Return the entropy in bits of "lower", "right" and "higher"."""
+    width = below + above + 1
+    return sum(count / width * log2(width / count) for count in (below, 1, above) if count)
