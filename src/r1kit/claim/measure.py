@@ -29,11 +29,25 @@ class Finding:
     metric: str
     low: float | None = None  # mean over seeds
     high: float | None = None
+    low_by_seed: tuple[float, ...] = ()
+    high_by_seed: tuple[float, ...] = ()
     by_seed: tuple[float, ...] = ()  # high - low
     ci95: tuple[float, float] | None = None
     band: tuple[float, float | None] = (0.0, None)
     problems: int = 0  # that were paired or compared; 0 for metrics of training
     state: State = "not run"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What determined a result, and how it was made."""
+
+    runs: dict[int, str]  # seed -> hash of the identities of all stages
+    measures: str  # hash of what was measured in them
+    seconds: float  # of all stages, also of those that other claims share
+    machine: str
+    date: str  # of the last stage, as 2026-01-31
+    source: list[str]  # hashes of this package's modules
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +58,8 @@ class Verdict:
     claim: Claim
     seeds: tuple[int, ...]  # whose runs are finished
     findings: tuple[Finding, ...]
+    made: Made | None = None  # of finished runs and records
+    current: bool = True  # whether recipes, base models and measures are today's
 
     @property
     def state(self) -> State:
@@ -70,28 +86,30 @@ def _is_finished(run: ClaimRun) -> bool:
 
 
 def _finding(measure: Measure, runs: Sequence[Mapping[str, ClaimRun]]) -> Finding:
-    band = (measure.above, measure.below)
     if not runs:
-        return Finding(measure.what, measure.metric, band=band)
+        return Finding(measure.what, measure.metric, band=measure.band)
     low_side, high_side = measure.sides
     low, high = ([_values(side, own) for own in runs] for side in (low_side, high_side))
     low = [each or dict.fromkeys(other, low_side.value or 0.0) for each, other in zip(low, high, strict=True)]
     high = [each or dict.fromkeys(other, high_side.value or 0.0) for each, other in zip(high, low, strict=True)]
     pooled = pool(high, low)
+    low_by_seed, high_by_seed = (tuple(fmean(each.values()) for each in side) for side in (low, high))
     return Finding(
         what=measure.what,
         metric=measure.metric,
-        low=fmean(fmean(each.values()) for each in low),
-        high=fmean(fmean(each.values()) for each in high),
+        low=fmean(low_by_seed),
+        high=fmean(high_by_seed),
+        low_by_seed=low_by_seed,
+        high_by_seed=high_by_seed,
         by_seed=pooled.by_run,
         ci95=pooled.ci95,
-        band=band,
+        band=measure.band,
         problems=pooled.problems,
-        state=_state(pooled.ci95, *band),
+        state=state_of(pooled.ci95, *measure.band),
     )
 
 
-def _state(interval: tuple[float, float] | None, above: float, below: float | None) -> State:
+def state_of(interval: tuple[float, float] | None, above: float, below: float | None) -> State:
     """Return whether an interval is in the band, outside of it, or neither."""
     if interval is None:
         return "open"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from textwrap import fill
-from typing import Any
 
 from r1kit.claim.measure import Finding, State, Verdict
 from r1kit.claim.spec import EXAMPLE
-from r1kit.console import number
+from r1kit.console import duration, number
 
 WIDTH = 100  # of paragraphs
 
@@ -21,9 +19,10 @@ themselves. After this page you know which claims come out in small models, by h
 run each of them.
 
 ```
-r1kit claims                       # list them, with what finished runs say
-r1kit claims cold-start-cost       # run one with seeds 0, 1 and 2, or continue it
-r1kit claims --all --dry-run       # what is still to run, and about how long it takes
+r1kit claims                           # list them, with their results
+r1kit claims cold-start-cost           # run one with seeds 0, 1 and 2, or continue it
+r1kit claims cold-start-cost --again   # run it although it has a recorded result
+r1kit claims --all --dry-run           # what is still to run, and about how long it takes
 r1kit claims --all --page docs/claims.md
 ```
 
@@ -33,31 +32,48 @@ stages that claims have in common run once, and `--reuse RUN` takes finished sta
 such as one of `sprout-r1`. `r1kit claims FILE.toml` runs
 [a claim of your own](#a-claim-of-your-own).
 
+A claim that has run is recorded in `docs/results/claims/NAME.json` (`--results DIR`), and then needs
+neither its runs nor a second run: the claims can be run in portions, on several days and machines.
+Run all seeds of a claim in one directory of runs. The list, `--page` and `--dry-run` take runs that
+are here, or else the record.
+
 - **confirmed**: the 95 % interval of every difference is inside its band. **refuted**: that of one
   is outside. **open**: neither, so these seeds and problems cannot tell.
 - Differences of evaluations are paired by problem and pooled over seeds, with the variance between
   seeds ([how](evaluation.md#how-many-problems-and-seeds)). They are in points where the numbers are
   shares. Metrics of training have one value a seed.
+- A record names the settings, base models and data of its runs, and what was measured in them. If
+  any of these is another one today, the result is shown as **of an earlier recipe**, counts as
+  neither confirmed nor refuted, and `r1kit claims` runs the claim again. Leaving it out would hide
+  that the claim has run; counting it would compare models of different recipes. Bands and wording
+  are always those of today's claim file.
 - Only the order of two numbers compares with the paper's: its model has 671 billion parameters,
   ours one million, on a [small world](sprout.md).
 """
+EARLIER = "of an earlier recipe"  # or base model, or measures
 SIGNS: dict[State, str] = {"confirmed": "confirmed", "open": "open", "refuted": "**refuted**", "not run": "not run"}
 
 
-def page(verdicts: Sequence[Verdict], about: str) -> str:
-    """Return the Markdown page. `about` is the machine and the day."""
-    came_out = sum(verdict.state == "confirmed" for verdict in verdicts)
-    judged = sum(verdict.state != "not run" for verdict in verdicts)
-    rest = len(verdicts) - judged
-    summary = f"{came_out} of the {judged} claims that have run are confirmed; {rest} have not run ({about})."
+def page(verdicts: Sequence[Verdict]) -> str:
+    """Return the Markdown page."""
+    judged = [verdict for verdict in verdicts if verdict.current and verdict.state != "not run"]
+    came_out = sum(verdict.state == "confirmed" for verdict in judged)
+    earlier = sum(not verdict.current for verdict in verdicts)
+    rest = [f"{len(verdicts) - len(judged) - earlier} have not run"]
+    rest += [f"{earlier} {EARLIER}, not counted"] if earlier else []
+    summary = f"{came_out} of the {len(judged)} claims that have run are confirmed; {'; '.join(rest)}."
     rows = ["| claim | paper | state |", "|---|---|---|"]
-    rows += [f"| [{v.claim.claim}](#{v.name}) | {v.claim.theirs} | {SIGNS[v.state]} |" for v in verdicts]
+    rows += [f"| [{v.claim.claim}](#{v.name}) | {v.claim.theirs} | {_sign(v)} |" for v in verdicts]
     sections = ["\n".join(_section(verdict)) for verdict in verdicts]
-    missing = [f"- [{v.name}](#{v.name}): {_shortfall(v)}" for v in verdicts if v.state in ("open", "refuted")]
+    missing = [f"- [{v.name}](#{v.name}): {_shortfall(v)}" for v in judged if v.state != "confirmed"]
     what_did_not = ["## What did not come out", "\n".join(missing)] if missing else []
     own = f"## A claim of your own\n\n```toml\n{EXAMPLE}```"
-    note = "This page is written by `r1kit claims --all --page docs/claims.md`."
+    note = "This page is written by `r1kit claims --page docs/claims.md`, which runs nothing: NAMES or `--all` do."
     return "\n\n".join([f"{INTRODUCTION}\n{summary}", "\n".join(rows), *what_did_not, *sections, own, note]) + "\n"
+
+
+def _sign(verdict: Verdict) -> str:
+    return SIGNS[verdict.state] if verdict.current else f"{verdict.state} {EARLIER}"
 
 
 def _section(verdict: Verdict) -> Iterator[str]:
@@ -69,9 +85,11 @@ def _section(verdict: Verdict) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     for finding in verdict.findings:
         yield f"| {' | '.join(_cells(finding))} | {SIGNS[finding.state]} |"
-    if verdict.seeds:
-        problems = next((f"; {f.problems:,} problems" for f in verdict.findings if f.problems), "")
-        yield f"\nSeeds {', '.join(map(str, verdict.seeds))}{problems}."
+    if (made := verdict.made) is not None:
+        seeds = f"{'Seed' if len(verdict.seeds) == 1 else 'Seeds'} {', '.join(map(str, verdict.seeds))}"
+        problems = [f"{f.problems:,} problems" for f in verdict.findings if f.problems][:1]
+        facts = [seeds, *problems, f"stages of {duration(made.seconds)}", made.machine, made.date]
+        yield "\n" + fill("; ".join(facts) + ("." if verdict.current else f". Result {EARLIER}."), WIDTH)
 
 
 def _shortfall(verdict: Verdict) -> str:
@@ -119,15 +137,7 @@ def is_share(metric: str) -> bool:
 
 def lines(verdict: Verdict) -> Iterator[str]:
     """Yield a claim for the terminal: its state, and a line for each finding of finished runs."""
-    yield f"{verdict.state:10} {verdict.name}: {verdict.claim.claim}"
+    yield f"{verdict.state if verdict.current else 'outdated':10} {verdict.name}: {verdict.claim.claim}"
     for finding in verdict.findings if verdict.seeds else ():
         low, high = _amount(finding, finding.low), _amount(finding, finding.high)
         yield f"{'':11}{finding.state}: {finding.what}: {low}, {high}; difference {_difference(finding)}"
-
-
-def record(verdict: Verdict) -> dict[str, Any]:
-    """Return a claim with its findings as plain values for JSON."""
-    claim = verdict.claim
-    about = {"name": verdict.name, "claim": claim.claim, "paper": claim.paper, "theirs": claim.theirs}
-    findings = [asdict(finding) for finding in verdict.findings]
-    return {**about, "state": verdict.state, "seeds": list(verdict.seeds), "findings": findings}

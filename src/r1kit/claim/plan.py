@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from r1kit.claim.runs import ClaimRun, Key, Shared
+from r1kit.claim.runs import ClaimRun, Key, Runs, Shared
 from r1kit.claim.spec import Claim
 from r1kit.console import duration
 from r1kit.run.resolve import ResolvedStage
@@ -14,8 +15,6 @@ from r1kit.run.resolve import ResolvedStage
 # First guesses: seconds of a stage, or of one of its steps if it has `steps`, in `sprout-r1` on two cores (AMD EPYC,
 # Zen 4 without AMX). Finished stages replace them.
 GUESSES = {"rl": 1.8, "pretrain": 0.2, "sft": 60.0, "curate": 30.0, "preference": 30.0, "evaluate": 15.0}
-
-Runs = Mapping[int, Mapping[str, ClaimRun]]  # seed -> name of the run -> run
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +53,13 @@ def estimate(stage: ResolvedStage, shared: Shared) -> float:
 
 
 def render(planned: Sequence[Planned]) -> str:
-    """Format the plan as text: a line for each claim and seed with something to do, and the sum."""
-    lines = [
-        f"  {p.claim}, seed {p.seed}, {p.name}: {len(p.to_do)} of {len(p.run.stages)} stages "
-        f"({', '.join(p.to_do)}), about {duration(p.seconds)}"
-        for p in planned
-        if p.to_do
-    ]
-    stages, claims = sum(len(p.to_do) for p in planned), len({p.claim for p in planned})
+    """Format the plan as text: a line for each claim with something to do, and the sum."""
+    lines = []
+    for claim in dict.fromkeys(p.claim for p in planned if p.to_do):
+        own = [p for p in planned if p.claim == claim]
+        times = Counter(name for p in own for name in p.to_do)
+        stages = ", ".join(name if n == 1 else f"{n} x {name}" for name, n in times.items())
+        lines.append(f"  {claim}: {times.total()} stages, about {duration(sum(p.seconds for p in own))} ({stages})")
+    count, claims = sum(len(p.to_do) for p in planned), len({p.claim for p in planned})
     total = duration(sum(p.seconds for p in planned))
-    return "\n".join(
-        [*lines, f"to do: {stages} stages, about {total}, for {claims} claims; nothing was run or written"]
-    )
+    return "\n".join([*lines, f"to do: {count} stages, about {total}, for {claims} claims; nothing was run or written"])

@@ -7,7 +7,7 @@ that stage and what follows, and take the others from whichever run has them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,9 @@ class ClaimRun:
     def keys(self) -> list[Key]:
         """The stages, as `Shared` knows them."""
         return [(stage.name, stage.identity) for stage in self.stages]
+
+
+Runs = Mapping[int, Mapping[str, ClaimRun]]  # seed -> name of the run -> run
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,11 @@ class Measure(Strict):
     """Upper end of the band; none by default."""
 
     @property
+    def band(self) -> tuple[float, float | None]:
+        """(above, below)."""
+        return self.above, self.below
+
+    @property
     def sides(self) -> tuple[Side, Side]:
         """(low, high), each with its metric."""
         low, high = (each.model_copy(update={"metric": each.metric or self.metric}) for each in (self.low, self.high))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner, Result
 from r1kit.bundled import bundled_claims
 from r1kit.claim.measure import WIN_RATE, Verdict, judge
 from r1kit.claim.page import page
+from r1kit.claim.records import hash_of_measures, hash_of_runs
 from r1kit.claim.runs import ClaimRun, claim_run, find_shared
 from r1kit.claim.spec import EXAMPLE, load_claim
 from r1kit.cli import app
@@ -140,12 +142,90 @@ def test_claims_run_share_stages_and_continue(folder: Path) -> None:
     assert json.loads(claims(*given).stdout.splitlines()[-1])["claims"] == [first, second]
     assert artifacts(folder / "runs") == before, "nothing ran again"
 
+    records_outlive_runs(folder, given, [first, second], text)
     (folder / "length.toml").write_text(LENGTH.replace('"tiny.toml"\n', '"tiny.toml"\nstage.zero.steps = 1\n'))
     reused = claims(
         "length.toml", "--seeds", "0", "--runs", "other", "--reuse", str(next(folder.glob("runs/length*0-*")))
     )
     assert "refuted" in reused.stdout
     assert [name for name in artifacts(folder / "other") if "zero_eval" in name], "an edited claim runs anew"
+
+
+def records_outlive_runs(folder: Path, given: tuple[str, ...], results: list[dict[str, Any]], text: str) -> None:
+    """Check what commands say of two claims that have run elsewhere: of their records alone."""
+    elsewhere = (*given[:2], "--seeds", "0,1", "--runs", "nothing", "--json")
+
+    def state_of(*arguments: str) -> tuple[str, bool, list[int]]:
+        shown = json.loads(claims(*elsewhere, *arguments).stdout.splitlines()[-1])["claims"][0]
+        return shown["state"], shown["current"], shown["seeds"]
+
+    planned = claims(*elsewhere, "--dry-run")
+    assert json.loads(planned.stdout)["runs"] == []
+    assert "recorded in docs/results/claims, and run again only with --again: length, groups" in planned.stderr
+    again = json.loads(claims(*elsewhere, "--dry-run", "--again").stdout)["runs"]
+    assert [each["claim"] for each in again] == ["length", "length", "groups", "groups"]
+    assert json.loads(claims(*elsewhere, "--page", "same.md").stdout.splitlines()[-1])["claims"] == results
+    assert (folder / "same.md").read_text() == text and not (folder / "nothing").exists()
+    third = json.loads(claims(*given[:2], "--seeds", "2", "--runs", "nothing", "--json", "--dry-run").stdout)["runs"]
+    assert {each["seed"] for each in third} == {2}, "the record has no seed 2"
+
+    record = folder / "docs/results/claims/length.json"
+    written = record.read_bytes()
+    claims("length.toml", "--seeds", "0", "--runs", str(given[5]), "--again")
+    assert record.read_bytes() == written, "a part of the seeds replaces nothing"
+    (folder / "length.toml").write_text(LENGTH.replace("above = 0.99", "above = -0.99"))
+    assert state_of() == ("confirmed", True, [0, 1]), "judged by today's band"
+    (folder / "length.toml").write_text(LENGTH.replace('metric = "reasoning/pass@1"', 'metric = "reasoning/readable"'))
+    changed = json.loads(claims(*elsewhere, "--dry-run").stdout)["runs"]
+    assert [each["claim"] for each in changed] == ["length", "length"], "another measure needs another run"
+    (folder / "length.toml").write_text(LENGTH)
+    shutil.copy(record, folder / "kept.json")
+    (folder / "tiny.toml").write_text(RECIPE.replace("learning_rate = 1e-6", "learning_rate = 2e-6"))
+    runs = json.loads(claims(*elsewhere, "--dry-run").stdout)["runs"]
+    assert {each["claim"] for each in runs} == {"length", "groups"}, "another recipe needs other runs"
+    (folder / "tiny.toml").write_text(RECIPE)
+    record.write_text("{}")
+    with pytest.raises(UserError, match=r"length\.json: not a record of `r1kit claims` .*; restore it, or remove it"):
+        claims(*elsewhere, "--dry-run")
+    shutil.copy(folder / "kept.json", record)
+
+
+def forge(name: str, root: Path, **changes: Any) -> None:
+    """Write a record as if a bundled claim had run with seed 0."""
+    claim = load_claim(name)
+    runs = {0: {run: claim_run(claim, run, 0, root) for run in claim.runs}}
+    made = {"runs": {"0": hash_of_runs(claim, runs, 0, root)}, "measures": hash_of_measures(claim), "seconds": 60.0}
+    made |= {"machine": "abacus, 1 threads", "date": "2026-11-29", "source": [], **changes}
+    finding = {
+        "what": "w",
+        "metric": "reasoning/pass@1",
+        "low": 0.5,
+        "high": 0.75,
+        "ci95": [0.2, 0.3],
+        "state": "confirmed",
+    }
+    write_json(root / f"{name}.json", {"findings": [finding], "made": made})
+
+
+def test_the_page_of_a_portion_keeps_the_other_claims(folder: Path) -> None:
+    for name in ("cold-start-cost", "rl-recovers"):
+        forge(name, folder / "results")
+    forge("few-shot", folder / "results", runs={"0": "another"})
+    given = ("--runs", "none", "--results", "results", "--seeds", "0", "--page", "page.md")
+    portion = claims("rl-recovers", *given)
+    assert portion.stdout.startswith("confirmed  rl-recovers:") and len(portion.stdout.splitlines()) == 2
+    text = (folder / "page.md").read_text()
+    rest = len(bundled_claims()) - 3
+    assert (
+        f"2 of the 2 claims that have run are confirmed; {rest} have not run; 1 of an earlier recipe, not counted."
+        in text
+    )
+    assert text.count("| not run |\n| [") > 20 and "| confirmed of an earlier recipe |" in text
+    assert "Seed 0; stages of 1:00; abacus, 1 threads; 2026-11-29. Result of an earlier recipe." in text
+    assert claims(*given[:-2]).stdout.count("outdated   few-shot:") == 1
+    claims(*given)
+    assert (folder / "page.md").read_text() == text, "no matter which claims are named"
+    assert json.loads((folder / "results/few-shot.json").read_text())["made"]["runs"] == {"0": "another"}
 
 
 def test_a_list_says_what_has_not_run(folder: Path) -> None:
@@ -298,7 +378,7 @@ def test_the_band_decides(folder: Path, above: float, below: float | None, state
     rows = problems(0.2, 0.3, 0.4, 0.3, 0.2, 0.4)
     verdict = judged(folder, measure(text), {"zero_eval": {"problems": rows}})
     assert (verdict.findings[0].state, verdict.state) == (state, state)
-    assert f"above {100 * above:.1f} %" in page([verdict], "")
+    assert f"above {100 * above:.1f} %" in page([verdict])
 
 
 def test_the_example_of_the_page_is_a_claim(folder: Path) -> None:

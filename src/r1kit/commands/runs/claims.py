@@ -15,9 +15,7 @@ from r1kit.console import duration, say, warn
 from r1kit.errors import UserError
 
 if TYPE_CHECKING:
-    from r1kit.claim.measure import Verdict
-    from r1kit.claim.plan import Runs
-    from r1kit.claim.runs import Shared
+    from r1kit.claim.runs import Runs, Shared
     from r1kit.claim.spec import Claim
 
 
@@ -29,39 +27,52 @@ def command(
     run_all: Annotated[bool, typer.Option("--all", help="run every claim")] = False,
     seeds: Annotated[str, typer.Option(metavar="LIST", help="seeds, with commas between them")] = "0,1,2",
     runs_dir: Annotated[Path, typer.Option("--runs", help="directory of the runs")] = Path("runs/claims"),
+    results: Annotated[
+        Path, typer.Option(help="directory of the recorded results, NAME.json for each claim that has run")
+    ] = Path("docs/results/claims"),
+    again: Annotated[bool, typer.Option("--again", help="also run claims whose result is recorded")] = False,
     reuse: Annotated[
         list[Path] | None,
         typer.Option(metavar="RUN", help="another run whose finished stages are taken over; repeatable"),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only show what is to run, and about how long")] = False,
-    page: Annotated[Path | None, typer.Option(metavar="FILE", help="write the results as Markdown here")] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="write the results as Markdown here, also of the other bundled claims"),
+    ] = None,
     json_output: Json = False,
 ) -> None:
-    """Run claims of the paper and judge them, or list them with what finished runs say.
+    """Run claims of the paper and judge them, or list them with their results.
 
     A claim is a file: recipes, and comparisons of two numbers with the band in which they confirm it. The same command
-    again continues where it stopped. Stages that claims have in common run once.
+    again continues where it stopped. Stages that claims have in common run once. A claim that has run is recorded, and
+    runs again only if what determined its result has changed, or with --again.
     """
     from r1kit.claim.plan import make_plan, render
-    from r1kit.claim.runs import claim_run, find_shared
+    from r1kit.claim.records import is_recorded
+    from r1kit.claim.runs import find_shared
     from r1kit.claim.spec import load_claim
 
     if names and run_all:
         raise UserError(f"--all runs every claim: leave out {' '.join(names)}, or --all")
     loaded = [load_claim(name) for name in (names or bundled_claims())]
     chosen = _seeds(seeds)
-    claims: list[tuple[Claim, Runs]] = [
-        (claim, {seed: {name: claim_run(claim, name, seed, runs_dir) for name in claim.runs} for seed in chosen})
-        for claim in loaded
-    ]
+    claims = [(claim, _runs(claim, chosen, runs_dir)) for claim in loaded]
     shared = find_shared(runs_dir, reuse or ())
+    recorded = [] if again else [claim.name for claim, runs in claims if is_recorded(claim, runs, results)]
+    to_do = [(claim, runs) for claim, runs in claims if claim.name not in recorded]
+    if recorded and (dry_run or names or run_all):
+        say(f"recorded in {results}, and run again only with --again: {', '.join(recorded)}")
     if dry_run:
-        planned = make_plan(claims, shared)
+        planned = make_plan(to_do, shared)
         keys = ("claim", "seed", "name", "to_do", "seconds")
         data = {"runs": [{key: getattr(each, key) for key in keys} for each in planned if each.to_do]}
         return print_json(data) if json_output else print(render(planned))
-    failed = _run(claims, shared) if names or run_all else []
-    _show(claims, page, json_output)
+    failed = _run(to_do, shared, results) if names or run_all else []
+    if page is not None:
+        others = [(claim, _runs(claim, chosen, runs_dir)) for claim in _other_claims(loaded)]
+        _write_page(page, sorted([*claims, *others], key=lambda each: each[0].name), results)
+    _show(claims, results, json_output)
     if failed:
         raise UserError("\n".join([*failed, "the same command tries these runs again"]))
 
@@ -74,9 +85,26 @@ def _seeds(given: str) -> list[int]:
     return list(dict.fromkeys(map(int, texts)))
 
 
-def _run(claims: Sequence[tuple[Claim, Runs]], shared: Shared) -> list[str]:
-    """Run what is missing, claim by claim, and print what each came to. Return why runs failed; others go on."""
-    from r1kit.claim.measure import judge
+def _other_claims(loaded: Sequence[Claim]) -> list[Claim]:
+    """Return the bundled claims that are not among these, or none if these are a user's own."""
+    from r1kit.claim.spec import load_claim
+
+    bundled, given = bundled_claims(), {claim.path for claim in loaded}
+    if given.isdisjoint(bundled.values()):
+        return []
+    return [load_claim(name) for name, path in bundled.items() if path not in given]
+
+
+def _runs(claim: Claim, seeds: Sequence[int], runs_dir: Path) -> Runs:
+    """Return the runs of a claim by seed and name."""
+    from r1kit.claim.runs import claim_run
+
+    return {seed: {name: claim_run(claim, name, seed, runs_dir) for name in claim.runs} for seed in seeds}
+
+
+def _run(claims: Sequence[tuple[Claim, Runs]], shared: Shared, results: Path) -> list[str]:
+    """Run what is missing, claim by claim; record and print each. Return why runs failed; others go on."""
+    from r1kit.claim import records
     from r1kit.claim.page import lines
     from r1kit.claim.plan import make_plan
     from r1kit.claim.runs import execute
@@ -93,23 +121,31 @@ def _run(claims: Sequence[tuple[Claim, Runs]], shared: Shared) -> list[str]:
             except UserError as error:  # such as a watchdog that stopped a training
                 warn(f"{what}: {error}")
                 failed.append(f"{what}: {error}")
+        verdict = records.verdict_of(claim, runs, results)
+        records.write(verdict, results)
         if len(claims) > 1:  # one alone is printed at the end
-            say("\n".join(lines(judge(claim, runs))))
+            say("\n".join(lines(verdict)))
     return failed
 
 
-def _show(claims: Sequence[tuple[Claim, Runs]], page: Path | None, json_output: bool) -> None:
-    """Print the state of the claims, and write it to a page."""
-    from datetime import UTC, datetime
-
-    from r1kit import files, machine
+def _write_page(page: Path, claims: Sequence[tuple[Claim, Runs]], results: Path) -> None:
+    """Write the page, and record what it shows of runs that are here: tomorrow's page may be written without them."""
+    from r1kit import files
     from r1kit.claim import page as pages
-    from r1kit.claim.measure import judge
+    from r1kit.claim import records
 
-    verdicts: list[Verdict] = [judge(claim, runs) for claim, runs in claims]
-    if page is not None:
-        about = f"{machine.cpu_name()}, {machine.threads()} threads, {datetime.now(UTC).date().isoformat()}"
-        files.write_bytes(page, pages.page(verdicts, about).encode())
+    verdicts = [records.verdict_of(claim, runs, results) for claim, runs in claims]
+    for verdict in verdicts:
+        records.write(verdict, results)
+    files.write_bytes(page, pages.page(verdicts).encode())
+
+
+def _show(claims: Sequence[tuple[Claim, Runs]], results: Path, json_output: bool) -> None:
+    """Print the state of the claims."""
+    from r1kit.claim import records
+    from r1kit.claim.page import lines
+
+    verdicts = [records.verdict_of(claim, runs, results) for claim, runs in claims]
     if json_output:
-        return print_json({"claims": [pages.record(verdict) for verdict in verdicts]})
-    print("\n".join(line for verdict in verdicts for line in pages.lines(verdict)))
+        return print_json({"claims": [records.as_json(verdict) for verdict in verdicts]})
+    print("\n".join(line for verdict in verdicts for line in lines(verdict)))
