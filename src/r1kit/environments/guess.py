@@ -63,7 +63,8 @@ def quality(below: int, above: int) -> float:
     """Return what a guess tells, relative to the best guess in the same range.
 
     Args:
-        below, above: How many numbers of the range lie on either side of the guess; negative outside of the range.
+        below: Numbers of the range below the guess; negative if the guess is outside of the range.
+        above: Numbers of the range above it; likewise.
 
     Returns:
         The information expected of the answer, in bits, relative to that of the middle; 0 outside of the range.
