@@ -42,6 +42,8 @@ are here, or else the record.
 - Differences of evaluations are paired by problem and pooled over seeds, with the variance between
   seeds ([how](evaluation.md#how-many-problems-and-seeds)). They are in points where the numbers are
   shares. Metrics of training have one value a seed.
+- Where a claim says that a model is as good as another, the band allows 5 points: three seeds find
+  less than that too seldom ([how often](evaluation.md#how-many-problems-and-seeds)).
 - A record names the settings, base models and data of its runs, and what was measured in them. If
   any of these is another one today, the result is shown as **of an earlier recipe**, counts as
   neither confirmed nor refuted, and `r1kit claims` runs the claim again. Leaving it out would hide
