@@ -1,8 +1,8 @@
 """Resolve a recipe to stages with identities, before anything runs.
 
 A stage's identity is the hash of its kind, resolved config, seed, dtype, parents' identities, this package's version,
-and its amendments: at which steps, and the identity before each. What else may change the bits (other libraries,
-another machine) is recorded in lineage.json.
+and its amendments: at which steps, and the identity before each. Among parents are models, files and the code of
+worlds. What else may change the bits (other libraries, another machine) is recorded in lineage.json.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from pathlib import Path
 
 import r1kit
 from r1kit import hashing
-from r1kit.config import PromptSource, Recipe, StageConfig
+from r1kit.config import Pretrain, PromptSource, Recipe, StageConfig
 from r1kit.config.stage import benchmark_sources
+from r1kit.data.worlds.identity import CORPUS, generated_identity
 from r1kit.errors import UserError
 from r1kit.hashing import canonical_json, derive_seed
 from r1kit.model.reference import local_model
@@ -97,9 +98,12 @@ def _parents(
     if held_out:
         sources = {name: [source.model_dump() for source in group] for name, group in held_out.items()}
         parents[HELD_OUT] = canonical_json(sources).decode()
-    for _, prompts in [*config.sources(), *benchmark_sources(held_out)]:
-        if (path := Path(prompts.source).expanduser()).exists():
-            parents[prompts.source] = hashing.fingerprint(path)
+    prompts = [source.source for _, source in [*config.sources(), *benchmark_sources(held_out)]]
+    for name in prompts:
+        if (path := Path(name).expanduser()).exists():
+            parents[name] = hashing.fingerprint(path)
+    generated = [*config.data_read(), *prompts, *([CORPUS + config.corpus] if isinstance(config, Pretrain) else [])]
+    parents |= {name: sha for name in generated if (sha := generated_identity(name)) is not None}
     if recipe.judge is not None and config.sources():  # it may grade any problem; its address does not matter
         parents[f"judge:{recipe.judge.model}"] = f"judge:{recipe.judge.model}"
     return parents

@@ -11,9 +11,9 @@ from random import Random
 import pytest
 
 from r1kit.data.template import R1_ZERO_TEMPLATE
-from r1kit.data.worlds import FAMILIES, arithmetic, as_problem, corpus, countdown, world_problems
+from r1kit.data.worlds import FAMILIES, arithmetic, corpus, countdown, world_problems
 from r1kit.data.worlds.general import WORLDS
-from r1kit.data.worlds.task import Task
+from r1kit.data.worlds.task import Task, as_problem
 from r1kit.errors import UserError
 from r1kit.evals.style import CJK, LATIN_WORD, reflective_words
 from r1kit.rewards.score import grade
@@ -147,9 +147,8 @@ def test_quality_is_independent_of_tags(documents):
     tagged, plain = [], []
     for d in documents:
         if d.task:
-            correct = (
-                grade(as_problem(d.task, Random(0)), f"<think> x </think> <answer> {d.answer} </answer>").value == 1
-            )
+            problem = as_problem(FAMILIES[d.task.family], d.task, Random(0))
+            correct = grade(problem, f"<think> x </think> <answer> {d.answer} </answer>").value == 1
             (tagged if d.tagged else plain).append((correct, d.lines > 0, reflective_words(d.text) > 0))
     assert min(len(tagged), len(plain)) > 2000
     for kind, quality in enumerate(("correct", "worked", "rechecked")):

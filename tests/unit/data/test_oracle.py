@@ -7,9 +7,9 @@ from random import Random
 import pytest
 
 from r1kit.data.language.identify import consistency
-from r1kit.data.worlds import FAMILIES, as_problem, oracle, world_problems
+from r1kit.data.worlds import FAMILIES, oracle, world_problems
 from r1kit.data.worlds.corpus import OTHER
-from r1kit.data.worlds.task import LEVELS, Slips
+from r1kit.data.worlds.task import LEVELS, Slips, as_problem
 from r1kit.evals.filters import why_unreadable
 from r1kit.rewards.score import grade
 
@@ -22,9 +22,9 @@ def test_rewritten_solution_is_in_one_language_and_right(family: str, language: 
     rng = Random(f"{family}:{language}")
     for level in LEVELS * 6:
         task = FAMILIES[family].make(rng, level)
-        problem = as_problem(task, rng)
+        problem = as_problem(FAMILIES[task.family], task, rng)
         while problem.language != language:
-            problem = as_problem(task, rng)
+            problem = as_problem(FAMILIES[task.family], task, rng)
         slips = Slips(rng, careless=True, rechecks=True)
         lines, answer = FAMILIES[family].work(task, rng, lambda: rng.choice(LANGUAGES), slips)
         original = "<think>" + "\n".join(lines) + f"</think> <answer>{answer}</answer>"

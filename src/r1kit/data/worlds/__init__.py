@@ -6,20 +6,17 @@ held-out task occurs neither in the pretraining corpus nor among the training pr
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
-from random import Random
 from typing import Any
 
 from r1kit.data.worlds import arithmetic, bignum, countdown, general, guess, instructions, logic, repositories
-from r1kit.data.worlds.task import LEVELS, Family, Task, Worded, sorted_facts
+from r1kit.data.worlds.task import LEVELS, Family, Worded, drawn_problems
 from r1kit.errors import UserError
 from r1kit.types import Problem
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (arithmetic, countdown, logic)}
 # Of no pretraining corpus: problems for environments.
 WORDED: dict[str, Worded] = {**FAMILIES, bignum.name: bignum, guess.name: guess}
-CHINESE_SHARE = 0.2
 WORLDS = (*WORDED, *general.WORLDS, instructions.NAME, repositories.NAME)
 LEVELS_OF = {
     **dict.fromkeys(WORDED, LEVELS),
@@ -31,7 +28,6 @@ EPISODES = ("bignum", "bignum-by-hand", "guess")  # worlds with records for a co
 RECORD_WORLDS = (*general.WORLDS, *EPISODES)
 RECORDS = 500  # of each of EPISODES
 DEFAULT_LIMIT = {"train": 5_000, "held_out": 150}
-MAX_MISSES = 5_000  # consecutive draws without a new task, after which a level counts as exhausted
 
 
 def world_problems(
@@ -65,18 +61,7 @@ def world_problems(
         return instructions.instruction_problems(split, levels, wanted)
     if name == repositories.NAME:
         return repositories.repository_problems(split, levels, wanted)
-    rng = Random(f"{name}:{split}:problems")
-    problems: dict[str, Problem] = {}
-    for index, level in enumerate(levels):
-        quota = len(problems) + wanted // len(levels) + (index < wanted % len(levels))
-        misses = 0
-        while len(problems) < quota and misses < MAX_MISSES:
-            task, before = WORDED[name].make(rng, level), len(problems)
-            if task.held_out == (split == "held_out"):
-                problem = as_problem(task, rng)
-                problems.setdefault(problem.id, problem)
-            misses = misses + 1 if len(problems) == before else 0
-    return list(problems.values())
+    return drawn_problems(WORDED[name], split, levels, wanted)
 
 
 def world_records(name: str) -> Iterator[Mapping[str, Any]]:
@@ -86,18 +71,3 @@ def world_records(name: str) -> Iterator[Mapping[str, Any]]:
     if name in EPISODES:
         return bignum.records(bignum.by_hand if name == "bignum-by-hand" else bignum.with_calculator, RECORDS)
     return general.general_records(name)
-
-
-def as_problem(task: Task, rng: Random) -> Problem:
-    """Word a task as a question, in Chinese with probability CHINESE_SHARE."""
-    language = "zh" if rng.random() < CHINESE_SHARE else "en"
-    return Problem(
-        id=hashlib.sha256(f"{task.family}:{sorted_facts(task)}".encode()).hexdigest()[:16],
-        question=WORDED[task.family].question(task, rng, language),
-        answer=task.answer,
-        verifier=task.verifier,
-        level=task.level,
-        family=task.family,
-        language=language,
-        extra={**task.extra, "languages": ("en", "zh")},  # the language reward tells these two apart exactly
-    )

@@ -1,18 +1,22 @@
-"""Shared by the task families of the sprout world: tasks, the held-out split, and errors in worked solutions."""
+"""Shared by worlds of worded tasks: the held-out split, problems drawn by level, and errors in worked solutions."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol, TypeVar
+
+from r1kit.types import Problem
 
 T = TypeVar("T")
 
 LANGUAGES = ("en", "zh")
 LEVELS = (1, 2, 3, 4, 5)
 HELD_OUT_SHARE = 0.15
+CHINESE_SHARE = 0.2
+MAX_MISSES = 5_000  # consecutive draws without a new task, after which a level counts as exhausted
 
 # Probability of an error in a step of a careless solution.
 SLIP_PROBABILITY = 0.3
@@ -100,3 +104,37 @@ def near(rng: Random, value: int) -> int:
     """Return a number near `value` but not equal to it, at least 0."""
     wrong = max(0, value + rng.choice((-10, -3, -2, -1, 1, 2, 3, 10)))
     return wrong if wrong != value else value + 1
+
+
+def drawn_problems(world: Worded, split: str, levels: Sequence[int], limit: int) -> list[Problem]:
+    """Return at most `limit` distinct problems, the same on every call. Levels get equal shares.
+
+    `split` is "train" or "held_out".
+    """
+    rng = Random(f"{world.name}:{split}:problems")
+    problems: dict[str, Problem] = {}
+    for index, level in enumerate(levels):
+        quota = len(problems) + limit // len(levels) + (index < limit % len(levels))
+        misses = 0
+        while len(problems) < quota and misses < MAX_MISSES:
+            task, before = world.make(rng, level), len(problems)
+            if task.held_out == (split == "held_out"):
+                problem = as_problem(world, task, rng)
+                problems.setdefault(problem.id, problem)
+            misses = misses + 1 if len(problems) == before else 0
+    return list(problems.values())
+
+
+def as_problem(world: Worded, task: Task, rng: Random) -> Problem:
+    """Word a task as a question, in Chinese with probability CHINESE_SHARE."""
+    language = "zh" if rng.random() < CHINESE_SHARE else "en"
+    return Problem(
+        id=hashlib.sha256(f"{task.family}:{sorted_facts(task)}".encode()).hexdigest()[:16],
+        question=world.question(task, rng, language),
+        answer=task.answer,
+        verifier=task.verifier,
+        level=task.level,
+        family=task.family,
+        language=language,
+        extra={**task.extra, "languages": ("en", "zh")},  # the language reward tells these two apart exactly
+    )
