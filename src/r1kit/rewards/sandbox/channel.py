@@ -20,7 +20,7 @@ from pathlib import Path
 from r1kit.rewards.sandbox.base import Execution, InfraError, Limits, Outcome, Task
 from r1kit.rewards.sandbox.wire import DETAIL_CHARS, OUT_OF_MEMORY, READY, max_reply_chars, parse_reply
 
-# Share of the CPU limit above which SIGKILL counts as the CPU limit: the kernel enforces the limit in whole ticks.
+# Share of the CPU limit above which SIGKILL counts as the CPU limit, where OOM kills are not counted.
 NEARLY = 0.95
 WALL_SLACK = 0.3  # seconds of wall clock above the CPU limit
 START_SECONDS = 120.0  # wait for a candidate to start
@@ -36,6 +36,7 @@ class Exit:
     code: int  # exit code; -signal when killed by a signal
     cpu_seconds: float
     stopped: bool  # the host stopped it after it had read enough
+    oom_killed: bool | None = None  # the kernel has lately killed a process for lack of memory; None if unknown
 
 
 def new_channel() -> tuple[socket.socket, socket.socket]:
@@ -83,13 +84,26 @@ def to_execution(outcomes: list[Outcome], timed_out: bool, end: Exit, task: Task
     return Execution((*outcomes, *(rest,) * (len(task.inputs) - len(outcomes))))
 
 
+def oom_kills() -> int | None:
+    """Return how many processes the kernel has killed for lack of memory since it started; None if it does not say."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/vmstat").read_text().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("oom_kill ")))
+    return None
+
+
 def _outcome_of_exit(end: Exit, limits: Limits) -> Outcome:
-    cpu_exhausted = end.cpu_seconds >= NEARLY * limits.cpu_seconds
+    """Return what the end of a candidate's process says about the candidate.
+
+    SIGKILL comes from the CPU limit, the host or the kernel's OOM killer. The limit counts whole ticks and the measured
+    time does not, so under load a candidate is killed with any measured time.
+    """
+    cpu_exhausted = end.cpu_seconds >= NEARLY * limits.cpu_seconds or (end.oom_killed is False and not end.stopped)
     if end.code == -signal.SIGXCPU or (end.code == -signal.SIGKILL and cpu_exhausted):
         return Outcome("over_limit", detail=f"CPU time: {limits.cpu_seconds:g} s")
     if end.code == -signal.SIGKILL and end.stopped:
         return Outcome("error", detail="the interpreter closed its channel")
-    if end.code in (OUT_OF_MEMORY, -signal.SIGKILL):  # the only other sender of SIGKILL is the kernel's OOM killer
+    if end.code in (OUT_OF_MEMORY, -signal.SIGKILL):
         return Outcome("over_limit", detail="memory")
     if end.code < 0:
         return Outcome("error", detail=f"the interpreter was ended by {signal.Signals(-end.code).name}")

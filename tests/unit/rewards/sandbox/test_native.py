@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from r1kit.rewards.sandbox import codec
 from r1kit.rewards.sandbox.base import Execution, InfraError, Limits, Task
+from r1kit.rewards.sandbox.channel import Exit, oom_kills, to_execution
 from r1kit.rewards.sandbox.tiers.landlock import LandlockSandbox
 from r1kit.rewards.sandbox.tiers.namespaces import NamespaceSandbox
 from r1kit.rewards.sandbox.tiers.none import PlainSandbox
@@ -73,6 +75,23 @@ def test_the_detail_names_the_reason(sandbox) -> None:
     assert detail("while True: print('x' * 10000)") == "output"
     if sandbox.name != "none":
         assert detail("x = [0] * 10**8") == "memory"
+        [endless] = sandbox.run(Task("stdin", "while True: pass", ("",)), replace(LIMITS, cpu_seconds=1)).outcomes
+        assert endless.detail == "CPU time: 1 s"
+
+
+def test_a_killed_program_ran_out_of_memory_only_if_the_kernel_counts_it() -> None:
+    """The CPU limit counts ticks: on a busy machine it kills after less measured time than the limit."""
+    task = Task("stdin", "", ("",))
+
+    def detail(cpu_seconds: float, oom_killed: bool | None, stopped: bool = False) -> str:
+        end = Exit(-signal.SIGKILL, cpu_seconds, stopped, oom_killed)
+        return to_execution([], False, end, task, LIMITS).outcomes[0].detail
+
+    assert detail(0.2, oom_killed=False) == detail(0.5, oom_killed=True) == "CPU time: 0.5 s"
+    assert detail(0.2, oom_killed=True) == detail(0.2, oom_killed=None) == "memory"
+    assert detail(0.2, oom_killed=False, stopped=True) == "the interpreter closed its channel"
+    counted = [line.split()[1] for line in Path("/proc/vmstat").read_text().splitlines() if line[:9] == "oom_kill "]
+    assert [oom_kills()] == ([int(counted[0])] if counted else [None])
 
 
 def test_a_dead_server_is_replaced_and_its_task_repeated() -> None:

@@ -40,6 +40,7 @@ NUMPY = ["numpy", "numpy.random", "numpy.fft", "numpy.ma", "numpy.polynomial"]
 SYSTEM = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo"]
 TOOLCHAIN = ["/usr/bin", "/bin", "/usr/include", "/usr/local/include", "/usr/libexec"]  # compilers see these and SYSTEM
 COMPILER_PROCESSES = 16
+ENDING_MS = 20  # for a candidate that has closed its channel to end by itself, so that its exit code counts
 FILE_BYTES, STACK_BYTES, DESCRIPTORS = 16 << 20, 64 << 20, 64
 CHANNEL = 0  # a candidate's descriptor to the host; 1 and 2 are /dev/null and there are no others
 
@@ -113,7 +114,9 @@ class Server:
         poll = select.poll()
         for descriptor in (handle := os.pidfd_open(child), self.control.fileno()):
             poll.register(descriptor, select.POLLIN)
-        stopped = handle not in (descriptor for descriptor, _ in poll.poll())
+        ended = [descriptor for descriptor, _ in poll.poll()]
+        poll.unregister(self.control.fileno())
+        stopped = handle not in ended and not poll.poll(ENDING_MS)
         if stopped:
             os.kill(child, signal.SIGKILL)  # with namespaces it is process 1, so all its processes die with it
         os.close(handle)

@@ -6,13 +6,15 @@ Linux only. The fork server (forkserver.py) starts and confines a process for ea
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 from r1kit.rewards.sandbox.base import NO_CPP, Execution, InfraError, Limits, Task, no_verdict
-from r1kit.rewards.sandbox.channel import Exit, exchange, new_channel, to_execution
+from r1kit.rewards.sandbox.channel import Exit, exchange, new_channel, oom_kills, to_execution
 from r1kit.rewards.sandbox.interpreter import ENVIRONMENT, command
 from r1kit.rewards.sandbox.native.modes import OWN_SERVER
 from r1kit.types import SandboxTier
@@ -66,6 +68,7 @@ class ForkServer:
     def __init__(self, tier: str, mode: str) -> None:
         if sys.platform != "linux":
             raise InfraError(f"the tier {tier!r} needs Linux, this is {sys.platform}")
+        self.oom_kills = oom_kills()  # of the machine
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self.process = subprocess.Popen(
@@ -94,7 +97,10 @@ class ForkServer:
             theirs.close()
             outcomes, timed_out = exchange(channel, task, limits)
             self.control.send(b"stop")  # the candidate has ended, or nothing more is wanted of it
-        return to_execution(outcomes, timed_out, Exit(**self._receive()), task, limits)
+        end = Exit(**self._receive())
+        if end.code == -signal.SIGKILL:
+            end = replace(end, oom_killed=self._oom_killed())
+        return to_execution(outcomes, timed_out, end, task, limits)
 
     def stop(self) -> None:
         """Close the control socket, which ends the server and its candidate; kill the server if that takes 1 s."""
@@ -104,6 +110,14 @@ class ForkServer:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+    def _oom_killed(self) -> bool | None:
+        """Return whether the kernel has killed for lack of memory since the last call; None if it does not say.
+
+        Counting takes the kernel about 1 ms, so this is only called for killed candidates.
+        """
+        before, self.oom_kills = self.oom_kills, oom_kills()
+        return None if before is None or self.oom_kills is None else self.oom_kills > before
 
     def _receive(self) -> dict[str, Any]:
         self.control.settimeout(SERVER_SECONDS)
