@@ -1,9 +1,9 @@
-// Asks r1kit serve with the openai package for node; prints what it got as JSON. Address and key come from the environment.
+// Asks r1kit serve with the openai package for node; prints what it got as JSON. Address, key and seed come from the environment.
 import OpenAI from "openai";
 
 const client = new OpenAI({ maxRetries: 0 });
 const messages = [{ role: "user", content: "What is 2+3?" }];
-const asked = { model: "sprout-base", messages, seed: 123, max_tokens: 100 };
+const asked = { model: "sprout-base", messages, seed: Number(process.env.SEED), max_tokens: 100 };
 const result = { models: [] };
 
 for await (const model of client.models.list()) result.models.push(model.id);

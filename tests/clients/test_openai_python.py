@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import openai
 import pytest
+from sampled_answers import QUESTION, Answer, sampled
 from serve_process import ServeProcess, serve_process
-
-from r1kit.serve.text import ReasoningParser
-
-QUESTION = [{"role": "user", "content": "What is 2+3?"}]
 
 
 @pytest.fixture
@@ -23,28 +18,27 @@ def client(server: ServeProcess, key: str) -> Iterator[openai.OpenAI]:
 
 
 def create(client: openai.OpenAI, **settings):
-    settings = {"model": "sprout-base", "messages": QUESTION, "max_tokens": 100, "seed": 123, **settings}
+    settings = {
+        "model": "sprout-base",
+        "messages": [{"role": "user", "content": QUESTION}],
+        "max_tokens": 100,
+        "seed": 0,
+        **settings,
+    }
     return client.chat.completions.create(**settings)
 
 
-def test_an_answer_with_its_reasoning(client: openai.OpenAI) -> None:
-    answer = create(client)
+def test_an_answer_with_its_reasoning(client: openai.OpenAI, expected: Answer) -> None:
+    answer = create(client, seed=expected.seed)
     message = answer.choices[0].message
-    assert message.content == "5" and message.reasoning_content == "2+3=5"
+    assert (message.content, message.reasoning_content) == (expected.content, expected.reasoning)
     assert 0 < answer.usage.completion_tokens_details.reasoning_tokens < answer.usage.completion_tokens
 
 
 def test_a_seed_gives_the_same_answer_as_sample(client: openai.OpenAI) -> None:
-    command = [sys.executable, "-m", "r1kit", "sample", "sprout-base", QUESTION[0]["content"], "-n", "3"]
-    command += ["--seed", "11", "--temperature", "1.2", "--json", "--max-completion-length", "100"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    texts = json.loads(done.stdout)["questions"][0]["answers"]
     answer = create(client, n=3, seed=11, temperature=1.2)
-    for choice, text in zip(answer.choices, texts, strict=True):
-        parser = ReasoningParser(think_open=False, answer_tags=True)
-        parts = [parser.feed(text), parser.finish()]
-        assert choice.message.content == "".join(content for _, content in parts)
-        assert choice.message.reasoning_content == ("".join(reasoning for reasoning, _ in parts) or None)
+    for choice, other in zip(answer.choices, sampled(11, "-n", "3", "--temperature", "1.2"), strict=True):
+        assert (choice.message.content, choice.message.reasoning_content) == (other.content, other.reasoning or None)
     again = create(client, n=3, seed=answer.seed, temperature=1.2)
     assert [choice.message for choice in again.choices] == [choice.message for choice in answer.choices]
 
@@ -73,7 +67,7 @@ def test_logprobs(client: openai.OpenAI) -> None:
     assert all(row.token == row.top_logprobs[0].token for row in greedy)
 
 
-def test_a_json_schema_is_satisfied_after_the_reasoning(client: openai.OpenAI) -> None:
+def test_a_json_schema_is_satisfied_after_the_reasoning(client: openai.OpenAI, expected: Answer) -> None:
     schema = {
         "type": "object",
         "properties": {"answer": {"type": "integer"}, "sure": {"type": "boolean"}},
@@ -81,7 +75,7 @@ def test_a_json_schema_is_satisfied_after_the_reasoning(client: openai.OpenAI) -
         "additionalProperties": False,
     }
     wanted = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
-    choice = create(client, response_format=wanted, max_tokens=300).choices[0]
+    choice = create(client, seed=expected.seed, response_format=wanted, max_tokens=300).choices[0]
     assert choice.finish_reason == "stop" and choice.message.reasoning_content
     value = json.loads(choice.message.content)
     assert set(value) == {"answer", "sure"} and isinstance(value["answer"], int) and isinstance(value["sure"], bool)
@@ -90,9 +84,12 @@ def test_a_json_schema_is_satisfied_after_the_reasoning(client: openai.OpenAI) -
         create(client, response_format=bad)
 
 
-def test_stop_strings_and_lengths(client: openai.OpenAI) -> None:
-    choice = create(client, stop=["3="]).choices[0]
-    assert choice.finish_reason == "stop" and choice.message.reasoning_content == "2+" and choice.message.content == ""
+def test_stop_strings_and_lengths(client: openai.OpenAI, expected: Answer) -> None:
+    stop = expected.reasoning[2:4]
+    choice = create(client, seed=expected.seed, stop=[stop]).choices[0]
+    before = expected.reasoning.partition(stop)[0].rstrip()
+    assert choice.finish_reason == "stop" and choice.message.content == ""
+    assert (choice.message.reasoning_content or "") == before
     assert create(client, max_tokens=3).choices[0].finish_reason == "length"
 
 

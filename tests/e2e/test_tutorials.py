@@ -65,3 +65,5 @@ def test_runner_ends_what_a_failed_command_leaves_in_the_background(tmp_path: Pa
 def test_output_is_compared_without_numbers() -> None:
     assert missing("took 3:27\n...\npass@1  -1.5 %\n", "pass@1 88 %\ntook 0:05") == []
     assert missing("done\n", "not done\n") == ["done"]
+    assert missing("base  sha256 f7be933a8d58  (zero)\n", "base sha256 0123456789ab (zero)\n") == []
+    assert missing("base  sha256 f7be933a8d58\n", "base sha256 not set\n") == ["base  sha256 f7be933a8d58"]

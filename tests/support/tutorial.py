@@ -3,8 +3,8 @@
 - A block with `title="FILE"` is written to FILE.
 - A `bash` block is run. `<!-- test: COMMAND -->` on the line before it names another command for the test, such as the
   same one with fewer steps; with nothing after the colon, the block is left out.
-- A `text` block is what the last command printed: each of its lines must be among those printed, apart from numbers. A
-  line `...` stands for lines left out.
+- A `text` block is what the last command printed: each of its lines must be among those printed, apart from numbers and
+  hashes. A line `...` stands for lines left out.
 - Other blocks, such as a model's answers, are not compared.
 """
 
@@ -24,7 +24,7 @@ BLOCK = re.compile(
     r'^(?:<!-- test:(?P<instead>.*?)-->\n)?```(?P<language>\w*)(?: title="(?P<title>[^"]+)")?\n(?P<code>.*?)^```$',
     re.MULTILINE | re.DOTALL,
 )
-NUMBER = re.compile(r"[-+]?\d[\d.,:]*")
+NUMBER = re.compile(r"sha256 [0-9a-f]{12,64}\b|[-+]?\d[\d.,:]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,5 +92,5 @@ def missing(shown: str, printed: str) -> list[str]:
 
 
 def without_numbers(line: str) -> str:
-    """Return a line with # for each number, and single spaces."""
+    """Return a line with # for each number and hash, and single spaces."""
     return " ".join(NUMBER.sub("#", line).split())
