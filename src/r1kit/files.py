@@ -17,7 +17,7 @@ from typing import Any, TypedDict
 from r1kit.errors import UserError
 from r1kit.hashing import canonical_json, file_sha256
 
-ATTEMPTS, PAUSE = 5, 0.05  # of a lock: `r1kit runs` shares it for microseconds, to see whether a run is running
+ATTEMPTS, PAUSE = 20, 0.05  # of a lock: `r1kit runs` shares it for an instant (longer if the machine is busy)
 MANIFEST = "manifest.json"  # written by `write_manifest` into the directory that it describes
 
 

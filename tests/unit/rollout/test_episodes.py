@@ -156,13 +156,16 @@ def raises(problem: Problem, turns: list[str]) -> str:
     raise SystemExit("away with the trainer")
 
 
+HANGS = 60
+
+
 def hangs(problem: Problem, turns: list[str]) -> str:
-    time.sleep(60)
+    time.sleep(HANGS)
     return "too late"
 
 
 async def hangs_in_a_coroutine(problem: Problem, turns: list[str]) -> str:
-    await asyncio.sleep(60)
+    await asyncio.sleep(HANGS)
     return "too late"
 
 
@@ -202,8 +205,8 @@ HOSTILE = {
     no_role: "must be None or a Message with one of the roles",
     too_large: "OverflowError",
     raises: "SystemExit: away with the trainer",
-    hangs: "took longer than 1 seconds",
-    hangs_in_a_coroutine: "took longer than 1 seconds",
+    hangs: "took longer than",
+    hangs_in_a_coroutine: "took longer than",
     wrong_type: "TypeError: returned dict",
     no_number: "must be a finite number",
     overflows: "",
@@ -220,9 +223,10 @@ def test_hostile_environments_lose_only_their_own_episode(sprout, hostile: Calla
     expected = sample(sprout, chosen)
     victim = requests(sprout[1])[1].problem
     mixed = FunctionEnvironment(lambda problem, turns: (hostile if problem == victim else good)(problem, turns))
+    waits = HOSTILE[hostile] == HOSTILE[hangs]
     started = time.monotonic()
-    episodes = sample(sprout, mixed, seconds=1)
-    assert time.monotonic() - started < 30
+    episodes = sample(sprout, mixed, seconds=5 if waits else 600)  # a busy machine may need seconds for any call
+    assert not waits or time.monotonic() - started < HANGS
     for episode, other in zip(episodes, expected, strict=True):
         if episode.prompt_id != victim.id:
             assert episode == other
