@@ -35,7 +35,9 @@ such as one of `sprout-r1`. `r1kit claims FILE.toml` runs
 A claim that has run is recorded in `docs/results/claims/NAME.json` (`--results DIR`), and then needs
 neither its runs nor a second run: the claims can be run in portions, on several days and machines.
 Run all seeds of a claim in one directory of runs. The list, `--page` and `--dry-run` take runs that
-are here, or else the record.
+are here, or else the record. `--all` begins with the claims that have the least left to run, so that
+those with common stages follow each other; interrupt it at any time, and write the page with
+`r1kit claims --page FILE`.
 
 - **confirmed**: the 95 % interval of every difference is inside its band. **refuted**: that of one
   is outside. **open**: neither, so these seeds and problems cannot tell.
@@ -90,7 +92,7 @@ def _section(verdict: Verdict) -> Iterator[str]:
     if (made := verdict.made) is not None:
         seeds = f"{'Seed' if len(verdict.seeds) == 1 else 'Seeds'} {', '.join(map(str, verdict.seeds))}"
         problems = [f"{f.problems:,} problems" for f in verdict.findings if f.problems][:1]
-        facts = [seeds, *problems, f"stages of {duration(made.seconds)}", made.machine, made.date]
+        facts = [seeds, *problems, f"{duration(made.seconds)} for all stages", made.machine, made.date]
         yield "\n" + fill("; ".join(facts) + ("." if verdict.current else f". Result {EARLIER}."), WIDTH)
 
 
@@ -117,9 +119,8 @@ def _difference(finding: Finding) -> str:
 
 
 def _band(finding: Finding) -> str:
-    above, below = finding.band
-    text = f"above {_amount(finding, above)}"
-    return text if below is None else f"{text}, below {_amount(finding, below)}"
+    above, below = (_amount(finding, end, signed=True) if end else "0" for end in finding.band)
+    return f"above {above}" if finding.band[1] is None else f"above {above}, below {below}"
 
 
 def _amount(finding: Finding, value: float | None, signed: bool = False) -> str:

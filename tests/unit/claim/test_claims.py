@@ -221,7 +221,7 @@ def test_the_page_of_a_portion_keeps_the_other_claims(folder: Path) -> None:
         in text
     )
     assert text.count("| not run |\n| [") > 20 and "| confirmed of an earlier recipe |" in text
-    assert "Seed 0; stages of 1:00; abacus, 1 threads; 2026-11-29. Result of an earlier recipe." in text
+    assert "Seed 0; 1:00 for all stages; abacus, 1 threads; 2026-11-29. Result of an earlier recipe." in text
     assert claims(*given[:-2]).stdout.count("outdated   few-shot:") == 1
     claims(*given)
     assert (folder / "page.md").read_text() == text, "no matter which claims are named"
@@ -378,7 +378,7 @@ def test_the_band_decides(folder: Path, above: float, below: float | None, state
     rows = problems(0.2, 0.3, 0.4, 0.3, 0.2, 0.4)
     verdict = judged(folder, measure(text), {"zero_eval": {"problems": rows}})
     assert (verdict.findings[0].state, verdict.state) == (state, state)
-    assert f"above {100 * above:.1f} %" in page([verdict])
+    assert f"above {f'{100 * above:+.1f}' if above else '0'}" in page([verdict])
 
 
 def test_the_example_of_the_page_is_a_claim(folder: Path) -> None:
@@ -397,6 +397,16 @@ def test_bands_of_equal_accuracy_are_wide_enough_for_three_seeds(name: str) -> N
         above, below = measure.band
         if measure.metric == "reasoning/pass@1" and above < 0:
             assert above <= -0.05 and (below is None or below >= 0.05), measure.what
+
+
+def test_all_claims_run_in_the_order_of_what_is_left(folder: Path) -> None:
+    planned = json.loads(claims("--dry-run", "--seeds", "0", "--runs", "none", "--json").stdout)["runs"]
+    order = list(dict.fromkeys(each["claim"] for each in planned))
+    seconds = [sum(each["seconds"] for each in planned if each["claim"] == name) for name in order]
+    assert order[0] == "reflection" and seconds[0] < seconds[-1], "it needs one training alone"
+    assert order.index("cold-start-speed") < order.index("few-shot") < order.index("distillation")
+    left = [each["to_do"] for each in planned if each["claim"] == "rl-recovers"]
+    assert left == [["dev2_eval"]], "what claims before it have run is not run again"
 
 
 def test_bundled_claims_name_stages_and_metrics_that_exist(tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ def command(
         list[str] | None,
         typer.Argument(metavar="[NAME]...", help="claims to run, or .toml files", autocompletion=completion.claims),
     ] = None,
-    run_all: Annotated[bool, typer.Option("--all", help="run every claim")] = False,
+    run_all: Annotated[
+        bool, typer.Option("--all", help="run every claim, those with the least left to run first")
+    ] = False,
     seeds: Annotated[str, typer.Option(metavar="LIST", help="seeds, with commas between them")] = "0,1,2",
     runs_dir: Annotated[Path, typer.Option("--runs", help="directory of the runs")] = Path("runs/claims"),
     results: Annotated[
@@ -48,7 +50,7 @@ def command(
     again continues where it stopped. Stages that claims have in common run once. A claim that has run is recorded, and
     runs again only if what determined its result has changed, or with --again.
     """
-    from r1kit.claim.plan import make_plan, render
+    from r1kit.claim.plan import cheapest_first, make_plan, render
     from r1kit.claim.records import is_recorded
     from r1kit.claim.runs import find_shared
     from r1kit.claim.spec import load_claim
@@ -61,6 +63,7 @@ def command(
     shared = find_shared(runs_dir, reuse or ())
     recorded = [] if again else [claim.name for claim, runs in claims if is_recorded(claim, runs, results)]
     to_do = [(claim, runs) for claim, runs in claims if claim.name not in recorded]
+    to_do = to_do if names else cheapest_first(to_do, shared)
     if recorded and (dry_run or names or run_all):
         say(f"recorded in {results}, and run again only with --again: {', '.join(recorded)}")
     if dry_run:
