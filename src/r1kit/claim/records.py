@@ -106,11 +106,14 @@ def _made(claim: Claim, runs: Runs) -> Made:
         for stage in run.stages
     }
     lineages = [files.read_json(run.dir.lineage) for run in own]
+    machines = {f"{each['cpu']}, {each['threads']} thread{'s' * (each['threads'] > 1)}" for each in lineages}
+    changes = [change["changed"] for each in lineages for change in each["changes"]]
+    machines |= {changed["cpu"][0] for changed in changes if "cpu" in changed}  # such as of stages taken over
     return Made(
         runs={seed: hash_of_runs(claim, runs, seed, Path()) for seed in runs},
         measures=hash_of_measures(claim),
         seconds=round(sum(each["seconds"] for each in artifacts.values())),
-        machine=" and ".join(sorted({f"{each['cpu']}, {each['threads']} threads" for each in lineages})),
+        machine=" and ".join(sorted(machines)),
         date=max(each["finished"] for each in artifacts.values())[: len("2026-01-31")],
         source=sorted({each["source"] for each in lineages}),
     )

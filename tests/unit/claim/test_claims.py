@@ -143,6 +143,7 @@ def test_claims_run_share_stages_and_continue(folder: Path) -> None:
     assert artifacts(folder / "runs") == before, "nothing ran again"
 
     records_outlive_runs(folder, given, [first, second], text)
+    other_machines_are_named(folder, given)
     (folder / "length.toml").write_text(LENGTH.replace('"tiny.toml"\n', '"tiny.toml"\nstage.zero.steps = 1\n'))
     reused = claims(
         "length.toml", "--seeds", "0", "--runs", "other", "--reuse", str(next(folder.glob("runs/length*0-*")))
@@ -188,6 +189,16 @@ def records_outlive_runs(folder: Path, given: tuple[str, ...], results: list[dic
     with pytest.raises(UserError, match=r"length\.json: not a record of `r1kit claims` .*; restore it, or remove it"):
         claims(*elsewhere, "--dry-run")
     shutil.copy(folder / "kept.json", record)
+
+
+def other_machines_are_named(folder: Path, given: tuple[str, ...]) -> None:
+    lineage = next((folder / "runs").glob("length*")) / "lineage.json"
+    before = lineage.read_text()
+    write_json(lineage, {**json.loads(before), "changes": [{"at": "", "changed": {"cpu": ["abacus", "this one"]}}]})
+    [shown] = json.loads(claims(given[0], *given[2:], "--page", "other.md").stdout.splitlines()[-1])["claims"]
+    assert shown["made"]["machine"].startswith("abacus and ") or shown["made"]["machine"].endswith(" and abacus")
+    assert "abacus" in (folder / "other.md").read_text()
+    lineage.write_text(before)
 
 
 def forge(name: str, root: Path, **changes: Any) -> None:
