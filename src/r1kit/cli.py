@@ -56,12 +56,20 @@ def _print_version(requested: bool) -> None:
         raise typer.Exit
 
 
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="print only results, warnings and errors")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="print details to find a fault with")]
+_in_front = {"quiet": False, "verbose": False}  # these options before the name of the command
+
+
 @app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="show the version")
     ] = False,
-) -> None: ...
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    _in_front.update(quiet=quiet, verbose=verbose)
 
 
 def _add_commands() -> None:
@@ -73,14 +81,12 @@ def _add_commands() -> None:
 
 
 def _with_verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a command that has the options --quiet and --verbose too."""
-    added = {
-        "quiet": Annotated[bool, typer.Option("--quiet", "-q", help="print only results, warnings and errors")],
-        "verbose": Annotated[bool, typer.Option("--verbose", "-v", help="print details to find a fault with")],
-    }
+    """Return a command that has the options --quiet and --verbose too. They also count in front of its name."""
+    added = {"quiet": Quiet, "verbose": Verbose}
 
     @functools.wraps(command)
     def run(*args: Any, quiet: bool, verbose: bool, **given: Any) -> Any:
+        quiet, verbose = quiet or _in_front["quiet"], verbose or _in_front["verbose"]
         if quiet and verbose:
             raise typer.BadParameter("--quiet and --verbose exclude each other: give one of them")
         set_verbosity("quiet" if quiet else "verbose" if verbose else "normal")

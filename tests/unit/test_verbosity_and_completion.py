@@ -57,8 +57,11 @@ def test_quiet_leaves_results_warnings_and_errors(tmp_path: Path) -> None:
     assert quiet.stdout.startswith("{") and "warning: stage.zero" in quiet.stderr
     failed = r1kit("check", "nothing", "-q")
     assert failed.returncode == 2 and failed.stderr.startswith("error: nothing: neither a file")
-    both = r1kit("check", str(recipe), "-q", "-v")
-    assert both.returncode == 2 and "exclude each other" in both.stderr
+    for options in (("check", str(recipe), "-q", "-v"), ("-q", "check", str(recipe), "-v")):
+        both = r1kit(*options)
+        assert both.returncode == 2 and "exclude each other" in both.stderr
+    in_front = r1kit("-q", "check", str(recipe), "--json")
+    assert (in_front.stdout, in_front.stderr) == (quiet.stdout, quiet.stderr)
 
 
 @pytest.mark.slow
