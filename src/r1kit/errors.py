@@ -14,6 +14,19 @@ from importlib import import_module
 from types import ModuleType
 
 SHOWN = 500  # characters of an unexpected error's message
+WORDINGS = (  # of pydantic, and ours
+    (r"^Value error, ", ""),
+    (r"(, unable to .*|, got a number with .*|, not \d+)$", ""),
+    (r"^\w+ should ", "must "),
+    (r"greater than or equal to", "at least"),
+    (r"less than or equal to", "at most"),
+    (r"be a valid integer", "be an integer"),
+    (r"be a valid (?:dictionary.*|.* instance.*)", "be an object"),
+    (r"be a valid ", "be a "),
+    (r" after validation", ""),
+    (r"^Extra inputs are not permitted$", "no such key"),
+    (r"^Field required$", "missing, and there is no default"),
+)
 NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 # Messages of torch and of C++ for failed allocations; the exception is a RuntimeError, also for CUDA.
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|bad_alloc|out of memory", re.IGNORECASE)
@@ -39,6 +52,13 @@ def require(module: str, extra: str) -> ModuleType:
         if error.name != module.partition(".")[0]:  # the module is there, but one that it imports is missing
             raise
         raise UserError(not_installed(error.name, extra)) from None
+
+
+def requirement(text: str) -> str:
+    """Return what pydantic demands of a value in our words, such as "must be at least 1"."""
+    for theirs, ours in WORDINGS:
+        text = re.sub(theirs, ours, text)
+    return text[:1].lower() + text[1:]
 
 
 def not_installed(package: str, extra: str) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from r1kit.bundled import bundled_claims
 from r1kit.config.base import Strict
-from r1kit.errors import UserError
+from r1kit.errors import UserError, requirement
 from r1kit.synonyms import nearest
 
 EXAMPLE = """\
@@ -164,7 +164,7 @@ def load_claim(name_or_path: str) -> Claim:
         lines = []
         for each in error.errors():
             where = "".join(f"{key}." for key in each["loc"])[:-1]
-            lines.append(": ".join(filter(None, [str(path), where, each["msg"].removeprefix("Value error, ")])))
+            lines.append(": ".join(filter(None, [str(path), where, requirement(each["msg"])])))
         raise UserError("\n".join(lines)) from None
     claim._path = path
     return claim

@@ -324,6 +324,6 @@ def _lines(error: ValidationError) -> str:
     """Return one line for each mistake. Those about several settings begin with their names."""
     lines = []
     for each in error.errors():
-        at, message = ".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, ")
+        at, message = ".".join(map(str, each["loc"])), errors.requirement(each["msg"])
         lines.append(f"{at} = {each['input']!r}: {message}" if at else message)
     return "\n".join(lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -88,8 +87,7 @@ def _explain(error: ErrorDetails) -> Mistake:
         return Mistake(location, "must be lower-case letters, digits, dots, dashes and underscores", quote(given))
     if kind in ("dict_type", "model_type", "model_attributes_type"):
         return Mistake(location, "must be a table", quote(given))
-    text = re.sub(r"^\w+ should ", "must ", error["msg"].partition(", unable to parse")[0])
-    return Mistake(location, text[0].lower() + text[1:], quote(given))
+    return Mistake(location, errors.requirement(error["msg"]), quote(given))
 
 
 def _unknown_key(key: str, parent: Any, given: object) -> str:

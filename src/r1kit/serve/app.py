@@ -17,6 +17,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from r1kit.engine.base import SamplingParams
+from r1kit.errors import requirement
 from r1kit.serve.answer import Answer
 from r1kit.serve.constraints import constraint_of
 from r1kit.serve.formats import ChatFormat, CompletionFormat
@@ -189,7 +190,7 @@ def _refuse_body(request: Request, error: Exception) -> Response:
         return _refuse(request, Refused(400, f"{name} is missing", name, "missing_required_parameter"))
     given = repr(first.get("input"))
     shown = given if len(given) <= 100 else f"{given[:100]}..."
-    return _refuse(request, Refused(400, f"{name} = {shown}: {first['msg'].removeprefix('Value error, ')}", name))
+    return _refuse(request, Refused(400, f"{name} = {shown}: {requirement(first['msg'])}", name))
 
 
 def _path(parts: Sequence[int | str]) -> str:

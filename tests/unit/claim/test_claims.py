@@ -263,7 +263,7 @@ def test_a_run_that_fails_leaves_the_other_claims(folder: Path) -> None:
         (("lenght",), "neither a claim nor a file"),
         (("length-grow",), "did you mean length-grows?"),
         (("length.toml", "--reuse", "."), "--reuse .: not the directory of a run"),
-        (("tiny.toml",), "claim: Field required"),
+        (("tiny.toml",), "claim: missing, and there is no default"),
     ],
 )
 def test_wrong_arguments_are_explained(folder: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -276,7 +276,7 @@ def test_wrong_arguments_are_explained(folder: Path, arguments: tuple[str, ...],
     [
         ("main/zero_eval", "other/zero_eval", "must be RUN/STAGE with a run of this file: main"),
         ("main/zero_eval", "main/zeroeval", "length.toml: main/zeroeval: that recipe has no such stage"),
-        ('what = "tokens', 'why = "tokens', "measure.0.what: Field required"),
+        ('what = "tokens', 'why = "tokens', "measure.0.what: missing"),
         ('claim = "', "claim = ", "not valid TOML"),
         ("[runs.main]", "[runs.main]\nsteps = 3", "length.toml: steps"),
     ],

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from r1kit.errors import UserError
+from r1kit.errors import UserError, requirement
 from r1kit.rewards.sandbox.base import InfraError
 from r1kit.tools.base import Tool, ToolResult, ToolSession
 from r1kit.tools.parse import read_arguments
@@ -38,7 +38,7 @@ class Settings(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
-            raise UserError(f"{first['loc'][0]} = {first['input']}: {first['msg']}") from None
+            raise UserError(f"{first['loc'][0]} = {first['input']}: {requirement(first['msg'])}") from None
 
     def changed(self, name: str, text: str) -> Settings:
         """Return the settings with a value from a text; an empty text stands for the default.

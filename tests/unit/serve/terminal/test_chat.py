@@ -124,10 +124,17 @@ def test_settings_are_changed_by_texts(name: str, text: str, value: object) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("seed", "-1"), ("temperature", "hot"), ("top_p", "0"), ("max_tokens", "0")]
+    ("name", "text", "allowed"),
+    [
+        ("seed", "-1", "must be at least 0"),
+        ("seed", "x", "must be an integer"),
+        ("temperature", "hot", "must be a number"),
+        ("top_p", "0", "must be greater than 0"),
+        ("max_tokens", "0", "must be at least 1"),
+    ],
 )
-def test_settings_that_are_not_allowed_name_the_value(name: str, text: str) -> None:
-    with pytest.raises(UserError, match=f"{name} = {text}: "):
+def test_settings_that_are_not_allowed_name_the_value(name: str, text: str, allowed: str) -> None:
+    with pytest.raises(UserError, match=f"^{name} = {text}: {allowed}$"):
         Settings().changed(name, text)
 
 
