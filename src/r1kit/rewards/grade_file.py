@@ -48,7 +48,9 @@ class GradedLine(TypedDict):
 
 
 def grade_stream(source: BinaryIO, sink: BinaryIO, workers: int, settings: Settings | None = None) -> Counter[str]:
-    """Grade every line of `source` to `sink`, in order and in constant memory. Blank lines are skipped.
+    """Grade every line of `source` to `sink`, in order and in constant memory.
+
+    A blank line is not graded, so that verdict N is that of line N; blank lines at the end have no verdict.
 
     Returns:
         The number of lines that are "right", "wrong" and "not graded".
@@ -71,9 +73,7 @@ def grade_stream(source: BinaryIO, sink: BinaryIO, workers: int, settings: Setti
         "r1kit.rewards.grade_file:grade_line", workers, settings=settings, when_lost="its line is not graded"
     )
     with pool:
-        for number, line in enumerate(_lines(source), start=1):
-            if not line.strip():
-                continue
+        for number, line in _without_last_blanks(_lines(source)):
             pending.append(pool.submit(line, f"line {number}", "grading"))
             if len(pending) >= LINES_PER_WORKER * workers:
                 write_first()
@@ -175,7 +175,21 @@ def _lines(source: BinaryIO) -> Iterator[str]:
         yield line.rstrip(b"\r\n").decode("utf-8", errors="surrogateescape")
 
 
+def _without_last_blanks(lines: Iterator[str]) -> Iterator[tuple[int, str]]:
+    """Yield lines with their numbers, without the blank ones at the end."""
+    blank = 0
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            blank += 1
+            continue
+        yield from ((number - each, "") for each in range(blank, 0, -1))
+        blank = 0
+        yield number, line
+
+
 def _parse(line: str) -> Row:
+    if not line:
+        raise Ungradable("a blank line: must be a JSON object")
     try:
         text = line.encode("utf-8", errors="surrogateescape").decode("utf-8-sig")
         row = json.loads(text, parse_int=integers.read)

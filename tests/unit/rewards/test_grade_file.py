@@ -167,10 +167,15 @@ def test_exit_code_says_whether_lines_were_graded(lines, options, code):
     assert len(run(lines, "--workers", "1", *options, code=code)) == len([line for line in lines if line])
 
 
-def test_blank_lines_are_skipped():
+def test_a_blank_line_has_a_verdict_unless_it_is_at_the_end():
+    """Verdict N is that of line N. Editors and programs leave blank lines at the end of a file."""
     out = io.BytesIO()
-    counts = grade_stream(io.BytesIO(b"\n" + GOOD + b"\n\r\n  \n" + GOOD + b"\n\n"), out, 1)
-    assert counts == {"right": 2} and len(out.getvalue().splitlines()) == 2
+    counts = grade_stream(io.BytesIO(b"\n" + GOOD + b"\n\r\n  \n" + GOOD + b"\n\n\n"), out, 1)
+    verdicts = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert counts == {"right": 2, "not graded": 3}
+    assert [verdict["correct"] for verdict in verdicts] == [None, True, None, None, True]
+    assert verdicts[0]["reason"] == "a blank line: must be a JSON object" and verdicts[0]["score"] is None
+    assert grade_stream(io.BytesIO(b"\n \n"), out, 1) == {}
 
 
 def test_overlong_line_does_not_affect_the_next_line():

@@ -25,7 +25,7 @@ def command(
     """Grade a file of answers: one verdict per line as JSON (there is no --json), in the same order.
 
     Each line is an object with kind, response and the fields of its kind, such as gold, options, tests or constraints.
-    Blank lines are skipped. Exits with 1 if no line could be graded.
+    A blank line between others gets a verdict without a score. Exits with 1 if no line could be graded.
     """
     from r1kit.rewards.grade_file import grade_stream
     from r1kit.rewards.judge.endpoint import Endpoint
