@@ -17,7 +17,7 @@ from r1kit import files
 from r1kit.claim.measure import Finding, Made, Verdict, judge, state_of
 from r1kit.claim.runs import Runs, claim_run
 from r1kit.claim.spec import Claim
-from r1kit.errors import UserError
+from r1kit.errors import UserError, requirement
 from r1kit.hashing import canonical_json
 
 
@@ -81,9 +81,10 @@ def _read(claim: Claim, runs: Runs, folder: Path) -> Verdict | None:
     try:
         record = RECORD.validate_python(files.read_json(path))
     except ValidationError as error:
+        first = error.errors()[0]
+        fault = f"{'.'.join(map(str, first['loc']))}: {requirement(first['msg'])}"
         raise UserError(
-            f"{path}: not a record of `r1kit claims` ({error.errors()[0]['msg']}); restore it, or remove it and run "
-            f"{claim.name} again"
+            f"{path}: not a record of `r1kit claims` ({fault}); restore it, or remove it and run {claim.name} again"
         ) from None
     made, seeds = record.made, tuple(record.made.runs)
     if made.measures != hash_of_measures(claim) or any(

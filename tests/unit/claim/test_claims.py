@@ -186,7 +186,9 @@ def records_outlive_runs(folder: Path, given: tuple[str, ...], results: list[dic
     assert {each["claim"] for each in runs} == {"length", "groups"}, "another recipe needs other runs"
     (folder / "tiny.toml").write_text(RECIPE)
     record.write_text("{}")
-    with pytest.raises(UserError, match=r"length\.json: not a record of `r1kit claims` .*; restore it, or remove it"):
+    with pytest.raises(
+        UserError, match=r"length\.json: not a record of `r1kit claims` \(findings: .*; restore it, or remove it"
+    ):
         claims(*elsewhere, "--dry-run")
     shutil.copy(folder / "kept.json", record)
 
