@@ -118,7 +118,7 @@ $(FUSED)/.installed: pyproject.toml constraints.txt
 $(VERIFIERS)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(@D)
 	grep -Ev '^(datasets|fsspec|dill|multiprocess|huggingface.hub|regex)=' constraints.txt > $(@D)/constraints.txt
-	$(VLLM_PIP) -e '.[verifiers,serve,test]'
+	$(VLLM_PIP) -e '.[verifiers,reasoning-gym,serve,test]'
 	@touch $@
 
 # Clients that are no Python package of the tests, unchanged: needs node and npm.

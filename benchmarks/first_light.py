@@ -24,7 +24,7 @@ METRICS = {"pass@1": "pass@1", "cons@16": "cons@16", "format_rate": "format rate
 
 def run_seed(recipe: str, seed: int, runs: Path, *options: str) -> dict[str, Any]:
     """Run or continue one seed in its own process; return its JSON line and the duration of its stages."""
-    directory = runs / f"{recipe}-{seed}"
+    directory = runs / f"{Path(recipe).stem}-{seed}"
     command = [sys.executable, "-m", "r1kit", "run", recipe, "--seed", str(seed), "--run-dir", str(directory), "--json"]
     command += options
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)

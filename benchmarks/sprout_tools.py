@@ -1,7 +1,8 @@
-"""Run sprout-tools or sprout-turns with several seeds and write what RL and the environment add to docs/results/.
+"""Run a recipe with an environment with several seeds and write what RL and the environment add to docs/results/.
 
 python benchmarks/sprout_tools.py --seeds 0 1 2                          # the same command again continues
 python benchmarks/sprout_tools.py --recipe sprout-turns --seeds 0 1 2
+python benchmarks/sprout_tools.py --recipe examples/verifiers/gym-sums.toml   # needs r1kit[verifiers,reasoning-gym]
 """
 
 from __future__ import annotations
@@ -53,6 +54,12 @@ QUESTIONS = {
         {"taught_eval": "examples", "turns_eval": "RL"},
         {"RL, over its examples": ("turns_eval", "taught_eval")},
     ),
+    "examples/verifiers/gym-sums.toml": Question(
+        "A published environment of verifiers: sums of Reasoning Gym",
+        "sums",
+        {"taught_eval": "examples", "zero_eval": "RL"},
+        {"RL, over its examples": ("zero_eval", "taught_eval")},
+    ),
 }
 
 
@@ -78,13 +85,15 @@ def accuracies(results: Sequence[dict[str, Any]], question: Question) -> str:
 
 
 def by_level(results: Sequence[dict[str, Any]], question: Question) -> str:
-    """Return a table of the accuracy by level, as means over seeds."""
+    """Return a table of the accuracy by level, as means over seeds, under its heading; "" without levels."""
     measured = {stage: [_measured(result, stage, question) for result in results] for stage in question.stages}
     rows = [
         [level, *(_percent(fmean(each["by_level"][level]["pass@1"] for each in runs)) for runs in measured.values())]
         for level in next(iter(measured.values()))[0]["by_level"]
     ]
-    return _table(["level", *question.stages.values()], rows)
+    if not rows:
+        return ""
+    return f"\nBy level, as means over seeds:\n\n{_table(['level', *question.stages.values()], rows)}\n"
 
 
 def gains(pooled: Mapping[str, Pooled]) -> str:
@@ -140,16 +149,13 @@ Differences are paired by problem and pooled over the seeds; the interval is for
 ([how](../evaluation.md#how-many-problems-and-seeds)).
 
 {gains(pooled)}
-
-By level, as means over seeds:
-
-{by_level(results, question)}
-"""
+{by_level(results, question)}"""
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / f"{recipe}.md").write_text(page, encoding="utf-8")
+    name = Path(recipe).stem
+    (arguments.out / f"{name}.md").write_text(page, encoding="utf-8")
     content = {"machine": describe(), "date": today(), "results": results}
     content["differences"] = {name: asdict(each) for name, each in pooled.items()}
-    (arguments.out / f"{recipe}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (arguments.out / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(page)
 
 

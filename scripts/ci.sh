@@ -15,4 +15,5 @@ make test
 make test-distributed
 make test-long
 make test-fused
+make test-verifiers
 make test-vllm
