@@ -49,7 +49,9 @@ class Generation:
         self.job, self._ticket, self._end = job, ticket, end
         self._numbers = {request.id: number for number, request in enumerate(ticket.requests)}
         tokenizer, stop = job.model.tokenizer, job.params.stop
-        parsers = [p.parser(job.calling) if job.parts_reasoning else None for p in job.prompts for _ in range(job.n)]
+        has_format = job.constraint is not None and job.calling is None
+        prompts = [prompt for prompt in job.prompts for _ in range(job.n)]
+        parsers = [prompt.parser(job.calling, has_format) if job.parts_reasoning else None for prompt in prompts]
         readers = [job.calling.parser() if job.calling else None for _ in parsers]
         self._samples = [
             Sample(index, tokenizer, stop, *own) for index, own in enumerate(zip(parsers, readers, strict=True))

@@ -38,9 +38,13 @@ class ServedPrompt:
     think_tags: bool = False  # the template has think tags
     answer_tags: bool = False  # the template asks for `<answer>` tags
 
-    def parser(self, calling: Calling | None = None) -> ReasoningParser:
-        """Return what parts a completion in reasoning and content, which may have calls of tools."""
-        return ReasoningParser(self.think_open, self.answer_tags, None if calling is None else calling.tags)
+    def parser(self, calling: Calling | None = None, has_format: bool = False) -> ReasoningParser:
+        """Return what parts a completion in reasoning and content, which may have calls of tools.
+
+        With `has_format`, a constraint begins behind `</think>`: all text before is reasoning, also without `<think>`.
+        """
+        think_open = self.think_open or (has_format and self.think_tags)
+        return ReasoningParser(think_open, self.answer_tags, None if calling is None else calling.tags)
 
     def begun(self, constraint: Constraint | None) -> Constraint | None:
         """Return a constraint of the content, which begins behind the reasoning if there is any."""

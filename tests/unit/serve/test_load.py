@@ -81,6 +81,8 @@ def test_chat_templates_show_all_turns(model: ServedModel) -> None:
     assert "1+1?" in text and "and 2+2?" in text and "hm" not in text
     assert prompt.think_tags and not prompt.think_open and not prompt.answer_tags
     assert prompt.begun(Constraint("json_object")) == Constraint("json_object", after="</think>")
+    for text in ("<think>hm</think>{}", "hm</think>{}"):  # what precedes the constrained part is no content
+        assert prompt.parser(has_format=True).feed(text) == ("hm", "{}")
 
 
 def test_a_prompt_that_opens_the_reasoning_is_known(model: ServedModel) -> None:
