@@ -82,6 +82,8 @@ CLAIMS = (
     ),
     ("The final RL is preferred: R1 above R1-Dev3", "the final RL is preferred: R1 above R1-Dev3", ""),
     ("R1 is preferred to R1-Zero", "R1 is preferred to R1-Zero", ""),
+    ("R1 is preferred to the base", "R1 is preferred to the base", ""),
+    ("R1 follows instructions better than the base", "R1 follows instructions better than the base", ""),
     ("R1 reasons at least as well as R1-Zero", "R1 reasons at least as well as R1-Zero", ""),
     ("R1 keeps one language: above 97 %", "R1 keeps one language: at least 97%", ""),
     (
