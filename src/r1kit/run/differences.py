@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from r1kit.config import PromptSource
-from r1kit.data.worlds.identity import GENERATED
 from r1kit.run.records import StageInputs
 from r1kit.run.resolve import HELD_OUT, UNRELATED_KEYS, ResolvedStage, additions_at_default
 
@@ -135,8 +134,7 @@ def _changed_files(old: Mapping[str, str], new: Mapping[str, str], is_renamed: b
     for name in {**old, **new}:
         if name.startswith("judge:") or name == HELD_OUT or old.get(name) == new.get(name):
             continue
-        is_generated = name.startswith(GENERATED)  # the first code is not recorded
-        if (name in old and name in new) or (is_generated and not is_renamed):
+        if name in old and name in new:
             lines.append(f"{name} has changed")
         elif not is_renamed:
             lines.append(f"{name} {'no longer exists' if name in old else 'did not exist before'}")

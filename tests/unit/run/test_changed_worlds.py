@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -22,12 +22,11 @@ Edit = Callable[[str], None]
 
 @pytest.fixture
 def edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Edit:
-    """Edits a module of a copy of the package, whose code is the first."""
+    """Edits a module of a copy of the package."""
     root = tmp_path / "code"
     shutil.copytree(identity.ROOT / "r1kit/data", root / "r1kit/data", ignore=shutil.ignore_patterns("*.pyc"))
     monkeypatch.setattr(identity, "ROOT", root)
     monkeypatch.setattr(identity, "code_sha256", identity.code_sha256.__wrapped__)
-    monkeypatch.setattr(identity, "FIRST", {part: identity.code_sha256(part) for part in identity.FIRST})
 
     def edit(module: str) -> None:
         with open(root / "r1kit/data/worlds" / f"{module}.py", "a") as file:
@@ -36,24 +35,28 @@ def edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Edit:
     return edit
 
 
-def changed() -> set[str]:
-    return {source for source in SOURCES if identity.generated_identity(source)}
+def identities() -> dict[str, str | None]:
+    return {source: identity.generated_identity(source) for source in SOURCES}
+
+
+def changed(before: dict[str, str | None]) -> set[str]:
+    return {source for source, now in identities().items() if now != before[source]}
 
 
 def test_a_changed_module_changes_the_worlds_that_import_it(edit: Edit) -> None:
-    corpora = {f"corpus:{name}" for name in CORPORA}
-    assert changed() == set()
+    corpora, before = {f"corpus:{name}" for name in CORPORA}, identities()
+    assert None not in before.values()
     edit("countdown")
-    assert changed() == {"world:countdown", *corpora}
+    assert changed(before) == {"world:countdown", *corpora}
     edit("topics")
-    assert changed() == {"world:countdown", "world:instructions", *corpora}
+    assert changed(before) == {"world:countdown", "world:instructions", *corpora}
     edit("general/facts")
     general = {"world:talk", "world:writing", "world:safety"}
-    assert changed() == {"world:countdown", "world:instructions", *general, *corpora}
+    assert changed(before) == {"world:countdown", "world:instructions", *general, *corpora}
     edit("arithmetic")
-    assert set(SOURCES) - changed() == {"world:logic", "world:guess", "world:repositories"}
+    assert set(SOURCES) - changed(before) == {"world:logic", "world:guess", "world:repositories"}
     edit("task")
-    assert set(SOURCES) - changed() == {"world:repositories"}
+    assert set(SOURCES) - changed(before) == {"world:repositories"}
 
 
 def test_assets_of_repositories_are_part_of_their_world(
@@ -61,10 +64,10 @@ def test_assets_of_repositories_are_part_of_their_world(
 ) -> None:
     shutil.copytree(identity.repositories.FOLDER, folder := tmp_path / "repositories")
     monkeypatch.setattr(identity.repositories, "FOLDER", folder)
-    assert changed() == set()
+    before = identities()
     with open(folder / "rooms.md", "a") as file:
         file.write("\n")
-    assert changed() == {"world:repositories"}
+    assert changed(before) == {"world:repositories"}
 
 
 def test_other_sources_are_not_generated() -> None:
@@ -112,15 +115,14 @@ def test_records_pretraining_and_held_out_problems_depend_on_their_worlds(recipe
         """
     Path("worlds.toml").write_text(f'name = "worlds"\ndevice = "cpu"\n{stages}')
 
-    def generated() -> dict[str, list[str]]:
-        resolved = resolve_stages(load_recipe("worlds.toml"), "float32")
-        prefixes = identity.GENERATED
-        return {
-            s.name: [k for k, v in s.parents.items() if k.startswith(prefixes) and v[:4] != "hub:"] for s in resolved
-        }
+    def parents() -> dict[str, Mapping[str, str]]:
+        return {stage.name: stage.parents for stage in resolve_stages(load_recipe("worlds.toml"), "float32")}
 
-    assert not any(generated().values())
+    before = parents()
     edit("task")
-    first = {"base": ["corpus:sprout-textbook"], "records": ["world:guess"], "bench": ["bench:sprout"]}
-    first["plain"] = ["bench:sprout"]  # held out from its prompts
-    assert {name: parents for name, parents in generated().items() if parents} == first
+    changed = {
+        name: {source for source, sha in new.items() if before[name][source] != sha} - {"base"}
+        for name, new in parents().items()
+    }
+    first = {"base": {"corpus:sprout-textbook"}, "records": {"world:guess"}, "bench": {"bench:sprout"}}
+    assert changed == {**first, "plain": {"bench:sprout"}}  # held out from its prompts

@@ -15,24 +15,10 @@ from r1kit.data.worlds import FAMILIES, RECORD_WORLDS, WORLDS, general, reposito
 ROOT = Path(r1kit.__file__).parents[1]
 PACKAGE = "r1kit.data.worlds"
 CORPUS = "corpus:"  # before the name of a corpus
-GENERATED = ("world:", CORPUS, "bench:sprout")  # how the sources begin that have an identity here
-# Code of the time when identities did not depend on it. A world of this code adds nothing to an identity, so that
-# stages of older runs stay finished.
-FIRST = {
-    "arithmetic": "3b87c45ded0a6b62539def122b0c3061a887c0cf6d19e0127c4ade4f204b28c5",
-    "countdown": "53cc27adec2e378cd46b277346b3c1c3d759eeb7542e4d8184bb6f348f2486e6",
-    "logic": "fe91741e3fbbd4d169e952ba384902fcd5e75abe40657d641cb25370cd85227b",
-    "bignum": "594f11ee0168c71eb35d6a5b2a35ecabafe045a28196c964906014c17f662065",
-    "guess": "c34ae4015213b36635c921b179251cb8a324e9ea8aabf3a1c72515358c302deb",
-    "general": "c79479171c6b2908cd26a9ad69a3324352b73fadbb4218969b1a5041a5ed0c21",
-    "instructions": "ef530ae35f30d161b30ddef7145f3b20334eb83fb825ad757ef8846d7cc3825a",
-    "repositories": "985f1c5d77434bf3aa97f080df8fc92b11829cdbdf83744b3f44bbb0b6e31111",
-    "corpus": "9287e862cbe3941e8d2469e1547d48d1bccedd0dbb68d7ba82eb35cbeb7d8efb",
-}
 
 
 def generated_identity(source: str) -> str | None:
-    """Return the SHA-256 of the code behind a source; None if it is not generated here, or still by the first code.
+    """Return the SHA-256 of the code behind a source; None if it is not generated here.
 
     Args:
         source: `world:NAME`, `corpus:NAME` or `bench:sprout`. Any other source is not generated here.
@@ -46,10 +32,7 @@ def generated_identity(source: str) -> str | None:
         parts = ["general" if name in general.WORLDS else name.removesuffix("-by-hand")]
     else:
         return None
-    hashes = {part: code_sha256(part) for part in parts}
-    if all(FIRST.get(part) == sha for part, sha in hashes.items()):
-        return None
-    return hashlib.sha256(hashing.canonical_json(hashes)).hexdigest()
+    return hashlib.sha256(hashing.canonical_json({part: code_sha256(part) for part in parts})).hexdigest()
 
 
 @cache
