@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from hashlib import sha256
+from importlib import import_module
 from typing import Any
 
 from r1kit.data.problem_rows import NOT_UNICODE, is_unicode
@@ -35,7 +36,7 @@ def load_environment(name: str) -> Any:
         version = getattr(verifiers, "__version__", "")
         raise UserError(f"verifiers {version} has no vf.Environment: run pip install 'r1kit[verifiers]'")
     try:
-        with _signals_kept():
+        with _signals_kept(), _no_progress_bars():
             made = verifiers.load_environment(name)
     except Exception as error:  # of the environment's code
         raise UserError(f"{PREFIX}{name} cannot be loaded: {error}") from error
@@ -63,7 +64,8 @@ def verifiers_problems(name: str, split: str = "train", limit: int | None = None
     if split not in SPLITS:
         raise DataError(f"{PREFIX}{name}: split = {split!r}: must be one of {', '.join(SPLITS)}")
     environment = load_environment(name)
-    dataset = environment.build_dataset() if split == "train" else environment.build_eval_dataset()
+    with _no_progress_bars():
+        dataset = environment.build_dataset() if split == "train" else environment.build_eval_dataset()
     if dataset is None:
         raise DataError(
             f"{PREFIX}{name} has no problems for split = {split!r}: use the other one of {', '.join(SPLITS)}"
@@ -125,3 +127,17 @@ def _signals_kept() -> Iterator[None]:
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Hide the progress bars of the package datasets, which environments show whenever they make a dataset."""
+    bars = import_module("datasets.utils")
+    if bars.are_progress_bars_disabled():
+        yield
+        return
+    bars.disable_progress_bars()
+    try:
+        yield
+    finally:
+        bars.enable_progress_bars()

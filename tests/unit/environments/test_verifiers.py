@@ -14,12 +14,14 @@ import pytest
 
 pytest.importorskip("verifiers")
 
+from datasets.utils import are_progress_bars_disabled
 from typer.testing import CliRunner
 
 from r1kit.cli import app
 from r1kit.config import RL, PromptSource
 from r1kit.data.problems import load_problems
 from r1kit.data.store import DataError
+from r1kit.data.verifiers import load_environment
 from r1kit.environments import verifiers
 from r1kit.environments.base import Message
 from r1kit.environments.calls import Calls
@@ -241,6 +243,13 @@ def test_loading_keeps_the_handlers_of_signals(folder: Path) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     environment_named("verifiers:vf_single", folder)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_datasets_are_made_without_progress_bars(folder: Path, capfd) -> None:
+    load_environment.cache_clear()
+    of(folder, "vf_tools")
+    assert "%|" not in capfd.readouterr().err
+    assert not are_progress_bars_disabled()
 
 
 HERMES = Path(rl.__file__).parents[1] / "data" / "chat_templates" / "hermes.jinja"
