@@ -27,6 +27,7 @@ from r1kit.types import Problem
 
 EXAMPLES = ROOT / "examples/verifiers"
 SOURCE = "verifiers:gym_sums"
+pytestmark = pytest.mark.slow  # Reasoning Gym alone takes seconds to import
 SMALL = {
     "stage.taught.epochs": 2,
     "stage.zero.steps": 2,
@@ -75,7 +76,6 @@ def test_the_worked_examples_are_right_and_not_held_out(gym: Environment) -> Non
     assert len(held_out) == 200 and held_out.isdisjoint(row["prompt"] for row in rows)
 
 
-@pytest.mark.slow
 def test_the_recipe_trains_and_evaluates(tmp_path: Path) -> None:
     given = [part for key, setting in SMALL.items() for part in ("--set", f"{key}={setting}")]
     command = [sys.executable, "-m", "r1kit", "run", str(EXAMPLES / "gym-sums.toml"), "--json", *given]
