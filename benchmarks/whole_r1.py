@@ -1,6 +1,7 @@
 """Compare a run of the whole R1 with the paper: write its stage table, as means over seeds, to docs/results/.
 
 python benchmarks/whole_r1.py --seeds 0 1 2                        # run or continue sprout-r1 with each seed
+python benchmarks/whole_r1.py --seeds 0 1 2 --until r1_eval        # the same without students
 python benchmarks/whole_r1.py --recipe r1-smollm2 --seeds 0        # the same on real weights
 python benchmarks/whole_r1.py RUN_DIR RUN_DIR ...                  # use finished runs of one recipe
 """
@@ -11,6 +12,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +28,11 @@ RESULTS = ROOT / "docs" / "results"
 PAGES = {"sprout-r1": "whole-r1"}  # a recipe's page, where it is not named after the recipe
 
 
-def run_seed(recipe: str, seed: int, runs: Path) -> Path:
+def run_seed(recipe: str, seed: int, runs: Path, options: Sequence[str]) -> Path:
     """Run or continue one seed in its own process; return the run directory."""
     directory = runs / f"{recipe}-{seed}"
     command = [sys.executable, "-m", "r1kit", "run", recipe, "--seed", str(seed), "--run-dir", str(directory), "--json"]
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run([*command, *options], stdout=subprocess.DEVNULL, check=True)
     return directory
 
 
@@ -50,9 +52,12 @@ def main() -> None:
     parser.add_argument(
         "--runs", type=Path, default=ROOT / "runs" / "whole-r1", help="directory for the runs of --seeds"
     )
+    parser.add_argument("--until", metavar="STAGE", help="run to this stage only, such as r1_eval")
     parser.add_argument("--out", type=Path, default=RESULTS, help="directory for the page and its .json")
     arguments = parser.parse_args()
-    run_dirs = [*arguments.run_dirs, *(run_seed(arguments.recipe, s, arguments.runs) for s in arguments.seeds)]
+    options = ["--until", arguments.until] if arguments.until else []
+    runs_of = (run_seed(arguments.recipe, seed, arguments.runs, options) for seed in arguments.seeds)
+    run_dirs = [*arguments.run_dirs, *runs_of]
     if not run_dirs:
         parser.error("pass finished run directories, or --seeds to run the recipe")
     tables = [stage_table(collect(run_dir)) for run_dir in run_dirs]
@@ -62,9 +67,10 @@ def main() -> None:
         for r in runs
     ]
     seeds, recipe = " ".join(str(run["seed"]) for run in runs), runs[0]["recipe"]
+    command = " ".join(["python benchmarks/whole_r1.py --recipe", recipe, "--seeds", seeds, *options])
     page = f"""# The whole R1 on two CPU cores: {recipe}
 
-Command: `python benchmarks/whole_r1.py --recipe {recipe} --seeds {seeds}`; each is `r1kit run {recipe} --seed N`
+Command: `{command}`; each is `{" ".join(["r1kit run", recipe, "--seed N", *options])}`
 Machine: {describe()}
 Date: {today()}
 Runs: {"; ".join(took)}

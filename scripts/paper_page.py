@@ -111,17 +111,17 @@ def render() -> str:
     whole, smol = read("whole-r1"), read("r1-smollm2")
     lines = ["| claim | in the paper | `sprout-r1` | SmolLM2-135M |", "|---|---|---|---|"]
     for text, claim, smol_claim in CLAIMS:
-        finding = findings(whole["mean"])[claim]
-        agree = [findings(run)[claim]["verdict"] == "agrees" for run in whole["of each run"]]
-        ours = f"{measured(finding)}: **{finding['verdict']}** ({sum(agree)} of {len(agree)} seeds)"
+        finding, in_smol = findings(whole["mean"]).get(claim), findings(smol["mean"]).get(smol_claim)
+        ours, other = "", ""
+        if finding is not None:
+            agree = [findings(run)[claim]["verdict"] == "agrees" for run in whole["of each run"]]
+            ours = f"{measured(finding)}: **{finding['verdict']}** ({sum(agree)} of {len(agree)} seeds)"
         if claim == "R1-Zero reasons better than the base":
             other = zero_smollm2()
-        elif smol_claim:
-            in_smol = findings(smol["mean"])[smol_claim]
+        elif in_smol is not None:
             other = f"{measured(in_smol)}: **{in_smol['verdict']}**"
-        else:
-            other = ""
-        lines.append(f"| {text} | {'<br>'.join(in_paper(finding))} | {ours} | {other} |")
+        if known := finding or in_smol:
+            lines.append(f"| {text} | {'<br>'.join(in_paper(known))} | {ours} | {other} |")
     return INTRODUCTION + "\n".join(lines) + "\n" + CONCLUSION
 
 
