@@ -1,7 +1,7 @@
 """r1kit: the DeepSeek-R1 recipe as one resumable command.
 
-    from r1kit import load_recipe, run
-    result = run(load_recipe("sprout-zero"))
+    from r1kit import load_recipe, run_recipe
+    result = run_recipe(load_recipe("sprout-zero"))
     print(result.evals)
 
 The public names are imported on first use, so `import r1kit` loads neither torch nor pydantic.
@@ -14,10 +14,10 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_MODULES = {  # public name -> module that defines it
+_MODULES = {  # public name -> module that defines it, and its name there if it is another one
     "load_recipe": "recipe",
     "dump_toml": "recipe",
-    "run": "run.pipeline",
+    "run_recipe": "run.pipeline:run",  # `run` is a package
     "RunResult": "run.pipeline",
     "evaluate": "evals.measure",
     "sample": "evals.measure",
@@ -35,7 +35,8 @@ __all__ = [*_MODULES, "__version__"]
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'r1kit' has no attribute {name!r}; public names: {', '.join(__all__)}")
-    return getattr(import_module(f"r1kit.{_MODULES[name]}"), name)
+    module, _, attribute = _MODULES[name].partition(":")
+    return getattr(import_module(f"r1kit.{module}"), attribute or name)
 
 
 def __dir__() -> list[str]:

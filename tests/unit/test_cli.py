@@ -119,6 +119,11 @@ def test_public_names_are_imported_on_first_use() -> None:
     code = "import sys, r1kit; print(sorted(m for m in sys.modules if m.startswith(('r1kit', 'pydantic', 'torch'))))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "['r1kit']"
+    names = ", ".join(r1kit.__all__)
+    code = (
+        f"import types\nfrom r1kit import {names}\nassert not any(isinstance(x, types.ModuleType) for x in [{names}])"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_grade_refuses_an_unknown_sandbox_at_once(tmp_path: Path) -> None:

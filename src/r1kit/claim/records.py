@@ -79,10 +79,10 @@ def _read(claim: Claim, runs: Runs, folder: Path) -> Verdict | None:
     if not path.is_file():
         return None
     try:
-        record = RECORD.validate_python(files.read_json(path))
+        record = RECORD.validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
-        fault = f"{'.'.join(map(str, first['loc']))}: {requirement(first['msg'])}"
+        fault = ": ".join(filter(None, (".".join(map(str, first["loc"])), requirement(first["msg"]))))
         raise UserError(
             f"{path}: not a record of `r1kit claims` ({fault}); restore it, or remove it and run {claim.name} again"
         ) from None

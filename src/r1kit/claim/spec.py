@@ -71,6 +71,13 @@ class Side(Strict):
             raise ValueError("give either RUN/STAGE, or a number")
         return self
 
+    @model_validator(mode="after")
+    def _steps_in_order(self) -> Self:
+        first, last = self.steps
+        if not 0 <= first < last <= 1:
+            raise ValueError(f"steps = [{first:g}, {last:g}]: must be two rising shares between 0 and 1")
+        return self
+
     @property
     def places(self) -> list[tuple[str, str]]:
         """The stages that the side reads, as (run, stage)."""
@@ -92,6 +99,12 @@ class Measure(Strict):
     """Lower end of the band in which high - low counts as confirmed; below 0 where a small loss is allowed."""
     below: float | None = None
     """Upper end of the band; none by default."""
+
+    @model_validator(mode="after")
+    def _band_has_room(self) -> Self:
+        if self.below is not None and self.below <= self.above:
+            raise ValueError(f"above = {self.above:g}, below = {self.below:g}: above must be the smaller one")
+        return self
 
     @property
     def band(self) -> tuple[float, float | None]:

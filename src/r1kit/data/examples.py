@@ -31,6 +31,7 @@ from r1kit.hashing import derive_seed
 from r1kit.types import ASSISTANT
 
 RESPONSE_FIELDS = ("response", "completion")
+EPISODE_ROLES = (ASSISTANT, "environment", "user", "tool")  # the policy's, and those of an environment's messages
 TOKENIZE_BATCH = 4096  # texts per tokenizer call, which it encodes in parallel
 MAX_HELD_OUT_SHARE = 0.1  # of all records
 
@@ -137,14 +138,23 @@ def _encode_episode(episode: Sequence[Message], encoder: MessageEncoder) -> tupl
 
 def episode_of(row: Row, where: str) -> list[Message] | None:
     """Return the `episode` of a row, which begins and ends with the assistant; None if it has none."""
-    episode: list[Message] | None = row.get("episode")
+    episode = row.get("episode")
     if episode is None:
         return None
-    roles = [message.get("role") for message in episode]
+    if not isinstance(episode, list) or not all(isinstance(message, dict) for message in episode):
+        raise DataError(f"{where}: episode = {episode!r:.80}: must be a list of objects with role and content")
+    if field := next((name for name in RESPONSE_FIELDS if row.get(name) is not None), None):
+        raise DataError(f"{where}: has both {field} and episode: remove one of them")
+    for number, message in enumerate(episode, 1):
+        role, content = message.get("role"), message.get("content")
+        if role not in EPISODE_ROLES:
+            allowed = ", ".join(EPISODE_ROLES)
+            raise DataError(f"{where}: message {number} of episode: role = {role!r:.80}: must be one of {allowed}")
+        if not isinstance(content, str):
+            raise DataError(f"{where}: message {number} of episode: content = {content!r:.80}: must be text")
+    roles = [message["role"] for message in episode]
     if not roles or {roles[0], roles[-1]} != {ASSISTANT}:
-        raise DataError(
-            f"{where}: episode has the roles {', '.join(map(str, roles))}: must begin and end with {ASSISTANT}"
-        )
+        raise DataError(f"{where}: episode has the roles {', '.join(roles)}: must begin and end with {ASSISTANT}")
     return episode
 
 

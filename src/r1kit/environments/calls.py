@@ -133,6 +133,12 @@ class _Failed(Exception):
 def _value(call: Callable[[], Any]) -> Any:
     try:
         return call()
-    except (Exception, SystemExit, KeyboardInterrupt) as error:  # no signal: those reach the main thread only
-        text = " ".join(str(error)[: 4 * MAX_SHOWN].split())[:MAX_SHOWN]
-        raise _Failed(f"{type(error).__name__}: {text}") from error
+    except BaseException as error:  # also CancelledError and SystemExit; signals reach the main thread only
+        raise _Failed(f"{type(error).__name__}: {_text(error)}") from error
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return " ".join(str(error)[: 4 * MAX_SHOWN].split())[:MAX_SHOWN]
+    except BaseException:  # foreign too
+        return "an exception that cannot be shown"

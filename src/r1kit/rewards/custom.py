@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from math import isfinite
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,8 @@ from r1kit.synonyms import nearest
 from r1kit.types import Problem
 
 MAX_QUESTION, MAX_SHOWN = 60, 300  # characters of a question or a value in a message
+MAX_REWARD = 1e9  # of either sign; the square of a much larger one is infinite in float32
+REWARD = f"a number between -{MAX_REWARD:g} and {MAX_REWARD:g}"
 MAX_BITS = 1024  # of an integer in a message; larger ones exceed the range of a float
 
 UserReward = Callable[[RewardInput], float]
@@ -34,13 +35,13 @@ class RewardError(UserError):
 
 
 def value_of(name: str, folder: Path | None, completion: RewardInput) -> float:
-    """Call the user's function. RewardError when it raises or does not return a finite number."""
+    """Call the user's function. RewardError when it raises or does not return a reward."""
     now_doing(f"reward {name}")
     function = load(name, folder)
     where = f"problem {completion.problem.id}, {label(completion.problem)}"
     try:
         value: object = function(completion)
-        number = finite(value)
+        number = reward_value(value)
         shown = "" if number is not None else _describe(value)
     except RewardError:
         raise
@@ -48,7 +49,7 @@ def value_of(name: str, folder: Path | None, completion: RewardInput) -> float:
         reason = f"{type(error).__name__}: {_shorten(error)}"
         raise RewardError(f"reward {name} failed on {where}: {reason}") from error
     if number is None:
-        allowed = "must return a finite number" + " for one completion" * isinstance(value, list | tuple)
+        allowed = f"must return {REWARD}" + " for one completion" * isinstance(value, list | tuple)
         raise RewardError(f"reward {name} returned {shown} for {where}: {allowed}")
     return number
 
@@ -58,10 +59,10 @@ def label(problem: Problem) -> str:
     return f"question {_shorten(problem.question, MAX_QUESTION)!r}" if problem.question.strip() else problem.id
 
 
-def finite(value: object) -> float | None:
-    """Return the value as a float; None if it is no finite number. An integer may exceed the range of a float."""
-    with suppress(OverflowError):
-        if isinstance(value, Real) and isfinite(value):
+def reward_value(value: object) -> float | None:
+    """Return the value as a float; None if it is no number that a reward may be."""
+    with suppress(OverflowError):  # an integer may exceed the range of a float
+        if isinstance(value, Real) and abs(float(value)) <= MAX_REWARD:
             return float(value)
     return None
 

@@ -32,7 +32,7 @@ from r1kit.environments.named import ENGINE, environment_named
 from r1kit.errors import UserError
 from r1kit.hashing import derive_seed
 from r1kit.model.policy import Policy
-from r1kit.rewards.custom import finite
+from r1kit.rewards.custom import REWARD, reward_value
 from r1kit.rewards.services import Settings
 from r1kit.rewards.workers.outcomes import MAX_FAILED, MIN_FAILURES
 from r1kit.tools.template import call_style
@@ -110,16 +110,15 @@ class EpisodeEngine(CollectingEngine):
         if isinstance(live, BlockLiveEngine):
             live.pace = THROUGHPUT
         sampling = _Sampling(self, live, params)
-        done = failed = 0
-        first_failure = ""
+        failed, first_failure = 0, ""
         try:
             for index, request in enumerate(requests):
                 sampling.begin(index, request)
             for index, completion in sampling.run():
-                done, failed = done + 1, failed + bool(completion.failure)
+                failed += bool(completion.failure)
                 first_failure = first_failure or completion.failure
-                if failed >= MIN_FAILURES and failed > MAX_FAILED * max(done, sampling.total // 2):
-                    raise UserError(f"{failed} of {done} episodes failed; the first: {first_failure}")
+                if failed >= MIN_FAILURES and failed > MAX_FAILED * sampling.total:
+                    raise UserError(f"{failed} of {sampling.total} episodes failed; the first: {first_failure}")
                 yield index, completion
         finally:
             sampling.abandon()
@@ -250,9 +249,9 @@ class _Sampling:
             score = None if running.failure else resolved(episode.score())
         finally:
             resolved(episode.close())
-        number = finite(score)
+        number = reward_value(score)
         if score is not None and number is None:
-            raise TypeError(f"score returned {score!r:.80}: must be a finite number or None")
+            raise TypeError(f"score returned {score!r:.80}: must be None, or {REWARD}")
         return number
 
     def _completion(self, running: _Running, outcome: Outcome[_Key]) -> Completion:
@@ -287,7 +286,8 @@ def _checked(given: object) -> tuple[Message, ...]:
     messages = tuple(given) if isinstance(given, list | tuple) else (given,)
     for each in messages:
         if not isinstance(each, Message) or not isinstance(each.content, str) or each.role not in get_args(Role):
-            raise TypeError(f"step returned a {type(each).__name__}: must be None or a Message with one of the roles")
+            allowed = f"must be None or a Message of text with a role of {', '.join(get_args(Role))}"
+            raise TypeError(f"step returned {each!r:.120}: {allowed}")
         if not is_unicode(each.content):
             raise ValueError(f"a message: {NOT_UNICODE}")
     if not messages or (len(messages) > 1 and any(each.role == "environment" for each in messages)):

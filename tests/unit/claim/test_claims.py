@@ -190,6 +190,9 @@ def records_outlive_runs(folder: Path, given: tuple[str, ...], results: list[dic
         UserError, match=r"length\.json: not a record of `r1kit claims` \(findings: .*; restore it, or remove it"
     ):
         claims(*elsewhere, "--dry-run")
+    record.write_text("{")
+    with pytest.raises(UserError, match=r"length\.json: not a record .*JSON.*; restore it, or remove it"):
+        claims(*elsewhere, "--dry-run")
     shutil.copy(folder / "kept.json", record)
 
 
@@ -281,6 +284,12 @@ def test_wrong_arguments_are_explained(folder: Path, arguments: tuple[str, ...],
         ('what = "tokens', 'why = "tokens', "measure.0.what: missing"),
         ('claim = "', "claim = ", "not valid TOML"),
         ("[runs.main]", "[runs.main]\nsteps = 3", "length.toml: steps"),
+        ("above = -20.0", "above = 30.0", "above = 30, below = 20: above must be the smaller one"),
+        (
+            'low = "main/base_eval"',
+            'low = { at = "main/zero", steps = [0.9, 0.2] }',
+            r"steps = \[0.9, 0.2\]: must be two rising shares between 0 and 1",
+        ),
     ],
 )
 def test_wrong_claims_are_explained(folder: Path, old: str, new: str, message: str) -> None:

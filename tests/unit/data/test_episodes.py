@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from r1kit.data.examples import encode, episode_of
+from r1kit.data.examples import Row, encode, episode_of
 from r1kit.data.pack import Document, pack
 from r1kit.data.store import DataError
 from r1kit.data.template import set_template
@@ -87,3 +87,17 @@ def test_an_episode_begins_and_ends_with_the_assistant() -> None:
     assert episode_of({"prompt": "p", "response": "r"}, "row 1") is None
     with pytest.raises(DataError, match="row 1: episode has the roles user: must begin and end with assistant"):
         episode_of({"episode": [{"role": "user", "content": "x"}]}, "row 1")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"episode": "abc"}, "episode = 'abc': must be a list of objects with role and content"),
+        ({"episode": [{"role": "assistant"}]}, "message 1 of episode: content = None: must be text"),
+        ({"episode": [{"role": "Assistant", "content": "x"}]}, "role = 'Assistant': must be one of assistant, env"),
+        ({"episode": [], "response": "r"}, "has both response and episode: remove one of them"),
+    ],
+)
+def test_a_record_with_a_broken_episode_is_named(row: Row, message: str) -> None:
+    with pytest.raises(DataError, match=f"row 7: .*{message}"):
+        episode_of(row, "row 7")

@@ -43,13 +43,14 @@ def this_sandbox(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "sandbox", lambda: sandbox)
 
 
-def test_the_value_is_the_share_of_tests_that_pass() -> None:
+def test_the_value_is_the_share_of_failing_tests_that_are_repaired() -> None:
     right = verdict_on(f"<think>\nThe total is 0.\n</think>\n{answer()}")
     assert (right.status, right.value, right.extracted) == ("right", 1.0, "changed shop/cart.py")
     assert verdict_on(f"<answer>{answer()}</answer>").status == "right"
     wrong = verdict_on(answer("    return 2 * bool(items)"))
-    assert (wrong.status, round(wrong.value, 2)) == ("wrong", 0.67)
-    assert verdict_on("### new.py\n```python\nx = 1\n```").value == pytest.approx(1 / 3), "as it was"
+    assert (wrong.status, wrong.value) == ("wrong", pytest.approx(1 / 2)), "one of two"
+    assert verdict_on("### new.py\n```python\nx = 1\n```").value == 0, "as it was"
+    assert verdict_on(answer("    return 2 + 0 * len(items)")).value == 0, "repairs one, breaks one"
 
 
 @pytest.mark.parametrize(

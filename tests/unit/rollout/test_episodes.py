@@ -7,6 +7,7 @@ import copy
 import random
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from r1kit.data.messages import MessageEncoder
 from r1kit.data.template import set_template
 from r1kit.engine.base import Request, SamplingParams
 from r1kit.engine.native import NativeEngine
-from r1kit.environments.base import Environment, Message
+from r1kit.environments.base import Environment, Episode, Message
 from r1kit.environments.function import FunctionEnvironment
 from r1kit.environments.scripted import Scripted
 from r1kit.errors import UserError
@@ -200,15 +201,34 @@ def too_large(problem: Problem, turns: list[str]) -> float:
     return 10**400
 
 
+def absurd(problem: Problem, turns: list[str]) -> float:
+    return 1e300
+
+
+def cancels(problem: Problem, turns: list[str]) -> float:
+    raise asyncio.CancelledError("the connection is gone")
+
+
+def raises_what_cannot_be_shown(problem: Problem, turns: list[str]) -> float:
+    class Unprintable(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    raise Unprintable
+
+
 HOSTILE = {
+    absurd: "score returned 1e+300: must be None, or a number between",
+    cancels: "CancelledError: the connection is gone",
+    raises_what_cannot_be_shown: "Unprintable: an exception that cannot be shown",
     half_a_character: "ValueError: a message: the text has half",
-    no_role: "must be None or a Message with one of the roles",
+    no_role: "must be None or a Message of text with a role of",
     too_large: "OverflowError",
     raises: "SystemExit: away with the trainer",
     hangs: "took longer than",
     hangs_in_a_coroutine: "took longer than",
     wrong_type: "TypeError: returned dict",
-    no_number: "must be a finite number",
+    no_number: "must be None, or a number between",
     overflows: "",
     forges: "",
 }
@@ -292,6 +312,21 @@ def test_a_user_begins_a_new_answer(sprout):
 def test_too_many_failures_end_the_run(sprout):
     with pytest.raises(UserError, match=r"8 of \d+ episodes failed; the first: environment: SystemExit"):
         sample(sprout, FunctionEnvironment(raises))
+
+
+def test_few_failures_at_the_start_do_not_end_the_run(sprout):
+    class Rare(FunctionEnvironment):
+        failures = iter(range(8))
+
+        def start(self, problem: Problem, seed: int) -> Episode:
+            if next(self.failures, None) is not None:
+                raise RuntimeError("not yet")
+            return super().start(problem, seed)
+
+    request = requests(sprout[1])[0]
+    engine = EpisodeEngine(NativeEngine(*sprout), Rare(lambda problem, turns: 1.0), 600)
+    episodes = engine.generate([replace(request, samples=80)], SamplingParams(seed=5, max_tokens=4))
+    assert sum(bool(episode.failure) for episode in episodes) == 8  # a tenth
 
 
 def test_an_abandoned_call_leaves_nothing_behind(sprout):

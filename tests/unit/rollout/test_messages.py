@@ -66,7 +66,7 @@ def test_results_of_one_turn_are_framed_together(model, tokenizer) -> None:
     [
         ([], "step returned 0 messages: must be one, or several of the roles user and tool"),
         ([Message("a"), Message("b")], "step returned 2 messages: must be one, or several"),
-        ([Message("a", "tool"), "b"], "step returned a str: must be None or a Message"),
+        ([Message("a", "tool"), "b"], "step returned 'b': must be None or a Message"),
     ],
 )
 def test_other_messages_lose_the_episode(model, tokenizer, answers: list[object], reason: str) -> None:

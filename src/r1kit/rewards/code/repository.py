@@ -7,12 +7,14 @@ interpreter of their own, so the repository meets their arguments and never an e
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from r1kit.data.repository import ChangeError, changed
+from r1kit.hashing import canonical_json
 from r1kit.rewards import services
 from r1kit.rewards.checks.base import Row, Verifier, fields
 from r1kit.rewards.code import syntax
@@ -97,9 +99,32 @@ def _judge(gold: Repository, reply: Reply) -> Verdict:
         files = changed(gold.files, answer)
     except ChangeError as error:
         return Verdict(0.0, None, str(error), "unparseable")
-    program = program_of(files, gold.imports)
-    verdict = judge_program(program, gold.tests, services.sandbox(), gold.limits)
-    return replace(verdict, extracted=_shown(gold.files, files))
+    verdict = replace(_tested(gold, files), extracted=_shown(gold.files, files))
+    if verdict.masked or not 0 < verdict.value < 1:
+        return verdict
+    try:
+        before = _share_before(canonical_json(asdict(gold)))
+    except _Untested as error:
+        return replace(verdict, status="infra_error", reason=str(error))
+    return replace(verdict, value=max(0.0, (verdict.value - before) / (1 - before)) if before < 1 else 0.0)
+
+
+def _tested(gold: Repository, files: Mapping[str, str]) -> Verdict:
+    return judge_program(program_of(files, gold.imports), gold.tests, services.sandbox(), gold.limits)
+
+
+class _Untested(Exception):
+    """The repository without a change could not be tested."""
+
+
+@lru_cache(maxsize=1024)
+def _share_before(gold: bytes) -> float:
+    """Return the share of tests that pass without a change, which pays for none of it. _Untested is not cached."""
+    repository = Repository(**json.loads(gold))
+    verdict = _tested(repository, repository.files)
+    if verdict.masked:
+        raise _Untested(f"without a change: {verdict.reason}")
+    return verdict.value
 
 
 def _shown(before: Mapping[str, str], after: Mapping[str, str]) -> str:
