@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from r1kit import files
 from r1kit.claim.runs import ClaimRun
-from r1kit.claim.spec import Claim, Measure, Side
+from r1kit.claim.spec import WIN_RATE, Claim, Measure, Side
 from r1kit.errors import UserError
 from r1kit.evals.paired import pool
 from r1kit.metrics.log import read_metrics
@@ -18,7 +18,6 @@ from r1kit.report.win_rate import preferred
 from r1kit.run_dir import RunDir, StageDir
 
 State = Literal["confirmed", "open", "refuted", "not run"]
-WIN_RATE = "win_rate"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from r1kit import files, machine
-from r1kit.claim.spec import Claim
-from r1kit.config import Recipe
+from r1kit.claim.spec import WIN_RATE, Claim, Side
+from r1kit.config import Evaluate, Recipe, StageConfig
 from r1kit.errors import UserError
+from r1kit.metrics.glossary import explain
 from r1kit.recipe import recipe_from
 from r1kit.run import pipeline
 from r1kit.run.fork import fork
@@ -82,11 +83,26 @@ def claim_run(claim: Claim, name: str, seed: int, root: Path) -> ClaimRun:
         raise UserError(
             f"{claim.path.name}: {name}/{missing[0]}: that recipe has no such stage; it has {', '.join(complete.stage)}"
         )
+    for side in (side for measure in claim.measure for side in measure.sides if side.at.partition("/")[0] == name):
+        _check_metric(side, complete.stage[side.at.partition("/")[2]], claim.path.name)
     recipe = _needed(complete, wanted)
     dtype = machine.choose_compute(recipe.device, recipe.dtype).dtype
     stages = resolve_stages(recipe, dtype)
     digest = hashlib.sha256("".join(stage.identity for stage in stages).encode()).hexdigest()[:8]
     return ClaimRun(recipe, stages, RunDir(root / f"{claim.name}.{name}-seed-{seed}-{digest}"))
+
+
+def _check_metric(side: Side, stage: StageConfig, file: str) -> None:
+    """Refuse a metric that such a stage never has, before anything runs. UserError says what it has."""
+    benchmark, _, metric = side.metric.partition("/")
+    if not isinstance(stage, Evaluate):
+        names, known = [side.metric], side.metric == "seconds"
+    elif benchmark in stage.benchmarks:
+        names, known = metric.split(" - "), metric == WIN_RATE
+    else:
+        raise UserError(f"{file}: {side.metric}: {side.at} has the benchmarks {', '.join(stage.benchmarks)}")
+    if unknown := [name for name in names if not known and not explain(name, stage.kind)]:
+        raise UserError(f"{file}: {side.metric}: {side.at} has no metric {unknown[0]!r}; docs/metrics.md lists them")
 
 
 def _needed(recipe: Recipe, wanted: Iterable[str]) -> Recipe:

@@ -14,6 +14,7 @@ from r1kit.config.base import Strict
 from r1kit.errors import UserError, requirement
 from r1kit.synonyms import nearest
 
+WIN_RATE = "win_rate"  # of a benchmark: how often replies are preferred to those of another stage
 EXAMPLE = """\
 claim = "Twice the steps make R1-Zero better."   # the paper's sentence in our words
 paper = "Section 2.3, Figure 1"                  # its place

@@ -282,6 +282,9 @@ def test_wrong_arguments_are_explained(folder: Path, arguments: tuple[str, ...],
         ("main/zero_eval", "other/zero_eval", "must be RUN/STAGE with a run of this file: main"),
         ("main/zero_eval", "main/zeroeval", "length.toml: main/zeroeval: that recipe has no such stage"),
         ('what = "tokens', 'why = "tokens', "measure.0.what: missing"),
+        ("reasoning/mean_tokens", "reasoning/pas@1", r"reasoning/pas@1: main/base_eval has no metric 'pas@1'"),
+        ("reasoning/mean_tokens", "thinking/pass@1", "thinking/pass@1: main/base_eval has the benchmarks reasoning"),
+        ('"main/base_eval"', '"main/zero"', "main/zero has no metric 'reasoning/mean_tokens'"),
         ('claim = "', "claim = ", "not valid TOML"),
         ("[runs.main]", "[runs.main]\nsteps = 3", "length.toml: steps"),
         ("above = -20.0", "above = 30.0", "above = 30, below = 20: above must be the smaller one"),
@@ -348,9 +351,9 @@ def test_two_metrics_of_one_stage_are_paired(folder: Path) -> None:
 
 
 def test_logs_are_averaged_over_parts_of_the_steps(folder: Path) -> None:
-    log = [{"step": step, "length": float(step)} for step in range(1, 11)]
-    text = """low = { at = "main/zero", metric = "length", steps = [0.0, 0.2] }
-high = { at = "main/zero", metric = "length", steps = [0.9, 1.0] }"""
+    log = [{"step": step, "completions/mean_length": float(step)} for step in range(1, 11)]
+    text = """low = { at = "main/zero", metric = "completions/mean_length", steps = [0.0, 0.2] }
+high = { at = "main/zero", metric = "completions/mean_length", steps = [0.9, 1.0] }"""
     [finding] = judged(folder, measure(text), {"zero": {"log": log}}).findings
     assert (finding.low, finding.high) == (1.5, 9.5)
     assert finding.state == "open" and finding.ci95 is None, "one seed says nothing about others"
