@@ -133,12 +133,12 @@ class _Failed(Exception):
 def _value(call: Callable[[], Any]) -> Any:
     try:
         return call()
-    except BaseException as error:  # also CancelledError and SystemExit; signals reach the main thread only
+    except (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt) as error:  # signals reach the main thread
         raise _Failed(f"{type(error).__name__}: {_text(error)}") from error
 
 
 def _text(error: BaseException) -> str:
     try:
         return " ".join(str(error)[: 4 * MAX_SHOWN].split())[:MAX_SHOWN]
-    except BaseException:  # foreign too
+    except Exception:  # of foreign code too
         return "an exception that cannot be shown"

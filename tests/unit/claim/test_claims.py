@@ -363,7 +363,7 @@ def test_replies_are_compared_by_the_oracle(folder: Path) -> None:
     def rows(reply: str) -> list[dict[str, Any]]:
         return [
             {
-                "benchmark": "general",
+                "benchmark": "reasoning",
                 "prompt_id": f"p{i}",
                 "question": "Capital?",
                 "answer": "Paris",
@@ -373,7 +373,7 @@ def test_replies_are_compared_by_the_oracle(folder: Path) -> None:
         ]
 
     text = """low = 0.5
-high = { at = "main/zero_eval", metric = "general/win_rate", against = "main/base_eval" }"""
+high = { at = "main/zero_eval", metric = "reasoning/win_rate", against = "main/base_eval" }"""
     logs = {
         "zero_eval": {"problems": [], "samples": rows("<think> a </think> <answer> Paris </answer>")},
         "base_eval": {"problems": [], "samples": rows("no idea")},
