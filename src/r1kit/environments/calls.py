@@ -134,11 +134,8 @@ def _value(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt) as error:  # signals reach the main thread
-        raise _Failed(f"{type(error).__name__}: {_text(error)}") from error
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return " ".join(str(error)[: 4 * MAX_SHOWN].split())[:MAX_SHOWN]
-    except Exception:  # of foreign code too
-        return "an exception that cannot be shown"
+        try:
+            text = " ".join(str(error)[: 4 * MAX_SHOWN].split())[:MAX_SHOWN]
+        except Exception as unprintable:  # foreign code too
+            raise _Failed(f"{type(error).__name__}: an exception that cannot be shown") from unprintable
+        raise _Failed(f"{type(error).__name__}: {text}") from error
