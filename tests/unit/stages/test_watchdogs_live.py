@@ -51,8 +51,8 @@ def slow(problem, text):  # takes most of a step, however busy the machine is
     ended = time.monotonic()
     return digits(problem, text)
 
-def huge(problem, text): return 1e39 if counted() % 2 else -1e39  # finite, but not as a float32
-def once_huge(problem, text): return digits(problem, text) + (1e39 if counted() == 5 else 0)
+def huge(problem, text): return 1e9 if counted() % 2 else -1e9  # times HUGE: finite, but not as a float32
+def once_huge(problem, text): return 1e-30 * digits(problem, text) + (1e9 if counted() == 5 else 0)
 def jumps(problem, text): return digits(problem, text) * (1e5 if counted() > 4 * 12 else 1)
 """
 
@@ -113,8 +113,11 @@ def scripted(script: Callable[[int, int], str]) -> Callable[..., ScriptedEngine]
     return make
 
 
-def custom(name: str) -> dict[str, float]:
-    return {f"own_rewards:{name}": 1.0}
+HUGE = 1e30  # a weight
+
+
+def custom(name: str, weight: float = 1.0) -> dict[str, float]:
+    return {f"own_rewards:{name}": weight}
 
 
 def test_constant_reward_from_the_start_stops_the_run(train) -> None:
@@ -210,13 +213,13 @@ def test_engine_with_old_weights_stops_the_run(train, tmp_path: Path) -> None:
 
 
 def test_update_that_is_not_finite_is_skipped(train) -> None:
-    done = train(3, rewards=custom("once_huge"))
+    done = train(3, rewards=custom("once_huge", HUGE))
     assert [row["skipped"] for row in done["rows"]] == [0, 1, 0] and done["first"] == {"skipped": 2}
     assert not done["stopped"]
 
 
 def test_three_skipped_updates_in_a_row_stop_the_run(train) -> None:
-    done = train(5, rewards=custom("huge"))
+    done = train(5, rewards=custom("huge", HUGE))
     assert done["first"] == {"skipped": 1, "not_finite": 3} and "learning_rate" in done["stopped"]
 
 
