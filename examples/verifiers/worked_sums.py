@@ -11,13 +11,12 @@ EXAMPLES, SEED = 20, 10_000  # no task of the environment: its seeds are below 1
 
 
 def worked(expression: str) -> str:
-    """Solve from left to right, one operation a line."""
-    value, *rest = expression.split()
+    """Add from left to right, one number a line."""
+    value, *numbers = map(int, expression.split("+"))
     lines = []
-    for operator, number in zip(rest[::2], rest[1::2], strict=True):
-        result = str(int(value) + int(number) if operator == "+" else int(value) - int(number))
-        lines.append(f"{value}{operator}{number}={result}\n")
-        value = result
+    for number in numbers:
+        lines.append(f"{value}+{number}={value + number}\n")
+        value += number
     return f"<think>\n{''.join(lines)}</think>\n<answer>\n{value}\n</answer>"
 
 

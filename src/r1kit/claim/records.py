@@ -23,7 +23,7 @@ from r1kit.hashing import canonical_json
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """What is read of a file; it has more for its readers."""
+    """The part of a record that is read back."""
 
     findings: tuple[Finding, ...]
     made: Made

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from r1kit.data.worlds import world_problems
 from r1kit.environments.base import Message
 from r1kit.environments.calculator import Calculator, result_of
 from r1kit.environments.calls import Calls
@@ -61,6 +63,21 @@ def test_guess_pays_for_what_the_guesses_tell() -> None:
         for turn in turns:
             user.step(turn)
         assert user.score() == pytest.approx(sum(qualities) / len(qualities), abs=1e-3), turns
+
+
+@pytest.mark.parametrize(("halves", "found"), [(True, 1.0), (False, 0.79)])
+def test_halving_finds_every_number_and_guessing_at_random_does_not(halves: bool, found: float) -> None:
+    """The shares stand in docs/environments.md."""
+    rng, rights = Random(0), 0
+    problems = 40 * world_problems("guess", "held_out", limit=150)
+    for problem in problems:
+        user = Guess().start(problem, 0)
+        for _ in range(Guess.max_turns):
+            low, high = user.low, user.high
+            if user.step(str((low + high) // 2 if halves else rng.randint(low, high))) is None:
+                rights += 1
+                break
+    assert rights / len(problems) == pytest.approx(found, abs=0 if halves else 0.015)
 
 
 def test_own_environments_are_functions_classes_or_objects(tmp_path: Path) -> None:
