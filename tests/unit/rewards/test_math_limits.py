@@ -6,7 +6,7 @@ import time
 from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from r1kit.rewards.math.check import canonical, check, check_prose, equivalent
@@ -105,10 +105,11 @@ PIECES = (
 pieces = st.sampled_from([*PIECES.split(), " "])
 
 
+@example("答:0")
 @given(st.lists(pieces, max_size=40).map("".join) | st.text(max_size=60))
 def test_any_text_gets_a_ruling_and_equals_itself(text):
     started = time.process_time()
     ruling = check(text, text)
-    assert ruling.status == ("right" if text.strip() else "unparseable") or r"\boxed" in text
+    assert ruling.status == ("right" if text.strip() else "unparseable")
     assert isinstance(canonical(text), str) and check_prose("5", text)[0].status in get_args(Status)
     assert time.process_time() - started < 3

@@ -55,7 +55,7 @@ NO_ANSWER = Ruling("unparseable", "no answer found")
 _NESTED_BOX = re.compile(r"\\(?:boxed|fbox) ?\{([^{}]*)\}")
 _BOX_COMMAND = re.compile(r"\\(?:boxed|fbox)(?![a-z])")
 _LEAD = re.compile(
-    rf"{TEXT}?(?:(?:(?:the )?(?:final )?answer(?: is)?|答案(?:是|为)?) ?:?|(?:about|approximately|exactly|precisely"
+    rf"{TEXT}?(?:(?:(?:the )?(?:final )?answer(?: is)?|答案(?:是|为)?|答(?= ?:)) ?:?|(?:about|approximately|exactly|precisely"
     r"|just|a total of|in total|altogether|we (?:get|have)|thus|hence|so|therefore)(?![a-z])|约|大约|共|一共)"
     rf"[ ,:]*{TEXT}? ?|≈|\\(?:Rightarrow|to)(?![a-z]) ?",
     re.IGNORECASE,
@@ -84,6 +84,7 @@ def check(gold: str, answer: str) -> Ruling:
         wanted, given = _normalise_gold(gold), _normalise(answer)
         if (
             wanted == given
+            or gold.strip() == answer.strip()  # whatever either is read as
             or _same_result(wanted, given)
             or _same_in_other_form(wanted, given)
             or _same_parts(gold, answer)
