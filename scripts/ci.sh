@@ -8,7 +8,7 @@ if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$(id 
     apt-get update -qq && apt-get install -y -qq chromium fonts-wqy-zenhei >/dev/null || echo "no chromium, no browser tests"
 fi
 # A shared machine stalls: a test of time-outs, signals or a browser may fail once. The summary names each that ran again.
-export PYTEST_ADDOPTS="--reruns 1 -rfEsR"
+export CI=1 PYTEST_ADDOPTS="--reruns 1 -rfEsR"
 make lint
 make docs
 make test
