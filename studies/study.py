@@ -58,14 +58,15 @@ def main(
         print(f"seed {seed}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
         if folder is not None:
             options = ["--tiny"] * arguments.tiny + ["--seeds", *map(str, arguments.seeds[: len(results)])]
-            _write(folder / f"{name}.json", f"python studies/{name}.py {' '.join(options)}", results)
+            write(folder / f"{name}.json", f"python studies/{name}.py {' '.join(options)}", results)
     print(page(results))
 
 
 _AsWritten = argparse.RawDescriptionHelpFormatter
 
 
-def _write(path: Path, command: str, results: Sequence[Mapping[str, Any]]) -> None:
+def write(path: Path, command: str, results: Sequence[Mapping[str, Any]]) -> None:
+    """Write the results of all seeds with the command that makes them, the machine and the date."""
     sys.path.append(str(ROOT / "benchmarks"))  # which name the machine as here
     from machine import describe, today
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Examples take as long as the machine is busy. CI draws the same ones for everybody: a rare example that fails stops the
-# person who can look into it, at their own machine, and not the next change.
+# Examples take as long as the machine is busy. CI draws the same ones for everybody, so that a rare example that fails
+# stops a person who can look into it, and not the next change.
 settings.register_profile(
     "busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
 )

@@ -43,7 +43,7 @@ class Made:
 
     runs: dict[int, str]  # seed -> hash of the identities of all stages
     measures: str  # hash of what was measured in them
-    seconds: float  # of all stages, also of those that other claims share
+    seconds: int  # of all stages, also of those that other claims share
     machine: str
     date: str  # of the last stage, as 2026-01-31
     source: list[str]  # hashes of this package's modules

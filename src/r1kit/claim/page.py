@@ -97,9 +97,10 @@ def _section(verdict: Verdict) -> Iterator[str]:
 
 
 def _shortfall(verdict: Verdict) -> str:
-    return "; ".join(
+    missed = "; ".join(
         f"{f.what}: {_difference(f)}, needed {_band(f)} ({f.state})" for f in verdict.findings if f.state != "confirmed"
     )
+    return f"{missed}. {verdict.claim.explained}".removesuffix(" ")
 
 
 def _cells(finding: Finding) -> tuple[str, ...]:

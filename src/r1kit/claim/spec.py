@@ -130,6 +130,8 @@ class Claim(Strict):
     """The paper's numbers."""
     note: str = ""
     """What is different here, or how to read the result."""
+    explained: str = ""
+    """Why the claim did not come out: what was measured, by which command. Shown only while it is not confirmed."""
     runs: dict[str, dict[str, Any]] = Field(min_length=1)
     """Recipes by name; most write `extends` and what differs."""
     measure: list[Measure] = Field(min_length=1)

@@ -57,6 +57,7 @@ kind = "rl"
 LENGTH = """
 claim = "Two steps change little."
 paper = "nowhere"
+explained = "Two steps are few."
 
 [runs.main]
 extends = "tiny.toml"
@@ -79,6 +80,7 @@ above = 0.99
 GROUPS = """
 claim = "Larger groups sample more."
 paper = "nowhere"
+explained = "Only said when it does not come out."
 
 [runs.two]
 extends = "tiny.toml"
@@ -135,6 +137,7 @@ def test_claims_run_share_stages_and_continue(folder: Path) -> None:
     assert "unused" not in "".join(artifacts(folder / "runs"))
     text = (folder / "page.md").read_text()
     assert "1 of the 2 claims that have run are confirmed" in text and "## What did not come out" in text
+    assert "(refuted). Two steps are few.\n" in text and "Only said" not in text
     assert "| accuracy: R1-Zero far above the base |" in text and "| **refuted** |" in text
 
     before = artifacts(folder / "runs")
@@ -428,7 +431,7 @@ def test_all_claims_run_in_the_order_of_what_is_left(folder: Path) -> None:
     planned = json.loads(claims("--dry-run", "--seeds", "0", "--runs", "none", "--json").stdout)["runs"]
     order = list(dict.fromkeys(each["claim"] for each in planned))
     seconds = [sum(each["seconds"] for each in planned if each["claim"] == name) for name in order]
-    assert order[0] == "reflection" and seconds[0] < seconds[-1], "it needs one training alone"
+    assert order[0] == "reflection" and seconds[0] < seconds[order.index("group-size")], "one training against three"
     assert order.index("cold-start-speed") < order.index("few-shot") < order.index("distillation")
     left = [each["to_do"] for each in planned if each["claim"] == "rl-recovers"]
     assert left == [["dev2_eval"]], "what claims before it have run is not run again"

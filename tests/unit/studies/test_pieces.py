@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,19 @@ def test_words_are_told_apart(text: str, kind: str) -> None:
 def test_studies_stay_small() -> None:
     lengths = {path.name: len(path.read_text().splitlines()) for path in Path(ROOT / "studies").glob("*.py")}
     assert max(lengths.values()) <= 250, lengths
+
+
+def test_selection_leads_are_within_groups(tmp_path: Path) -> None:
+    from selection import page, selection
+
+    def row(prompt: str, text: str, right: float) -> str:
+        kept = {"prompt_id": prompt, "completion": text, "language": "en", "parts": {"accuracy": right}}
+        return json.dumps(kept) + "\n"
+
+    groups = [("a", "wait, 3", 0.0), ("a", "it is 4", 1.0), ("a", "it is 5", 0.0), ("b", "wait 4", 1.0)]
+    file = tmp_path / "step_000001.jsonl"
+    file.write_text("".join(row(*each) for each in groups))
+    found = selection(file)
+    assert found["a word of reflection"] == {"share": 0.5, "leads": [-0.5]}, "prompt b has nothing to compare with"
+    assert found["words of another language"] == {"share": 0.0, "leads": []}
+    assert "| 1 | 50.0 % | -50 ± 0 | 2 | 0.0 % |  | 0 |" in page([{"1": found}, {"1": found}])

@@ -55,8 +55,8 @@ NO_ANSWER = Ruling("unparseable", "no answer found")
 _NESTED_BOX = re.compile(r"\\(?:boxed|fbox) ?\{([^{}]*)\}")
 _BOX_COMMAND = re.compile(r"\\(?:boxed|fbox)(?![a-z])")
 _LEAD = re.compile(
-    rf"{TEXT}?(?:(?:(?:the )?(?:final )?answer(?: is)?|答案(?:是|为)?|答(?= ?:)) ?:?|(?:about|approximately|exactly|precisely"
-    r"|just|a total of|in total|altogether|we (?:get|have)|thus|hence|so|therefore)(?![a-z])|约|大约|共|一共)"
+    rf"{TEXT}?(?:(?:(?:the )?(?:final )?answer(?: is)?|答案(?:是|为)?|答(?= ?:)) ?:?|(?:about|approximately|exactly"
+    r"|precisely|just|a total of|in total|altogether|we (?:get|have)|thus|hence|so|therefore)(?![a-z])|约|大约|共|一共)"
     rf"[ ,:]*{TEXT}? ?|≈|\\(?:Rightarrow|to)(?![a-z]) ?",
     re.IGNORECASE,
 )
