@@ -1,6 +1,6 @@
 """Compare GRPO with PPO (lambda 1 and 0.95) on sprout-zero: accuracy, memory and time, at equal samples.
 
-python benchmarks/ppo.py --seeds 0 1 2
+python benchmarks/ppo.py --seeds 0 1 2 --steps 40 --trial-steps 25
 python benchmarks/ppo.py --seeds 0 --steps 3 --rates 4e-4 --factors 1 --runs runs/trial     (a trial of some minutes)
 
 First every method tries its learning rates on a seed that is not used again: GRPO those of the policy, PPO each of them
@@ -150,16 +150,21 @@ def main() -> None:
     parser.add_argument("--rates", type=float, nargs="+", default=[2e-4, 4e-4, 8e-4], help="of the policy")
     parser.add_argument("--factors", type=float, nargs="+", default=[1.0, 3.0], help="the critic's rate over that")
     parser.add_argument("--steps", type=int, help="of training; the recipe's by default")
+    parser.add_argument("--trial-steps", type=int, help="of the trials of learning rates; those of --steps by default")
     parser.add_argument("--threads", type=int, default=2, help="of torch")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "ppo")
     arguments = parser.parse_args()
     if SWEEP_SEED in arguments.seeds:
         parser.error(f"--seeds: {SWEEP_SEED} chooses the learning rates, so it cannot measure")
-    bench = Bench(arguments.runs / f"steps-{arguments.steps or 'all'}", arguments.steps, arguments.threads)
-    write_recipe(bench.runs)
+    bench, trials_bench = (
+        Bench(arguments.runs / f"steps-{steps or 'all'}", steps, arguments.threads)
+        for steps in (arguments.steps, arguments.trial_steps or arguments.steps)
+    )
+    for each in (bench, trials_bench):
+        write_recipe(each.runs)
     chosen, trials = {}, []
     for method in METHODS:
-        chosen[method], rows = sweep(bench, method, arguments.rates, arguments.factors)
+        chosen[method], rows = sweep(trials_bench, method, arguments.rates, arguments.factors)
         trials += rows
     print(f"\n{describe()}, {today()}; seeds {' '.join(map(str, arguments.seeds))}, {arguments.threads} thread(s)\n")
     print(markdown(["method", "learning rates", "last reward", ""], trials), end="\n\n")
