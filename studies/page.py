@@ -10,7 +10,7 @@ import json
 
 from study import RESULTS
 
-STUDIES = ("prm", "mcts", "third_language", "slow_rewards", "selection")
+STUDIES = ("prm", "mcts", "third_language", "slow_rewards", "selection", "preferences")
 HEAD = """# Studies: results
 
 For readers of [the studies](../studies.md), which explains every row. Accuracies are means over

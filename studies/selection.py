@@ -9,7 +9,6 @@ rollouts that a run keeps (every 10th step) tell.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from study import RESULTS, markdown, write
+from study import main_of_runs, markdown
 
 from r1kit.evals.metrics import Z95, standard_error
 from r1kit.evals.style import other_language_share, reflective_words
@@ -69,23 +68,13 @@ def page(results: Sequence[Mapping[str, Mapping[str, Any]]]) -> str:
     return f"{note}\n\n{markdown(lines)}"
 
 
-def main() -> None:
-    """Read the runs, write `selection.json`, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run_dirs", type=Path, nargs="+", metavar="RUN_DIR")
-    parser.add_argument("--stage", default="zero", help="an rl stage of the runs; default: zero")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="directory of the results")
-    arguments = parser.parse_args()
-    results = []
-    for run_dir in arguments.run_dirs:
-        files = sorted((run_dir / "stages" / arguments.stage / "rollouts").glob("step_*.jsonl"))
-        if not files:
-            parser.error(f"{run_dir}: no rollouts of stage {arguments.stage}")
-        results.append({str(int(file.stem.partition("_")[2])): selection(file) for file in files})
-    names = " ".join(f"RUN_OF_SEED_{index}" for index in range(len(results)))
-    write(arguments.out / "selection.json", f"python studies/selection.py {names}", results)
-    print(page(results))
+def of_run(run_dir: Path) -> dict[str, Any]:
+    """Return the selection at every kept step of a run's stage `zero`. ValueError if there is none."""
+    files = sorted((run_dir / "stages/zero/rollouts").glob("step_*.jsonl"))
+    if not files:
+        raise ValueError(f"{run_dir}: no rollouts of a stage zero: pass finished runs of sprout-r1 or sprout-zero")
+    return {str(int(file.stem.partition("_")[2])): selection(file) for file in files}
 
 
 if __name__ == "__main__":
-    main()
+    main_of_runs("selection", of_run, page)

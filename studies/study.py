@@ -58,15 +58,39 @@ def main(
         print(f"seed {seed}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
         if folder is not None:
             options = ["--tiny"] * arguments.tiny + ["--seeds", *map(str, arguments.seeds[: len(results)])]
-            write(folder / f"{name}.json", f"python studies/{name}.py {' '.join(options)}", results)
+            _write(folder / f"{name}.json", f"python studies/{name}.py {' '.join(options)}", results)
+    print(page(results))
+
+
+def main_of_runs(
+    name: str,
+    study: Callable[[Path], dict[str, Any]],
+    page: Callable[[Sequence[Mapping[str, Any]]], str],
+) -> None:
+    """Study finished runs, one a seed, write `NAME.json`, and print the tables.
+
+    Args:
+        name: The study, and its file.
+        study: Returns the result of a run directory as JSON values. ValueError if it lacks what the study reads.
+        page: Returns the results of all runs as Markdown.
+    """
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__, formatter_class=_AsWritten)
+    parser.add_argument("run_dirs", type=Path, nargs="+", metavar="RUN_DIR")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="directory of the results")
+    arguments = parser.parse_args()
+    try:
+        results = [_as_stored(study(run_dir)) for run_dir in arguments.run_dirs]
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    names = " ".join(run_dir.name for run_dir in arguments.run_dirs)
+    _write(arguments.out / f"{name}.json", f"python studies/{name}.py {names}", results)
     print(page(results))
 
 
 _AsWritten = argparse.RawDescriptionHelpFormatter
 
 
-def write(path: Path, command: str, results: Sequence[Mapping[str, Any]]) -> None:
-    """Write the results of all seeds with the command that makes them, the machine and the date."""
+def _write(path: Path, command: str, results: Sequence[Mapping[str, Any]]) -> None:
     sys.path.append(str(ROOT / "benchmarks"))  # which name the machine as here
     from machine import describe, today
 

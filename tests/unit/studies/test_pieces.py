@@ -180,3 +180,23 @@ def test_selection_leads_are_within_groups(tmp_path: Path) -> None:
     assert found["a word of reflection"] == {"share": 0.5, "leads": [-0.5]}, "prompt b has nothing to compare with"
     assert found["words of another language"] == {"share": 0.0, "leads": []}
     assert "| 1 | 50.0 % | -50 ± 0 | 2 | 0.0 % |  | 0 |" in page([{"1": found}, {"1": found}])
+
+
+def test_preferences_count_replies_by_sort_of_prompt(tmp_path: Path) -> None:
+    from preferences import of_run
+
+    def write(stage: str, *replies: str) -> None:
+        data = tmp_path / f"stages/{stage}/data"
+        data.mkdir(parents=True)
+        about = {"benchmark": "general", "prompt_id": "p"}
+        asked = {"question": "How are you?", "answer": "I am fine."}
+        rows = [{**about, **asked, "completion": f"<answer> {reply} </answer>"} for reply in replies]
+        (data / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (data / "problems.jsonl").write_text(json.dumps({**about, "family": "chat"}) + "\n")
+
+    write("r1_eval", "I am fine.", "I am fine.", "", "I am fine.")
+    write("dev3_eval", "", "I am fine.", "I am fine.", "")
+    assert of_run(tmp_path) == {"chat": {"prompts": 1, "wins": 0.5, "ties": 0.25, "losses": 0.25}}
+    (tmp_path / "stages/dev3_eval/data/samples.jsonl").write_text("")
+    with pytest.raises(ValueError, match="shorter|differ"):
+        of_run(tmp_path)
