@@ -198,5 +198,5 @@ def test_preferences_count_replies_by_sort_of_prompt(tmp_path: Path) -> None:
     write("dev3_eval", "", "I am fine.", "I am fine.", "")
     assert of_run(tmp_path) == {"chat": {"prompts": 1, "wins": 0.5, "ties": 0.25, "losses": 0.25}}
     (tmp_path / "stages/dev3_eval/data/samples.jsonl").write_text("")
-    with pytest.raises(ValueError, match="shorter|differ"):
+    with pytest.raises(ValueError, match="shorter"):
         of_run(tmp_path)
