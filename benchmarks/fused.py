@@ -20,7 +20,8 @@ from tempfile import TemporaryDirectory
 
 from machine import describe, today
 from models import prepare, prompt_texts
-from roofline import SIZES, Size, supervised_step, update_step
+from phases import Size, supervised_step, update_step
+from roofline import SIZES
 
 from r1kit.machine import tune_allocator
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from r1kit.model.config import ModelConfig
 
@@ -27,6 +28,7 @@ def _qwen2(vocabulary: int, width: int, inner: int, layers: int, heads: int, kv_
 
 
 SHAPES = {
+    "0.9M": _qwen2(768, 128, 384, 4, 4, 2, 32),  # sprout-base, as a Qwen2
     "3.2M": _qwen2(832, 256, 720, 4, 4, 2, 64),
     "3.3M": _qwen2(1024, 256, 720, 4, 4, 2, 64),
     "19M": _qwen2(16_384, 384, 1024, 8, 6, 2, 64),
@@ -34,26 +36,40 @@ SHAPES = {
     "100M": _qwen2(16_384, 768, 2560, 12, 12, 4, 64),
     "135M": _qwen2(49_152, 576, 1536, 30, 9, 3, 64),  # SmolLM2-135M
     "0.5B": _qwen2(151_936, 896, 4864, 24, 14, 2, 64),  # Qwen2.5-0.5B
+    "1.5B": _qwen2(151_936, 1536, 8960, 28, 12, 2, 128),  # Qwen2.5-1.5B
 }
 BFLOAT16 = {"0.5B"}  # saved in bfloat16, as such models are released
 
 
-def write(shape: ModelConfig, directory: Path, *, bfloat16: bool = False) -> Path:
-    """Write a checkpoint whose tokenizer has an EOS token of its own that the model never samples."""
+def build(shape: ModelConfig, dtype: str) -> Any:
+    """Return a decoder with random weights that never samples the EOS token of `tokenizer`."""
     import torch
 
     from r1kit.model.decoder import Decoder
-    from r1kit.model.hf import load_tokenizer, save_model
-    from r1kit.model.reference import resolve_model
 
-    tokenizer = load_tokenizer(resolve_model("sprout-base"))
-    tokenizer.add_special_tokens({"eos_token": "<|never|>"})
-    model = Decoder(shape)
+    model, eos = Decoder(shape), tokenizer().eos_token_id
     model.init_weights(0)
     with torch.no_grad():  # a constant in the residual stream that all tokens' logits contain, EOS's negated
         model.embed.weight[:, 0] = 1
-        model.embed.weight[tokenizer.eos_token_id, 0] = -1
-    save_model(model.bfloat16() if bfloat16 else model, tokenizer, directory)
+        model.embed.weight[eos : eos + 1, 0] = -1  # it may be beyond a small vocabulary
+    return model.to(getattr(torch, dtype))
+
+
+def tokenizer() -> Any:
+    """Return sprout-base's tokenizer with an EOS token of its own."""
+    from r1kit.model.hf import load_tokenizer
+    from r1kit.model.reference import resolve_model
+
+    changed = load_tokenizer(resolve_model("sprout-base"))
+    changed.add_special_tokens({"eos_token": "<|never|>"})
+    return changed
+
+
+def write(shape: ModelConfig, directory: Path, *, bfloat16: bool = False) -> Path:
+    """Write a checkpoint of `build` with its tokenizer."""
+    from r1kit.model.hf import save_model
+
+    save_model(build(shape, "bfloat16" if bfloat16 else "float32"), tokenizer(), directory)
     return directory
 
 
