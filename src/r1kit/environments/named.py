@@ -10,6 +10,7 @@ from r1kit.environments.base import Environment
 from r1kit.environments.calculator import Calculator
 from r1kit.environments.function import FunctionEnvironment
 from r1kit.environments.guess import Guess
+from r1kit.environments.signatures import EPISODE, FUNCTION, START, misfit, misfit_of_episode
 from r1kit.environments.tools import Tools
 from r1kit.environments.verifiers import VerifiersEnvironment
 from r1kit.errors import UserError
@@ -49,7 +50,13 @@ def environment_named(name: str, folder: Path | None = None) -> Environment:
     if not hasattr(made, "start"):
         if not callable(made):
             raise UserError(f"environment {name} is of type {type(made).__name__}: must have start, or be a function")
+        wrong = misfit(made, name.partition(":")[2], FUNCTION)
         made = FunctionEnvironment(made)
+    else:
+        is_episode = all(hasattr(made, each) for each in EPISODE)  # start returns the environment itself
+        wrong = misfit(made.start, "start", START) or (misfit_of_episode(made) if is_episode else None)
+    if wrong is not None:
+        raise UserError(f"environment {name} {wrong}")
     if missing := [attribute for attribute in ("stop", "max_turns") if not hasattr(made, attribute)]:
         raise UserError(f"environment {name} has no {' and no '.join(missing)}: see r1kit.environments.base")
     environment: Environment = made

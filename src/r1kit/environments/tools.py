@@ -6,13 +6,18 @@ my_environment = Tools([PYTHON, my_tool])
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from r1kit.environments.base import Message
+from r1kit.environments.base import Environment, Message
 from r1kit.errors import UserError
 from r1kit.tools.base import Tool, ToolSession, success_rate
 from r1kit.tools.builtin import BUILT_IN
 from r1kit.tools.parse import Style, parse_tool_calls
+from r1kit.tools.template import call_style
 from r1kit.types import Problem
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 MAX_TURNS = 9  # eight with calls and an answer
 
@@ -32,6 +37,18 @@ class Tools:
         if self.style is None:
             raise UserError(UNKNOWN_STYLE)
         return ToolEpisode(ToolSession(self.offered), self.style)
+
+
+def set_call_style(environment: Environment, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Tell an environment with tools how the chat template writes calls.
+
+    Raises:
+        UserError: It offers tools, and the chat template shows none or has another form of calls.
+    """
+    if hasattr(environment, "style"):
+        environment.style = call_style(tokenizer)
+        if getattr(environment, "tools", ()) and environment.style is None:
+            raise UserError(UNKNOWN_STYLE)
 
 
 UNKNOWN_STYLE = (

@@ -24,6 +24,7 @@ from r1kit.hub import is_hub_id
 from r1kit.metrics.watchdogs import WATCHDOGS
 from r1kit.model.families import FAMILIES
 from r1kit.model.reference import bundled_models, local_model
+from r1kit.recipe.environments import templates_of
 from r1kit.recipe.errors import Mistake, quote, unknown
 
 MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-9, 1.0  # outside, nothing is learned or the first update breaks the model
@@ -159,11 +160,16 @@ class _Check:
                     yield Mistake((*self.at, *at), "the reward environment needs the key environment")
             return
         try:
-            environment_named(self.stage.environment, self.folder)
+            environment = environment_named(self.stage.environment, self.folder)
             if not isinstance(self.engine, str):
                 raise errors.UserError(ENGINE)
         except errors.UserError as error:
             yield Mistake((*self.at, "environment"), str(error), quote(self.stage.environment))
+            return
+        for at, template in templates_of(self.stage) if hasattr(environment, "tools") else ():
+            if template != "chat":
+                text = f'the environment {self.stage.environment} needs template = "chat", which shows conversations'
+                yield Mistake((*self.at, *at), f"{text} and tools", quote(template))
 
     def learning_rate(self) -> Iterable[Mistake]:
         """Check that the learning rates of policy and critic are such that can train."""

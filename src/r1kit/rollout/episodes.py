@@ -29,13 +29,14 @@ from r1kit.engine.vllm.local import LocalVllm
 from r1kit.environments.base import Environment, Episode, Message, Role
 from r1kit.environments.calls import Calls, Outcome, resolved
 from r1kit.environments.named import ENGINE, environment_named
+from r1kit.environments.signatures import misfit_of_episode
+from r1kit.environments.tools import set_call_style
 from r1kit.errors import UserError
 from r1kit.hashing import derive_seed
 from r1kit.model.policy import Policy
 from r1kit.rewards.custom import REWARD, reward_value
 from r1kit.rewards.services import Settings
 from r1kit.rewards.workers.outcomes import MAX_FAILED, MIN_FAILURES
-from r1kit.tools.template import call_style
 from r1kit.types import ASSISTANT, Completion, FinishReason, Problem, Span
 
 MAX_TOKEN_CHARACTERS = 64  # of a message per token that there is room for: longer ones are not even encoded
@@ -199,7 +200,10 @@ class _Sampling:
     def _started(self, running: _Running) -> Episode:
         if running.episode is None:
             seed = derive_seed("environment", self.params.seed, running.request.prompt_id, running.sample)
-            running.episode = self.environment.start(running.problem, seed)
+            episode = self.environment.start(running.problem, seed)
+            if (wrong := misfit_of_episode(episode)) is not None:
+                raise TypeError(f"start returned {type(episode).__name__}, which {wrong}")
+            running.episode = episode
         return running.episode
 
     def _step(self, running: _Running, text: str) -> tuple[Message, ...]:
@@ -312,6 +316,5 @@ def in_environment(engine: Engine, name: str | None, settings: Settings) -> Engi
     environment = environment_named(name, None if settings.folder is None else Path(settings.folder))
     if not isinstance(engine, BlockEngine | LocalVllm):
         raise UserError(f"environment = {name!r}: {ENGINE}")
-    if hasattr(environment, "style"):
-        environment.style = call_style(engine.tokenizer)
+    set_call_style(environment, engine.tokenizer)
     return EpisodeEngine(engine, environment, settings.timeout)

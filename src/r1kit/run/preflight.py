@@ -9,6 +9,7 @@ from pathlib import Path
 from r1kit.config import Recipe
 from r1kit.plan import Plan, make_plan, show_bytes
 from r1kit.recipe import RecipeError, unusable_inputs
+from r1kit.recipe.environments import unknown_call_styles
 from r1kit.recipe.services import missing_services
 from r1kit.trackers.base import missing_packages
 
@@ -19,6 +20,7 @@ def preflight(recipe: Recipe, stages: Collection[str] | None = None, run_dir: Pa
     names = recipe.stage if stages is None else stages
     too_large = [text for name, text in planned.errors.items() if name in names]
     mistakes = unusable_inputs(recipe, names) + missing_services(recipe, names)
+    mistakes = mistakes or unknown_call_styles(recipe, names)
     untracked = missing_packages(recipe.track) if names else []
     return planned, [*too_large, *_disk(planned, names, run_dir), *map(str, mistakes), *untracked]
 

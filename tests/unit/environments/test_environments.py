@@ -16,6 +16,7 @@ from r1kit.environments.calls import Calls
 from r1kit.environments.function import FunctionEnvironment
 from r1kit.environments.guess import Guess
 from r1kit.environments.named import ENVIRONMENTS, environment_named
+from r1kit.environments.signatures import misfit_of_episode
 from r1kit.errors import UserError
 from r1kit.types import Problem
 
@@ -92,21 +93,35 @@ def test_own_environments_are_functions_classes_or_objects(tmp_path: Path) -> No
         "text.stop = '</call>'\n"
         "def never(problem, turns): return None\n"
         "never.max_turns = 0\n"
+        "def short(turns): return None\n"
+        "class Seedless(Guess):\n    def start(self, problem): ...\n"
+        "class Itself(Guess):\n    def start(self, problem, seed): return self\n"
+        "    def step(self): ...\n    def score(self): ...\n    def close(self): ...\n"
+        "class Free(Guess):\n    def start(self, *args): ...\n"
     )
     function = environment_named("own_environments:function", tmp_path)
     assert isinstance(function, FunctionEnvironment) and (function.stop, function.max_turns) == ((), 3)
     assert isinstance(environment_named("own_environments:Guess", tmp_path), Guess)
     assert isinstance(environment_named("own_environments:made", tmp_path), Guess)
+    assert isinstance(environment_named("own_environments:Free", tmp_path), Guess)
     for name, message in (
         ("number", "must have start, or be a function"),
         ("Partial", "has no stop and no max_turns"),
         ("Failing", "cannot be made: RuntimeError: no server"),
         ("text", "stop = '</call>': must be a tuple or list of texts"),
         ("never", "max_turns = 0: must be an integer of at least 1"),
+        ("short", r"environment own_environments:short has short\(turns\): must be short\(problem, turns\)"),
+        ("Seedless", r"environment own_environments:Seedless has start\(problem\): must be start\(problem, seed\)"),
+        ("Itself", r"has step\(\): must be step\(text\)"),
     ):
         with pytest.raises(UserError, match=message):
             environment_named(f"own_environments:{name}", tmp_path)
     assert {environment_named(name).max_turns for name in ENVIRONMENTS} == {6, 9}
+
+
+def test_what_start_returns_must_be_an_episode() -> None:
+    assert misfit_of_episode(Guess().start(PROBLEM, 0)) is None
+    assert misfit_of_episode(None) == "must have step(text)"
 
 
 def test_calls_share_threads_and_give_up_those_that_hang() -> None:

@@ -34,6 +34,10 @@ EVALUATE = '[stage.last]\nkind = "evaluate"\nmodel = "eval"\nbenchmarks = { x = 
             "stage.zero.environment=calculater",
             'stage.zero.environment = "calculater": unknown environment \'calculater\': did you mean calculator?',
         ),
+        (
+            "stage.zero.environment=tools",
+            'stage.zero.template = "r1-zero": the environment tools needs template = "chat", which shows conversations',
+        ),
         ("stage.zero.environment=absent:tool", "environment absent:tool: No module named 'absent'"),
         (
             'stage.zero.prompts=[{source="world:logic", min_level=9}]',

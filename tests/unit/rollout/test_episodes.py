@@ -314,6 +314,15 @@ def test_too_many_failures_end_the_run(sprout):
         sample(sprout, FunctionEnvironment(raises))
 
 
+def test_what_start_returned_is_named_if_it_is_no_episode(sprout):
+    class Shut(Scripted):
+        def start(self, problem: Problem, seed: int) -> None:
+            return None
+
+    with pytest.raises(UserError, match=r"start returned NoneType, which must have step\(text\)"):
+        sample(sprout, Shut([]), prompts=2, samples=4)
+
+
 def test_few_failures_at_the_start_do_not_end_the_run(sprout):
     class Rare(FunctionEnvironment):
         failures = iter(range(8))

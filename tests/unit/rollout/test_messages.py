@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import r1kit
+from r1kit.data.template import CHAT_TEMPLATE
 from r1kit.engine.base import CollectingEngine, Request, SamplingParams
 from r1kit.engine.factory import live_engine_of
 from r1kit.engine.native import NativeEngine
@@ -86,6 +87,10 @@ def test_the_form_of_calls_is_that_of_the_chat_template(model, tokenizer) -> Non
     assert isinstance(engine, EpisodeEngine) and isinstance(engine.environment, Tools)
     assert engine.environment.style == "hermes"
     own = Problem("q", "q", "a", tools=({"type": "function", "function": {"name": "own"}},))
+    base_model = copy.deepcopy(tokenizer)
+    base_model.chat_template = CHAT_TEMPLATE
+    with pytest.raises(UserError, match="the chat template of this model shows no tools"):
+        in_environment(NativeEngine(model, base_model), "tools", Settings())
     offered = with_tools(engine, [PROBLEM, own])
     assert [tool["function"]["name"] for tool in offered[0].tools] == ["calculator", "python"]
     assert offered[1] == own and with_tools(engine.engine, [PROBLEM]) == [PROBLEM]
