@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from jinja2 import TemplateError
 
 from r1kit.config import Template
+from r1kit.console import say
 from r1kit.errors import UserError
 
 if TYPE_CHECKING:
@@ -162,10 +163,24 @@ def set_template(tokenizer: PreTrainedTokenizerBase, template: Template) -> None
         tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end_of_answer(tokenizer))
     if template == "r1-zero":
         tokenizer.chat_template = R1_ZERO_CHAT_TEMPLATE
-    elif template == "chat" and not getattr(tokenizer, "chat_template", None):
-        tokenizer.chat_template = CHAT_TEMPLATE
+    elif template == "chat":
+        add_chat_template(tokenizer)
     if template != "none" and bos_ids(tokenizer) and not _writes_bos(tokenizer):
         tokenizer.chat_template = BOS + tokenizer.chat_template
+
+
+def add_chat_template(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Give a tokenizer without a chat template that of base models. Return whether it had none."""
+    had_none = not getattr(tokenizer, "chat_template", None)
+    if had_none:
+        tokenizer.chat_template = CHAT_TEMPLATE
+    return had_none
+
+
+def use_chat_template(tokenizer: PreTrainedTokenizerBase, template: Template) -> None:
+    """Prompt a base model with "chat" as rl and sft stages do, and say so. Other templates change nothing."""
+    if template == "chat" and add_chat_template(tokenizer):
+        say('the tokenizer has no chat template: prompts begin with "User:", as in rl and sft with template = "chat"')
 
 
 def _writes_bos(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -21,11 +21,12 @@ from r1kit.config import Evaluate, Prompting, PromptSource
 from r1kit.console import heartbeat, progress
 from r1kit.data.prompt import Prompt, make_prompts
 from r1kit.data.store import read_rows, write_jsonl
+from r1kit.data.template import use_chat_template
 from r1kit.engine.base import Engine, EngineChoice, SamplingParams
 from r1kit.engine.factory import NATIVE, load_engine
 from r1kit.evals.endpoint import EndpointModel
 from r1kit.evals.filters import readability
-from r1kit.evals.graders import GRADED_LATER, graded_here_or_by, require_graders
+from r1kit.evals.graders import GRADED_LATER, graded_here_or_by, grader_named, require_graders
 from r1kit.evals.lengths import thinking_tokens
 from r1kit.evals.metrics import ProblemResult, Summary, problem_values, summarize
 from r1kit.evals.named.harness import refuse_agents, write_answers
@@ -217,6 +218,7 @@ def _result(
         credit=tuple(s.parts["accuracy"] for _, s in graded),
         rewards={name: tuple(s.parts[name] for _, s in graded) for name in _other_rewards(scores)},
         thinking=tuple(tokens for tokens, s in zip(thinking, scores, strict=True) if not s.masked),
+        extracts=grader_named(problem.verifier).extracts,
     )
 
 
@@ -289,6 +291,7 @@ def evaluate_model(
         engine, tokenizer = EndpointModel(model), None
     else:
         loaded, tokenizer = load_engine(model, device, dtype, max_concurrent, kv_cache_tokens, engine_choice)
+        use_chat_template(tokenizer, config.template)  # not that of a benchmark: the paper's numbers need the model's
         engine = in_environment(loaded, config.environment, services.settings())
         for name, setting in settings.items():  # a template that the model lacks fails before anything is sampled
             make_prompts(with_tools(engine, benchmarks[name][:1]), setting.style, tokenizer)

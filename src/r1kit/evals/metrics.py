@@ -45,6 +45,7 @@ class ProblemResult:
     credit: tuple[float, ...] = ()  # accuracy from 0 to 1; pass@1 averages it instead of `correct`
     rewards: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # other rewards, by name
     thinking: tuple[int, ...] = ()  # tokens of thinking, part of `lengths`
+    extracts: bool = True  # whether the verifier extracts answers; else there is no majority voting
 
     def __post_init__(self) -> None:
         sizes = {len(x) for x in (self.correct, self.answers, self.well_formed, self.lengths, self.truncated)}
@@ -136,9 +137,10 @@ def vote_curve(results: Sequence[ProblemResult]) -> dict[int, tuple[float, float
 
     Every value is the exact mean over all m-subsets of the samples, not an estimate from some of them.
     """
-    k = min((len(r.correct) for r in results if r.correct), default=0)
+    voting = [r for r in results if r.correct and r.extracts]
+    k = min((len(r.correct) for r in voting), default=0)
     sizes = [m for m in vote_sizes(k) if m <= MAX_VOTERS]
-    curve = {m: [_vote(r.answers, r.correct, m) for r in results if r.correct] for m in sizes}
+    curve = {m: [_vote(r.answers, r.correct, m) for r in voting] for m in sizes}
     return {m: (fmean(values), standard_error(values)) for m, values in curve.items()}
 
 
@@ -232,7 +234,8 @@ def summarize(results: Sequence[ProblemResult], k: int) -> Summary:
     Problems without a level (0), family or language ("") are left out of that table. `ci95` is the interval of
     pass@1; `intervals` has those of the other metrics, and `cons_gain` for cons@k - pass@1. `ungraded` counts samples
     that could not be graded; for problems with such samples, cons@k and pass@k use a smaller k. `vote_curve` has the
-    accuracy of majority voting by number of voters, `by_length` that of answers by length.
+    accuracy of majority voting by number of voters, `by_length` that of answers by length. Problems whose verifier
+    extracts no answer have no cons@k: a benchmark of such problems has none, and an empty `vote_curve`.
 
     Args:
         results: The problems, all with the same number of samples.
@@ -263,7 +266,7 @@ def problem_values(result: ProblemResult, k: int) -> dict[str, float]:
     """
     single, n = fmean(result.credit or result.correct), len(result.correct)
     voters = {min(m, n): m for m in (*vote_sizes(min(k, MAX_VOTERS)), k)}  # n < k where samples could not be graded
-    votes = {f"cons@{m}": _vote(result.answers, result.correct, size) for size, m in voters.items()}
+    votes = {f"cons@{m}": _vote(result.answers, result.correct, size) for size, m in voters.items() if result.extracts}
     values = {**votes, f"pass@{k}": pass_at_k(n, sum(result.correct), min(k, n)), "pass@1": single}
     values |= {"format_rate": fmean(result.well_formed)}
     values |= {"readable": fmean(result.readable)} if result.readable else {}
@@ -282,11 +285,11 @@ def _numbers(results: Sequence[ProblemResult], rows: Sequence[Mapping[str, float
     means = {n: mean_ci95(values) for n in names if (values := [row[n] for row in graded if n in row])}
     mean, low, high = mean_ci95([row["pass@1"] for row in graded])
     # Mapped from -1..1 to 0..1 and back. Paired by problem, so narrower than the two separate intervals.
-    gain = mean_ci95([(row[f"cons@{k}"] - row["pass@1"] + 1) / 2 for row in graded])
+    gains = [(row[f"cons@{k}"] - row["pass@1"] + 1) / 2 for row in graded if f"cons@{k}" in row]
     lengths = [name for name in LENGTHS if all(name in row for row in graded)]
     unbounded = {n: [row[n] for row in graded] for n in (*lengths, *(f"rewards/{name}" for name in results[0].rewards))}
     intervals: dict[str, list[float] | None] = {name: list(bounds) for name, (_, *bounds) in means.items()}
-    intervals |= {"cons_gain": [2 * end - 1 for end in gain[1:]]}
+    intervals |= {"cons_gain": [2 * end - 1 for end in mean_ci95(gains)[1:]]} if gains else {}
     intervals |= {name: _normal_ci95(values) for name, values in unbounded.items()}
     return {
         "pass@1": mean,

@@ -75,14 +75,15 @@ def with_protocol(
     """Return a summary with its protocol, the rates that qualify its numbers, and the paper's numbers."""
     stated = protocol(setting, problems)
     assert len(rows) == stated["denominator"], f"{len(rows)} completions, not {stated['denominator']}"
-    graded = [row for row in rows if row["correct"] is not None]
+    extracted = {result.problem_id for result in results if result.extracts}
+    read = [row for row in rows if row["correct"] is not None and row["prompt_id"] in extracted]
     means = [fmean(result.credit or result.correct) for result in results if result.correct]
     families = [group["pass@1"] for group in summary.get("by_family", {}).values()]
     paper = {} if setting.task is None else paper_of(setting.task, setting.samples)
     return {
         **summary,
         **({"standard_error": stdev(means) / len(means) ** 0.5} if len(means) > 1 else {}),
-        **({"unparsed": fmean(row["extracted"] is None for row in graded)} if graded else {}),
+        **({"unparsed": fmean(row["extracted"] is None for row in read)} if read else {}),
         **({"macro": fmean(families)} if len(families) > 1 else {}),
         "lengths": lengths_by_grade(rows),
         **judge_numbers(problems, rows),

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from r1kit.config import Prompting, Sampling
 from r1kit.console import heartbeat, warn
 from r1kit.data.prompt import Prompt, make_prompt
+from r1kit.data.template import use_chat_template
 from r1kit.engine.base import Engine, Finished, Request, SamplingParams
 from r1kit.engine.factory import load_live_engine
 from r1kit.engine.live.base import LiveRequest
@@ -93,6 +94,7 @@ def stream_samples(
     A completion does not depend on the other questions, and is that of `r1kit serve` with the same seed.
     """
     engine, tokenizer = load_live_engine(model_dir, device, dtype)
+    use_chat_template(tokenizer, style.template)
     for number, question in enumerate(questions):
         prompt = make_prompt(Problem(id="question", question=question, answer=""), style, tokenizer)
         room = max(1, engine.context_length - len(prompt.token_ids))

@@ -336,6 +336,9 @@ class Trainer:
         )
         keys = ("pass@1", f"cons@{samples}", "format_rate")
         accuracies = {
-            f"eval/{name}/{key}": summary[key] for name, summary in evaluation.benchmarks.items() for key in keys
+            f"eval/{name}/{key}": summary[key]
+            for name, summary in evaluation.benchmarks.items()
+            for key in keys
+            if key in summary  # no cons@k without answers that can vote
         }
         return accuracies | {"time/eval": time.monotonic() - start}

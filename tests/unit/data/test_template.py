@@ -20,6 +20,7 @@ from r1kit.data.template import (
     render_chat,
     render_prompt,
     set_template,
+    use_chat_template,
 )
 from r1kit.data.tokenizer import train_tokenizer
 from r1kit.errors import UserError
@@ -87,6 +88,19 @@ def test_set_template_renders_as_the_template_does() -> None:
     assert render_prompt("{x}?", "chat", tokenizer) == render_prompt("{x}?", "r1-zero", None)
     set_template(tokenizer, "chat")
     assert render_prompt("{x}?", "chat", tokenizer) == render_prompt("{x}?", "r1-zero", None), "an existing one stays"
+
+
+def test_a_base_model_is_prompted_as_rl_prompts_it(capsys: pytest.CaptureFixture[str]) -> None:
+    trained, measured = (train_tokenizer(["some text"], 300) for _ in range(2))
+    set_template(trained, "chat")
+    use_chat_template(measured, "r1-zero")
+    assert not measured.chat_template and not capsys.readouterr().err
+    use_chat_template(measured, "chat")
+    assert render_prompt("1+1?", "chat", measured) == render_prompt("1+1?", "chat", trained)
+    assert "the tokenizer has no chat template" in capsys.readouterr().err
+    own = train_tokenizer(["some text"], 300, THINK_CHAT_TEMPLATE)
+    use_chat_template(own, "chat")
+    assert own.chat_template == THINK_CHAT_TEMPLATE and not capsys.readouterr().err
 
 
 @pytest.mark.parametrize("template", ["r1-zero", "chat", "none"])

@@ -107,3 +107,24 @@ def test_episodes_are_evaluated_with_their_environment(tmp_path: Path) -> None:
     assert [row["spans"][0][0] for row in rows] == ["assistant"] * 2
     wrong = CliRunner().invoke(app, ["eval", "sprout-base", "--environment", "calculater"])
     assert wrong.exit_code and "did you mean calculator" in str(wrong.exception)
+
+
+@pytest.mark.slow
+def test_scores_of_an_environment_have_no_majority_and_nothing_to_parse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The base model has no chat template: it gets that of rl stages with `template = "chat"`."""
+    monkeypatch.chdir(tmp_path)
+    Path("scored_once.py").write_text("def half(problem, turns):\n    return len(turns[0]) % 2\n")
+    rows = [{"question": f"What is 3+{i}?", "answer": "-", "verifier": "environment"} for i in range(2)]
+    Path("scored.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = ["--prompts", "scored.jsonl", "--environment", "scored_once:half", "--template", "chat"]
+    given += ["--samples", "2", "--max-completion-length", "24", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, ["eval", "sprout-base", *given])
+    assert result.exit_code == 0, result.output
+    assert "pass@1" in result.output and "cons@" not in result.output and "unparsed" not in result.output
+    summary = json.loads((tmp_path / "out/results.json").read_text())["benchmarks"]["scored"]
+    assert "pass@2" in summary and summary["protocol"]["template"] == "chat"
+    assert not {"cons@2", "unparsed"} & summary.keys() and summary["vote_curve"] == []
+    values = [json.loads(line)["values"] for line in (tmp_path / "out/problems.jsonl").read_text().splitlines()]
+    assert len(values) == 2 and not any(key.startswith("cons@") for row in values for key in row)

@@ -239,6 +239,18 @@ def test_summary_by_hand():
     assert curve == pytest.approx({1: summary["pass@1"], 2: pairs_won, 4: summary["cons@4"]})
 
 
+def test_problems_without_extracted_answers_have_no_majority():
+    scored = [problem([None] * 4, correct=(True, True, False, True), extracts=False) for _ in range(3)]
+    summary = summarize(scored, 4)
+    assert summary["pass@1"] == 0.75 and summary["pass@4"] == 1 and summary["vote_curve"] == []
+    assert not any(
+        "cons" in key for table in (summary, summary["intervals"], summary["by_level"]["1"]) for key in table
+    )
+    mixed = summarize([*scored, problem(["1", "1", "1", "2"])], 4)
+    assert mixed["cons@4"] == 1 and mixed["vote_curve"][0]["accuracy"] == 0.75, "of the one problem that can vote"
+    assert summarize([problem([None] * 4)], 4)["cons@4"] == 0, "an answer that was not found is a wrong one"
+
+
 def test_answers_are_grouped_by_length_in_equal_shares():
     results = [problem(["1", "2"] * 4, lengths=tuple(range(i, 64, 8)), problem_id=str(i)) for i in range(8)]
     groups = accuracy_by_length(results)

@@ -60,6 +60,7 @@ class Verifier(Generic[Gold]):
             answer no vote. It may use of the gold answer only what the question states.
         same: Whether an answer equals another; None if equal answers always have the same canonical text.
         from_row: Returns `Problem.extra` for a row of `r1kit grade`. Raises KeyError, TypeError or ValueError.
+        extracts: Whether it judges an answer that it finds in the reply; else there are no votes, and nothing to parse.
         service: What grading needs besides Python. Verifiers with a service run in worker processes, because they
             run foreign code or wait for an endpoint.
         may_use_sandbox: Whether grading this problem may call the sandbox although it mostly works without.
@@ -71,6 +72,7 @@ class Verifier(Generic[Gold]):
     canonical: Callable[[Gold, str], str | None] = lambda gold, answer: answer.strip()
     same: Callable[[str, str], bool] | None = None
     from_row: Callable[[Row], dict[str, Any]] = no_fields
+    extracts: bool = True
     service: Service | None = None
     may_use_sandbox: Callable[[Problem], bool] = lambda problem: False
     warm_up: Callable[[], object] = lambda: None

@@ -35,4 +35,4 @@ def _judge_score(threshold: float, reply: Reply) -> Verdict:
 
 
 REWARD = Reward(_judge, from_row=None)
-VERIFIER = Verifier(_threshold, _judge_score)
+VERIFIER = Verifier(_threshold, _judge_score, extracts=False)
