@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -91,20 +91,63 @@ def _explain(error: ErrorDetails) -> Mistake:
 
 
 def _unknown_key(key: str, parent: Any, given: object) -> str:
-    """Return the message for an unknown key of a table. It may belong to a stage, or to another kind of stage."""
+    """Return the message for an unknown key of a table. It may belong to another table."""
+    of_stages = dict.fromkeys(name for stage in STAGE_KINDS.values() for name in stage.model_fields)
     if parent is not Recipe:
         own = [kind for kind, stage in STAGE_KINDS.items() if stage is parent]
         others = [kind for kind, stage in STAGE_KINDS.items() if key in stage.model_fields]
-        if own and others and not synonym_of(key, list(_fields(parent))):
+        if own and others and key not in _fields(Recipe) and not synonym_of(key, list(_fields(parent))):
             return f"no key of {own[0]} stages, but of {', '.join(others)}: remove it"
-        return unknown("key", key, _fields(parent))
+        return _belongs_elsewhere(key, parent) or unknown("key", key, _fields(parent))
     if isinstance(given, dict) and "kind" in given:
         return f"a stage is written as [stage.{key}]"
-    of_stages = dict.fromkeys(name for stage in STAGE_KINDS.values() for name in stage.model_fields)
+    may_be_of_stages = key in of_stages or synonym_of(key, list(of_stages)) is not None
+    if not may_be_of_stages and (elsewhere := _belongs_elsewhere(key, parent)) is not None:
+        return elsewhere
     if key not in of_stages and (nearest(key, Recipe.model_fields) or not nearest(key, of_stages)):
         return unknown("key", key, Recipe.model_fields)
     name = key if key in of_stages else nearest(key, of_stages)
     return f"no key of the recipe; did you mean stage.NAME.{name} (in the file: {name} below [stage.NAME])?"
+
+
+def _belongs_elsewhere(key: str, parent: Any) -> str | None:
+    """Return the message for a key that other tables have, or a synonym of one; None if no other table has it.
+
+    A synonym of a key of its own table is meant as that key.
+    """
+    own, tables = list(_fields(parent)), [*STAGE_KINDS.values(), *dict.fromkeys(_inner_tables(Recipe))]
+    if synonym_of(key, own):
+        return None
+    known = dict.fromkeys(name for table in (Recipe, *tables) for name in _fields(table))
+    name = key if key in known else None if nearest(key, own) else synonym_of(key, list(known))
+    if name is None:
+        return None
+    places = ["the recipe, above the first [stage.NAME]"] if name in _fields(Recipe) else []
+    if kinds := [kind for kind, stage in STAGE_KINDS.items() if name in _fields(stage)]:
+        places.append(f"[stage.NAME] of kind {', '.join(kinds)}")
+    holders = {
+        field: None
+        for table in (Recipe, *tables)
+        for field, annotation in _fields(table).items()
+        if any(name in _fields(inner) for inner in _tables(annotation) if inner not in STAGE_KINDS.values())
+    }
+    return f"unknown key here; {name} belongs to {', or to '.join([*places, *holders])}"
+
+
+def _tables(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the tables that a type names."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _tables(argument)
+
+
+def _inner_tables(table: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """Yield the tables inside a table, and those inside them."""
+    for annotation in _fields(table).values():
+        for inner in _tables(annotation):
+            yield inner
+            yield from _inner_tables(inner)
 
 
 def _resolve(path: Location) -> tuple[Location, Any, Any]:
