@@ -197,4 +197,7 @@ def _refused(error: Exception | None, requests: Sequence[LiveRequest]) -> Refuse
     if not isinstance(error, ConstraintError):
         return Refused(400, str(error))
     kinds = {request.constraint.kind for request in requests if request.constraint is not None}
-    return Refused(400, str(error), param="tools" if kinds == {"lark"} else "response_format")
+    fields = {"lark": "tools", "json_schema": "response_format.json_schema.schema"}
+    return Refused(
+        400, str(error), param=fields[kinds.pop()] if kinds and kinds <= fields.keys() else "response_format"
+    )

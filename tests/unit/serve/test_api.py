@@ -218,7 +218,8 @@ def test_a_schema_that_cannot_be_followed_is_refused_with_its_field(server: ApiS
         engine.running.clear()
         return [LiveDelta(*place, finish_reason="error", error=ConstraintError("too complex")) for place in places]
 
-    expected = {"type": "invalid_request_error", "param": "response_format", "code": None}
+    place = "response_format.json_schema.schema"
+    expected = {"type": "invalid_request_error", "param": place, "code": None}
     with monkeypatch.context() as patch:
         patch.setattr(engine, "add", refuse)
         refused = ask(server, response_format=wanted)

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from r1kit.engine.live.base import Constraint, ConstraintError
+from r1kit.engine.live.schema_errors import plain_error
 from r1kit.errors import require
 
 EXTRA = "serve"
@@ -160,7 +161,8 @@ class Grammars:
         if not matcher.is_error():
             matcher.compute_bitmask()
         if matcher.is_error():
-            raise ConstraintError(f"{constraint.kind}: {_message(matcher.get_error())}")
+            schema = _schema(constraint.source) if constraint.kind == "json_schema" else None
+            raise ConstraintError(plain_error(constraint.kind, _message(matcher.get_error()), EXTRA, schema))
         stops = torch.zeros(self.vocabulary, dtype=torch.bool)
         stops[self.stops] = True
         return Grammar(matcher, self._marker(constraint.after), stops)
@@ -184,7 +186,7 @@ def _grammar(constraint: Constraint, matcher: Any) -> str:
     try:
         return str(matcher.grammar_from_json_schema(json.dumps(schema), None, options))
     except ValueError as error:
-        raise ConstraintError(f"json_schema: {_message(str(error))}") from error
+        raise ConstraintError(plain_error(constraint.kind, _message(str(error)), EXTRA, schema)) from error
 
 
 def _schema(source: str) -> dict[str, Any]:

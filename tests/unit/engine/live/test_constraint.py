@@ -101,7 +101,21 @@ def test_a_constraint_begins_behind_its_marker(random_model, sprout, run):
         (Constraint("regex", "(?=a)b"), "look-around"),
         (Constraint("json_schema", "{"), "not JSON"),
         (Constraint("json_schema", "[1]"), "list: must be a JSON object"),
-        (Constraint("json_schema", '{"type": "blah"}'), "Invalid type: blah"),
+        (
+            Constraint("json_schema", '{"properties": {"a": {"type": "blah"}}}'),
+            'schema.properties.a.type = "blah": not allowed in a JSON Schema (llguidance: Invalid type: blah)',
+        ),
+        (
+            Constraint("json_schema", '{"not": {}}'),
+            "json_schema: the schema has keywords that cannot be enforced here: leave them out (llguidance: Unimpl",
+        ),
+        (
+            Constraint("json_schema", '{"$schema": "http://127.0.0.1:9/"}'),
+            "names another document, which is not fetched",
+        ),
+        (Constraint("json_schema", '{"enum": []}'), "json_schema: the schema is satisfied by no value (llguidance: "),
+        (Constraint("json_schema", '{"pattern": "(?=a)"}'), "a regular expression that is invalid, or not supported"),
+        (Constraint("json_schema", '{"$ref": "#/x"}'), "the schema has a $ref to what is not in it (llguidance: "),
         (Constraint("json_schema", '{"$ref": "file:///etc/passwd"}'), "not present"),
         (Constraint("json_schema", '{"$ref": "#"}'), "json_schema"),
         (Constraint("json_object", after=""), "after"),
