@@ -228,7 +228,7 @@ def finish(
         path = ROOT / "benchmarks" / "results" / f"{bench}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-        used = ", ".join(f"{name} {version}" for name, version in kept["versions"].items())
+        used = ", ".join(f"{name} {version}" for name, version in kept["versions"].items() if version)
         _put(bench, f"`{command}`, {kept['date']}, {line['machine']} ({used})\n\n{page}")
     print(json.dumps(line))
 

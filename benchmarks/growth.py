@@ -210,7 +210,8 @@ def plot(axes: Mapping[str, Mapping[str, Growth]], xs: Mapping[str, Sequence[int
     figure, panels = plt.subplots(1, len(axes), figsize=(3.2 * len(axes), 3.6), layout="constrained", sharey=True)
     for panel, (axis, grown) in zip(panels, axes.items(), strict=True):
         for name, growth in grown.items():
-            panel.plot(xs[axis][: len(growth.shares)], growth.shares, ".-", label=name, linewidth=1)
+            label = name.removeprefix("of it ").removeprefix("of them ")
+            panel.plot(xs[axis][: len(growth.shares)], growth.shares, ".-", label=label, linewidth=1)
         panel.set(xlabel=axis, xscale="log", ylim=(0, None))
     panels[0].set_ylabel("share of the machine's limit")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)

@@ -10,6 +10,7 @@ from models import tokenizer
 from work import BYTES, Machine, Phase, Work, adam, attention, causal_pairs, head, layers, training
 
 from r1kit.model.config import ModelConfig
+from r1kit.plan.memory import _packed_bytes
 
 AT_ONCE = 512  # completions that are decoded together, the default of `max_concurrent`
 
@@ -45,7 +46,7 @@ def random_ids(shape: ModelConfig, rows: int, tokens: int) -> Any:
 
 
 def generation(machine: Machine, model: Any, size: Size, dtype: str) -> Iterator[Phase]:
-    """Measure a rollout: the prefill of prompts without a common prefix, and decode steps of their completions."""
+    """Measure a rollout: packed copies of weights, prefill of prompts without a common prefix, decode steps."""
     from r1kit.engine import blocks, native, schedule
     from r1kit.engine.base import Request, SamplingParams
     from r1kit.engine.cache import KVCache
@@ -79,7 +80,10 @@ def generation(machine: Machine, model: Any, size: Size, dtype: str) -> Iterator
     logits = Work(0, rounds * size.tokens * BYTES["float32"] * size.rows * shape.vocab_size, "float32")
     decoded = [*layers(shape, size.rows, dtype, steps), head(shape, size.rows, "float32", steps)]
     yield Phase("rollout", total, [*prefill[0], *decoded], [prefill[1], attended, logits], packed=True)
-    yield Phase("of it prefill, with packing", packing + prompts, prefill[0], [prefill[1]], packed=True)
+    if copies := _packed_bytes(shape, BYTES[dtype]):  # reads all weights once, not necessary for a rollout
+        copied = Work(0, BYTES[dtype] * shape.parameter_count() + copies, dtype)
+        yield Phase("of it packing", packing, [], [copied], packed=True)
+    yield Phase("of it prefill", prompts, prefill[0], [prefill[1]], packed=True)
     yield Phase("of it decode steps", decoding, decoded, [attended, logits], packed=True, times=steps)
     yield Phase("of them attention", attending, [], [attended], packed=True, times=steps)
     yield Phase("of them sampling", sampling, [], [logits], packed=True, times=steps)

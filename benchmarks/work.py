@@ -78,9 +78,9 @@ class Machine:
         torch.set_num_threads(threads)
         self.clock, self.enough = time.process_time if threads == 1 else time.perf_counter, enough
         x, y = torch.ones(LARGE), torch.empty(LARGE)
-        self.read = x.nbytes / self.seconds(x.sum, 7)
-        self.copy = 2 * x.nbytes / self.seconds(lambda: y.copy_(x), 7)
-        self.new_pages = 2**28 / self.seconds(_touch_pages, 5)
+        self.read = x.nbytes / self.fastest(x.sum)
+        self.copy = 2 * x.nbytes / self.fastest(lambda: y.copy_(x))
+        self.new_pages = 2**28 / self.fastest(_touch_pages)
         self.flops = dict.fromkeys(BYTES, 0.0)  # the highest rate of all products measured
         for dtype in BYTES:
             self.product_seconds(Product(2048, 2048, 2048, 1, dtype), packed=True)
@@ -89,6 +89,10 @@ class Machine:
     def rates(self) -> dict[str, float]:
         """The limits in bytes or operations per second."""
         return {"read": self.read, "copy": self.copy, "new pages": self.new_pages, **self.flops}
+
+    def fastest(self, work: Callable[[], object]) -> float:
+        """Return the least seconds of eight calls."""
+        return min(self._once(work, ())[0] for _ in range(8))
 
     def seconds(self, work: Callable[[], object], repeats: int) -> float:
         """Return the median of the seconds of some calls, after a warm-up."""
