@@ -14,7 +14,6 @@ to docs/growth.svg.
 from __future__ import annotations
 
 import argparse
-import gc
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -138,7 +137,6 @@ def forget_peak() -> None:
 def measure(machine: Machine, point: Point, dtype: str) -> tuple[list[Phase], Memory]:
     """Measure the phases of a point and the memory of its rollout."""
     shape, size, b = point.shape, point.size, BYTES[dtype]
-    gc.collect()
     free_memory()
     before = resident("VmRSS")
     model = build(shape, dtype)
@@ -157,6 +155,7 @@ def measure(machine: Machine, point: Point, dtype: str) -> tuple[list[Phase], Me
     measured += update(machine, model, size, dtype, complete=fits)
     del model  # with the weights in fp32 that the update made
     if fits:
+        free_memory()
         measured.append(supervised(machine, build(shape, "float32"), size, dtype))
     return measured, memory
 
