@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast, get_args
 from r1kit import data
 from r1kit.config import Template
 from r1kit.console import heartbeat, say
+from r1kit.data.template import use_chat_template
 from r1kit.engine.base import EngineChoice
 from r1kit.engine.factory import make_live_engine
 from r1kit.errors import UserError
@@ -93,7 +94,7 @@ def load_models(
         chat_template: The text of a chat template for all, in place of each tokenizer's own.
 
     Raises:
-        UserError: A model does not exist or cannot be loaded, or has no chat template where one is asked for.
+        UserError: A model does not exist or cannot be loaded.
     """
     if chat_template is not None and template not in (None, "chat"):
         raise UserError(f"--template {template}: must be chat, or absent, beside --chat-template")
@@ -117,6 +118,8 @@ def _load_models(
             directory = resolve_model(reference)
             tokenizer = load_tokenizer(directory)
             tokenizer.chat_template = chat_template or tokenizer.chat_template
+            if template is not None:
+                use_chat_template(tokenizer, template)
             policy = load_model(directory, torch_dtype(compute.dtype), compute.device)
             engine = make_live_engine(policy, tokenizer, limits.max_concurrent, choice=choice)
         models.append(ServedModel(name, tokenizer, _template(name, template, tokenizer), engine))
@@ -125,8 +128,6 @@ def _load_models(
 
 def _template(name: str, given: Template | None, tokenizer: PreTrainedTokenizerBase) -> Template:
     has_one = bool(getattr(tokenizer, "chat_template", None))
-    if given == "chat" and not has_one:
-        raise UserError(f'{name}: --template chat: its tokenizer has no chat template; use "r1-zero" or "none"')
     if given is None and not has_one:
         say(f"{name}: no chat template, so questions are put into R1-Zero's prompt (--template r1-zero)")
     return given or ("chat" if has_one else "r1-zero")

@@ -37,9 +37,11 @@ def test_engines_and_templates_by_name() -> None:
         parse_template("chatt")
 
 
-def test_a_chat_template_is_needed_where_it_is_asked_for() -> None:
-    with pytest.raises(UserError, match="sprout-base: --template chat: its tokenizer has no chat template"):
-        load_models({"sprout-base": "sprout-base"}, "chat", engine_choice("native"), Limits())
+def test_a_base_model_is_served_as_rl_prompts_it_where_that_is_asked_for() -> None:
+    (asked,) = load_models({"sprout-base": "sprout-base"}, "chat", engine_choice("native"), Limits())
+    assert asked.template == "chat" and asked.tokenizer.chat_template == CHAT_TEMPLATE and asked.reads_conversations
+    (default,) = load_models({"sprout-base": "sprout-base"}, None, engine_choice("native"), Limits())
+    assert default.template == "r1-zero"
 
 
 @pytest.mark.parametrize(("name", "value"), [("max_tokens", 0), ("max_queue", -1), ("seconds", 0.0)])
