@@ -41,8 +41,8 @@ CONCLUSION = """
   differences of two to four points.
 - **"No clear difference" does not say that there is none.** The column of SmolLM2 has one seed and
   fewer problems.
-- **Students** have no figures with today's sprout-base yet. The student of SmolLM2 is no fair race:
-  its control never earned a reward.
+- **Distillation beats RL on the same base** where the base can learn at all: the smallest student
+  does not. The student of SmolLM2 is no fair race: its control never earned a reward.
 
 This page is written by `python scripts/paper_page.py`.
 """
