@@ -95,7 +95,8 @@ def _find(name_or_path: str) -> Path:
         names = sorted(path.glob("*.toml"))
         hint = f", such as {names[0]}" if names else f" (bundled: {', '.join(bundled)})"
         raise RecipeError(f"{name_or_path}: a directory, not a recipe: give a .toml file{hint}")
-    close = nearest(path.name.removesuffix(".toml"), bundled)
+    beside = [str(file) for file in sorted(path.parent.glob("*.toml"))]
+    close = nearest(str(path), beside) or nearest(path.name.removesuffix(".toml"), bundled)
     hint = f"did you mean {close}? " if close else ""
     raise RecipeError(f"{name_or_path}: neither a file nor a bundled recipe; {hint}bundled: {', '.join(bundled)}")
 

@@ -103,6 +103,11 @@ def test_any_override_is_applied_or_rejected(tmp_path_factory: pytest.TempPathFa
             assert isinstance(load_recipe(str(path), [text]), Recipe)
 
 
+def test_a_misspelt_file_is_named(good: Path) -> None:
+    with pytest.raises(RecipeError, match=r"god\.toml: neither a file nor a bundled recipe; did you mean good\.toml\?"):
+        load_recipe("god.toml")
+
+
 def test_recipe_extends_another_key_by_key(good: Path) -> None:
     base = load_recipe(str(good))
     first, *_ = base.stage
