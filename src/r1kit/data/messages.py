@@ -72,7 +72,8 @@ class MessageEncoder:
         """Return the texts from an answer to the content of a message, between messages, and to the next answer."""
         shown = [f"Message {number}." for number in range(len(roles))]
         messages = [("user", _QUESTION), ("assistant", _ANSWER), *zip(roles, shown, strict=True)]
-        text = render_chat([{"role": role, "content": content} for role, content in messages], self.tokenizer)
+        rows = [{"role": role, "content": content} for role, content in messages]
+        text = render_chat(rows, self.tokenizer) if getattr(self.tokenizer, "chat_template", None) else ""
         parts = re.split("|".join(map(re.escape, shown)), text.rpartition(_ANSWER)[2])
         if _ANSWER not in text or len(parts) != len(shown) + 1:
             names = " or ".join(map(repr, dict.fromkeys(roles)))

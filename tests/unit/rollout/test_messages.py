@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import r1kit
+from r1kit.data.messages import MessageEncoder
 from r1kit.data.template import CHAT_TEMPLATE
 from r1kit.engine.base import CollectingEngine, Request, SamplingParams
 from r1kit.engine.factory import live_engine_of
@@ -74,6 +75,14 @@ def test_other_messages_lose_the_episode(model, tokenizer, answers: list[object]
     episodes = sample(model, tokenizer, answers)
     assert all(reason in episode.failure for episode in episodes if episode.finish_reason == "stop")
     assert any(episode.failure for episode in episodes)
+
+
+def test_messages_of_the_chat_template_need_one(tokenizer) -> None:
+    base_model = copy.deepcopy(tokenizer)
+    base_model.chat_template = None
+    with pytest.raises(UserError, match=r"no message with the role 'user' .* needs template = \"chat\""):
+        MessageEncoder(base_model).encode("Well?", "user", after_end=False)
+    assert MessageEncoder(base_model).encode("408", "environment", after_end=False)
 
 
 def test_vllm_servers_sample_no_episodes() -> None:
