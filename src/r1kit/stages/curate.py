@@ -23,6 +23,7 @@ from r1kit.data.pairs import Pair, match_lengths
 from r1kit.data.problems import load_problems
 from r1kit.data.prompt import Prompt, make_prompts
 from r1kit.data.store import DataError, read_rows, write_jsonl
+from r1kit.data.template import use_chat_template
 from r1kit.engine.base import Engine
 from r1kit.engine.factory import load_engine
 from r1kit.evals.benchmark import load_benchmarks
@@ -145,6 +146,7 @@ class _Sampler:
             self.context.kv_cache_tokens,
             self.context.engine,
         )
+        use_chat_template(tokenizer, self.config.template)
         return in_environment(engine, self.config.environment, Settings.from_dict(self.context.grading)), tokenizer
 
     def _review(self, group: tuple[Prompt, Sequence[Completion]]) -> tuple[Prompt, list[Review]]:

@@ -148,6 +148,12 @@ def test_labels_are_safe_or_unsafe(tmp_path: Path) -> None:
     assert labels and all(isinstance(row["safe"], bool) for row in labels)
 
 
+def test_base_models_can_be_sampled_with_template_chat(tmp_path: Path) -> None:
+    safety = [{"source": "world:safety", "limit": 3}]
+    curate.run(config_of(prompts=safety, makes="labels", template="chat", **JUDGED), context(tmp_path))
+    assert lines(tmp_path / "data/kept.jsonl")
+
+
 def test_error_without_any_usable_completion_counts_the_reasons(tmp_path: Path) -> None:
     config = config_of(prompts=[{"source": "world:logic", "limit": 1}], max_completion_length=1)
     with pytest.raises(DataError, match=r"none of 8 completions can be used.*\n +8 truncated: cut off by max_comp"):
