@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from textwrap import fill
 
@@ -61,11 +62,13 @@ SIGNS: dict[State, str] = {"confirmed": "confirmed", "open": "open", "refuted": 
 def page(verdicts: Sequence[Verdict]) -> str:
     """Return the Markdown page."""
     judged = [verdict for verdict in verdicts if verdict.current and verdict.state != "not run"]
-    came_out = sum(verdict.state == "confirmed" for verdict in judged)
+    states = Counter(verdict.state for verdict in judged)
     earlier = sum(not verdict.current for verdict in verdicts)
-    rest = [f"{len(verdicts) - len(judged) - earlier} have not run"]
-    rest += [f"{earlier} {EARLIER}, not counted"] if earlier else []
-    summary = f"{came_out} of the {len(judged)} claims that have run are confirmed; {'; '.join(rest)}."
+    summary = f"{states['confirmed']} of the {len(judged)} claims that have run are confirmed, "
+    summary += (
+        f"{states['open']} are open, {states['refuted']} refuted. Not run: {len(verdicts) - len(judged) - earlier}."
+    )
+    summary += f" {EARLIER.capitalize()}, not counted: {earlier}." if earlier else ""
     rows = ["| claim | paper | state |", "|---|---|---|"]
     rows += [f"| [{v.claim.claim}](#{v.name}) | {v.claim.theirs} | {_sign(v)} |" for v in verdicts]
     sections = ["\n".join(_section(verdict)) for verdict in verdicts]

@@ -235,10 +235,8 @@ def test_the_page_of_a_portion_keeps_the_other_claims(folder: Path) -> None:
     assert portion.stdout.startswith("confirmed  rl-recovers:") and len(portion.stdout.splitlines()) == 2
     text = (folder / "page.md").read_text()
     rest = len(bundled_claims()) - 3
-    assert (
-        f"2 of the 2 claims that have run are confirmed; {rest} have not run; 1 of an earlier recipe, not counted."
-        in text
-    )
+    assert "2 of the 2 claims that have run are confirmed, 0 are open, 0 refuted." in text
+    assert f"Not run: {rest}. Of an earlier recipe, not counted: 1." in text
     assert text.count("| not run |\n| [") > 20 and "| confirmed of an earlier recipe |" in text
     assert "Seed 0; 1:00 for all stages; abacus, 1 threads; 2026-11-29. Result of an earlier recipe." in text
     assert claims(*given[:-2]).stdout.count("outdated   few-shot:") == 1
