@@ -30,7 +30,7 @@ from r1kit.plan.memory import _packed_bytes, token_cache_bytes
 
 SHAPE = replace(SHAPES["3.2M"], max_position_embeddings=8192)
 SIZE = Size(prompts=8, answers=16, length=96, tokens=16, trained=8, documents=8, document=96, repeats=3)
-ENOUGH = 2.0  # seconds of a call that is not repeated
+ENOUGH = 2.0  # seconds of a call that is measured once
 TRAINING_BYTES = 18  # of a weight: in bfloat16, and in fp32 itself, its gradient and AdamW's two moments
 MEMORY_SHARE = 0.75  # of the machine's memory that training may need
 STEEP = 1.1  # exponents above are marked

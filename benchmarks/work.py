@@ -72,7 +72,7 @@ class Machine:
     """The clock, and the limits that it has measured."""
 
     def __init__(self, threads: int, enough: float = math.inf) -> None:
-        """Measure the limits. A first call that takes more than `enough` seconds is not repeated."""
+        """Measure the limits. A call that takes more than `enough` seconds is measured once."""
         import torch
 
         torch.set_num_threads(threads)
@@ -101,11 +101,10 @@ class Machine:
     def spent(self, work: Callable[[], object], repeats: int, *parts: tuple[Any, str]) -> list[float]:
         """Return the seconds of `work`, and of all calls of each part within it: (owner, name) of a function.
 
-        They are medians of some calls after a warm-up, unless the first takes long enough.
+        They are medians of some calls after a warm-up, or those of one call if the warm-up takes long enough.
         """
-        calls = [self._once(work, parts)]
-        if calls[0][0] < self.enough:
-            calls = [self._once(work, parts) for _ in range(repeats)]
+        warm_up, *_ = self._once(work, parts)
+        calls = [self._once(work, parts) for _ in range(repeats if warm_up < self.enough else 1)]
         return [median(each) for each in zip(*calls, strict=True)]
 
     def _once(self, work: Callable[[], object], parts: Sequence[tuple[Any, str]]) -> list[float]:

@@ -325,7 +325,7 @@ def test_a_single_turn_trains(base: Path, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_tools_need_a_chat_template_that_shows_them(base: Path, folder: Path) -> None:
-    with pytest.raises(UserError, match="does not show the tools multiply"):
+    with pytest.raises(UserError, match="shows no tools"):
         train(base, folder, "tools", "vf_tools", 1)
     tokenizer = load_tokenizer(base)
     tokenizer.chat_template = HERMES.read_text()
