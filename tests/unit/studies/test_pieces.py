@@ -200,3 +200,14 @@ def test_preferences_count_replies_by_sort_of_prompt(tmp_path: Path) -> None:
     (tmp_path / "stages/dev3_eval/data/samples.jsonl").write_text("")
     with pytest.raises(ValueError, match="shorter"):
         of_run(tmp_path)
+
+
+def test_figures_are_means_over_steps(tmp_path: Path) -> None:
+    from figures import figure
+
+    stage = tmp_path / "stages/zero"
+    stage.mkdir(parents=True)
+    (stage / "metrics.jsonl").write_text("".join(f'{{"step": {step}, "kl": {step}.0}}\n' for step in range(1, 6)))
+    assert figure(tmp_path, "zero", "kl", (2, 3)) == 2.5
+    with pytest.raises(ValueError, match="no reward in steps 1 to 5"):
+        figure(tmp_path, "zero", "reward", (1, 5))
