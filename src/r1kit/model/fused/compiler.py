@@ -85,7 +85,10 @@ def float32_of_bits(typing: Any, bits: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def prefetch(typing: Any, x: Any, ahead: Any) -> Any:
-    """Load the cache line that is `ahead` bytes behind the beginning of an array into the cache, soon."""
+    """Load the cache line that is `ahead` bytes behind the beginning of an array into the second-level cache, soon.
+
+    The processor waits for more lines at once there than for the first level.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
@@ -93,7 +96,7 @@ def prefetch(typing: Any, x: Any, ahead: Any) -> Any:
         word = ir.IntType(32)
         fetch_type = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, word, word, word])
         fetch = cgutils.get_or_insert_function(builder.module, fetch_type, "llvm.prefetch.p0")
-        builder.call(fetch, [address, word(0), word(3), word(1)])  # for reading, into all levels, as data
+        builder.call(fetch, [address, word(0), word(2), word(1)])  # for reading, into the second level, as data
         return context.get_dummy_value()
 
     return types.void(x, types.intp), generate
