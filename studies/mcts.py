@@ -175,11 +175,11 @@ def at_inference(
             "right answer in the tree": reached,
             "right answer among samples": fmean(pass_at_k(sizes.nodes, sum(g.right), n) for g in answered),
         }
-        if width == sizes.width:
+        if width == sizes.width:  # as many samples as cost the same
             best = max(1, n // 2)  # each is read by the value model, which costs as much
             chosen = best_of(values, answered, best)
-            arms[f"best of {best} by the value model"] = Arm(training.passes, 2 * best * each, chosen)
-            arms[f"majority vote of {n}"] = Arm(0, n * each, votes(answered, n))
+            arms["as many samples, best by the value model"] = Arm(training.passes, 2 * best * each, chosen)
+            arms["as many samples, majority vote"] = Arm(0, n * each, votes(answered, n))
     model.compute = training
     return arms, limits
 

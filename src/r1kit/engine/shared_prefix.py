@@ -39,19 +39,11 @@ class SharedPrefix:
 
     def scores(self, layer: int, q_NKGE: Tensor) -> Tensor:
         """Return unmasked attention scores [N, K, G, L]."""
-        return self._from_grid(self.grid_scores(layer, q_NKGE))
+        return self._from_grid(self._to_grid(q_NKGE) @ self.keys[layer].transpose(-1, -2))
 
     def mix(self, layer: int, weights_NKGL: Tensor) -> Tensor:
         """Return the weighted sum of values [N, K, G, E]."""
-        return self.mix_grid(layer, self._to_grid(weights_NKGL))
-
-    def grid_scores(self, layer: int, q_NKGE: Tensor) -> Tensor:
-        """Return unmasked attention scores in the grid [P, K, S * G, L]."""
-        return self._to_grid(q_NKGE) @ self.keys[layer].transpose(-1, -2)
-
-    def mix_grid(self, layer: int, weights_PKXL: Tensor) -> Tensor:
-        """Return the weighted sum of values [N, K, G, E] for weights in the grid: X = S * G."""
-        return self._from_grid(weights_PKXL @ self.values[layer])
+        return self._from_grid(self._to_grid(weights_NKGL) @ self.values[layer])
 
     def _to_grid(self, x_NKGX: Tensor) -> Tensor:
         """[N, K, G, X] -> [P, K, S * G, X]."""

@@ -65,6 +65,8 @@ def test_mcts_compares_expansion_limits_and_ways_to_train(tmp_path: Path) -> Non
     assert set(result["limits"]) == {"2", "4"} and len(result["solved"]) == 1
     for name in ("search", "rejection sampling", "RL"):
         assert result["arms"][f"trained by {name}, one sample"]["training"] > 0
+    rivals = {"as many samples, majority vote", "as many samples, best by the value model"}
+    assert rivals <= set(result["arms"]), "without the number of samples, which differs by seed"
     assert all(name in page for name in result["arms"])
 
 

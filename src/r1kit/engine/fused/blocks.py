@@ -67,35 +67,43 @@ def _add_norm(x_ND: Tensor, update_ND: Tensor, norm: RMSNorm) -> Tensor:
 def _attend(cache: KVCache, layer: int, attention: Attention, qkv_NX: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate and store the new keys, attend to the cache, and return the mixed values [N, H * E]."""
     own_k, own_v = (array(_dense(own, layer)) for own in (cache.own_k, cache.own_v))
-    q_NKGE = _rotated(cache, attention, qkv_NX, cos, sin, own_k, own_v)
-    grids = [prefix.grid_scores(layer, q_NKGE) for prefix in cache.prefixes]
-    mixed_NKGE = torch.empty_like(q_NKGE)
-    q_NHE, mixed_NHE = (array(x.flatten(1, 2)) for x in (q_NKGE, mixed_NKGE))
+    q_NHE = _rotated(cache, attention, qkv_NX, cos, sin, own_k, own_v)
+    mixed_NHE, threads = torch.empty_like(q_NHE), _threads(qkv_NX)
+    q, mixed = array(q_NHE), array(mixed_NHE)
+    grids = [_grid_scores(prefix, layer, q_NHE) for prefix in cache.prefixes]
     prefixes = [_prefix_arrays(*pair) for pair in zip(cache.prefixes, grids, strict=True)]
-    prefixes += [_no_prefix(q_NKGE)] * (2 - len(prefixes))
+    prefixes += [_no_prefix(q_NHE, attention.kv_heads)] * (2 - len(prefixes))
     kernels.attend(
-        q_NHE, own_k, own_v, array(cache.own_prompt_N), cache.sampled_from, array(cache.lengths_N + 1),
-        *prefixes[0], *prefixes[1], mixed_NHE, _threads(qkv_NX),
+        q, own_k, own_v, array(cache.own_prompt_N), cache.sampled_from, array(cache.lengths_N + 1),
+        *prefixes[0], *prefixes[1], mixed, threads,
     )  # fmt: skip
     for prefix, weights in zip(cache.prefixes, grids, strict=True):
-        mixed_NKGE += prefix.mix_grid(layer, weights)
-    return mixed_NKGE.flatten(1)
+        kernels.collect(array(weights @ prefix.values[layer]), array(prefix.slot_N), mixed, threads)
+    return mixed_NHE.flatten(1)
+
+
+def _grid_scores(prefix: SharedPrefix, layer: int, q_NHE: Tensor) -> Tensor:
+    """Return the scores of a shared prefix [P, K, S * G, L], in one product for all rows."""
+    keys_PKLE = prefix.keys[layer]
+    group = q_NHE.shape[1] // keys_PKLE.shape[1]
+    q_PKXE = q_NHE.new_zeros(*keys_PKLE.shape[:2], prefix.slots * group, keys_PKLE.shape[3])  # some slots have no row
+    kernels.spread(array(q_NHE), array(prefix.slot_N), array(q_PKXE), _threads(q_NHE))
+    return q_PKXE @ keys_PKLE.transpose(-1, -2)
 
 
 def _rotated(
     cache: KVCache, attention: Attention, qkv_NX: Tensor, cos: Tensor, sin: Tensor, own_k: Array, own_v: Array
 ) -> Tensor:
-    """Return rotated queries, divided by sqrt(E), and store keys and values."""
-    heads, kv_heads, width = attention.heads, attention.kv_heads, attention.head_dim
-    q_NKGE = qkv_NX.new_empty(len(qkv_NX), kv_heads, heads // kv_heads, width)
+    """Return rotated queries [N, H, E], divided by sqrt(E), and store keys and values."""
+    q_NHE = qkv_NX.new_empty(len(qkv_NX), attention.heads, attention.head_dim)
     norms = (attention.q_norm, attention.k_norm)
     q_gain, k_gain = (array(qkv_NX.new_empty(0) if norm is None else norm.weight) for norm in norms)
     eps = np.float32(norms[0].eps if norms[0] else 0)
     kernels.rotate(
         array(qkv_NX), array(cos[:, 0, 0]), array(sin[:, 0, 0]), q_gain, k_gain, eps, array(cache.places_N),
-        array(q_NKGE.flatten(1, 2)), own_k, own_v, _threads(qkv_NX),
+        array(q_NHE), own_k, own_v, _threads(qkv_NX),
     )  # fmt: skip
-    return q_NKGE
+    return q_NHE
 
 
 def _dense(tensors: list[Tensor], layer: int) -> Tensor:
@@ -109,8 +117,8 @@ def _prefix_arrays(prefix: SharedPrefix, grid_PKXL: Tensor) -> tuple[Array, Arra
     return array(grid_PKXL), array(prefix.slot_N), array(prefix.length_N)
 
 
-def _no_prefix(q_NKGE: Tensor) -> tuple[Array, Array, Array]:
+def _no_prefix(q_NHE: Tensor, kv_heads: int) -> tuple[Array, Array, Array]:
     """Return what `kernels.attend` takes instead of a prefix: one without tokens."""
-    rows, kv_heads, group, _ = q_NKGE.shape
+    rows, heads, _ = q_NHE.shape
     zeros_N = np.zeros(rows, np.int64)
-    return array(q_NKGE.new_empty(1, kv_heads, group, 0)), zeros_N, zeros_N
+    return array(q_NHE.new_empty(1, kv_heads, heads // kv_heads, 0)), zeros_N, zeros_N

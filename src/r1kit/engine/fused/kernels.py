@@ -147,10 +147,44 @@ def _softmax(x: Array) -> None:
 
 
 @kernel
-def _slot(grid_PKXL: Array, slot: int, k: int, g: int, group: int) -> Array:
-    """Return what belongs to one query of a row: [L] of [P, K, S * G, L]."""
-    slots = grid_PKXL.shape[2] // group
-    return grid_PKXL[slot // slots, k, slot % slots * group + g]
+def _slot(grid_PKXY: Array, slot: int, k: int, g: int, group: int) -> Array:
+    """Return what belongs to one query of a row: [Y] of [P, K, S * G, Y]."""
+    slots = grid_PKXY.shape[2] // group
+    return grid_PKXY[slot // slots, k, slot % slots * group + g]
+
+
+@kernel
+def _spread_rows(q_NHE: Array, slot_N: Array, grid_PKXE: Array, thread: int, threads: int) -> None:
+    kv_heads = grid_PKXE.shape[1]
+    group = q_NHE.shape[1] // kv_heads
+    for n in share(len(q_NHE), thread, threads):
+        for k in range(kv_heads):
+            for g in range(group):
+                _slot(grid_PKXE, slot_N[n], k, g, group)[:] = q_NHE[n, k * group + g]
+
+
+@kernel
+def spread(q_NHE: Array, slot_N: Array, grid_PKXE: Array, threads: int) -> None:
+    """Copy the queries of rows to their places in the grid of a shared prefix."""
+    parallel(_spread_rows, (q_NHE, slot_N, grid_PKXE), threads)
+
+
+@kernel
+def _collect_rows(grid_PKXE: Array, slot_N: Array, mixed_NHE: Array, thread: int, threads: int) -> None:
+    kv_heads, width = grid_PKXE.shape[1], grid_PKXE.shape[3]
+    group = mixed_NHE.shape[1] // kv_heads
+    for n in share(len(mixed_NHE), thread, threads):
+        for k in range(kv_heads):
+            for g in range(group):
+                from_E, to_E = _slot(grid_PKXE, slot_N[n], k, g, group), mixed_NHE[n, k * group + g]
+                for e in range(width):
+                    to_E[e] = from_float32(to_float32(to_E[e]) + to_float32(from_E[e]), to_E)
+
+
+@kernel
+def collect(grid_PKXE: Array, slot_N: Array, mixed_NHE: Array, threads: int) -> None:
+    """Add the mixed values of a shared prefix, from their places in its grid, to those of the rows."""
+    parallel(_collect_rows, (grid_PKXE, slot_N, mixed_NHE), threads)
 
 
 @kernel
