@@ -171,7 +171,10 @@ def main() -> None:
     lines = compare(bench, chosen, arguments.seeds)
     head = ["method", "trained parameters", f"GB of {LARGE} in bfloat16: weights, master, moments, gradients, critic"]
     print(markdown(head, [planned(method) for method in METHODS]), end="\n\n")
-    print(json.dumps({"bench": "ppo", **lines, "unit": "points of pass@1 over GRPO", "machine": describe()}))
+    unit = "points of pass@1 over GRPO; seconds of a step"
+    result = {"bench": "ppo", **lines, "unit": unit, "machine": describe(), "date": today()}
+    (ROOT / "benchmarks" / "results" / "ppo.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -21,11 +21,16 @@ def figure(run_dir: Path, stage: str, metric: str, steps: tuple[int, int]) -> fl
         ValueError: The run has no such metric in these steps.
     """
     folder = run_dir / "stages" / stage
+    if not folder.is_dir():
+        stages = ", ".join(sorted(path.name for path in (run_dir / "stages").glob("*"))) or "none: it is not a run"
+        raise ValueError(f"{run_dir}: no stage {stage!r}; its stages: {stages}")
     results, (first, last) = folder / "data/results.json", steps
     if results.is_file():
         benchmark, _, name = metric.partition("/")
         benchmarks = json.loads(results.read_text(encoding="utf-8"))["benchmarks"]
-        values = [benchmarks[benchmark][name]] if name in benchmarks.get(benchmark, {}) else []
+        if name not in benchmarks.get(benchmark, {}):
+            raise ValueError(f"{folder}: no {metric}; an evaluation has BENCHMARK/METRIC as in {results.name}")
+        values = [benchmarks[benchmark][name]]
     else:
         rows = read_metrics(folder / "metrics.jsonl") if (folder / "metrics.jsonl").is_file() else ()
         values = [row[metric] for row in rows if first <= row["step"] <= last and metric in row]
@@ -42,6 +47,8 @@ def main() -> None:
     parser.add_argument("--metric", required=True)
     parser.add_argument("--steps", type=int, nargs=2, default=(1, 10**9), metavar=("FIRST", "LAST"))
     arguments = parser.parse_args()
+    if arguments.steps[0] > arguments.steps[1]:
+        parser.error(f"--steps {arguments.steps[0]} {arguments.steps[1]}: the first must not be the larger one")
     try:
         for run_dir in arguments.run_dirs:
             value = figure(run_dir, arguments.stage, arguments.metric, tuple(arguments.steps))

@@ -46,7 +46,10 @@ def of_run(run_dir: Path) -> dict[str, Any]:
 
 
 def _rows(run_dir: Path, stage: str, file: str) -> list[dict[str, Any]]:
-    lines = (run_dir / f"stages/{stage}/data/{file}.jsonl").read_text(encoding="utf-8").splitlines()
+    path = run_dir / f"stages/{stage}/data/{file}.jsonl"
+    if not path.is_file():
+        raise ValueError(f"{run_dir}: no results of a stage {stage}: pass finished runs of sprout-r1")
+    lines = path.read_text(encoding="utf-8").splitlines()
     return [row for row in map(json.loads, lines) if row["benchmark"] == BENCHMARK]
 
 

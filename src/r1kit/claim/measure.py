@@ -11,7 +11,7 @@ from r1kit import files
 from r1kit.claim.runs import ClaimRun
 from r1kit.claim.spec import WIN_RATE, Claim, Measure, Side
 from r1kit.errors import UserError
-from r1kit.evals.paired import pool
+from r1kit.evals.paired import common_problems, pool
 from r1kit.metrics.log import read_metrics
 from r1kit.report.collect import is_number, problem_values, read_jsonl, read_samples
 from r1kit.report.win_rate import preferred
@@ -91,8 +91,10 @@ def _finding(measure: Measure, runs: Sequence[Mapping[str, ClaimRun]]) -> Findin
     low, high = ([_values(side, own) for own in runs] for side in (low_side, high_side))
     low = [each or dict.fromkeys(other, low_side.value or 0.0) for each, other in zip(low, high, strict=True)]
     high = [each or dict.fromkeys(other, high_side.value or 0.0) for each, other in zip(high, low, strict=True)]
-    pooled = pool(high, low)
-    low_by_seed, high_by_seed = (tuple(fmean(each.values()) for each in side) for side in (low, high))
+    pooled, paired = pool(high, low), common_problems([*low, *high])  # where there are any, the difference is of these
+    low_by_seed, high_by_seed = (
+        tuple(fmean(each[key] for key in paired or each) for each in side) for side in (low, high)
+    )
     return Finding(
         what=measure.what,
         metric=measure.metric,
@@ -138,7 +140,7 @@ def _of_problems(side: Side, stage: StageDir, others: Sequence[StageDir]) -> Map
         ours, theirs = (read_samples(each.samples, _run_of(each), notes)[0] for each in (stage, *others))
         return preferred(ours, theirs, benchmark)
     rows: Any = read_jsonl(stage.problems, _run_of(stage), notes)
-    return problem_values(rows, benchmark, metric, side.where)
+    return problem_values(rows, benchmark, metric, {str(key): value for key, value in side.where.items()})
 
 
 def _of_training(side: Side, stage: StageDir) -> Mapping[str, float]:
@@ -147,7 +149,12 @@ def _of_training(side: Side, stage: StageDir) -> Mapping[str, float]:
     rows = list(read_metrics(stage.metrics))
     last = max((row["step"] for row in rows), default=0)
     first, end = (share * last for share in side.steps)
-    values = [row[side.metric] for row in rows if first <= row["step"] <= end and is_number(row.get(side.metric))]
+    logged = [row for row in rows if is_number(row.get(side.metric))]
+    values = [row[side.metric] for row in logged if first <= row["step"] <= end]
+    if logged and not values:
+        raise UserError(
+            f"{side.at}: no step in steps = [{side.steps[0]:g}, {side.steps[1]:g}] of {last} has been logged"
+        )
     return {"": fmean(values)} if values else {}
 
 

@@ -8,7 +8,7 @@ from textwrap import fill
 
 from r1kit.claim.measure import Finding, State, Verdict
 from r1kit.claim.spec import EXAMPLE
-from r1kit.console import duration, number
+from r1kit.console import number
 
 WIDTH = 100  # of paragraphs
 
@@ -24,8 +24,12 @@ r1kit claims                           # list them, with their results
 r1kit claims cold-start-cost           # run one with seeds 0, 1 and 2, or continue it
 r1kit claims cold-start-cost --again   # run it although it has a recorded result
 r1kit claims --all --dry-run           # what is still to run, and about how long it takes
-r1kit claims --all --page docs/claims.md
+r1kit claims --all --page docs/claims.md   # run what is missing, and write this page
 ```
+
+R1-Zero is the base after RL, R1-Dev1 the base after the cold start, R1-Dev2 that after RL for reasoning,
+R1-Dev3 the base after the second SFT, R1 that after the last RL ([the pipeline](pipeline.md)). pass@1,
+cons@k and other terms are in the [glossary](glossary.md).
 
 A claim is a file in `claims/`: the paper's sentence in our words, recipes, and comparisons of two
 numbers with the band in which the difference counts as confirmed. Runs are kept in `runs/claims`;
@@ -55,6 +59,9 @@ those with common stages follow each other; interrupt it at any time, and write 
 - Only the order of two numbers compares with the paper's: its model has 671 billion parameters,
   ours one million, on a [small world](sprout.md).
 """
+FIGURES = """\
+Where an explanation has figures without a command, they are metrics of the claim's own runs, as
+[`studies/figures.py`](studies.md#figures-of-a-claim-that-did-not-come-out) prints them."""
 EARLIER = "of an earlier recipe"  # or base model, or measures
 SIGNS: dict[State, str] = {"confirmed": "confirmed", "open": "open", "refuted": "**refuted**", "not run": "not run"}
 
@@ -73,7 +80,7 @@ def page(verdicts: Sequence[Verdict]) -> str:
     rows += [f"| [{v.claim.claim}](#{v.name}) | {v.claim.theirs} | {_sign(v)} |" for v in verdicts]
     sections = ["\n".join(_section(verdict)) for verdict in verdicts]
     missing = [f"- [{v.name}](#{v.name}): {_shortfall(v)}" for v in judged if v.state != "confirmed"]
-    what_did_not = ["## What did not come out", "\n".join(missing)] if missing else []
+    what_did_not = ["## What did not come out", FIGURES, "\n".join(missing)] if missing else []
     own = f"## A claim of your own\n\n```toml\n{EXAMPLE}```"
     note = "This page is written by `r1kit claims --page docs/claims.md`, which runs nothing: NAMES or `--all` do."
     return "\n\n".join([f"{INTRODUCTION}\n{summary}", "\n".join(rows), *what_did_not, *sections, own, note]) + "\n"
@@ -88,14 +95,16 @@ def _section(verdict: Verdict) -> Iterator[str]:
     yield f"## {verdict.name}\n"
     paper = f"Paper ({claim.paper}): {claim.theirs}." if claim.theirs else f"Paper: {claim.paper}."
     yield fill(f"{claim.claim} {paper} {claim.note}".strip(), WIDTH) + "\n"
-    yield "| measure | lower | higher | difference | by seed | band | state |"
+    yield "| measure | should be lower | should be higher | difference | by seed | band | state |"
     yield "|---|---|---|---|---|---|---|"
     for finding in verdict.findings:
         yield f"| {' | '.join(_cells(finding))} | {SIGNS[finding.state]} |"
     if (made := verdict.made) is not None:
         seeds = f"{'Seed' if len(verdict.seeds) == 1 else 'Seeds'} {', '.join(map(str, verdict.seeds))}"
-        problems = [f"{f.problems:,} problems" for f in verdict.findings if f.problems][:1]
-        facts = [seeds, *problems, f"{duration(made.seconds)} for all stages", made.machine, made.date]
+        counts = " and ".join(dict.fromkeys(f"{f.problems:,}" for f in verdict.findings if f.problems))
+        problems = [f"{counts} problems"] if counts else []
+        minutes = f"{max(1, round(made.seconds / 60))} minutes in all"
+        facts = [seeds, *problems, minutes, made.machine, made.date]
         yield "\n" + fill("; ".join(facts) + ("." if verdict.current else f". Result {EARLIER}."), WIDTH)
 
 

@@ -72,10 +72,17 @@ def _seconds(runs: Runs, shared: Shared) -> dict[Key, float]:
 
 
 def estimate(stage: ResolvedStage, shared: Shared) -> float:
-    """Return the seconds that a stage probably takes: as finished ones of its name, else of its kind, by steps."""
-    finished = [(name, each) for (name, _), each in shared.artifacts.items() if each.get("kind") == stage.config.kind]
-    alike = [each for name, each in finished if name == stage.name] or [each for _, each in finished]
+    """Return the seconds that a stage probably takes: as finished ones of its name, else of its kind, by steps.
+
+    Those of far fewer steps say nothing: their time is mostly start-up.
+    """
     steps = getattr(stage.config, "steps", 1)
+    finished = [
+        (name, each)
+        for (name, _), each in shared.artifacts.items()
+        if each.get("kind") == stage.config.kind and 4 * each["config"].get("steps", 1) >= steps
+    ]
+    alike = [each for name, each in finished if name == stage.name] or [each for _, each in finished]
     rates = [each["seconds"] / each["config"].get("steps", 1) for each in alike if each.get("seconds")]
     return steps * (fmean(rates) if rates else GUESSES.get(stage.config.kind, 30.0))
 
@@ -90,4 +97,9 @@ def render(planned: Sequence[Planned]) -> str:
         lines.append(f"  {claim}: {times.total()} stages, about {duration(sum(p.seconds for p in own))} ({stages})")
     count, claims = sum(len(p.to_do) for p in planned), len({p.claim for p in planned})
     total = duration(sum(p.seconds for p in planned))
-    return "\n".join([*lines, f"to do: {count} stages, about {total}, for {claims} claims; nothing was run or written"])
+    return "\n".join(
+        [
+            *lines,
+            f"to do: {count} stages, about {total}, for {claims} claims; nothing was run or written",
+        ]
+    )

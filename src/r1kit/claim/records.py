@@ -87,8 +87,10 @@ def _read(claim: Claim, runs: Runs, folder: Path) -> Verdict | None:
             f"{path}: not a record of `r1kit claims` ({fault}); restore it, or remove it and run {claim.name} again"
         ) from None
     made, seeds = record.made, tuple(record.made.runs)
-    if made.measures != hash_of_measures(claim) or any(
-        hash_of_runs(claim, runs, seed, folder) != made.runs[seed] for seed in seeds
+    if (
+        len(record.findings) != len(claim.measure)
+        or made.measures != hash_of_measures(claim)
+        or any(hash_of_runs(claim, runs, seed, folder) != made.runs[seed] for seed in seeds)
     ):
         return Verdict(claim.name, claim, seeds, record.findings, made, current=False)
     findings = [

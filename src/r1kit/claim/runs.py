@@ -7,8 +7,10 @@ that stage and what follows, and take the others from whichever run has them.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from r1kit.run.resolve import ResolvedStage, resolve_stages
 from r1kit.run_dir import RunDir
 
 Key = tuple[str, str]  # name and identity of a stage
+ALL_STEPS = Side.model_fields["steps"].default
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,10 @@ def claim_run(claim: Claim, name: str, seed: int, root: Path) -> ClaimRun:
 
     The directory's name contains a hash of the identities of its stages: a claim that was edited runs in another one.
     """
-    complete = recipe_from({**claim.runs[name], "seed": seed}, claim.path)
+    try:
+        complete = recipe_from({**claim.runs[name], "seed": seed}, claim.path)
+    except UserError as error:
+        raise UserError(f"{claim.path.name}: runs.{name}: {error}") from None
     wanted = [stage for run, stage in claim.places() if run == name]
     if missing := [stage for stage in wanted if stage not in complete.stage]:
         raise UserError(
@@ -96,13 +102,33 @@ def _check_metric(side: Side, stage: StageConfig, file: str) -> None:
     """Refuse a metric that such a stage never has, before anything runs. UserError says what it has."""
     benchmark, _, metric = side.metric.partition("/")
     if not isinstance(stage, Evaluate):
+        _check_steps(side, getattr(stage, "steps", None), file)
         names, known = [side.metric], side.metric == "seconds"
+    elif side.steps != ALL_STEPS:
+        raise UserError(f"{file}: {side.at}: steps belongs to a stage that trains, and this one evaluates")
     elif benchmark in stage.benchmarks:
+        _check_samples(side, stage.samples, file)
         names, known = metric.split(" - "), metric == WIN_RATE
     else:
         raise UserError(f"{file}: {side.metric}: {side.at} has the benchmarks {', '.join(stage.benchmarks)}")
     if unknown := [name for name in names if not known and not explain(name, stage.kind)]:
         raise UserError(f"{file}: {side.metric}: {side.at} has no metric {unknown[0]!r}; docs/metrics.md lists them")
+
+
+def _check_steps(side: Side, steps: int | None, file: str) -> None:
+    """Refuse a part of the steps that holds none, and keys that belong to an evaluate stage."""
+    if side.where or side.against:
+        raise UserError(f"{file}: {side.at}: where and against belong to an evaluate stage, and this one is another")
+    first, end = side.steps
+    if steps is not None and floor(end * steps) < max(1, first * steps):
+        raise UserError(f"{file}: {side.at}: steps = [{first:g}, {end:g}] holds no step of {steps}: widen it")
+
+
+def _check_samples(side: Side, samples: int, file: str) -> None:
+    """Refuse pass@k and cons@k with more samples than the stage takes."""
+    for name, k in re.findall(r"(pass|cons)@(\d+)", side.metric):
+        if int(k) > samples:
+            raise UserError(f"{file}: {side.metric}: {side.at} has samples = {samples}, so no {name}@{k}")
 
 
 def _needed(recipe: Recipe, wanted: Iterable[str]) -> Recipe:

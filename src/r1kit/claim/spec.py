@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
@@ -52,7 +52,7 @@ class Side(Strict):
     metric: str = ""
     """The measure's metric by default. Of an evaluate stage BENCHMARK/METRIC with a name or a difference `A - B` of
     names in its problems.jsonl, or BENCHMARK/win_rate; of another stage a metric of its log, or `seconds`."""
-    where: dict[str, str] = Field({})
+    where: dict[Literal["level", "family", "language"], str] = Field({})
     """Problems of an evaluate stage to look at, by level, family or language."""
     against: str = ""
     """RUN/STAGE whose replies a win rate compares with."""
@@ -100,6 +100,12 @@ class Measure(Strict):
     """Lower end of the band in which high - low counts as confirmed; below 0 where a small loss is allowed."""
     below: float | None = None
     """Upper end of the band; none by default."""
+
+    @model_validator(mode="after")
+    def _something_is_measured(self) -> Self:
+        if self.low.value is not None and self.high.value is not None:
+            raise ValueError("low and high are numbers: at least one must be RUN/STAGE")
+        return self
 
     @model_validator(mode="after")
     def _band_has_room(self) -> Self:
@@ -166,6 +172,8 @@ def load_claim(name_or_path: str) -> Claim:
     """Read a bundled claim or a TOML file. UserError with one line for every mistake."""
     bundled: Mapping[str, Path] = bundled_claims()
     path = bundled.get(name_or_path, Path(name_or_path).expanduser())
+    if path.is_dir():
+        raise UserError(f"{path}: a directory; give the claim's .toml file")
     if not path.is_file():
         close = nearest(name_or_path, bundled)
         raise UserError(

@@ -99,10 +99,10 @@ def pool(high: Sequence[Mapping[str, float]], low: Sequence[Mapping[str, float]]
     """
     if not high or len(high) != len(low):
         raise ValueError(f"{len(high)} and {len(low)} runs: must be as many, at least one")
-    if both := _common([*high, *low]):
+    if both := common_problems([*high, *low]):
         sides = [_matrix(high, both) - _matrix(low, both)]
     else:
-        sides = [_matrix(runs, _common(runs)) for runs in (high, low)]
+        sides = [_matrix(runs, common_problems(runs)) for runs in (high, low)]
     problems = min(side.shape[1] for side in sides)
     if not problems:
         raise ValueError("no problem in common: the runs were evaluated on other data")
@@ -115,7 +115,7 @@ def pool(high: Sequence[Mapping[str, float]], low: Sequence[Mapping[str, float]]
     return Pooled(mean, tuple(map(float, by_run_R)), error, interval, problems if problems > 1 else 0)
 
 
-def _common(runs: Sequence[Mapping[str, float]]) -> list[str]:
+def common_problems(runs: Sequence[Mapping[str, float]]) -> list[str]:
     """Return the problems that all runs have."""
     return [key for key in runs[0] if all(key in run for run in runs)]
 

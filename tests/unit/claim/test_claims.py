@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from typer.testing import CliRunner, Result
 from r1kit.bundled import bundled_claims
 from r1kit.claim.measure import WIN_RATE, Verdict, judge
 from r1kit.claim.page import page
+from r1kit.claim.plan import estimate
 from r1kit.claim.records import hash_of_measures, hash_of_runs
-from r1kit.claim.runs import ClaimRun, claim_run, find_shared
+from r1kit.claim.runs import ClaimRun, Shared, claim_run, find_shared
 from r1kit.claim.spec import EXAMPLE, load_claim
 from r1kit.cli import app
 from r1kit.errors import UserError
@@ -238,7 +240,7 @@ def test_the_page_of_a_portion_keeps_the_other_claims(folder: Path) -> None:
     assert "2 of the 2 claims that have run are confirmed, 0 are open, 0 refuted." in text
     assert f"Not run: {rest}. Of an earlier recipe, not counted: 1." in text
     assert text.count("| not run |\n| [") > 20 and "| confirmed of an earlier recipe |" in text
-    assert "Seed 0; 1:00 for all stages; abacus, 1 threads; 2026-11-29. Result of an earlier recipe." in text
+    assert "Seed 0; 1 minutes in all; abacus, 1 threads; 2026-11-29. Result of an earlier recipe." in text
     assert claims(*given[:-2]).stdout.count("outdated   few-shot:") == 1
     claims(*given)
     assert (folder / "page.md").read_text() == text, "no matter which claims are named"
@@ -270,9 +272,17 @@ def test_a_run_that_fails_leaves_the_other_claims(folder: Path) -> None:
         (("length-grow",), "did you mean length-grows?"),
         (("length.toml", "--reuse", "."), "--reuse .: not the directory of a run"),
         (("tiny.toml",), "claim: missing, and there is no default"),
+        (("runs",), "runs: a directory; give the claim's .toml file"),
+        (("length.toml", "--page", "runs"), "--page runs: a directory; name a file in it"),
+        (("more-votes.toml",), "more-votes.toml: its record would replace that of .*claims/more-votes.toml: rename"),
+        (("length.toml", "copy/length.toml"), "copy/length.toml: its record would replace that of .*/length.toml"),
     ],
 )
 def test_wrong_arguments_are_explained(folder: Path, arguments: tuple[str, ...], message: str) -> None:
+    for path in ("runs", "copy"):
+        (folder / path).mkdir()
+    for path in ("more-votes.toml", "copy/length.toml"):
+        (folder / path).write_text(LENGTH)
     with pytest.raises(UserError, match=message.replace("?", r"\?")):
         claims(*arguments)
 
@@ -286,6 +296,21 @@ def test_wrong_arguments_are_explained(folder: Path, arguments: tuple[str, ...],
         ("reasoning/mean_tokens", "reasoning/pas@1", r"reasoning/pas@1: main/base_eval has no metric 'pas@1'"),
         ("reasoning/mean_tokens", "thinking/pass@1", "thinking/pass@1: main/base_eval has the benchmarks reasoning"),
         ('"main/base_eval"', '"main/zero"', "main/zero has no metric 'reasoning/mean_tokens'"),
+        ("reasoning/mean_tokens", "reasoning/pass@3", r"main/base_eval has samples = 2, so no pass@3"),
+        ('low = "main/base_eval"\nhigh = "main/zero_eval"', "low = 0.1\nhigh = 0.2", "low and high are numbers"),
+        ('"main/base_eval"', '{ at = "main/base_eval", where = { lvl = "1" } }', "where.lvl"),
+        ('"main/base_eval"', '{ at = "main/base_eval", steps = [0.0, 0.1] }', "steps belongs to a stage that trains"),
+        (
+            '"main/base_eval"',
+            '{ at = "main/zero", metric = "reward", where = { level = "1" } }',
+            "where and against belong to an evaluate stage",
+        ),
+        (
+            '"main/base_eval"',
+            '{ at = "main/zero", metric = "reward", steps = [0.0, 0.1] }',
+            r"steps = \[0, 0.1\] holds no step of 2: widen it",
+        ),
+        ('extends = "tiny.toml"', 'extends = "none.toml"', "length.toml: runs.main: .*none.toml"),
         ('claim = "', "claim = ", "not valid TOML"),
         ("[runs.main]", "[runs.main]\nsteps = 3", "length.toml: steps"),
         ("above = -20.0", "above = 30.0", "above = 30, below = 20: above must be the smaller one"),
@@ -351,11 +376,31 @@ def test_two_metrics_of_one_stage_are_paired(folder: Path) -> None:
     assert finding.ci95 == (pytest.approx(0.1), pytest.approx(0.1)) and finding.problems == 3
 
 
+def test_both_sides_are_of_the_problems_that_are_paired(folder: Path) -> None:
+    text = measure('low = "main/base_eval"\nhigh = "main/zero_eval"')
+    logs = {"base_eval": {"problems": problems(0.1, 0.2, 0.9)}, "zero_eval": {"problems": problems(0.4, 0.5)}}
+    [finding] = judged(folder, text, logs).findings
+    assert (finding.low, finding.high, finding.problems) == (pytest.approx(0.15), pytest.approx(0.45), 2)
+    assert finding.by_seed == (pytest.approx(0.3),), "the difference of the two numbers that are shown"
+
+
+def test_short_runs_say_nothing_about_the_time_of_long_ones(folder: Path) -> None:
+    stage = claim_run(load_claim("length.toml"), "main", 0, folder).stages[1]
+    assert (stage.name, stage.config.steps) == ("zero", 2)
+    long = replace(stage, config=stage.config.model_copy(update={"steps": 70}))
+    artifacts = {
+        ("zero", str(n)): {"kind": "rl", "seconds": s, "config": {"steps": n}} for n, s in ((2, 200), (50, 100))
+    }
+    assert estimate(long, Shared(artifacts=artifacts)) == pytest.approx(140)
+    assert estimate(stage, Shared(artifacts=artifacts)) == pytest.approx(2 * (100 + 2) / 2)
+
+
 def test_logs_are_averaged_over_parts_of_the_steps(folder: Path) -> None:
     log = [{"step": step, "completions/mean_length": float(step)} for step in range(1, 11)]
     text = """low = { at = "main/zero", metric = "completions/mean_length", steps = [0.0, 0.2] }
 high = { at = "main/zero", metric = "completions/mean_length", steps = [0.9, 1.0] }"""
-    [finding] = judged(folder, measure(text), {"zero": {"log": log}}).findings
+    ten_steps = measure(text).replace("[[measure]]", "stage.zero.steps = 10\n[[measure]]")
+    [finding] = judged(folder, ten_steps, {"zero": {"log": log}}).findings
     assert (finding.low, finding.high) == (1.5, 9.5)
     assert finding.state == "open" and finding.ci95 is None, "one seed says nothing about others"
 
@@ -384,8 +429,8 @@ high = { at = "main/zero_eval", metric = "reasoning/win_rate", against = "main/b
 
 
 def test_a_metric_that_does_not_exist_is_an_error(folder: Path) -> None:
-    text = measure('low = 0.5\nhigh = { at = "main/zero_eval", metric = "reasoning/pass@7" }')
-    with pytest.raises(UserError, match=r"main/zero_eval: .* has no reasoning/pass@7: correct the metric"):
+    text = measure('low = 0.5\nhigh = { at = "main/zero_eval", where = { level = "9" } }')
+    with pytest.raises(UserError, match=r"main/zero_eval: .* has no reasoning/pass@1 where .*9.*: correct the metric"):
         judged(folder, text, {"zero_eval": {"problems": problems(0.1)}})
 
 

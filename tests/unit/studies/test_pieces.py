@@ -200,6 +200,8 @@ def test_preferences_count_replies_by_sort_of_prompt(tmp_path: Path) -> None:
     (tmp_path / "stages/dev3_eval/data/samples.jsonl").write_text("")
     with pytest.raises(ValueError, match="shorter"):
         of_run(tmp_path)
+    with pytest.raises(ValueError, match="no results of a stage r1_eval: pass finished runs of sprout-r1"):
+        of_run(tmp_path / "stages")
 
 
 def test_figures_are_means_over_steps(tmp_path: Path) -> None:
@@ -211,3 +213,7 @@ def test_figures_are_means_over_steps(tmp_path: Path) -> None:
     assert figure(tmp_path, "zero", "kl", (2, 3)) == 2.5
     with pytest.raises(ValueError, match="no reward in steps 1 to 5"):
         figure(tmp_path, "zero", "reward", (1, 5))
+    with pytest.raises(ValueError, match="no stage 'sft'; its stages: zero"):
+        figure(tmp_path, "sft", "kl", (1, 5))
+    with pytest.raises(ValueError, match="its stages: none: it is not a run"):
+        figure(tmp_path / "stages", "sft", "kl", (1, 5))

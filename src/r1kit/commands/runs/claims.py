@@ -57,7 +57,10 @@ def command(
 
     if names and run_all:
         raise UserError(f"--all runs every claim: leave out {' '.join(names)}, or --all")
+    if page is not None and page.is_dir():
+        raise UserError(f"--page {page}: a directory; name a file in it")
     loaded = [load_claim(name) for name in (names or bundled_claims())]
+    _check_names(loaded)
     chosen = _seeds(seeds)
     claims = [(claim, _runs(claim, chosen, runs_dir)) for claim in loaded]
     shared = find_shared(runs_dir, reuse or ())
@@ -78,6 +81,15 @@ def command(
     _show(claims, results, json_output)
     if failed:
         raise UserError("\n".join([*failed, "the same command tries these runs again"]))
+
+
+def _check_names(claims: Sequence[Claim]) -> None:
+    """Refuse claims whose records would replace each other's, or a bundled claim's."""
+    files = {name: path.resolve() for name, path in bundled_claims().items()}
+    for claim in claims:
+        other = files.setdefault(claim.name, claim.path.resolve())
+        if other != claim.path.resolve():
+            raise UserError(f"{claim.path}: its record would replace that of {other}: rename the file")
 
 
 def _seeds(given: str) -> list[int]:

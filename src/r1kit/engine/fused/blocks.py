@@ -32,7 +32,7 @@ def with_fused_blocks(model: Decoder) -> Decoder:
 
 
 class _FusedBlock(nn.Module):
-    """A block of the decoder whose decode steps take four products and five kernels."""
+    """A block of the decoder. Decode steps take four products and five kernels, and two of each for a shared prefix."""
 
     def __init__(self, block: Block) -> None:
         super().__init__()
