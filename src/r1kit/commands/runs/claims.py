@@ -57,10 +57,8 @@ def command(
 
     if names and run_all:
         raise UserError(f"--all runs every claim: leave out {' '.join(names)}, or --all")
-    if page is not None and page.is_dir():
-        raise UserError(f"--page {page}: a directory; name a file in it")
     loaded = [load_claim(name) for name in (names or bundled_claims())]
-    _check_names(loaded)
+    _check(loaded, page)
     chosen = _seeds(seeds)
     claims = [(claim, _runs(claim, chosen, runs_dir)) for claim in loaded]
     shared = find_shared(runs_dir, reuse or ())
@@ -83,8 +81,10 @@ def command(
         raise UserError("\n".join([*failed, "the same command tries these runs again"]))
 
 
-def _check_names(claims: Sequence[Claim]) -> None:
-    """Refuse claims whose records would replace each other's, or a bundled claim's."""
+def _check(claims: Sequence[Claim], page: Path | None) -> None:
+    """Refuse claims whose records would replace each other's or a bundled claim's, and a page that is no file."""
+    if page is not None and page.is_dir():
+        raise UserError(f"--page {page}: a directory; name a file in it")
     files = {name: path.resolve() for name, path in bundled_claims().items()}
     for claim in claims:
         other = files.setdefault(claim.name, claim.path.resolve())
