@@ -26,4 +26,5 @@ def locked(run: RunDir) -> Iterator[None]:
         with files.locked(run.lock):
             yield
     except files.Locked as owner:
-        raise UserError(f"{path}: in use by {owner}; wait until it ends, or use another --run-dir (of claims: --runs)") from None
+        advice = "wait until it ends, or use another --run-dir (of claims: --runs)"
+        raise UserError(f"{path}: in use by {owner}; {advice}") from None
