@@ -153,6 +153,7 @@ def main() -> None:
     parser.add_argument("--trial-steps", type=int, help="of the trials of learning rates; those of --steps by default")
     parser.add_argument("--threads", type=int, default=2, help="of torch")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "ppo")
+    parser.add_argument("--out", type=Path, help="also write the result here, as benchmarks/results/ppo.json was")
     arguments = parser.parse_args()
     if SWEEP_SEED in arguments.seeds:
         parser.error(f"--seeds: {SWEEP_SEED} chooses the learning rates, so it cannot measure")
@@ -173,7 +174,8 @@ def main() -> None:
     print(markdown(head, [planned(method) for method in METHODS]), end="\n\n")
     unit = "points of pass@1 over GRPO; seconds of a step"
     result = {"bench": "ppo", **lines, "unit": unit, "machine": describe(), "date": today()}
-    (ROOT / "benchmarks" / "results" / "ppo.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if arguments.out is not None:
+        arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result))
 
 

@@ -27,9 +27,9 @@ r1kit claims --all --dry-run           # what is still to run, and about how lon
 r1kit claims --all --page docs/claims.md   # run what is missing, and write this page
 ```
 
-R1-Zero is the base after RL, R1-Dev1 the base after the cold start, R1-Dev2 that after RL for reasoning,
-R1-Dev3 the base after the second SFT, R1 that after the last RL ([the pipeline](pipeline.md)). pass@1,
-cons@k and other terms are in the [glossary](glossary.md).
+R1-Zero is the base after RL, R1-Dev1 the base after the cold start, R1-Dev2 that after RL for
+reasoning, R1-Dev3 the base after the second SFT, R1 that after the last RL
+([the pipeline](pipeline.md)). pass@1, cons@k and other terms are in the [glossary](glossary.md).
 
 A claim is a file in `claims/`: the paper's sentence in our words, recipes, and comparisons of two
 numbers with the band in which the difference counts as confirmed. Runs are kept in `runs/claims`;

@@ -97,9 +97,4 @@ def render(planned: Sequence[Planned]) -> str:
         lines.append(f"  {claim}: {times.total()} stages, about {duration(sum(p.seconds for p in own))} ({stages})")
     count, claims = sum(len(p.to_do) for p in planned), len({p.claim for p in planned})
     total = duration(sum(p.seconds for p in planned))
-    return "\n".join(
-        [
-            *lines,
-            f"to do: {count} stages, about {total}, for {claims} claims; nothing was run or written",
-        ]
-    )
+    return "\n".join([*lines, f"to do: {count} stages, about {total}, for {claims} claims; nothing was run or written"])

@@ -247,6 +247,12 @@ def test_the_page_of_a_portion_keeps_the_other_claims(folder: Path) -> None:
     assert json.loads((folder / "results/few-shot.json").read_text())["made"]["runs"] == {"0": "another"}
 
 
+def test_a_record_without_all_findings_is_of_an_earlier_claim(folder: Path) -> None:
+    forge("more-votes", folder / "results")
+    listed = claims("--runs", "none", "--results", "results", "--seeds", "0").stdout
+    assert len(load_claim("more-votes").measure) == 2 and "outdated   more-votes:" in listed
+
+
 def test_a_list_says_what_has_not_run(folder: Path) -> None:
     assert claims("--runs", "none", "--seeds", "0").stdout.count("not run") == len(bundled_claims())
 

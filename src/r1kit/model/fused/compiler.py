@@ -85,10 +85,7 @@ def float32_of_bits(typing: Any, bits: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def prefetch(typing: Any, x: Any, ahead: Any) -> Any:
-    """Load the cache line that is `ahead` bytes behind the beginning of an array into the second-level cache, soon.
-
-    The processor waits for more lines at once there than for the first level.
-    """
+    """Load the cache line that is `ahead` bytes behind the beginning of an array into the second-level cache, soon."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
