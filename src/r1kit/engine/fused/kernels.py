@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from r1kit.model.fused.compiler import from_float32, kernel, parallel, prefetch, to_float32
-from r1kit.model.fused.rows import ONE, ZERO, Array, exp, largest, norm_scale, normalize, share
+from r1kit.model.fused.rows import ONE, ZERO, Array, copy, exp, largest, norm_scale, normalize, share
 
 LINE, AHEAD = 64, 8192  # bytes of a cache line; how far ahead keys and values are fetched
 
@@ -50,7 +50,7 @@ def _rotate_rows(
         for h in range(heads + 2 * kv_heads):
             head_E = qkv_NX[n, h * width : (h + 1) * width]
             if h >= heads + kv_heads:
-                own_v_NKCE[n, h - heads - kv_heads, place] = head_E
+                copy(head_E, own_v_NKCE[n, h - heads - kv_heads, place])
                 continue
             is_query = h < heads
             gain_E = q_gain_E if is_query else k_gain_E
@@ -85,19 +85,25 @@ def rotate(
 
 
 @kernel
-def _prefetch_rows(x_CE: Array) -> None:
-    """Prefetch as much as these rows hold, AHEAD bytes behind them. Processors do not foresee these loops' reads."""
-    for line in range(0, x_CE.size * x_CE.itemsize, LINE):
-        prefetch(x_CE[0], AHEAD + line)
+def _prefetch_rows(x_CE: Array, c: int, capacity: int) -> None:
+    """Prefetch the four rows that are read AHEAD bytes after row c. Processors do not foresee these loops' reads.
+
+    What is read after the last row of x begins `capacity` rows behind its first one.
+    """
+    row_bytes = x_CE.shape[1] * x_CE.itemsize
+    ahead = c * row_bytes + AHEAD
+    ahead += ahead // (len(x_CE) * row_bytes) * (capacity - len(x_CE)) * row_bytes
+    for line in range(0, 4 * row_bytes, LINE):
+        prefetch(x_CE[0], ahead + line)
 
 
 @kernel
-def _score(q_2E: Array, keys_CE: Array, scores_2C: Array) -> None:
+def _score(q_2E: Array, keys_CE: Array, capacity: int, scores_2C: Array) -> None:
     """Write the products of two queries with all keys. Four keys at a time keep the sums in registers."""
     q, r = q_2E[0], q_2E[1]
     count, width = keys_CE.shape
     for c in range(0, count - count % 4, 4):
-        _prefetch_rows(keys_CE[c : c + 4])
+        _prefetch_rows(keys_CE, c, capacity)
         k0, k1, k2, k3 = keys_CE[c], keys_CE[c + 1], keys_CE[c + 2], keys_CE[c + 3]
         q0 = q1 = q2 = q3 = r0 = r1 = r2 = r3 = ZERO
         for e in range(width):
@@ -115,12 +121,12 @@ def _score(q_2E: Array, keys_CE: Array, scores_2C: Array) -> None:
 
 
 @kernel
-def _mix(weights_2C: Array, values_CE: Array, mixed_2E: Array) -> None:
+def _mix(weights_2C: Array, values_CE: Array, capacity: int, mixed_2E: Array) -> None:
     """Add the values, weighted for two queries."""
     a, b = mixed_2E[0], mixed_2E[1]
     count, width = values_CE.shape
     for c in range(0, count - count % 4, 4):
-        _prefetch_rows(values_CE[c : c + 4])
+        _prefetch_rows(values_CE, c, capacity)
         v0, v1, v2, v3 = values_CE[c], values_CE[c + 1], values_CE[c + 2], values_CE[c + 3]
         a0, a1, a2, a3 = weights_2C[0, c], weights_2C[0, c + 1], weights_2C[0, c + 2], weights_2C[0, c + 3]
         b0, b1, b2, b3 = weights_2C[1, c], weights_2C[1, c + 1], weights_2C[1, c + 2], weights_2C[1, c + 3]
@@ -160,7 +166,7 @@ def _spread_rows(q_NHE: Array, slot_N: Array, grid_PKXE: Array, thread: int, thr
     for n in share(len(q_NHE), thread, threads):
         for k in range(kv_heads):
             for g in range(group):
-                _slot(grid_PKXE, slot_N[n], k, g, group)[:] = q_NHE[n, k * group + g]
+                copy(q_NHE[n, k * group + g], _slot(grid_PKXE, slot_N[n], k, g, group))
 
 
 @kernel
@@ -227,15 +233,15 @@ def _attend_rows(
                     _read(q_NHE[n, k * group + query], q_2E[i])
                     _read(_slot(first_PKXL, first_slot_N[n], k, query, group), weights[i, :a])
                     _read(_slot(second_PKXL, second_slot_N[n], k, query, group), weights[i, a:b])
-                _score(q_2E, keys_CE[own], weights[:, b:c])
-                _score(q_2E, keys_CE[sampled], weights[:, c:d])
+                _score(q_2E, keys_CE[own], capacity, weights[:, b:c])
+                _score(q_2E, keys_CE[sampled], capacity, weights[:, c:d])
                 mixed_2E[:] = ZERO
                 for i, query in enumerate(queries):
                     _softmax(weights[i, :d])
                     _write(weights[i, :a], _slot(first_PKXL, first_slot_N[n], k, query, group))
                     _write(weights[i, a:b], _slot(second_PKXL, second_slot_N[n], k, query, group))
-                _mix(weights[:, b:c], values_CE[own], mixed_2E)
-                _mix(weights[:, c:d], values_CE[sampled], mixed_2E)
+                _mix(weights[:, b:c], values_CE[own], capacity, mixed_2E)
+                _mix(weights[:, c:d], values_CE[sampled], capacity, mixed_2E)
                 for i, query in enumerate(queries):
                     _write(mixed_2E[i], mixed_NHE[n, k * group + query])
 

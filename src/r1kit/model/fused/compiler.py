@@ -140,7 +140,10 @@ def _outline(context: Any, module: Any, function: Any, signature: Any, tuple_typ
     outlined.linkage = "internal"
     builder = ir.IRBuilder(outlined.append_basic_block())
     arguments = builder.load(builder.bitcast(outlined.args[0], tuple_type.as_pointer()))
-    values = list(cgutils.unpack_tuple(builder, arguments))
+    values = [
+        _borrowed(context, builder, kind, value)
+        for kind, value in zip(signature.args, cgutils.unpack_tuple(builder, arguments), strict=False)
+    ]
     for number in ("omp_get_thread_num", "omp_get_num_threads"):
         get = cgutils.get_or_insert_function(module, number_type, f"r1kit_{number}")
         values.append(builder.zext(builder.call(get, []), ir.IntType(64)))
@@ -148,3 +151,13 @@ def _outline(context: Any, module: Any, function: Any, signature: Any, tuple_typ
     context.call_conv.call_function(builder, function, signature.return_type, signature.args, values)
     builder.ret_void()
     return outlined
+
+
+def _borrowed(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """Return an array without its owner. Threads that count references to the same owner wait for each other."""
+    if not isinstance(kind, types.Array):
+        return value
+    borrowed = context.make_array(kind)(context, builder, value)
+    for owner in ("meminfo", "parent"):
+        setattr(borrowed, owner, cgutils.get_null_value(getattr(borrowed, owner).type))
+    return borrowed._getvalue()

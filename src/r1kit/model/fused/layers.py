@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from r1kit.model.fused.compiler import array, from_float32, kernel, parallel, to_float32
-from r1kit.model.fused.rows import ONE, ZERO, Array, norm_scale, normalize, share, sigmoid
+from r1kit.model.fused.rows import ONE, ZERO, Array, copy, norm_scale, normalize, share, sigmoid
 
 
 def _threads(rows: int) -> int:
@@ -167,7 +167,7 @@ def _split_rows(
             _turn(qkv_JE[h], cos_BTF[b, t], sin_BTF[b, t], ONE, q_BTHE[b, t, h])
         for k in range(kv_heads):
             _turn(qkv_JE[heads + k], cos_BTF[b, t], sin_BTF[b, t], ONE, k_BTKE[b, t, k])
-            v_BTKE[b, t, k] = qkv_JE[heads + kv_heads + k]
+            copy(qkv_JE[heads + kv_heads + k], v_BTKE[b, t, k])
 
 
 @kernel
@@ -190,7 +190,7 @@ def _join_rows(
             _turn(q_BTHE[b, t, h], cos_BTF[b, t], sin_BTF[b, t], -ONE, qkv_JE[h])
         for k in range(kv_heads):
             _turn(k_BTKE[b, t, k], cos_BTF[b, t], sin_BTF[b, t], -ONE, qkv_JE[heads + k])
-            qkv_JE[heads + kv_heads + k] = v_BTKE[b, t, k]
+            copy(v_BTKE[b, t, k], qkv_JE[heads + kv_heads + k])
 
 
 @kernel

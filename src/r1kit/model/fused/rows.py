@@ -38,11 +38,21 @@ def sigmoid(x: Array) -> Array:
 
 @partial(kernel, fastmath=True)
 def largest(x: Array) -> Array:
-    """Return the largest element of a row."""
-    result = x[0]
-    for i in range(1, len(x)):
-        result = max(result, x[i])
-    return result
+    """Return the largest element of a row. With one result instead of four, each step would wait for the last."""
+    a = b = c = d = x[0]
+    fours = len(x) - len(x) % 4
+    for i in range(0, fours, 4):
+        a, b, c, d = max(a, x[i]), max(b, x[i + 1]), max(c, x[i + 2]), max(d, x[i + 3])
+    for i in range(fours, len(x)):
+        a = max(a, x[i])
+    return max(max(a, b), max(c, d))
+
+
+@kernel
+def copy(x: Array, to: Array) -> None:
+    """Copy a row. Numba's assignment of a whole row takes several times as long."""
+    for i in range(len(x)):
+        to[i] = x[i]
 
 
 @kernel
