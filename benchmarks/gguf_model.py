@@ -1,8 +1,8 @@
-"""Write a checkpoint of the family qwen2 as a GGUF file, which OpenVINO GenAI reads.
+"""Write a checkpoint of the family qwen2 as a GGUF file, which llama.cpp and OpenVINO GenAI read.
 
-python benchmarks/gguf_model.py MODEL OUT.gguf
+python benchmarks/gguf_model.py MODEL OUT.gguf float16
 
-Matrices are rounded to float16. The tokenizer is only good for token ids: benchmarks give and receive these.
+The last argument is the dtype of matrices. The tokenizer is only good for token ids: benchmarks give and receive these.
 """
 
 from __future__ import annotations
@@ -27,18 +27,25 @@ OUTSIDE = {
     "model.norm.weight": "output_norm.weight",
     "lm_head.weight": "output.weight",
 }
-FLOAT16, NORMAL, SPECIAL = 1, 1, 3  # GGUF's numbers for a file of float16 and for kinds of tokens
+NORMAL, SPECIAL = 1, 3  # GGUF's numbers for kinds of tokens
 
 
-def write_gguf(model: Path, path: Path) -> None:
-    """Write the weights and the shape of a checkpoint."""
-    from gguf import GGUFWriter
+def write_gguf(model: Path, path: Path, dtype: str) -> None:
+    """Write the weights and the shape of a checkpoint, with matrices in float32, float16 or bfloat16."""
+    from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType
+    from gguf.quants import quantize
     from safetensors.torch import load_file
 
     from r1kit.model.hf_config import read_config
 
     shape, writer = read_config(model), GGUFWriter(path, "qwen2")
-    writer.add_file_type(FLOAT16)
+    name, kind = {
+        "float32": ("F32", LlamaFileType.ALL_F32),
+        "float16": ("F16", LlamaFileType.MOSTLY_F16),
+        "bfloat16": ("BF16", LlamaFileType.MOSTLY_BF16),
+    }[dtype]
+    matrix = GGMLQuantizationType[name]
+    writer.add_file_type(kind)
     writer.add_vocab_size(shape.vocab_size)
     writer.add_context_length(shape.max_position_embeddings)
     writer.add_embedding_length(shape.hidden_size)
@@ -49,8 +56,9 @@ def write_gguf(model: Path, path: Path) -> None:
     writer.add_layer_norm_rms_eps(shape.rms_norm_eps)
     writer.add_rope_freq_base(shape.rope_theta)
     _add_tokenizer(writer, json.loads((model / "tokenizer.json").read_text(encoding="utf-8")), shape.vocab_size)
-    for name, weight in load_file(model / "model.safetensors").items():
-        writer.add_tensor(_renamed(name), (weight.half() if weight.ndim == 2 else weight.float()).numpy())
+    for key, weight in load_file(model / "model.safetensors").items():
+        stored = matrix if weight.ndim == 2 else GGMLQuantizationType.F32
+        writer.add_tensor(_renamed(key), quantize(weight.float().numpy(), stored), raw_dtype=stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -80,4 +88,4 @@ def _renamed(name: str) -> str:
 
 
 if __name__ == "__main__":
-    write_gguf(Path(sys.argv[1]), Path(sys.argv[2]))
+    write_gguf(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

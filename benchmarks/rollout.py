@@ -1,13 +1,14 @@
-"""Compare generation in vLLM, OpenVINO GenAI, transformers and r1kit: tokens per second and time to the first token.
+"""Compare generation in r1kit and four other libraries: tokens per second and time to the first token.
 
 make bench NAME=rollout
 
 The tasks are 512 completions of 128 tokens from a 3.2M-parameter Qwen2 (32 prompts x 16, in fp32 and bf16), and 64
 completions of 64 tokens from the shape of Qwen2.5-0.5B (4 prompts x 16, in bf16). All are sampled at temperature 1, and
-none ends early. vLLM is its CPU build and uses n=16 per prompt, prefix caching, compilation and Intel's OpenMP; it uses
-all cores, or in the variant "a core spared" leaves one to its scheduler, as it does by default. OpenVINO GenAI reads
-the weights as float16. r1kit uses the extra `fast`, and in the variant "torch" only torch. Only r1kit also returns
-log-probabilities.
+none ends early. vLLM is its CPU build and uses n=16 per prompt, prefix caching, compilation, Intel's OpenMP and all
+cores; by default it would leave one to its scheduler, which is slower. OpenVINO GenAI reads the weights as float16.
+llama.cpp is compiled for this processor; llama_cpp_engine.py says how it is used. r1kit uses the extra `fast`, and in
+the variant "torch" only torch. By default its logits are float32 in every dtype; in "r1kit,
+bfloat16 head" they are bfloat16, as in the others. Only r1kit also returns log-probabilities.
 
 The time to the first token is from starting Python to one token of one prompt, including imports and loading weights.
 For vLLM, "again" is with the code that it compiled the first time.
@@ -34,11 +35,11 @@ Generate = Callable[
 NAMES = (
     "r1kit",
     "r1kit, torch",
+    "r1kit, bfloat16 head",
     "vLLM",
-    "vLLM, a core spared",
     "OpenVINO",
+    "llama.cpp",
     "transformers",
-    "transformers, continuous batching",
 )
 CACHE_BYTES = 2 << 30  # of vLLM; more than any task needs
 
@@ -60,7 +61,7 @@ FULL = [
 QUICK = [Task("3.2M", "float32", 2, 4, 8)]
 
 
-def ours(model: Path, dtype: str, plain: bool = False) -> Generate:
+def ours(model: Path, dtype: str, variant: str = "") -> Generate:
     import torch
 
     from r1kit.engine.base import Request, SamplingParams
@@ -68,12 +69,14 @@ def ours(model: Path, dtype: str, plain: bool = False) -> Generate:
     from r1kit.model.fused import support
     from r1kit.model.hf import load_model, load_tokenizer
 
-    if plain:
+    if variant == "torch":
         support.why_not = lambda: "the variant without kernels"
     elif reason := support.why_not():
         raise SystemExit(reason)
 
-    engine = NativeEngine(load_model(model, getattr(torch, dtype), "cpu"), load_tokenizer(model))
+    policy = load_model(model, getattr(torch, dtype), "cpu")
+    policy.fp32_head = variant != "bfloat16 head"
+    engine = NativeEngine(policy, load_tokenizer(model))
 
     def generate(prompts: list[list[int]], answers: int, tokens: int) -> int:
         requests = [Request(str(i), tuple(ids), answers) for i, ids in enumerate(prompts)]
@@ -111,8 +114,8 @@ def openvino(model: Path, dtype: str) -> Generate:
     from openvino import Tensor
     from openvino_genai import ContinuousBatchingPipeline, GenerationConfig, SchedulerConfig
 
-    if not (path := model / "model.gguf").exists():
-        write_gguf(model, path)
+    if not (path := model / "float16.gguf").exists():
+        write_gguf(model, path, "float16")
     scheduler = SchedulerConfig()
     scheduler.max_num_seqs, scheduler.max_num_batched_tokens = 512, 4096
     scheduler.cache_size = CACHE_BYTES >> 30  # GB
@@ -131,14 +134,27 @@ def openvino(model: Path, dtype: str) -> Generate:
     return generate
 
 
-def transformers(model: Path, dtype: str, continuous: bool = False) -> Generate:
+def llama_cpp(model: Path, dtype: str) -> Generate:
+    from gguf_model import write_gguf
+    from llama_cpp_engine import LlamaCpp
+
+    if not (path := model / f"{dtype}.gguf").exists():
+        write_gguf(model, path, dtype)
+    return LlamaCpp(path, sequences=512, length=512, threads=len(os.sched_getaffinity(0))).generate
+
+
+def transformers(model: Path, dtype: str) -> Generate:
     import torch
-    from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig
+    from transformers import AutoModelForCausalLM, GenerationConfig
 
     policy = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype))
 
-    def settings(answers: int, tokens: int) -> GenerationConfig:
-        return GenerationConfig(
+    @torch.inference_mode()
+    def generate(prompts: list[list[int]], answers: int, tokens: int) -> int:
+        width = max(map(len, prompts))
+        ids = torch.tensor([[0] * (width - len(row)) + row for row in prompts])
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts])
+        settings = GenerationConfig(
             do_sample=True,
             top_k=0,
             max_new_tokens=tokens,
@@ -146,26 +162,10 @@ def transformers(model: Path, dtype: str, continuous: bool = False) -> Generate:
             pad_token_id=0,
             eos_token_id=-1,
         )
-
-    @torch.inference_mode()
-    def generate(prompts: list[list[int]], answers: int, tokens: int) -> int:
-        width = max(map(len, prompts))
-        ids = torch.tensor([[0] * (width - len(row)) + row for row in prompts])
-        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts])
-        written = policy.generate(input_ids=ids, attention_mask=mask, generation_config=settings(answers, tokens))
+        written = policy.generate(input_ids=ids, attention_mask=mask, generation_config=settings)
         return written[:, width:].numel()
 
-    def generate_batch(prompts: list[list[int]], answers: int, tokens: int) -> int:
-        repeated = [ids for ids in prompts for _ in range(answers)]
-        # Without flash attention every token attends to the complete cache, so a small cache is fast. The default
-        # takes most of the machine's memory.
-        small = ContinuousBatchingConfig(
-            page_size=32, num_blocks=1024, max_requests_per_batch=64, max_batch_tokens=1024
-        )
-        outputs = policy.generate_batch(repeated, settings(1, tokens), small)
-        return sum(len(one.generated_tokens) for one in outputs.values())
-
-    return generate_batch if continuous else generate
+    return generate
 
 
 def contend(name: str, model: Path, task: Task) -> None:
@@ -173,8 +173,9 @@ def contend(name: str, model: Path, task: Task) -> None:
 
     turns = Turns()
     kind, _, variant = name.partition(", ")
-    engines = {"r1kit": ours, "vLLM": vllm, "OpenVINO": openvino, "transformers": transformers}
-    generate = engines[kind](model, task.dtype, *([True] if variant in ("continuous batching", "torch") else []))
+    engines = {"r1kit": ours, "vLLM": vllm, "OpenVINO": openvino, "llama.cpp": llama_cpp,
+               "transformers": transformers}  # fmt: skip
+    generate = engines[kind](model, task.dtype, *([variant] if variant else []))
     tokenizer = load_tokenizer(model)
     prompts = [tokenizer.encode(text, add_special_tokens=False) for text in prompt_texts(task.prompts, tokenizer)]
     turns.done(tokens=generate(prompts[:1], 1, 1))
@@ -193,8 +194,8 @@ def environment(name: str, scratch: Path) -> dict[str, str]:
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
     return {
         "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": str(24 * 3600),  # waiting for its turn must not time out
-        "VLLM_CPU_OMP_THREADS_BIND": "auto" if "spared" in name else cores,
-        "VLLM_CACHE_ROOT": str(scratch / name.replace(", ", "-").replace(" ", "-")),
+        "VLLM_CPU_OMP_THREADS_BIND": cores,
+        "VLLM_CACHE_ROOT": str(scratch / name),
         **({"LD_PRELOAD": str(openmp)} if openmp.exists() else {}),
     }
 
@@ -210,6 +211,8 @@ def measure(task: Task, names: tuple[str, ...], repeats: int, scratch: Path, opt
 
     try:
         for name in names:
+            if name.endswith("bfloat16 head") and task.dtype != "bfloat16":
+                continue
             try:
                 with start(name) as first:
                     results[name] = {"first_token": first.seconds_to_first}

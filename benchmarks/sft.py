@@ -1,10 +1,12 @@
-"""Compare supervised training on packed documents in TRL's SFTTrainer and r1kit, and with the limit of the CPU.
+"""Compare supervised training on packed documents in r1kit, TRL and a compiled loop, and with the limit of the CPU.
 
 make bench NAME=sft
 
 The work is steps of 16,384 tokens with a 3.2M-parameter Qwen2: documents of 32 to 512 tokens, packed without padding
-and isolated from each other, with loss on every token. Both run in fp32 and bf16, and the faster one counts. Then r1kit
-runs alone with a 100M-parameter shape; its flop/s are given as a share of one large matrix product's.
+and isolated from each other, with loss on every token. All run in fp32 and bf16, and the faster one counts. "Compiled"
+is a plain loop as in nanochat: torch.compile, flash attention, fused AdamW, and documents that see those before them in
+their row. Then r1kit runs alone with a 100M-parameter shape; its flop/s are given as a share of one large matrix
+product's.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -21,10 +24,11 @@ from compare import TRL_OPTIONS, Turns, alternate, arguments, best, field, finis
 from models import SHAPES, prepare
 
 SHORTEST, LONGEST = 32, 512
-NAMES = ("r1kit, float32", "r1kit, bfloat16", "TRL, float32", "TRL, bfloat16")
+NAMES = tuple(f"{who}, {dtype}" for who in ("r1kit", "TRL", "compiled") for dtype in ("float32", "bfloat16"))
 STEPS = 1000  # more than any contender takes
 EPOCH = 32  # steps per epoch: the last step of a TRL epoch is short
 TRL_ROW = 1024  # tokens per pass; TRL is slower with longer rows, as its mask is quadratic
+COMPILED_ROWS = 8  # of LONGEST tokens per pass
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,36 @@ def trl(model: Path, size: Size, dtype: str) -> None:
     trainer.train()
 
 
+def compiled(model: Path, size: Size, dtype: str) -> None:
+    """Train with torch.compile on rows of LONGEST tokens; in bfloat16 by autocast."""
+    import torch
+    import torch.nn.functional as F
+    from transformers import AutoModelForCausalLM
+
+    turns = Turns()
+    policy = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32, attn_implementation="sdpa")
+    optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-5, fused=True)
+    ids = torch.tensor([*chain.from_iterable(documents(size.tokens, policy.config.vocab_size))])
+    rows = ids[: len(ids) // LONGEST * LONGEST].view(-1, LONGEST)
+
+    @torch.compile
+    def loss(rows_BT: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+            logits_BTV = policy(input_ids=rows_BT, use_cache=False).logits
+        return F.cross_entropy(logits_BTV[:, :-1].flatten(0, 1).float(), rows_BT[:, 1:].flatten())
+
+    for step in range(STEPS):
+        start = time.monotonic()
+        for part in rows.split(COMPILED_ROWS):
+            (loss(part) * len(part) / len(rows)).backward()
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        seconds = time.monotonic() - start
+        if step:  # the first compiles
+            turns.done(rate=rows.numel() / seconds)
+
+
 def contend(names: tuple[str, ...], size: str, repeats: int) -> dict[str, dict[str, float]]:
     """Return the medians of each contender."""
     with TemporaryDirectory() as directory:
@@ -142,7 +176,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.worker:
         who, _, dtype = args.worker.partition(", ")
-        return {"r1kit": ours, "TRL": trl}[who](args.model, SIZES[args.size], dtype)
+        return {"r1kit": ours, "TRL": trl, "compiled": compiled}[who](args.model, SIZES[args.size], dtype)
     repeats = 1 if args.quick else args.repeats
     results = contend(NAMES, "quick" if args.quick else "small", repeats)
     mine, peer = (best(results, who, "rate", max)[1]["rate"] for who in ("r1kit", "TRL"))

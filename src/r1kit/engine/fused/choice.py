@@ -24,9 +24,9 @@ def sample(
     logits_NV: Tensor, keys_R: Tensor, positions_R: Tensor, params: SamplingParams, row_R: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Do what `engine.sampler.sample` does, by the kernels where they can."""
-    if not (params.is_plain and logits_NV.dtype == torch.float32 and can_fuse(logits_NV)):
+    if not (params.is_plain and can_fuse(logits_NV)):
         return sampler.sample(logits_NV, keys_R, positions_R, params, row_R)
     from r1kit.engine.fused.sampling import sample_plain
 
     row_R = torch.arange(len(logits_NV)) if row_R is None else row_R
-    return sample_plain(logits_NV, params.temperature, row_R, keys_R, positions_R)
+    return sample_plain(logits_NV.float(), params.temperature, row_R, keys_R, positions_R)
