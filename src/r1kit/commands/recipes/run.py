@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ import typer
 from r1kit.commands import completion
 from r1kit.commands.options import Json, Overrides, RecipeName, RecipeSeed, load, print_json
 from r1kit.commands.runs import report
+from r1kit.console import say
 from r1kit.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,12 +54,14 @@ def command(
     The same command again continues where it stopped: finished stages are skipped, an unfinished one is resumed. Under
     torchrun, or with `processes` in the recipe, several processes train together.
     """
-    from r1kit.learn.world import launched_rank, open_world
-    from r1kit.run import pipeline, processes
-
     loaded = load(recipe, overrides, seed)
     if dry_run and fork is not None:
         raise UserError("--dry-run shows no --fork: leave out one of them; --fork reuses finished, unchanged stages")
+    if not dry_run and os.environ.get("RANK", "0") == "0":
+        say(f"{loaded.name}, in {fork or run_dir or Path('runs') / loaded.name}")  # torch takes seconds to import
+    from r1kit.learn.world import launched_rank, open_world
+    from r1kit.run import pipeline, processes
+
     if dry_run and launched_rank():
         return None
     if dry_run:
