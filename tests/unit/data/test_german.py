@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from itertools import islice
 from random import Random
 
@@ -14,6 +16,11 @@ from r1kit.data.worlds.task import LEVELS, Task
 from r1kit.evals.graders import grader_named
 
 LIMIT = 20
+
+
+def test_small_levels_have_fewer_tasks() -> None:
+    families = Counter(task["de"].family for task in multilingual_problems(200))
+    assert families["arithmetic"] == 200 and LIMIT < families["countdown"] < 200
 
 
 def test_every_task_is_asked_in_three_languages() -> None:

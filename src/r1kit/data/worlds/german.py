@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from random import Random
 
 from r1kit.data.worlds import arithmetic, countdown, logic
-from r1kit.data.worlds.task import LEVELS, Family, Task, sorted_facts
+from r1kit.data.worlds.task import LEVELS, MAX_MISSES, Family, Task, sorted_facts
 from r1kit.types import Problem
 
 LANGUAGE = "de"
@@ -39,17 +39,19 @@ def multilingual_problems(limit: int) -> list[Mapping[str, Problem]]:
     """Return held-out tasks, each as one problem in every language of LANGUAGES, the same on every call.
 
     Args:
-        limit: The number of tasks of each family; levels get equal shares.
+        limit: The number of tasks of each family; levels get equal shares. Small levels have fewer.
     """
     rng = Random("languages:held_out:problems")
     tasks: dict[str, Task] = {}
     for family in FAMILIES:
         for index, level in enumerate(LEVELS):
             quota = len(tasks) + limit // len(LEVELS) + (index < limit % len(LEVELS))
-            while len(tasks) < quota:
-                task = family.make(rng, level)
+            misses = 0
+            while len(tasks) < quota and misses < MAX_MISSES:
+                task, before = family.make(rng, level), len(tasks)
                 if task.held_out:
                     tasks.setdefault(f"{family.name}:{sorted_facts(task)}", task)
+                misses = misses + 1 if len(tasks) == before else 0
     families = {family.name: family for family in FAMILIES}
     return [
         {language: _problem(task, key, families[task.family], rng, language) for language in LANGUAGES}
