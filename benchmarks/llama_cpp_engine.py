@@ -18,7 +18,7 @@ BATCH = 4096  # tokens that are given to llama.cpp at a time
 
 
 class LlamaCpp:
-    """A model with room for `sequences` sequences of `length` tokens. Its cache is float16, the default and fastest."""
+    """A model with room for at most 256 sequences of `length` tokens. Its cache is float16, the default."""
 
     def __init__(self, path: Path, sequences: int, length: int, threads: int) -> None:
         llama_cpp.llama_backend_init()
@@ -38,7 +38,7 @@ class LlamaCpp:
         )
 
     def generate(self, prompts: list[list[int]], answers: int, tokens: int) -> int:
-        """Sample so many tokens of so many answers to every prompt. Return how many tokens that were."""
+        """Sample `tokens` tokens for each of `answers` answers to every prompt. Return their number."""
         together = max(1, self.sequences // answers)
         return sum(self._round(prompts[i : i + together], answers, tokens) for i in range(0, len(prompts), together))
 

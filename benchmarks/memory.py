@@ -23,7 +23,7 @@ def main() -> None:
     with TemporaryDirectory() as directory:
         model = prepare("3.2M", Path(directory))
         step = grpo_step.contend(model, STEPS, ["--quick"] if args.quick else [])
-    packed = sft.contend(sft.NAMES, "quick" if args.quick else "small", STEPS)
+    packed = sft.contend(sft.LIBRARIES, "quick" if args.quick else "small", STEPS)
     peaks = {
         f"{work}, {dtype}": {who: results[f"{who}, {dtype}"]["peak_bytes"] for who in ("r1kit", "TRL")}
         for work, results in (("GRPO step", step), ("packed SFT", packed))

@@ -7,8 +7,8 @@ completions of 64 tokens from the shape of Qwen2.5-0.5B (4 prompts x 16, in bf16
 none ends early. vLLM is its CPU build and uses n=16 per prompt, prefix caching, compilation, Intel's OpenMP and all
 cores; by default it would leave one to its scheduler, which is slower. OpenVINO GenAI reads the weights as float16.
 llama.cpp is compiled for this processor; llama_cpp_engine.py says how it is used. r1kit uses the extra `fast`, and in
-the variant "torch" only torch. By default its logits are float32 in every dtype; in "r1kit,
-bfloat16 head" they are bfloat16, as in the others. Only r1kit also returns log-probabilities.
+the variant "torch" only torch. By default its logits are float32 in every dtype; in "r1kit, bfloat16 head" they are
+bfloat16, as in the others. Only r1kit also returns log-probabilities.
 
 The time to the first token is from starting Python to one token of one prompt, including imports and loading weights.
 For vLLM, "again" is with the code that it compiled the first time.
@@ -41,7 +41,7 @@ NAMES = (
     "llama.cpp",
     "transformers",
 )
-CACHE_BYTES = 2 << 30  # of vLLM; more than any task needs
+CACHE_BYTES = 2 << 30  # of vLLM and OpenVINO; more than any task needs
 
 
 @dataclass(frozen=True)

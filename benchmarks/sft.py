@@ -2,11 +2,11 @@
 
 make bench NAME=sft
 
-The work is steps of 16,384 tokens with a 3.2M-parameter Qwen2: documents of 32 to 512 tokens, packed without padding
-and isolated from each other, with loss on every token. All run in fp32 and bf16, and the faster one counts. "Compiled"
-is a plain loop as in nanochat: torch.compile, flash attention, fused AdamW, and documents that see those before them in
-their row. Then r1kit runs alone with a 100M-parameter shape; its flop/s are given as a share of one large matrix
-product's.
+The work is steps of 16,384 tokens with a 3.2M-parameter Qwen2: documents of 32 to 512 tokens, packed without padding,
+with loss on every token, isolated from each other by r1kit and TRL. All run in fp32 and bf16, and the faster one
+counts. "Compiled", a plain loop of torch.compile, scaled_dot_product_attention and fused AdamW, needs a C++ compiler;
+its documents see those before them in their row, as in nanochat. Then r1kit runs alone with a 100M-parameter shape; its
+flop/s are given as a share of one large matrix product's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from compare import TRL_OPTIONS, Turns, alternate, arguments, best, field, finis
 from models import SHAPES, prepare
 
 SHORTEST, LONGEST = 32, 512
-NAMES = tuple(f"{who}, {dtype}" for who in ("r1kit", "TRL", "compiled") for dtype in ("float32", "bfloat16"))
+LIBRARIES = ("r1kit, float32", "r1kit, bfloat16", "TRL, float32", "TRL, bfloat16")
+NAMES = (*LIBRARIES, "compiled, float32", "compiled, bfloat16")
 STEPS = 1000  # more than any contender takes
 EPOCH = 32  # steps per epoch: the last step of a TRL epoch is short
 TRL_ROW = 1024  # tokens per pass; TRL is slower with longer rows, as its mask is quadratic

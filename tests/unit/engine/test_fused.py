@@ -128,9 +128,10 @@ def test_a_row_does_not_depend_on_threads_and_other_rows(dtype):
     assert not weights[0].unflatten(1, (rows, 3)).transpose(0, 1)[~seen[:, None, None].expand(-1, 2, 3, -1)].any()
 
 
-def test_sampling_is_that_of_torch():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_sampling_is_that_of_torch(dtype):
     torch.manual_seed(0)
-    logits_NV = torch.randn(60, 1000) * 3
+    logits_NV = (torch.randn(60, 1000) * 3).to(dtype)
     logits_NV[:, ::3] = -torch.inf
     row_R, keys_R = torch.arange(3000) % 60, torch.randint(2**62, (3000,))
     positions_R = torch.randint(5000, (3000,))

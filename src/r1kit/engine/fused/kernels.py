@@ -86,9 +86,9 @@ def rotate(
 
 @kernel
 def _prefetch_rows(x_CE: Array, c: int, capacity: int) -> None:
-    """Prefetch the four rows that are read AHEAD bytes after row c. Processors do not foresee these loops' reads.
+    """Prefetch four rows, AHEAD bytes after row c; processors do not foresee these loops' reads.
 
-    What is read after the last row of x begins `capacity` rows behind its first one.
+    Rows count on in the same part of the next head, which begins `capacity` rows behind the first of x.
     """
     row_bytes = x_CE.shape[1] * x_CE.itemsize
     ahead = c * row_bytes + AHEAD

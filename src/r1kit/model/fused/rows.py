@@ -38,7 +38,7 @@ def sigmoid(x: Array) -> Array:
 
 @partial(kernel, fastmath=True)
 def largest(x: Array) -> Array:
-    """Return the largest element of a row. With one result instead of four, each step would wait for the last."""
+    """Return the largest element of a row. One result instead of four would wait for each step."""
     a = b = c = d = x[0]
     fours = len(x) - len(x) % 4
     for i in range(0, fours, 4):
