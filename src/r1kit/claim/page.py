@@ -56,6 +56,8 @@ those with common stages follow each other; interrupt it at any time, and write 
   neither confirmed nor refuted, and `r1kit claims` runs the claim again. Leaving it out would hide
   that the claim has run; counting it would compare models of different recipes. Bands and wording
   are always those of today's claim file.
+- Claims that were open after seeds 0 to 2 have run with seed 3 too, except those with the longest
+  runs: group-size, grpo-against-ppo and length-cap.
 - Only the order of two numbers compares with the paper's: its model has 671 billion parameters,
   ours one million, on a [small world](sprout.md).
 """
