@@ -1,14 +1,14 @@
 """Write a checkpoint of the family qwen2 as a GGUF file, which llama.cpp and OpenVINO GenAI read.
 
-python benchmarks/gguf_model.py MODEL OUT.gguf float16
+python benchmarks/gguf_model.py MODEL OUT.gguf [--dtype float16]
 
-The last argument is the dtype of matrices. The tokenizer is only good for token ids: benchmarks give and receive these.
+The tokenizer is only good for token ids: benchmarks give and receive these.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 NAMES = {
@@ -88,4 +88,9 @@ def _renamed(name: str) -> str:
 
 
 if __name__ == "__main__":
-    write_gguf(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--dtype", choices=["float32", "float16", "bfloat16"], default="float16", help="of matrices")
+    args = parser.parse_args()
+    write_gguf(args.model, args.out, args.dtype)

@@ -86,9 +86,9 @@ def rotate(
 
 @kernel
 def _prefetch_rows(x_CE: Array, c: int, capacity: int) -> None:
-    """Prefetch four rows, AHEAD bytes after row c; processors do not foresee these loops' reads.
+    """Prefetch the four rows that lie AHEAD bytes after row c, which hardware prefetchers miss.
 
-    Rows count on in the same part of the next head, which begins `capacity` rows behind the first of x.
+    Behind the end of x come the same rows of the next head, which begin `capacity` rows after those of x.
     """
     row_bytes = x_CE.shape[1] * x_CE.itemsize
     ahead = c * row_bytes + AHEAD

@@ -154,7 +154,7 @@ def _outline(context: Any, module: Any, function: Any, signature: Any, tuple_typ
 
 
 def _borrowed(context: Any, builder: Any, kind: Any, value: Any) -> Any:
-    """Return an array without its owner: threads that count references to one wait for each other."""
+    """Return a view without an owner, since threads that count references to one slow each other down."""
     if not isinstance(kind, types.Array):
         return value
     borrowed = context.make_array(kind)(context, builder, value)

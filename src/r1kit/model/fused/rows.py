@@ -38,7 +38,7 @@ def sigmoid(x: Array) -> Array:
 
 @partial(kernel, fastmath=True)
 def largest(x: Array) -> Array:
-    """Return the largest element of a row. One result instead of four would wait for each step."""
+    """Return the largest element of a row. Four partial maxima do not wait for each other."""
     a = b = c = d = x[0]
     fours = len(x) - len(x) % 4
     for i in range(0, fours, 4):
