@@ -61,7 +61,7 @@ def generation(machine: Machine, model: Any, size: Size, dtype: str) -> Iterator
     if can_fuse(model.head_weight):
         from r1kit.engine.fused import blocks as fused_blocks
 
-        attend: tuple[Any, str] = (fused_blocks, "_attend")
+        attend: tuple[Any, str] = (fused_blocks._Step, "attend")
     else:
         attend = (KVCache, "__call__")
     total, packing, prompts, decoding, attending, sampling = machine.spent(

@@ -120,6 +120,7 @@ def tune_allocator() -> bool:
     """
     if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
         return False
+    os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")  # a page for every few rows: the KV cache counts on that
     mapped = libc.mallopt(M_MMAP_THRESHOLD, 1 << 30) or libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)  # older glibc's limit
     return bool(mapped and libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1) and libc.mallopt(M_TOP_PAD, 64 << 20))
 

@@ -109,7 +109,7 @@ class Batch:
         if len(copied) == 0:
             return row
         if len(copied) > COMPACT_SHARE * len(self.cache):
-            self.cache.select(row)
+            self.cache.select(row, max_rows=len(self.completions))
             return torch.arange(len(row), device=row.device)
         is_free = torch.ones(len(self.cache) + len(copied), dtype=torch.bool, device=row.device)
         is_free[row] = False

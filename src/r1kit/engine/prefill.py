@@ -58,8 +58,10 @@ class CommonPrefix:
         return 0 if self.copies_suffixes else round_up(len(request.token_ids) - self.length, ALIGN)
 
 
-def prompt_states(decoder: Decoder, prefix: CommonPrefix, prompts: Sequence[tuple[int, ...]]) -> tuple[Tensor, KVCache]:
-    """Return the last hidden states [P, D] of the prompts, and a cache with one row for each."""
+def prompt_states(
+    decoder: Decoder, prefix: CommonPrefix, prompts: Sequence[tuple[int, ...]], max_tokens: int
+) -> tuple[Tensor, KVCache]:
+    """Return the last hidden states [P, D] of the prompts, and a cache with one row for each, for `max_tokens` more."""
     device = decoder.embed.weight.device
     lengths_P = torch.tensor([len(prompt) - prefix.length for prompt in prompts], device=device)
     longest = prefix.longest_suffix if prefix.copies_suffixes else int(lengths_P.max())
@@ -69,13 +71,14 @@ def prompt_states(decoder: Decoder, prefix: CommonPrefix, prompts: Sequence[tupl
     mask_PL = torch.arange(tokens_PL.shape[1], device=device) < lengths_P[:, None]
     suffixes = PromptCache.compute_after(prefix.recorded, decoder, tokens_PL, mask_PL)
     keys, values = ([x.contiguous() for x in xs] for xs in (suffixes.keys, suffixes.values))
-    return suffixes.last_hidden_PD, _cache(prefix, keys, values, lengths_P, torch.zeros_like(lengths_P))
+    cache = _cache(decoder, prefix, keys, values, lengths_P, torch.zeros_like(lengths_P), max_tokens)
+    return suffixes.last_hidden_PD, cache
 
 
 def resumed_state(
-    decoder: Decoder, prefix: CommonPrefix, prompt: tuple[int, ...], sampled: Sequence[int]
+    decoder: Decoder, prefix: CommonPrefix, prompt: tuple[int, ...], sampled: Sequence[int], max_tokens: int
 ) -> tuple[Tensor, KVCache]:
-    """Return what `prompt_states` does, for one prompt and the tokens sampled after it.
+    """Return what `prompt_states` does, for one prompt and the tokens sampled after it, of at most `max_tokens`.
 
     Computed in one pass from the first token on, so that no mask is needed, whose size is quadratic.
     """
@@ -90,12 +93,18 @@ def resumed_state(
         return torch.cat((grown(suffix_1KLE, 1, width), grown(sampled_1KCE, 1, round_up(len(sampled), ALIGN))), dim=2)
 
     keys, values = ([place(x) for x in xs] for xs in (states.keys, states.values))
-    lengths_1 = tokens_T.new_tensor([suffix])
-    return states.last_hidden_PD, _cache(prefix, keys, values, lengths_1, tokens_T.new_tensor([len(sampled)]))
+    lengths_1, sampled_1 = tokens_T.new_tensor([suffix]), tokens_T.new_tensor([len(sampled)])
+    return states.last_hidden_PD, _cache(decoder, prefix, keys, values, lengths_1, sampled_1, max_tokens)
 
 
 def _cache(
-    prefix: CommonPrefix, keys: list[Tensor], values: list[Tensor], suffix_P: Tensor, sampled_P: Tensor
+    decoder: Decoder,
+    prefix: CommonPrefix,
+    keys: list[Tensor],
+    values: list[Tensor],
+    suffix_P: Tensor,
+    sampled_P: Tensor,
+    max_tokens: int,
 ) -> KVCache:
     """Return the cache of these suffixes, each padded and followed by its sampled tokens: per layer [P, K, L, E]."""
     prompts_P, prefixes = torch.arange(len(suffix_P), device=suffix_P.device), []
@@ -109,4 +118,6 @@ def _cache(
         prefixes.append(SharedPrefix(shared_k, shared_v, suffix_P, prompts_P))
         keys, values = ([x[:, :, sampled_from:] for x in xs] for xs in (keys, values))
         sampled_from = 0
-    return KVCache(prefixes, keys, values, prefix.length + suffix_P, sampled_from, sampled_P)
+    most = sampled_from + round_up(max_tokens, ALIGN)
+    starts_P, dense = prefix.length + suffix_P, not decoder.fused_steps
+    return KVCache(prefixes, keys, values, starts_P, sampled_from, sampled_P, most=most, is_dense=dense)

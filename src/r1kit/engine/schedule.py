@@ -145,14 +145,17 @@ class Schedule:
             for entry in entries
             for s in range(entry.request.samples)
         ]
-        hidden_PD, cache = prompt_states(self.decoder, self.prefix, [entry.request.token_ids for entry in entries])
+        prompts = [entry.request.token_ids for entry in entries]
+        hidden_PD, cache = prompt_states(self.decoder, self.prefix, prompts, self.params.max_tokens)
         samples_P = torch.tensor([entry.request.samples for entry in entries], device=hidden_PD.device)
         row_R = torch.arange(len(entries), device=hidden_PD.device).repeat_interleave(samples_P)
         return Batch(completions, self._keys(completions, hidden_PD.device), row_R, hidden_PD, cache)
 
     def _resume(self, request: Request, begun: PartialCompletion) -> Batch:
         """Compute the prompt and the tokens sampled so far again, and return a batch of this completion."""
-        hidden_1D, cache = resumed_state(self.decoder, self.prefix, request.token_ids, begun.token_ids)
+        hidden_1D, cache = resumed_state(
+            self.decoder, self.prefix, request.token_ids, begun.token_ids, self.params.max_tokens
+        )
         row_1 = torch.zeros(1, dtype=torch.long, device=hidden_1D.device)
         return Batch([begun], self._keys([begun], hidden_1D.device), row_1, hidden_1D, cache)
 

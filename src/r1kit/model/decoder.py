@@ -74,6 +74,7 @@ class Decoder(Policy):
 
     embed: nn.Embedding
     head: nn.Module  # absent when the embeddings are tied
+    fused_steps = False  # whether decode steps are computed by `engine.fused`
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

@@ -28,6 +28,7 @@ def with_fused_blocks(model: Decoder) -> Decoder:
     blocks = (_FusedBlock(cast(Block, block)) for block in model.blocks)
     fused = copy.copy(model)
     fused._modules = {**model._modules, "blocks": nn.ModuleList(blocks)}
+    fused.fused_steps = True
     return fused
 
 
@@ -37,88 +38,84 @@ class _FusedBlock(nn.Module):
     def __init__(self, block: Block) -> None:
         super().__init__()
         self.block = block
+        norms = (block.attention_norm, block.mlp_norm, block.attention.q_norm, block.attention.k_norm)
+        self.attention_norm, self.mlp_norm, *self.head_norms = (_gain(norm, block) for norm in norms)
 
     def forward(self, x_N1D: Tensor, cos: Tensor, sin: Tensor, attend: AttentionFn) -> Tensor:
-        """[N, 1, D] -> [N, 1, D] in a decode step; see `Block` for prompts."""
+        """[N, 1, D] -> [N, 1, D], in place, in a decode step; see `Block` for prompts."""
         block = self.block
         if not isinstance(attend, KVCache):
             computed: Tensor = block(x_N1D, cos, sin, attend)
             return computed
-        x_ND = x_N1D[:, 0].clone()
-        qkv_NX = block.attention.qkv(_add_norm(x_ND, x_ND[:0], block.attention_norm))
-        mixed_NX = _attend(attend, block.layer, block.attention, qkv_NX, cos, sin)
-        gate_up_NX = block.mlp.gate_up(_add_norm(x_ND, block.attention.out(mixed_NX), block.mlp_norm))
-        down_ND: Tensor = block.mlp.down(gated_silu(gate_up_NX))
-        return (x_ND + down_ND)[:, None]
+        x_ND = x_N1D[:, 0]
+        if block.layer == 0:
+            attend.step = _Step(attend, block.attention, x_ND, cos, sin)
+        step = cast(_Step, attend.step)
+        step.add_norm(x_ND, x_ND[:0], *self.attention_norm)
+        step.attend(attend, block.layer, block.attention.qkv(step.normed_ND), self.head_norms)
+        step.add_norm(x_ND, block.attention.out(step.mixed_ND), *self.mlp_norm)
+        x_ND += block.mlp.down(gated_silu(block.mlp.gate_up(step.normed_ND)))
+        return x_N1D
 
 
-def _threads(x_N: Tensor) -> int:
-    return min(torch.get_num_threads(), len(x_N))
+def _gain(norm: RMSNorm | None, block: Block) -> tuple[Array, Array]:
+    """Return the gain of a norm, empty if there is none, and its epsilon."""
+    if norm is None:
+        return array(block.mlp_norm.weight[:0]), np.float32(0)
+    return array(norm.weight), np.float32(norm.eps)
 
 
-def _add_norm(x_ND: Tensor, update_ND: Tensor, norm: RMSNorm) -> Tensor:
-    """Add an update to x in place, unless it is empty. Return the RMSNorm of x."""
-    normed_ND = torch.empty_like(x_ND)
-    x, update, gain = (array(tensor) for tensor in (x_ND, update_ND, norm.weight))
-    kernels.add_norm(x, update, gain, np.float32(norm.eps), array(normed_ND), _threads(x_ND))
-    return normed_ND
+class _Step:
+    """What all layers of a decode step share: the rows' places in the cache, and memory that they use in turn."""
+
+    def __init__(self, cache: KVCache, attention: Attention, x_ND: Tensor, cos: Tensor, sin: Tensor) -> None:
+        rows, heads, width = len(x_ND), attention.heads, attention.head_dim
+        self.threads = min(torch.get_num_threads(), rows)
+        self.normed_ND, self.mixed_ND = torch.empty_like(x_ND), x_ND.new_empty(rows, heads * width)
+        self.normed, self.mixed = array(self.normed_ND), array(self.mixed_ND.view(rows, heads, width))
+        self.q, self.places_N = np.empty_like(self.mixed), array(cache.places_N)
+        self.angles = array(cos[:, 0, 0]), array(sin[:, 0, 0])
+        self.own = array(cache.own_prompt_N), cache.sampled_from, array(cache.lengths_N + 1)
+        self.grids = [_Grid(prefix, heads, x_ND) for prefix in cache.prefixes]
+        group, nothing_N = heads // attention.kv_heads, np.zeros(rows, np.int64)
+        self.no_prefix = np.empty((1, attention.kv_heads, group, 0), self.q.dtype), nothing_N, nothing_N
+
+    def add_norm(self, x_ND: Tensor, update_ND: Tensor, gain_D: Array, eps: Array) -> None:
+        """Add an update to x in place, unless it is empty, and compute the RMSNorm of x."""
+        kernels.add_norm(array(x_ND), array(update_ND), gain_D, eps, self.normed, self.threads)
+
+    def attend(self, cache: KVCache, layer: int, qkv_NX: Tensor, head_norms: list[tuple[Array, Array]]) -> None:
+        """Rotate and store the new keys, attend to the cache, and compute the mixed values."""
+        own_k, own_v = (array(_dense(own, layer)) for own in (cache.own_k, cache.own_v))
+        (q_gain, eps), (k_gain, _) = head_norms
+        kernels.rotate(
+            array(qkv_NX), *self.angles, q_gain, k_gain, eps, self.places_N, self.q, own_k, own_v, self.threads
+        )
+        scores = [grid.scores(layer, self.q, self.threads) for grid in self.grids]
+        prefixes = [(array(each), grid.slot_N, grid.length_N) for each, grid in zip(scores, self.grids, strict=True)]
+        prefixes += [self.no_prefix] * (2 - len(prefixes))
+        kernels.attend(self.q, own_k, own_v, *self.own, *prefixes[0], *prefixes[1], self.mixed, self.threads)
+        for grid, weights in zip(self.grids, scores, strict=True):
+            kernels.collect(array(weights @ grid.prefix.values[layer]), grid.slot_N, self.mixed, self.threads)
 
 
-def _attend(cache: KVCache, layer: int, attention: Attention, qkv_NX: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate and store the new keys, attend to the cache, and return the mixed values [N, H * E]."""
-    own_k, own_v = (array(_dense(own, layer)) for own in (cache.own_k, cache.own_v))
-    q_NHE = _rotated(cache, attention, qkv_NX, cos, sin, own_k, own_v)
-    mixed_NHE, threads = torch.empty_like(q_NHE), _threads(qkv_NX)
-    q, mixed = array(q_NHE), array(mixed_NHE)
-    grids = [_grid_scores(prefix, layer, q_NHE) for prefix in cache.prefixes]
-    prefixes = [_prefix_arrays(*pair) for pair in zip(cache.prefixes, grids, strict=True)]
-    prefixes += [_no_prefix(q_NHE, attention.kv_heads)] * (2 - len(prefixes))
-    kernels.attend(
-        q, own_k, own_v, array(cache.own_prompt_N), cache.sampled_from, array(cache.lengths_N + 1),
-        *prefixes[0], *prefixes[1], mixed, threads,
-    )  # fmt: skip
-    for prefix, weights in zip(cache.prefixes, grids, strict=True):
-        kernels.collect(array(weights @ prefix.values[layer]), array(prefix.slot_N), mixed, threads)
-    return mixed_NHE.flatten(1)
+class _Grid:
+    """A shared prefix, and the grid in which the queries of its rows meet it."""
 
+    def __init__(self, prefix: SharedPrefix, heads: int, like: Tensor) -> None:
+        prefixes, kv_heads, _, width = prefix.keys[0].shape
+        self.prefix, self.slot_N, self.length_N = prefix, array(prefix.slot_N), array(prefix.length_N)
+        slots = prefix.slots * heads // kv_heads
+        self.q_PKXE = like.new_zeros(prefixes, kv_heads, slots, width)  # some slots have no row
+        self.q = array(self.q_PKXE)
 
-def _grid_scores(prefix: SharedPrefix, layer: int, q_NHE: Tensor) -> Tensor:
-    """Return the scores of a shared prefix [P, K, S * G, L], in one product for all rows."""
-    keys_PKLE = prefix.keys[layer]
-    group = q_NHE.shape[1] // keys_PKLE.shape[1]
-    q_PKXE = q_NHE.new_zeros(*keys_PKLE.shape[:2], prefix.slots * group, keys_PKLE.shape[3])  # some slots have no row
-    kernels.spread(array(q_NHE), array(prefix.slot_N), array(q_PKXE), _threads(q_NHE))
-    return q_PKXE @ keys_PKLE.transpose(-1, -2)
-
-
-def _rotated(
-    cache: KVCache, attention: Attention, qkv_NX: Tensor, cos: Tensor, sin: Tensor, own_k: Array, own_v: Array
-) -> Tensor:
-    """Return rotated queries [N, H, E], divided by sqrt(E), and store keys and values."""
-    q_NHE = qkv_NX.new_empty(len(qkv_NX), attention.heads, attention.head_dim)
-    norms = (attention.q_norm, attention.k_norm)
-    q_gain, k_gain = (array(qkv_NX.new_empty(0) if norm is None else norm.weight) for norm in norms)
-    eps = np.float32(norms[0].eps if norms[0] else 0)
-    kernels.rotate(
-        array(qkv_NX), array(cos[:, 0, 0]), array(sin[:, 0, 0]), q_gain, k_gain, eps, array(cache.places_N),
-        array(q_NHE), own_k, own_v, _threads(qkv_NX),
-    )  # fmt: skip
-    return q_NHE
+    def scores(self, layer: int, q_NHE: Array, threads: int) -> Tensor:
+        """Return the scores of the prefix [P, K, S * G, L], in one product for all rows."""
+        kernels.spread(q_NHE, self.slot_N, self.q, threads)
+        return self.q_PKXE @ self.prefix.keys[layer].transpose(-1, -2)
 
 
 def _dense(tensors: list[Tensor], layer: int) -> Tensor:
     """Return the tensor of a layer, made contiguous in place."""
     tensors[layer] = tensors[layer].contiguous()
     return tensors[layer]
-
-
-def _prefix_arrays(prefix: SharedPrefix, grid_PKXL: Tensor) -> tuple[Array, Array, Array]:
-    """Return what `kernels.attend` takes of a prefix."""
-    return array(grid_PKXL), array(prefix.slot_N), array(prefix.length_N)
-
-
-def _no_prefix(q_NHE: Tensor, kv_heads: int) -> tuple[Array, Array, Array]:
-    """Return what `kernels.attend` takes instead of a prefix: one without tokens."""
-    rows, heads, _ = q_NHE.shape
-    zeros_N = np.zeros(rows, np.int64)
-    return array(q_NHE.new_empty(1, kv_heads, heads // kv_heads, 0)), zeros_N, zeros_N
