@@ -13,6 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.torch_version import TorchVersion
 
+from r1kit.model.autograd import Context, apply
+from r1kit.model.fused.support import can_fuse
+
 KEY_MULTIPLE = 32  # a CPU's softmax is faster over a multiple of this many keys
 QUERY_BLOCK = 128  # queries whose scores are held at once
 
@@ -33,6 +36,8 @@ class AttentionFn(Protocol):
 def causal_attention(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Let every token attend to its own row up to itself. Right padding needs no mask."""
     if _prefers_matmul(q):
+        if can_fuse(q):
+            return _mix(q, k, v, torch.zeros(len(q), dtype=torch.long), prefix=0)
         return matmul_attention(q, k, v, _causal_mask(q), before=0)
     return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
 
@@ -75,10 +80,15 @@ def matmul_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, before: int)
     if q.shape[2] <= QUERY_BLOCK:
         return _attend_block(q, k, v, mask)
     parts = []
-    for start in range(0, q.shape[2], QUERY_BLOCK):
-        end, keys = start + QUERY_BLOCK, round_up(before + start + QUERY_BLOCK)
+    for start, end, keys in _blocks(q.shape[2], before):
         parts.append(_attend_block(q[:, :, start:end], k[:, :, :keys], v[:, :, :keys], mask[..., start:end, :keys]))
     return torch.cat(parts, dim=2)
+
+
+def _blocks(tokens: int, before: int) -> list[tuple[int, int, int]]:
+    """Return the first query of each block, where it ends, and how many keys it needs, unless there are fewer."""
+    ends = [(start, min(start + QUERY_BLOCK, tokens)) for start in range(0, tokens, QUERY_BLOCK)]
+    return [(start, end, round_up(before + end)) for start, end in ends]
 
 
 def _attend_block(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
@@ -88,6 +98,76 @@ def _attend_block(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     scores = torch.unflatten(q @ k.transpose(-1, -2), 2, (heads // kv_heads, tokens))
     weights = torch.softmax(scores + mask, dim=-1).flatten(2, 3)
     return (weights @ v).reshape(rows, heads, tokens, width)
+
+
+def _mix(q: Tensor, k: Tensor, v: Tensor, length_B: Tensor, prefix: int) -> Tensor:
+    """Attend with kernels: to the first `length_B` keys of a prefix, and causally to the keys behind it."""
+    if torch.is_grad_enabled():
+        return apply(_Mix, q, k, v, length_B, prefix)
+    return _mix_blocks(q, k.contiguous(), v.contiguous(), length_B, prefix, None)
+
+
+def _mix_blocks(q: Tensor, k: Tensor, v: Tensor, length_B: Tensor, prefix: int, kept: list[Tensor] | None) -> Tensor:
+    """Append the queries and the weights of every block to `kept`, for the backward pass."""
+    from r1kit.model.fused.attention import weights_from_scores
+
+    mixed = _like_tokens(q)
+    for start, end, keys in _blocks(q.shape[2], prefix):
+        q_MXE, k_MSE, v_MSE = _matrices(q[:, :, start:end], k), _matrices(k[:, :, :keys]), _matrices(v[:, :, :keys])
+        weights_MXS = q_MXE @ k_MSE.transpose(1, 2)
+        weights_from_scores(weights_MXS, length_B, prefix, start, end - start, q.shape[3] ** -0.5)
+        mixed[:, :, start:end] = (weights_MXS @ v_MSE).view(mixed[:, :, start:end].shape)
+        if kept is not None:
+            kept += [q_MXE, weights_MXS]
+    return mixed
+
+
+def _like_tokens(x_BHTE: Tensor) -> Tensor:
+    """Return memory [B, T, H, E], the order in which projections read, seen as [B, H, T, E]."""
+    return torch.empty_like(x_BHTE.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2)
+
+
+def _matrices(x: Tensor, like: Tensor | None = None) -> Tensor:
+    """Return the rows and key-value heads of x, those of keys `like`, as M = B * K matrices [M, X, E]."""
+    return x.reshape(len(x) * (x if like is None else like).shape[1], -1, x.shape[3])
+
+
+class _MixContext(Context, Protocol):
+    prefix: int
+
+
+class _Mix(torch.autograd.Function):
+    """Attention with fewer passes over its weights. Like autograd, it keeps those of every block of queries."""
+
+    @staticmethod
+    def forward(ctx: _MixContext, q: Tensor, k: Tensor, v: Tensor, length_B: Tensor, prefix: int) -> Tensor:
+        kept: list[Tensor] = []
+        k, v = k.contiguous(), v.contiguous()
+        mixed = _mix_blocks(q, k, v, length_B, prefix, kept)
+        ctx.save_for_backward(k, v, *kept)
+        ctx.prefix = prefix
+        return mixed
+
+    @staticmethod
+    def backward(ctx: _MixContext, grad: Tensor) -> tuple[Tensor | None, ...]:
+        from r1kit.model.fused.attention import scores_gradient
+
+        k, v, *kept = ctx.saved_tensors
+        grad_q, totals = _like_tokens(grad), list[Tensor]()
+        for start, end, keys in reversed(_blocks(grad.shape[2], ctx.prefix)):
+            weights_MXS, q_MXE, grad_MXE = kept.pop(), kept.pop(), _matrices(grad[:, :, start:end], k)
+            grad_MXS = grad_MXE @ _matrices(v[:, :, :keys]).transpose(1, 2)
+            scores_gradient(weights_MXS, grad_MXS, ctx.prefix + start, end - start, grad.shape[3] ** -0.5)
+            grad_q_MXE = grad_MXS @ _matrices(k[:, :, :keys])
+            grad_q[:, :, start:end] = grad_q_MXE.view(grad_q[:, :, start:end].shape)
+            pairs = [(grad_MXS.transpose(1, 2), q_MXE), (weights_MXS.transpose(1, 2), grad_MXE)]
+            if not totals:  # the last block has all keys
+                totals = [left @ right for left, right in pairs]
+                continue
+            for total_MSE, (left, right) in zip(totals, pairs, strict=True):
+                total_MSE[:, : left.shape[1]].baddbmm_(left, right)
+        grad_k, grad_v = (x.view(k.shape) for x in totals)
+        return grad_q, grad_k, grad_v, None, None
 
 
 class RecordingAttention:
@@ -115,23 +195,19 @@ class PrefixAttention:
     def __init__(self, keys: list[Tensor], values: list[Tensor], prefix_mask_BL: Tensor, tokens: int) -> None:
         self.keys, self.values = keys, values  # per layer [B, K, L, E]: one row per completion
         self.prefix_length = prefix_mask_BL.shape[1]
-        causal_TT = torch.ones(tokens, tokens, dtype=torch.bool, device=prefix_mask_BL.device).tril()
-        rows = prefix_mask_BL.shape[0]
-        visible = torch.cat(
-            (prefix_mask_BL[:, None, None, :].expand(-1, 1, tokens, -1), causal_TT.expand(rows, 1, -1, -1)), dim=-1
-        )
-        padding = round_up(visible.shape[-1]) - visible.shape[-1]
-        visible = F.pad(visible, (0, padding))
+        self.length_B = prefix_mask_BL.sum(1)  # prefixes are padded on the right
+        padding = round_up(self.prefix_length + tokens) - self.prefix_length - tokens
         self.padding = keys[0].new_zeros(*keys[0].shape[:2], padding, keys[0].shape[3])
-        # An additive mask: a boolean one would be converted again in every layer.
-        self.mask = torch.zeros(visible.shape, dtype=keys[0].dtype, device=visible.device).masked_fill_(
-            ~visible, -torch.inf
-        )
+        self.is_fused = _prefers_matmul(keys[0]) and can_fuse(keys[0])
+        if not self.is_fused:
+            self.mask = _prefix_mask(prefix_mask_BL, tokens, padding, keys[0].dtype)
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend to the prefix and to the new tokens up to each query."""
         k = torch.cat((self.keys[layer], k, self.padding), dim=2)
         v = torch.cat((self.values[layer], v, self.padding), dim=2)
+        if self.is_fused:
+            return _mix(q, k, v, self.length_B, self.prefix_length)
         if _prefers_matmul(q):
             return matmul_attention(q, k, v, self.mask[:, :, None], self.prefix_length)
         gqa = q.shape[1] != k.shape[1]
@@ -139,3 +215,14 @@ class PrefixAttention:
             k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
             gqa = False
         return F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask, enable_gqa=gqa)
+
+
+def _prefix_mask(prefix_mask_BL: Tensor, tokens: int, padding: int, dtype: torch.dtype) -> Tensor:
+    """Return an additive mask [B, 1, T, S]: a boolean one would be converted again in every layer."""
+    causal_TT = torch.ones(tokens, tokens, dtype=torch.bool, device=prefix_mask_BL.device).tril()
+    rows = prefix_mask_BL.shape[0]
+    visible = torch.cat(
+        (prefix_mask_BL[:, None, None, :].expand(-1, 1, tokens, -1), causal_TT.expand(rows, 1, -1, -1)), dim=-1
+    )
+    visible = F.pad(visible, (0, padding))
+    return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(~visible, -torch.inf)

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from r1kit.learn.logprobs import token_logprobs_and_entropy
+from r1kit.model.attention import PrefixAttention, causal_attention
+from r1kit.model.decoder import Decoder
 from r1kit.model.layers import GatedMLP, RMSNorm, Rotary, split_rotated
 
 pytest.importorskip("numba")
@@ -87,6 +89,87 @@ def test_split_rotated(dtype, transposed, threads):
         return tuple(x.transpose(1, 2).contiguous() for x in parts) if transposed else parts
 
     assert_same(split, [random(3, 7, 160)], dtype)
+
+
+ATTENTION = pytest.mark.parametrize(("heads", "kv_heads", "tokens"), [(4, 2, 7), (4, 4, 127), (3, 1, 300)])
+
+
+@ATTENTION
+@pytest.mark.parametrize("seed", [0, 10, 20])
+def test_attention_behind_prefixes(heads, kv_heads, tokens, seed, threads):
+    """Prefixes of several lengths, some of one token; one block of queries, and several."""
+    mask_BL = torch.arange(5) < torch.tensor([3, 5, 1])[:, None]
+
+    def mixed(q, k, v, keys, values):
+        return (PrefixAttention([keys], [values], mask_BL, tokens)(0, q, k, v),)
+
+    of_tokens = [random(3, count, tokens, 16, seed=seed + i) for i, count in enumerate((heads, kv_heads, kv_heads))]
+    of_prefixes = [random(3, kv_heads, 5, 16, seed=seed + i) for i in (3, 4)]
+    assert_same(mixed, [*of_tokens, *of_prefixes], torch.bfloat16)
+
+
+@ATTENTION
+@pytest.mark.parametrize("spread", [1.0, 30.0])
+def test_causal_attention(heads, kv_heads, tokens, spread, threads):
+    inputs = [random(3, count, tokens, 16, seed=i) for i, count in enumerate((heads, kv_heads, kv_heads))]
+    assert_same(lambda q, k, v: (causal_attention(0, q * spread, k, v),), inputs, torch.bfloat16, factor=spread)
+
+
+@DTYPES
+@pytest.mark.parametrize("prefix", [0, 40])
+def test_weights_of_scores(dtype, prefix, threads):
+    """The kernels by themselves, also in float32, where torch's own attention is used."""
+    from r1kit.model.fused.attention import scores_gradient, weights_from_scores
+
+    tokens, before, scale = 13, 32, 0.25
+    lengths = torch.tensor([prefix // 2, prefix])
+    key_S, query_T = torch.arange(prefix + before + tokens + 3), torch.arange(tokens)[:, None]
+    is_own = (key_S >= prefix) & (key_S <= prefix + before + query_T)
+    seen = ((key_S < lengths[:, None, None]) & (key_S < prefix) | is_own)[:, None, None]  # [2, 1, 1, T, S]
+    scores = (random(2, 3, 2, tokens, len(key_S)) * 9).to(dtype).double().requires_grad_()
+    exact = torch.softmax((scores * scale).masked_fill(~seen, -torch.inf), -1)
+    weights = scores.detach().to(dtype)
+    weights_from_scores(weights, lengths, prefix, before, tokens, scale)
+    assert ((weights != 0) <= seen).all()
+    assert (weights - exact).norm() <= TOLERANCE[dtype] * exact.norm()
+    grad = random(*exact.shape, seed=1).to(dtype)
+    (wanted,) = torch.autograd.grad((exact * grad.double()).sum(), scores)
+    scores_gradient(weights, grad, prefix + before, tokens, scale)
+    assert (grad - wanted).norm() <= 2 * TOLERANCE[dtype] * wanted.norm()
+
+
+def test_attention_of_a_row_depends_on_no_other_row():
+    from r1kit.model.fused.attention import weights_from_scores
+
+    scores, lengths = random(4, 6, 40).bfloat16(), torch.tensor([3, 9, 1, 9])
+    alone = [scores[b : b + 1].clone() for b in range(4)]
+    weights_from_scores(scores, lengths, 9, 0, 3, 1.0)
+    for b, row in enumerate(alone):
+        weights_from_scores(row, lengths[b : b + 1], 9, 0, 3, 1.0)
+        assert torch.equal(row[0], scores[b])
+
+
+def test_recomputed_layers_have_the_same_gradients():
+    model, gradients = Decoder(SHAPE), []
+    model.init_weights(0)
+    model = model.bfloat16()
+    for model.recompute in (False, True):
+        model.zero_grad()
+        model(torch.arange(150)[None].expand(2, -1)).float().pow(3).sum().backward()
+        gradients.append([weight.grad for weight in model.parameters()])
+    for kept, recomputed in zip(*gradients, strict=True):
+        assert kept is recomputed is None or torch.equal(kept, recomputed)
+
+
+def test_scores_that_are_no_numbers_give_such_weights():
+    from r1kit.model.fused.attention import weights_from_scores
+
+    scores = random(1, 8, 8)
+    scores[0, 5, 2] = torch.nan
+    scores[0, 3, 7] = torch.nan  # not seen
+    weights_from_scores(scores, torch.zeros(1, dtype=torch.long), 0, 0, 8, 1.0)
+    assert scores[0, 5, :6].isnan().all()
+    assert scores[0, [0, 1, 2, 3, 4, 6, 7]].isfinite().all()
 
 
 @DTYPES

@@ -1,0 +1,153 @@
+"""Kernels of attention between its products: from scores to weights, and from gradients of weights to those of scores.
+
+Both work in place and compute rows one by one. A query sees the first keys of a prefix, and its own keys up to itself;
+the weights of all other keys are 0. Arrays as in `model.fused.rows`.
+
+Shapes: B rows, N queries of all rows: tokens within heads within rows; S keys, of a prefix and then own ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from r1kit.model.fused.compiler import (
+    array,
+    float32_of_bits,
+    from_float32,
+    intrinsic,
+    ir,
+    kernel,
+    parallel,
+    to_float32,
+    types,
+)
+from r1kit.model.fused.rows import HALF, LOG2_E, ONE, ZERO, Array, share
+
+STEP = 32  # keys: loops over a multiple need no scalar rest
+LEAST = np.float32(-np.inf)
+MIN_POWER = np.float32(-127)  # 2 ** -127 is computed as 0
+# The Taylor series of 2 ** x; its error is at most 2e-7 of a weight for |x| <= 1 / 2
+C1, C2, C3 = np.float32(0.69314718), np.float32(0.24022651), np.float32(5.5504109e-2)
+C4, C5, C6 = np.float32(9.6181291e-3), np.float32(1.3333558e-3), np.float32(1.5403530e-4)
+
+
+@kernel
+def _power(x: Array) -> Array:
+    """Compute 2 ** x for x <= 0 in fewer steps than `rows.exp`. NaN stays NaN."""
+    bounded = MIN_POWER if x < MIN_POWER else x
+    whole = np.floor(bounded + HALF)
+    rest = bounded - whole
+    scale = float32_of_bits((np.int32(whole) + np.int32(127)) << np.int32(23))
+    return ((((((C6 * rest + C5) * rest + C4) * rest + C3) * rest + C2) * rest + C1) * rest + ONE) * scale
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _rounded(typing: Any, x: Any, like: Any) -> Any:
+    """Return a float32 as an element of the array `like`, in fewer steps than `from_float32`: ties are rounded up."""
+    if like.dtype == types.float32:
+        return types.float32(types.float32, like), lambda context, builder, signature, arguments: arguments[0]
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word, half = ir.IntType(32), ir.IntType(16)
+        bits = builder.add(builder.bitcast(arguments[0], word), word(0x8000))
+        return builder.trunc(builder.lshr(bits, word(16)), half)
+
+    return types.uint16(types.float32, like), generate
+
+
+@kernel
+def _largest(bits: Array) -> Array:
+    """Return the largest of the floats with these bits (int32), as integers in the same order: loops use vectors."""
+    most = np.int32(-(2**31))
+    for i in range(len(bits)):
+        most = max(most, bits[i] ^ ((bits[i] >> np.int32(31)) & np.int32(0x7FFFFFFF)))
+    return float32_of_bits(most ^ ((most >> np.int32(31)) & np.int32(0x7FFFFFFF)))
+
+
+@kernel
+def _fill(x: Array, number: Array) -> None:
+    for i in range(len(x)):
+        x[i] = number
+
+
+@kernel
+def _clear(x: Array) -> None:
+    for i in range(len(x)):
+        x[i] = from_float32(ZERO, x)
+
+
+@kernel
+def _weight_rows(
+    scores_NS: Array, length_B: Array, prefix: int, before: int, tokens: int, scale: Array, thread: int, threads: int
+) -> None:
+    queries, keys = len(scores_NS) // len(length_B), scores_NS.shape[1]
+    copy_S = np.empty(-(-keys // STEP) * STEP, np.float32)
+    for n in share(len(scores_NS), thread, threads):
+        end = prefix + before + n % tokens + 1
+        used = -(-end // STEP) * STEP
+        row, scores_S = copy_S[:used], scores_NS[n, : min(used, keys)]
+        for i in range(len(scores_S)):
+            row[i] = to_float32(scores_S[i])
+        _fill(row[length_B[n // queries] : prefix], LEAST)
+        _fill(row[end:], LEAST)
+        most, total = _largest(row.view(np.int32)), ZERO
+        for i in range(len(row)):
+            weight = _power((row[i] - most) * scale)
+            row[i] = weight
+            total += weight
+        part = ONE / total
+        for i in range(len(scores_S)):
+            scores_S[i] = _rounded(row[i] * part, scores_S)
+        _clear(scores_NS[n, used:])
+
+
+@kernel
+def _weights(
+    scores_NS: Array, length_B: Array, prefix: int, before: int, tokens: int, scale: Array, threads: int
+) -> None:
+    parallel(_weight_rows, (scores_NS, length_B, prefix, before, tokens, scale), threads)
+
+
+@kernel
+def _gradient_rows(
+    weights_NS: Array, grad_NS: Array, seen: int, tokens: int, scale: Array, thread: int, threads: int
+) -> None:
+    for n in share(len(weights_NS), thread, threads):
+        used = -(-(seen + n % tokens + 1) // STEP) * STEP
+        weights_S, grad_S, mean = weights_NS[n, :used], grad_NS[n, :used], ZERO
+        for i in range(len(weights_S)):
+            mean += to_float32(weights_S[i]) * to_float32(grad_S[i])
+        for i in range(len(weights_S)):
+            grad_S[i] = _rounded(to_float32(weights_S[i]) * (to_float32(grad_S[i]) - mean) * scale, grad_S)
+        _clear(grad_NS[n, used:])
+
+
+@kernel
+def _gradient(weights_NS: Array, grad_NS: Array, seen: int, tokens: int, scale: Array, threads: int) -> None:
+    parallel(_gradient_rows, (weights_NS, grad_NS, seen, tokens, scale), threads)
+
+
+def _operands(*tensors: Tensor) -> tuple[list[Array], int]:
+    """Return arrays [N, S], and a number of threads."""
+    rows = [x.view(-1, x.shape[-1]) for x in tensors]
+    return [array(x) for x in rows], max(1, min(torch.get_num_threads(), len(rows[0])))
+
+
+def weights_from_scores(scores: Tensor, length_B: Tensor, prefix: int, before: int, tokens: int, scale: float) -> None:
+    """Replace products of queries and keys [..., S] by softmax(products * scale) over the keys that a query sees.
+
+    `prefix` keys come first, of which a row sees as many as `length_B` (int64) says; then the own keys of `before`
+    earlier tokens and of the `tokens` of each head.
+    """
+    (scores_NS,), threads = _operands(scores)
+    _weights(scores_NS, array(length_B), prefix, before, tokens, np.float32(scale * LOG2_E), threads)
+
+
+def scores_gradient(weights: Tensor, grad: Tensor, seen: int, tokens: int, scale: float) -> None:
+    """Replace the gradient of weights [..., S] by that of the products, where `seen` keys precede those of `tokens`."""
+    (weights_NS, grad_NS), threads = _operands(weights, grad)
+    _gradient(weights_NS, grad_NS, seen, tokens, np.float32(scale), threads)
