@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from r1kit.model.fused.compiler import from_float32, kernel, parallel, prefetch, to_float32
-from r1kit.model.fused.rows import ONE, ZERO, Array, copy, exp, largest, norm_scale, normalize, share
+from r1kit.model.fused.rows import LOG2_E, ONE, ZERO, Array, copy, largest, norm_scale, normalize, power_of_two, share
 
 LINE, AHEAD = 64, 8192  # bytes of a cache line; how far ahead keys and values are fetched
 
@@ -43,7 +43,7 @@ def _rotate_rows(
     q_NHE: Array, own_k_NKCE: Array, own_v_NKCE: Array, thread: int, threads: int,
 ) -> None:  # fmt: skip
     heads, width, kv_heads = q_NHE.shape[1], q_NHE.shape[2], own_k_NKCE.shape[1]
-    half, q_scale = width // 2, ONE / np.sqrt(np.float32(width))
+    half, q_scale = width // 2, LOG2_E / np.sqrt(np.float32(width))
     row_E = np.empty(width, np.float32)
     for n in share(len(q_NHE), thread, threads):
         cos_F, sin_F, place = cos_NF[n], sin_NF[n], place_N[n]
@@ -75,7 +75,7 @@ def rotate(
 ) -> None:  # fmt: skip
     """Rotate queries and keys, after a norm of each head where there are gains.
 
-    Writes queries, divided by sqrt(E), to `q_NHE`; keys and values to the rows' places in the cache. F is E / 2.
+    Writes queries, divided by sqrt(E) log(2), to `q_NHE`; keys and values to the rows' places in the cache. F is E / 2.
     """
     parallel(
         _rotate_rows,
@@ -142,14 +142,13 @@ def _mix(weights_2C: Array, values_CE: Array, capacity: int, mixed_2E: Array) ->
 
 
 @kernel
-def _softmax(x: Array) -> None:
+def _weigh(x: Array) -> Array:
+    """Replace scores, in units of log(2), by weights in proportion to their softmax. Return what scales these."""
     most, total = largest(x), ZERO
     for i in range(len(x)):
-        x[i] = exp(x[i] - most)
+        x[i] = power_of_two(x[i] - most)
         total += x[i]
-    scale = ONE / total
-    for i in range(len(x)):
-        x[i] *= scale
+    return ONE / total
 
 
 @kernel
@@ -200,12 +199,12 @@ def _read(scores_L: Array, scores: Array) -> None:
 
 
 @kernel
-def _write(weights: Array, weights_L: Array) -> None:
-    """Write the weights of a prefix, and zeros for its padding."""
-    for i in range(len(weights)):
-        weights_L[i] = from_float32(weights[i], weights_L)
-    for i in range(len(weights), len(weights_L)):
-        weights_L[i] = from_float32(ZERO, weights_L)
+def _write(x: Array, scale: Array, to: Array) -> None:
+    """Write x, scaled, and zeros where it ends, such as the padding of a prefix."""
+    for i in range(len(x)):
+        to[i] = from_float32(x[i] * scale, to)
+    for i in range(len(x), len(to)):
+        to[i] = from_float32(ZERO, to)
 
 
 @kernel
@@ -218,6 +217,7 @@ def _attend_rows(
     group = heads // kv_heads
     weights = np.empty((2, first_PKXL.shape[3] + second_PKXL.shape[3] + capacity), np.float32)
     q_2E, mixed_2E = np.empty((2, width), np.float32), np.empty((2, width), np.float32)
+    scale_2 = np.empty(2, np.float32)
     for n in share(len(q_NHE), thread, threads):
         # A row's keys: those of the first prefix, of the second, of its own copy of a prompt, and of sampled tokens.
         a = first_seen_N[n]
@@ -237,13 +237,13 @@ def _attend_rows(
                 _score(q_2E, keys_CE[sampled], capacity, weights[:, c:d])
                 mixed_2E[:] = ZERO
                 for i, query in enumerate(queries):
-                    _softmax(weights[i, :d])
-                    _write(weights[i, :a], _slot(first_PKXL, first_slot_N[n], k, query, group))
-                    _write(weights[i, a:b], _slot(second_PKXL, second_slot_N[n], k, query, group))
+                    scale_2[i] = _weigh(weights[i, :d])
+                    _write(weights[i, :a], scale_2[i], _slot(first_PKXL, first_slot_N[n], k, query, group))
+                    _write(weights[i, a:b], scale_2[i], _slot(second_PKXL, second_slot_N[n], k, query, group))
                 _mix(weights[:, b:c], values_CE[own], capacity, mixed_2E)
                 _mix(weights[:, c:d], values_CE[sampled], capacity, mixed_2E)
                 for i, query in enumerate(queries):
-                    _write(mixed_2E[i], mixed_NHE[n, k * group + query])
+                    _write(mixed_2E[i], scale_2[i], mixed_NHE[n, k * group + query])
 
 
 @kernel
@@ -255,7 +255,7 @@ def attend(
     """Compute one softmax over the shared prefixes and the tokens of every row, and mix the row's own values.
 
     Args:
-        q_NHE: Queries, scaled.
+        q_NHE: Queries, scaled as by `rotate`.
         own_k_NKCE: Keys of the rows: `prompt_N` of a prompt, and from `sampled_from` on `sampled_N` sampled ones.
         own_v_NKCE: Their values.
         prompt_N: See own_k_NKCE.

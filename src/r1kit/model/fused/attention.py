@@ -16,7 +16,6 @@ from torch import Tensor
 
 from r1kit.model.fused.compiler import (
     array,
-    float32_of_bits,
     from_float32,
     intrinsic,
     ir,
@@ -25,24 +24,10 @@ from r1kit.model.fused.compiler import (
     to_float32,
     types,
 )
-from r1kit.model.fused.rows import HALF, LOG2_E, ONE, ZERO, Array, share
+from r1kit.model.fused.rows import LOG2_E, ONE, ZERO, Array, largest, power_of_two, share
 
 STEP = 32  # keys: loops over a multiple need no scalar rest
 LEAST = np.float32(-np.inf)
-MIN_POWER = np.float32(-127)  # 2 ** -127 is computed as 0
-# The Taylor series of 2 ** x; its error is at most 2e-7 of a weight for |x| <= 1 / 2
-C1, C2, C3 = np.float32(0.69314718), np.float32(0.24022651), np.float32(5.5504109e-2)
-C4, C5, C6 = np.float32(9.6181291e-3), np.float32(1.3333558e-3), np.float32(1.5403530e-4)
-
-
-@kernel
-def _power(x: Array) -> Array:
-    """Compute 2 ** x for x <= 0 in fewer steps than `rows.exp`. NaN stays NaN."""
-    bounded = MIN_POWER if x < MIN_POWER else x
-    whole = np.floor(bounded + HALF)
-    rest = bounded - whole
-    scale = float32_of_bits((np.int32(whole) + np.int32(127)) << np.int32(23))
-    return ((((((C6 * rest + C5) * rest + C4) * rest + C3) * rest + C2) * rest + C1) * rest + ONE) * scale
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -57,15 +42,6 @@ def _rounded(typing: Any, x: Any, like: Any) -> Any:
         return builder.trunc(builder.lshr(bits, word(16)), half)
 
     return types.uint16(types.float32, like), generate
-
-
-@kernel
-def _largest(bits: Array) -> Array:
-    """Return the largest of the floats with these bits (int32), as integers in the same order: loops use vectors."""
-    most = np.int32(-(2**31))
-    for i in range(len(bits)):
-        most = max(most, bits[i] ^ ((bits[i] >> np.int32(31)) & np.int32(0x7FFFFFFF)))
-    return float32_of_bits(most ^ ((most >> np.int32(31)) & np.int32(0x7FFFFFFF)))
 
 
 @kernel
@@ -94,9 +70,9 @@ def _weight_rows(
             row[i] = to_float32(scores_S[i])
         _fill(row[length_B[n // queries] : prefix], LEAST)
         _fill(row[end:], LEAST)
-        most, total = _largest(row.view(np.int32)), ZERO
+        most, total = largest(row), ZERO
         for i in range(len(row)):
-            weight = _power((row[i] - most) * scale)
+            weight = power_of_two((row[i] - most) * scale)
             row[i] = weight
             total += weight
         part = ONE / total
