@@ -115,12 +115,13 @@ def tune_allocator() -> bool:
     """Make glibc keep freed memory instead of returning it to the system; return whether that was done.
 
     By default the kernel zeroes the pages of every large tensor (above 32 MiB at most) on first touch, and freed
-    memory is returned at once. Training on a CPU then spends more time in page faults than in arithmetic. Call this
-    before torch is imported. It has no effect with other C libraries.
+    memory is returned at once. Training on a CPU then spends more time in page faults than in arithmetic. NumPy is kept
+    from asking for pages of 2 MiB, with which unused room in the KV cache would be resident. Call this before torch and
+    NumPy are imported. Other C libraries have no such settings.
     """
+    os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
     if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
         return False
-    os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")  # a page for every few rows: the KV cache counts on that
     mapped = libc.mallopt(M_MMAP_THRESHOLD, 1 << 30) or libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)  # older glibc's limit
     return bool(mapped and libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1) and libc.mallopt(M_TOP_PAD, 64 << 20))
 
@@ -194,6 +195,19 @@ def limited_memory(processes: int = 1) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def allocatable_memory() -> int:
+    """Return the bytes that this process can allocate, also by `limited_memory`; 0 if the system does not say."""
+    free = _available_memory()
+    if sys.platform != "linux" or not free:
+        return free
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if limit == resource.RLIM_INFINITY:
+        return free
+    return max(0, min(free, limit - 1024 * int(_proc_field("/proc/self/status", "VmData") or 0)))
 
 
 def _available_memory() -> int:

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from r1kit.engine.shared_prefix import SharedPrefix, copy_rows, grown
-from r1kit.machine import memory_bytes
+from r1kit.machine import allocatable_memory
 from r1kit.model.attention import round_up
 
 # Capacities and prompt lengths are multiples of this, so that a row's sums do not depend on its neighbours' lengths.
 ALIGN = 16
-RESERVED_SHARE = 0.25  # of the machine's memory: more is not allocated before it is needed
+RESERVED_SHARE = 0.25  # of the memory that can be allocated; more is not asked for in advance
 
 
 class KVCache:
@@ -38,7 +38,7 @@ class KVCache:
         lengths_N: Tensor,
         least: int = 0,
         most: int | None = None,
-        is_dense: bool = True,
+        reads_capacity: bool = True,
     ) -> None:
         self.prefixes = prefixes  # in the order of their tokens
         # Per layer [N, K, C, E]: the part of the prompt that is in no prefix, padded, then the sampled tokens.
@@ -49,17 +49,17 @@ class KVCache:
         self.lengths_N = lengths_N  # tokens sampled so far
         self.least = least  # tokens that every product covers, used or not
         self.most = most  # tokens that a row may come to hold, if that is known
-        # Products read all of C, kernels only a row's own tokens: behind those there may be anything, and spare room.
-        self.is_dense = is_dense
-        self.step: Any = None  # what the kernels prepare once a step
+        # Products read all of C. Kernels read a row's own tokens alone: behind them is anything, and spare room.
+        self.reads_capacity = reads_capacity
+        self.step: Any = None  # what the kernels prepare in the first layer of every step
 
     def __len__(self) -> int:
         return len(self.lengths_N)
 
     @property
     def allocated_rows(self) -> int:
-        """The rows that take memory, used or not. For kernels, others are untouched or the room of later ones."""
-        return len(self.own_k[0]) if self.is_dense else len(self)
+        """The rows that memory is allocated for, used or not."""
+        return len(self.own_k[0])
 
     @property
     def shared_tokens(self) -> int:
@@ -81,7 +81,7 @@ class KVCache:
 
     def begin_step(self) -> Tensor:
         """Reserve room for the next token. Return its positions [N, 1]."""
-        self._reserve(len(self), 1)
+        self._reserve(len(self), max(self.least, self.row_tokens(1)))
         shortest, longest = (int(length) for length in self.lengths_N.aminmax())
         self.used = max(self.least, self.sampled_from + round_up(longest + 1, ALIGN))
         # One index where all rows write to the same place: a slice is written much faster.
@@ -125,11 +125,12 @@ class KVCache:
     def end_step(self) -> None:
         """Count the token that all layers have stored."""
         self.lengths_N = self.lengths_N + 1
+        self.step = None
 
     def copy(self, rows: Tensor, to: Tensor, max_rows: int) -> None:
         """Copy rows over others or behind the last, in a cache that may grow to `max_rows`."""
-        self._reserve(max_rows, 0)
-        kept = slice(None if self.is_dense else self.row_tokens(0))
+        self._reserve(max_rows, self.row_tokens(0))
+        kept = slice(None if self.reads_capacity else self.row_tokens(0))
         for x in (*self.own_k, *self.own_v):
             x[to, :, kept] = x[rows, :, kept]
         for prefix in self.prefixes:
@@ -137,22 +138,26 @@ class KVCache:
         self._set_rows(*(copy_rows(x, rows, to) for x in self._per_row()))
 
     def select(self, rows: Tensor, max_rows: int = 0) -> None:
-        """Keep these rows, in this order; indices may repeat. The cache may grow to `max_rows`."""
+        """Keep these rows, in this order; indices may repeat. Make room for `max_rows`, if these are more."""
         used = self.sampled_from + round_up(int(self.lengths_N[rows].max()), ALIGN)
-        self._move(rows, used, max(len(rows), max_rows), used)
+        room = max(len(rows), max_rows)
+        self._move(rows, used, room, self._capacity(room, used))
         for prefix in self.prefixes:
             prefix.select(rows)
         self._set_rows(*(x[rows] for x in self._per_row()))
 
     def extend(self, other: KVCache) -> None:
-        """Append another cache's rows. Both have the same number of prefixes per row and the same `sampled_from`."""
-        ours, used = len(self), other.row_tokens(0)
-        self._reserve(ours + len(other), max(0, used - self.row_tokens(0)))
+        """Append another cache's rows. Both have the same number of prefixes per row and the same `sampled_from`.
+
+        Done a layer at a time, so that not all layers are in memory twice.
+        """
+        ours, used = slice(len(self), len(self) + len(other)), other.row_tokens(0)
+        self._reserve(ours.stop, max(used, self.row_tokens(0)))
         for mine, others in ((self.own_k, other.own_k), (self.own_v, other.own_v)):
             for x, y in zip(mine, others, strict=True):
-                x[ours : ours + len(other), :, :used] = y[: len(other), :, :used]
-                if self.is_dense:
-                    x[ours : ours + len(other), :, used:] = 0
+                x[ours, :, :used] = y[: len(other), :, :used]
+                if self.reads_capacity:
+                    x[ours, :, used:] = 0
         for prefix, other_prefix in zip(self.prefixes, other.prefixes, strict=True):
             prefix.extend(other_prefix)
         self._set_rows(*(torch.cat(pair) for pair in zip(self._per_row(), other._per_row(), strict=True)))
@@ -164,48 +169,42 @@ class KVCache:
         self.starts_N, self.own_prompt_N, self.lengths_N = starts_N, own_prompt_N, lengths_N
 
     def _reserve(self, rows: int, tokens: int) -> None:
-        """Make room for `rows` rows and `tokens` more tokens in each."""
+        """Make room for `rows` rows of `tokens` tokens."""
         have_rows, _, have_tokens, _ = self.own_k[0].shape
-        need_tokens = max(self.least, self.row_tokens(tokens))
-        if rows > have_rows or need_tokens > have_tokens:
-            self._move(slice(len(self)), self.row_tokens(0), max(rows, have_rows), max(need_tokens, have_tokens))
+        if rows > have_rows or tokens > have_tokens:
+            room = max(rows, have_rows)
+            capacity = have_tokens if tokens <= have_tokens else self._capacity(room, tokens)
+            self._move(slice(len(self)), self.row_tokens(0), room, capacity)
 
-    def _move(self, rows: Tensor | slice, used: int, room: int, tokens: int) -> None:
-        """Move the `used` tokens of these rows to memory for `room` rows of `tokens` tokens, one layer at a time.
-
-        For products, the memory has this size. Where tokens fill it, they read it contiguously; it grows by ALIGN
-        tokens at a time, and these copies cost an ALIGN-th of the reads.
-        """
-        if self.is_dense:
-            for own in (self.own_k, self.own_v):
-                for layer, x in enumerate(own):
-                    own[layer] = grown(x[rows, :, :used], room, tokens)
-            return
-        have_rows, kv_heads, have_tokens, width = self.own_k[0].shape
-        own = [*self.own_k, *self.own_v]
-        if room > have_rows or tokens > have_tokens:
-            shape = len(own), room, kv_heads, self._capacity(room, tokens), width
-            self.own_k, self.own_v = ([*half] for half in _untouched(shape, own[0].dtype).chunk(2))
-        for x, to in zip(own, (*self.own_k, *self.own_v), strict=True):
-            moved = x[rows, :, :used]
-            to[: len(moved), :, :used] = moved
+    def _move(self, rows: Tensor | slice, used: int, room: int, capacity: int) -> None:
+        """Move the `used` tokens of these rows to memory for `room` rows of `capacity` tokens, a layer at a time."""
+        for own in (self.own_k, self.own_v):
+            for layer, x_NKCE in enumerate(own):
+                moved = x_NKCE[rows, :, :used]
+                if self.reads_capacity:
+                    own[layer] = grown(moved, room, capacity)
+                else:
+                    own[layer] = _uninitialized((room, moved.shape[1], capacity, moved.shape[3]), moved.dtype)
+                    own[layer][: len(moved), :, :used] = moved
 
     def _capacity(self, rows: int, tokens: int) -> int:
-        """Return for how many tokens of a row to allocate memory for kernels, if it must hold `tokens`.
+        """Return for how many tokens of a row to allocate memory, if it must hold `tokens`.
 
-        That is all that the row may need, since memory that nothing has touched costs nothing, and what grows in many
-        steps leaves holes. Where so much cannot be asked for, it is twice the tokens.
+        For products, not more: where tokens fill the memory, they read it contiguously. It then grows by ALIGN tokens
+        at a time, and the copies cost an ALIGN-th of those reads. For kernels, for all tokens that a row may come to
+        hold, since memory that nothing has written to is not resident. Where that is too much to ask for, or not known,
+        it is twice the tokens.
         """
+        if self.reads_capacity:
+            return tokens
+        if self.most is None:
+            return 2 * tokens
         kv_heads, width = self.own_k[0].shape[1::2]
         bytes_of_token = 2 * len(self.own_k) * rows * kv_heads * width * self.own_k[0].itemsize
-        if self.most is not None and self.most * bytes_of_token < RESERVED_SHARE * memory_bytes():
-            return max(tokens, self.most)
-        return 2 * tokens
+        fits = self.most * bytes_of_token <= RESERVED_SHARE * allocatable_memory()
+        return max(tokens, self.most if fits else min(2 * tokens, self.most))
 
 
-def _untouched(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Return memory of NumPy's, which takes the place of the last call's.
-
-    In glibc before 2.38, aligned memory as torch asks for never fits where memory of the same size was.
-    """
+def _uninitialized(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return memory of NumPy's. glibc before 2.38 does not use a freed block again for torch's aligned requests."""
     return torch.from_numpy(np.empty(math.prod(shape) * dtype.itemsize, np.uint8)).view(dtype).view(shape)

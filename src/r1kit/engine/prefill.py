@@ -61,7 +61,10 @@ class CommonPrefix:
 def prompt_states(
     decoder: Decoder, prefix: CommonPrefix, prompts: Sequence[tuple[int, ...]], max_tokens: int
 ) -> tuple[Tensor, KVCache]:
-    """Return the last hidden states [P, D] of the prompts, and a cache with one row for each, for `max_tokens` more."""
+    """Return the last hidden states [P, D] of the prompts, and a cache with one row for each.
+
+    The cache is for completions of at most `max_tokens` tokens.
+    """
     device = decoder.embed.weight.device
     lengths_P = torch.tensor([len(prompt) - prefix.length for prompt in prompts], device=device)
     longest = prefix.longest_suffix if prefix.copies_suffixes else int(lengths_P.max())
@@ -78,7 +81,7 @@ def prompt_states(
 def resumed_state(
     decoder: Decoder, prefix: CommonPrefix, prompt: tuple[int, ...], sampled: Sequence[int], max_tokens: int
 ) -> tuple[Tensor, KVCache]:
-    """Return what `prompt_states` does, for one prompt and the tokens sampled after it, of at most `max_tokens`.
+    """Return what `prompt_states` does, for one prompt and the tokens sampled after it.
 
     Computed in one pass from the first token on, so that no mask is needed, whose size is quadratic.
     """
@@ -119,5 +122,5 @@ def _cache(
         keys, values = ([x[:, :, sampled_from:] for x in xs] for xs in (keys, values))
         sampled_from = 0
     most = sampled_from + round_up(max_tokens, ALIGN)
-    starts_P, dense = prefix.length + suffix_P, not decoder.fused_steps
-    return KVCache(prefixes, keys, values, starts_P, sampled_from, sampled_P, most=most, is_dense=dense)
+    starts_P, products = prefix.length + suffix_P, not decoder.fused_steps
+    return KVCache(prefixes, keys, values, starts_P, sampled_from, sampled_P, most=most, reads_capacity=products)

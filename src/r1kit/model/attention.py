@@ -108,7 +108,7 @@ def _mix(q: Tensor, k: Tensor, v: Tensor, length_B: Tensor, prefix: int) -> Tens
 
 
 def _mix_blocks(q: Tensor, k: Tensor, v: Tensor, length_B: Tensor, prefix: int, kept: list[Tensor] | None) -> Tensor:
-    """Append the queries and the weights of every block to `kept`, for the backward pass."""
+    """Return the mixed values. Append the queries and the weights of every block to `kept`, for the backward pass."""
     from r1kit.model.fused.attention import weights_from_scores
 
     mixed = _like_tokens(q)
@@ -189,13 +189,13 @@ class RecordingAttention:
 class PrefixAttention:
     """Attention to the recorded keys and values of a prefix, then causally to the new tokens.
 
-    Training and generation use it to compute a prompt once for its group.
+    Training and generation use it to compute a prompt once for its group. Prefixes are padded on the right.
     """
 
     def __init__(self, keys: list[Tensor], values: list[Tensor], prefix_mask_BL: Tensor, tokens: int) -> None:
         self.keys, self.values = keys, values  # per layer [B, K, L, E]: one row per completion
         self.prefix_length = prefix_mask_BL.shape[1]
-        self.length_B = prefix_mask_BL.sum(1)  # prefixes are padded on the right
+        self.length_B = prefix_mask_BL.sum(1)
         padding = round_up(self.prefix_length + tokens) - self.prefix_length - tokens
         self.padding = keys[0].new_zeros(*keys[0].shape[:2], padding, keys[0].shape[3])
         self.is_fused = _prefers_matmul(keys[0]) and can_fuse(keys[0])

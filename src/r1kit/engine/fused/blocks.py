@@ -86,7 +86,7 @@ class _Step:
 
     def attend(self, cache: KVCache, layer: int, qkv_NX: Tensor, head_norms: list[tuple[Array, Array]]) -> None:
         """Rotate and store the new keys, attend to the cache, and compute the mixed values."""
-        own_k, own_v = (array(_dense(own, layer)) for own in (cache.own_k, cache.own_v))
+        own_k, own_v = (array(_contiguous(own, layer)) for own in (cache.own_k, cache.own_v))
         (q_gain, eps), (k_gain, _) = head_norms
         kernels.rotate(
             array(qkv_NX), *self.angles, q_gain, k_gain, eps, self.places_N, self.q, own_k, own_v, self.threads
@@ -95,6 +95,7 @@ class _Step:
         prefixes = [(array(each), grid.slot_N, grid.length_N) for each, grid in zip(scores, self.grids, strict=True)]
         prefixes += [self.no_prefix] * (2 - len(prefixes))
         kernels.attend(self.q, own_k, own_v, *self.own, *prefixes[0], *prefixes[1], self.mixed, self.threads)
+        # Now `scores` are weights.
         for grid, weights in zip(self.grids, scores, strict=True):
             kernels.collect(array(weights @ grid.prefix.values[layer]), grid.slot_N, self.mixed, self.threads)
 
@@ -105,8 +106,8 @@ class _Grid:
     def __init__(self, prefix: SharedPrefix, heads: int, like: Tensor) -> None:
         prefixes, kv_heads, _, width = prefix.keys[0].shape
         self.prefix, self.slot_N, self.length_N = prefix, array(prefix.slot_N), array(prefix.length_N)
-        slots = prefix.slots * heads // kv_heads
-        self.q_PKXE = like.new_zeros(prefixes, kv_heads, slots, width)  # some slots have no row
+        queries = prefix.slots * heads // kv_heads
+        self.q_PKXE = like.new_zeros(prefixes, kv_heads, queries, width)  # some slots have no row
         self.q = array(self.q_PKXE)
 
     def scores(self, layer: int, q_NHE: Array, threads: int) -> Tensor:
@@ -115,7 +116,7 @@ class _Grid:
         return self.q_PKXE @ self.prefix.keys[layer].transpose(-1, -2)
 
 
-def _dense(tensors: list[Tensor], layer: int) -> Tensor:
+def _contiguous(tensors: list[Tensor], layer: int) -> Tensor:
     """Return the tensor of a layer, made contiguous in place."""
     tensors[layer] = tensors[layer].contiguous()
     return tensors[layer]

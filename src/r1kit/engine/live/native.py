@@ -85,8 +85,8 @@ class NativeLiveEngine(BlockLiveEngine):
                 kept.length = len(request.token_ids)
                 kept.keys, kept.values = ([x[p, :, : kept.length].clone() for x in xs] for xs in (keys, values))
         least = round_up(fewest_keys(self.model.config), ALIGN)
-        dense = not self.model.fused_steps
-        cache = KVCache([], keys, values, torch.zeros_like(lengths_P), 0, lengths_P, least, is_dense=dense)
+        zeros_P, products = torch.zeros_like(lengths_P), not self.model.fused_steps
+        cache = KVCache([], keys, values, zeros_P, 0, lengths_P, least, reads_capacity=products)
         samples = [sample for group in groups for sample in group]
         keys_R = torch.tensor([row_key(s.asked.params.seed, s.prompt_id, s.sample) for s in samples], device=device)
         samples_P = torch.tensor([len(group) for group in groups], device=device)

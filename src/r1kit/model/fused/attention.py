@@ -32,7 +32,7 @@ LEAST = np.float32(-np.inf)
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _rounded(typing: Any, x: Any, like: Any) -> Any:
-    """Return a float32 as an element of the array `like`, in fewer steps than `from_float32`: ties are rounded up."""
+    """Return a float32 as an element of the array `like`, in fewer steps than `from_float32`: ties away from zero."""
     if like.dtype == types.float32:
         return types.float32(types.float32, like), lambda context, builder, signature, arguments: arguments[0]
 

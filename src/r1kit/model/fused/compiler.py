@@ -27,9 +27,9 @@ ir, binding = (require(f"llvmlite.{name}", EXTRA) for name in ("ir", "binding"))
 REORDERED = {"reassoc", "contract", "arcp", "nsz"}
 
 
-def kernel(function: Callable[..., Any], fastmath: set[str] | bool = REORDERED) -> Any:
+def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function on its first call, and keep the result on disk where that is possible."""
-    options = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
+    options = {"nogil": True, "fastmath": REORDERED, "error_model": "numpy"}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # neither this folder nor the user's cache folder can be written

@@ -15,7 +15,6 @@ MIN_EXPONENT = np.float32(-87)  # exp of less is 0
 # The minimax polynomial of Cephes' expf (Moshier 1992): exp(x) = 1 + x + x^2 p(x) for |x| <= log(2) / 2.
 P0, P1, P2 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519073e-3)
 P3, P4, P5 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float32(5.0000001201e-1)
-
 MIN_POWER = np.float32(-127)  # 2 ** -127 is computed as 0
 # The Taylor series of 2 ** x; its error is at most 2e-7 of a weight for |x| <= 1 / 2
 C1, C2, C3 = np.float32(0.69314718), np.float32(0.24022651), np.float32(5.5504109e-2)
@@ -52,9 +51,10 @@ def sigmoid(x: Array) -> Array:
 
 @kernel
 def largest(x: Array) -> Array:
-    """Return the largest element of a row of float32, found among integers in the same order, for which vectors serve.
+    """Return the largest element of a float32 row.
 
-    NaN is larger than infinity.
+    Elements are compared as integers in the same order, so that the loop uses vectors. NaN counts as larger than
+    infinity, or smaller than all, by its sign; a sum that it is part of shows it.
     """
     bits, most = x.view(np.int32), np.int32(-(2**31))
     for i in range(len(bits)):
