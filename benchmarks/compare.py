@@ -164,12 +164,19 @@ def worker(script: str, name: str, *options: str, **environment: str) -> Contend
 
 
 def alternate(contenders: Sequence[Contender], repeats: int) -> dict[str, list[dict[str, Any]]]:
-    """Return the measurements of every turn by contender."""
+    """Return the measurements of every turn by contender, without those that stopped, as for lack of memory."""
     results: dict[str, list[dict[str, Any]]] = {one.name: [] for one in contenders}
     for number in range(repeats):
         for one in contenders:
-            results[one.name].append(one.turn())
-            say(f"turn {number + 1} of {repeats}: {one.name}: {results[one.name][-1]}")
+            if one.name not in results:
+                continue
+            try:
+                results[one.name].append(one.turn())
+            except Failed as error:
+                say(f"{one.name} is left out: {error}")
+                del results[one.name]
+            else:
+                say(f"turn {number + 1} of {repeats}: {one.name}: {results[one.name][-1]}")
     return results
 
 

@@ -226,6 +226,9 @@ def measure(task: Task, names: tuple[str, ...], repeats: int, scratch: Path, opt
                 raise SystemExit(f"{name} did not generate all tokens: {turns}")
             results[name]["rate"] = median(turn["rate"] for turn in turns)
             results[name]["prompt_tokens"] = turns[0]["prompt_tokens"]
+        for one in results.values():
+            if "rate" not in one:
+                one.setdefault("failed", "it stopped")
     finally:
         for one in started:
             one.end()
