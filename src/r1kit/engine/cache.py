@@ -206,5 +206,5 @@ class KVCache:
 
 
 def _uninitialized(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Return memory of NumPy's. glibc before 2.38 does not use a freed block again for torch's aligned requests."""
+    """Return memory from NumPy. For torch's aligned requests, glibc before 2.38 does not use a freed block again."""
     return torch.from_numpy(np.empty(math.prod(shape) * dtype.itemsize, np.uint8)).view(dtype).view(shape)

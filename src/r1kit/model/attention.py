@@ -123,7 +123,7 @@ def _mix_blocks(q: Tensor, k: Tensor, v: Tensor, length_B: Tensor, prefix: int, 
 
 
 def _like_tokens(x_BHTE: Tensor) -> Tensor:
-    """Return memory [B, T, H, E], the order in which projections read, seen as [B, H, T, E]."""
+    """Return an uninitialized [B, H, T, E] with the memory of [B, T, H, E], in the order that projections read."""
     return torch.empty_like(x_BHTE.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2)
 
 

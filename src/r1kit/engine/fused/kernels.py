@@ -200,7 +200,7 @@ def _read(scores_L: Array, scores: Array) -> None:
 
 @kernel
 def _write(x: Array, scale: Array, to: Array) -> None:
-    """Write x, scaled, and zeros where it ends, such as the padding of a prefix."""
+    """Write x, scaled, and zeros behind it, as for the padding of a prefix."""
     for i in range(len(x)):
         to[i] = from_float32(x[i] * scale, to)
     for i in range(len(x), len(to)):

@@ -8,52 +8,21 @@ Shapes: B rows, N queries of all rows: tokens within heads within rows; S keys, 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from r1kit.model.fused.compiler import (
-    array,
-    from_float32,
-    intrinsic,
-    ir,
-    kernel,
-    parallel,
-    to_float32,
-    types,
-)
+from r1kit.model.fused.compiler import array, from_float32, kernel, parallel, rounded, to_float32
 from r1kit.model.fused.rows import LOG2_E, ONE, ZERO, Array, largest, power_of_two, share
 
 STEP = 32  # keys: loops over a multiple need no scalar rest
 LEAST = np.float32(-np.inf)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _rounded(typing: Any, x: Any, like: Any) -> Any:
-    """Return a float32 as an element of the array `like`, in fewer steps than `from_float32`: ties away from zero."""
-    if like.dtype == types.float32:
-        return types.float32(types.float32, like), lambda context, builder, signature, arguments: arguments[0]
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        word, half = ir.IntType(32), ir.IntType(16)
-        bits = builder.add(builder.bitcast(arguments[0], word), word(0x8000))
-        return builder.trunc(builder.lshr(bits, word(16)), half)
-
-    return types.uint16(types.float32, like), generate
-
-
 @kernel
 def _fill(x: Array, number: Array) -> None:
     for i in range(len(x)):
         x[i] = number
-
-
-@kernel
-def _clear(x: Array) -> None:
-    for i in range(len(x)):
-        x[i] = from_float32(ZERO, x)
 
 
 @kernel
@@ -77,8 +46,8 @@ def _weight_rows(
             total += weight
         part = ONE / total
         for i in range(len(scores_S)):
-            scores_S[i] = _rounded(row[i] * part, scores_S)
-        _clear(scores_NS[n, used:])
+            scores_S[i] = rounded(row[i] * part, scores_S)
+        _fill(scores_NS[n, used:], from_float32(ZERO, scores_NS))
 
 
 @kernel
@@ -98,8 +67,8 @@ def _gradient_rows(
         for i in range(len(weights_S)):
             mean += to_float32(weights_S[i]) * to_float32(grad_S[i])
         for i in range(len(weights_S)):
-            grad_S[i] = _rounded(to_float32(weights_S[i]) * (to_float32(grad_S[i]) - mean) * scale, grad_S)
-        _clear(grad_NS[n, used:])
+            grad_S[i] = rounded(to_float32(weights_S[i]) * (to_float32(grad_S[i]) - mean) * scale, grad_S)
+        _fill(grad_NS[n, used:], from_float32(ZERO, grad_NS))
 
 
 @kernel

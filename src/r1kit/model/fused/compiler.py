@@ -74,6 +74,20 @@ def from_float32(typing: Any, x: Any, like: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def rounded(typing: Any, x: Any, like: Any) -> Any:
+    """Convert as `from_float32` does, in fewer steps: ties are rounded away from zero, and NaN must be a quiet one."""
+    if like.dtype == types.float32:
+        return types.float32(types.float32, like), lambda context, builder, signature, arguments: arguments[0]
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word, half = ir.IntType(32), ir.IntType(16)
+        bits = builder.add(builder.bitcast(arguments[0], word), word(0x8000))
+        return builder.trunc(builder.lshr(bits, word(16)), half)
+
+    return types.uint16(types.float32, like), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def float32_of_bits(typing: Any, bits: Any) -> Any:
     """Return the float32 with these bits (int32)."""
 
